@@ -1,0 +1,167 @@
+"""The commands and their options. Everything heavy is imported inside a command: ``dogcm --help`` is quick."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from typing import Annotated, Optional
+
+import typer
+
+from dogcm.decomp.binding import DeviceBinding, bind_device, launch_rank
+
+app = typer.Typer(
+    name="dogcm", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="A differentiable, tiled global ocean model. Starts alone, under mpirun and under srun.",
+    epilog="Exit status: 0 done, 1 a check fell short, 2 unusable command or configuration, 3 unusable file, "
+    "4 the model blew up, 5 MPI and launcher do not fit, 70 an error inside dogcm, 130 interrupted.",
+)  # fmt: skip
+
+Experiment = Annotated[str, typer.Argument(help="Name of an experiment (see `dogcm list`) or path of a YAML file.")]
+Days = Annotated[Optional[float], typer.Option(help="Length of the run in days.", show_default=False)]
+Years = Annotated[Optional[float], typer.Option(help="Length of the run in years (forcing.year days each).")]
+Sets = Annotated[
+    Optional[list[str]],
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a parameter, e.g. time.step=1800; may be repeated."),
+]
+Layout = Annotated[str, typer.Option(metavar="PXxPY", help="Tiles in x and y, e.g. 4x2, or auto.")]
+Precision = Annotated[Optional[str], typer.Option(help="float64 or float32.", show_default=False)]
+Inputs = Annotated[
+    Optional[str], typer.Option(help="Folder with the input files, where the experiment reads its own.")
+]
+Output = Annotated[Optional[str], typer.Option("--output", "-o", help="Output folder.", show_default=False)]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace earlier results in the output folder.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No start table, no progress line.")]
+
+
+@functools.cache
+def device() -> DeviceBinding:
+    """What this rank computes on; decided once, before JAX starts."""
+    return bind_device()
+
+
+def run_command(words: list[str]) -> int:
+    """Parse ``words``, run the command, return its exit status. Ranks above 0 print nothing but errors."""
+    if device().platform == "cpu":
+        os.environ.setdefault("JAX_PLATFORMS", "cpu")
+        from dogcm import compiler
+
+        compiler.configure()  # the platform may not have been known when dogcm was imported
+    silent = launch_rank() > 0
+    before = sys.stdout
+    with open(os.devnull, "w") as nowhere:
+        try:
+            if silent:
+                sys.stdout = nowhere
+            return int(typer.main.get_command(app)(words, prog_name="dogcm", standalone_mode=False) or 0)
+        finally:
+            sys.stdout = before
+
+
+def _version(value: bool) -> None:
+    if value:
+        import dogcm
+
+        typer.echo(f"dogcm {dogcm.__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def common(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Tracebacks with errors (as DOGCM_DEBUG=1).")] = False,
+) -> None:
+    """Options that go with every command."""
+
+
+@app.command()
+def run(
+    experiment: Experiment, days: Days = None, years: Years = None, set_: Sets = None, output: Output = None,
+    overwrite: Overwrite = False, layout: Layout = "auto", precision: Precision = None, inputs: Inputs = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show tiles, memory and speed; write nothing.")] = False,
+    quiet: Quiet = False,
+) -> int:  # fmt: skip
+    """Run an experiment from its beginning (30 days, unless told otherwise).
+
+    Results go to output/NAME. Start several ranks with `mpirun -n 4 dogcm run ...` or `srun -n 4 dogcm run ...`.
+    """
+    from dogcm.cli import running
+
+    config = running.configuration(experiment, set_ or [], precision, inputs)
+    if dry_run:
+        return running.dry_run(config, layout, running.duration(config, days, years), device())
+    options = {"overwrite": overwrite, "progress": not quiet, "binding": device()}
+    return running.start(config, layout, running.duration(config, days, years), output, options)
+
+
+@app.command()
+def restart(
+    path: Annotated[str, typer.Argument(help="Output folder (its newest restart is taken), or a restart file.")],
+    days: Days = None, years: Years = None, set_: Sets = None, output: Output = None, overwrite: Overwrite = False,
+    layout: Layout = "auto", quiet: Quiet = False,
+) -> int:  # fmt: skip
+    """Go on from a restart, on any number of ranks. Results are added to the same folder."""
+    from dogcm.cli import running
+
+    options = {"overwrite": overwrite, "progress": not quiet, "binding": device()}
+    return running.go_on(path, days, years, set_ or [], output, layout, options)
+
+
+@app.command(name="list")
+def list_() -> int:
+    """List the ready experiments."""
+    from dogcm.cli import show
+
+    return show.experiment_list()
+
+
+@app.command(name="show")
+def show_(
+    experiment: Annotated[Optional[str], typer.Argument(help="Name or YAML file; without one: the defaults.")] = None,
+    variables: Annotated[bool, typer.Option("--variables", help="The variables that can be written.")] = False,
+    set_: Sets = None, inputs: Inputs = None,
+) -> int:  # fmt: skip
+    """Show every parameter with its value, unit, default and meaning."""
+    from dogcm.cli import show
+
+    return show.variables() if variables else show.parameters(experiment, set_ or [], inputs)
+
+
+@app.command()
+def check() -> int:
+    """Check the installation: versions, MPI, devices, messages between ranks. Start it as you would a run."""
+    from dogcm.cli import check as checks
+
+    return checks.check()
+
+
+@app.command()
+def verify(
+    what: Annotated[str, typer.Argument(help="layout, restart, conservation or all.")] = "all",
+    experiment: Annotated[str, typer.Option(help="Name or YAML file.")] = "global_4deg",
+    steps: Annotated[int, typer.Option(min=2, help="Steps of each run.")] = 200,
+    set_: Sets = None, layout: Layout = "auto", inputs: Inputs = None, precision: Precision = None,
+) -> int:  # fmt: skip
+    """Show on your own machine and ranks that results are exact; exit status 1 where they are not."""
+    from dogcm.cli import running, verifying
+
+    config = running.configuration(experiment, set_ or [], precision, inputs)
+    return verifying.verify(what, config, steps, layout)
+
+
+@app.command()
+def plot(
+    folder: Annotated[str, typer.Argument(help="Output folder of a run.")],
+    variable: Annotated[
+        Optional[list[str]], typer.Option("--variable", "-v", help="A map of this variable; may be repeated.")
+    ] = None,
+    file: Annotated[Optional[str], typer.Option(help="Which file of the folder, e.g. monthly.")] = None,
+) -> int:
+    """Draw pictures of a run into FOLDER/pictures."""
+    from dogcm.diagnostics import plots
+
+    for path in plots.pictures(folder, variable, file):
+        typer.echo(str(path))
+    return 0

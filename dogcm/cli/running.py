@@ -1,0 +1,116 @@
+"""``dogcm run`` and ``dogcm restart``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dogcm.cli.errors import OK
+from dogcm.experiments.config import Config
+from dogcm.experiments.registry import ConfigError, load_config
+
+DEFAULT_DAYS = 30.0
+_OWN_FILES = ("mitgcm", "file")
+_SECTIONS = ("bathymetry", "initial", "forcing")
+
+
+def configuration(source, sets: list[str] = (), precision: str | None = None, inputs: str | None = None) -> Config:
+    """The configuration that the options of a command ask for.
+
+    Args:
+        source: name of an experiment or path of a YAML file.
+        sets: ``key=value`` texts. precision: ``float64`` or ``float32``.
+        inputs: folder for those inputs that the experiment reads from files of its own: the folder itself where
+            the source is ``mitgcm``, the folder of a relative path where it is ``file``.
+
+    Raises:
+        ConfigError: see :func:`dogcm.experiments.load_config`.
+    """
+    sets = list(sets) + ([f"run.precision={precision}"] if precision else [])
+    if inputs is None:
+        try:
+            return load_config(source, sets)
+        except ConfigError as error:
+            if "needs a path" in str(error):
+                raise ConfigError(
+                    f"{source} reads its inputs from files that are not part of dogcm: give their folder by "
+                    "--inputs FOLDER"
+                ) from None
+            raise
+    folder = Path(inputs).expanduser().resolve()
+    if not folder.is_dir():
+        raise NotADirectoryError(0, "no such folder (--inputs)", str(inputs))
+    return with_inputs(source, sets, folder)
+
+
+def with_inputs(source, sets: list[str], folder: Path) -> Config:
+    """The configuration with its own input files in ``folder``; see :func:`configuration`."""
+    # First with a path that satisfies the checks, to learn which sources there are; the user's own paths win.
+    unset = "?"
+    tree = load_config(load_config(source, {f"{s}.path": unset for s in _SECTIONS}), sets).model_dump()
+    for name in _SECTIONS:
+        section = tree[name]
+        given = "" if section["path"] == unset else section["path"]
+        if section["source"] == "mitgcm":
+            section["path"] = given or str(folder)
+        else:
+            section["path"] = str(folder / given) if given and section["source"] == "file" else given
+    for entry in tree["forcing"]["files"].values():
+        entry["path"] = str(folder / entry["path"])
+    return load_config(tree)
+
+
+def duration(config: Config, days: float | None, years: float | None) -> float:
+    """Length of a run in days.
+
+    Raises:
+        ConfigError: both or a negative length given.
+    """
+    if days is not None and years is not None:
+        raise ConfigError("give --days or --years, not both")
+    length = years * config.forcing.year if years is not None else DEFAULT_DAYS if days is None else days
+    if not 0 < length < 1e7:
+        raise ConfigError(f"a run of {length:g} days: the length must be above 0")
+    return length
+
+
+def start(config: Config, layout: str, days: float, output: str | None, options: dict) -> int:
+    """Run from the beginning. ``options`` as :func:`dogcm.experiments.run.run` takes them."""
+    from dogcm.experiments.model import Model
+
+    model = Model(config, layout=layout)
+    model.run(days, output or f"output/{config.name}", **options)
+    return OK
+
+
+def go_on(path, days, years, sets: list[str], output: str | None, layout: str, options: dict) -> int:
+    """Continue from a restart with the configuration beside it.
+
+    Args:
+        path: output folder (its newest restart is taken) or restart file.
+        output: folder to write to; default: that of the restart.
+
+    Raises:
+        FileNotFoundError, RestartError: no such folder, restart or configuration.
+    """
+    from dogcm.experiments.model import Model
+    from dogcm.io.restart import latest_restart
+
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"no such output folder or restart file: {path}")
+    file = path if path.is_file() else latest_restart(path)
+    beside = file.parent / "config.yaml"
+    if not beside.is_file():
+        raise FileNotFoundError(f"{beside} is missing: a restart is continued with the configuration it was made with")
+    config = configuration(str(beside), sets)
+    length = duration(config, days, years)
+    Model(config, layout=layout).run(length, output or file.parent, restart_from=file, **options)
+    return OK
+
+
+def dry_run(config: Config, layout: str, days: float, binding) -> int:
+    """Show what a run would be; see :mod:`dogcm.cli.estimate`."""
+    from dogcm.cli import estimate
+    from dogcm.experiments.model import Model
+
+    return estimate.show(Model(config, layout=layout), days, binding)

@@ -1,0 +1,110 @@
+"""``dogcm list`` and ``dogcm show``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from dogcm.cli.errors import OK
+
+
+def console() -> Console:
+    """Where tables go. A file or pipe gets enough width that no value is cut."""
+    probe = Console()
+    return probe if probe.is_terminal else Console(width=200)
+
+
+def experiment_list() -> int:
+    """One line for each ready experiment."""
+    from dogcm.experiments.registry import experiments
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("experiment", style="cyan", no_wrap=True)
+    table.add_column("description")
+    for name, text in experiments().items():
+        table.add_row(name, escape(text))
+    console().print(table)
+    return OK
+
+
+def parameters(experiment: str | None, sets: list[str], inputs: str | None) -> int:
+    """Every parameter; those that differ from the default are marked."""
+    from dogcm.experiments.config import Config, ForcingFile, OutputConfig, StraitEdit, parameter_table
+
+    config, note = _config(experiment, sets, inputs)
+    values = config.model_dump(mode="json")
+    defaults = Config().model_dump(mode="json")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("", "parameter", "value", "unit", "default", "meaning"):
+        table.add_column(name, no_wrap=name == "parameter")
+    for key, unit, _, text in parameter_table():
+        if key in ("name", "description"):
+            continue  # they are the heading
+        value, default = _at(values, key), _at(defaults, key)
+        changed = value != default
+        style = "bold yellow" if changed else ""
+        table.add_row("*" if changed else "", key, escape(_short(value)), escape(_unit(unit)),
+                      escape(_short(default)) if changed else "", escape(text), style=style)  # fmt: skip
+    for section, prefix in ((StraitEdit, "bathymetry.straits[]."), (ForcingFile, "forcing.files.NAME."),
+                            (OutputConfig, "run.output.NAME.")):  # fmt: skip
+        for key, unit, default, text in parameter_table(section, prefix):
+            table.add_row("", key, "", escape(_unit(unit)), escape(_short(default)), escape(text), style="dim")
+    out = console()
+    out.print(f"[bold]{escape(config.name)}[/]: {escape(config.description)}" if experiment else "[bold]defaults[/]")
+    out.print(table)
+    out.print("* differs from the default; change any with --set KEY=VALUE" + note)
+    return OK
+
+
+def _config(experiment, sets, inputs):
+    """The configuration, also where its input files are not at hand."""
+    from dogcm.cli.running import configuration, with_inputs
+    from dogcm.experiments.registry import ConfigError, load_config
+
+    if experiment is None:
+        return load_config({}, sets), ""
+    try:
+        return configuration(experiment, sets, None, inputs), ""
+    except ConfigError as error:
+        if "--inputs" not in str(error):
+            raise
+        from pathlib import Path
+
+        return with_inputs(experiment, sets, Path("FOLDER")), "; FOLDER is to be given by --inputs"
+
+
+def _at(tree: dict, key: str) -> Any:
+    for part in key.split("."):
+        tree = tree[part]
+    return tree
+
+
+def _unit(unit: str) -> str:
+    return "" if unit == "1" else unit
+
+
+def _short(value: Any) -> str:
+    """A value as one would write it in YAML, on one line."""
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    if isinstance(value, str):
+        return value or '""'
+    text = yaml.safe_dump(value, default_flow_style=True, width=10**6).strip()
+    return text.removesuffix("\n...").removesuffix("...").strip()
+
+
+def variables() -> int:
+    """What a table of ``run.output`` may name."""
+    from dogcm.experiments.variables import VARIABLES
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("variable", "place", "unit", "meaning"):
+        table.add_column(name)
+    for v in VARIABLES.values():
+        table.add_row(v.name, v.at, escape(_unit(v.unit)), escape(v.long_name))
+    console().print(table)
+    return OK

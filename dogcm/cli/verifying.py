@@ -1,0 +1,66 @@
+"""``dogcm verify``: the figures of :mod:`dogcm.experiments.verify` as tables."""
+
+from __future__ import annotations
+
+from rich.markup import escape
+from rich.table import Table
+
+from dogcm.cli.errors import FELL_SHORT, OK
+from dogcm.cli.show import console
+from dogcm.experiments import verify as checks
+from dogcm.experiments.config import Config
+from dogcm.experiments.registry import ConfigError
+
+KINDS = ("layout", "restart", "conservation")
+_EXPLAINED = {
+    "layout": "every variable of the state has the same value in every cell",
+    "restart": "stopping and going on changes no value",
+    "conservation": "residuals are of the size of rounding (epsilon of the arithmetic)",
+}
+
+
+def verify(what: str, config: Config, steps: int, layout: str) -> int:
+    """Run the checks asked for and print their figures; 1 where one falls short."""
+    if what != "all" and what not in KINDS:
+        raise ConfigError(f"dogcm verify {what}: choose {', '.join(KINDS)} or all")
+    wanted = KINDS if what == "all" else (what,)
+    passed = [_one(kind, config, steps, layout) for kind in wanted]
+    return OK if all(passed) else FELL_SHORT
+
+
+def _one(kind: str, config: Config, steps: int, layout: str) -> bool:
+    out = console()
+    heading = f"[bold]{kind}[/]: {escape(config.name)}, {config.run.precision}, {steps} steps"
+    if kind == "conservation":
+        result = checks.verify_conservation(config, steps, layout)
+        out.print(heading)
+        out.print(_figures(result))
+    else:
+        function = checks.verify_layout if kind == "layout" else checks.verify_restart
+        result = function(config, steps, layout)
+        out.print(f"{heading}, {escape(result.title)}")
+        out.print(_rows(result))
+        if result.note:
+            out.print(f"note: {escape(result.note)}")
+    verdict = "[green]passed[/]" if result.passed else "[red]FELL SHORT[/]"
+    out.print(f"{verdict}: {_EXPLAINED[kind]}\n" if result.passed else f"{verdict} of: {_EXPLAINED[kind]}\n")
+    return result.passed
+
+
+def _rows(result: checks.Comparisons) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("variable", "identical", "largest difference"):
+        table.add_column(name)
+    for row in result.rows:
+        table.add_row(row.name, "yes" if row.identical else "[red]NO[/]", f"{row.difference:.3g}")
+    return table
+
+
+def _figures(result: checks.Conservation) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("check", "figure", "limit", "unit", "ok", "meaning"):
+        table.add_column(name)
+    for f in result.figures:
+        ok = "yes" if f.passed else "[red]NO[/]"
+        table.add_row(f.name, f"{f.value:.3g}", f"{f.limit:.3g}", f.unit, ok, escape(f.meaning))
+    return table

@@ -1,0 +1,11 @@
+"""Who owns what: layouts, tiles, scatter and gather, and messages between ranks on the host."""
+
+from dogcm.decomp.communicator import MPICommunicator, SerialCommunicator, world
+from dogcm.decomp.depth import Halo
+from dogcm.decomp.layout import Layout, LayoutError, Tile, choose_layout, layout_for, make_layout
+from dogcm.decomp.tiles import Decomposition
+
+__all__ = [
+    "Decomposition", "Halo", "Layout", "LayoutError", "MPICommunicator", "SerialCommunicator", "Tile",
+    "choose_layout", "layout_for", "make_layout", "world",
+]

@@ -1,0 +1,100 @@
+"""Talking between ranks on the host: set-up, input and output, never inside ``jit``.
+
+:class:`SerialCommunicator` needs no MPI library. :class:`MPICommunicator` wraps a clone of an mpi4py
+communicator, so that its messages can never meet those that mpi4jax sends from inside ``jit``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dogcm.decomp.binding import looks_like_mpi_launch, require_world_size
+
+
+class SerialCommunicator:
+    """One rank that talks to nobody."""
+
+    rank = 0
+    size = 1
+    mpi = None
+
+    def broadcast(self, value: Any) -> Any:
+        """The value that rank 0 holds."""
+        return value
+
+    def gather(self, value: Any) -> list | None:
+        """All ranks' values on rank 0, None elsewhere."""
+        return [value]
+
+    def send(self, array: np.ndarray, rank: int) -> None:
+        raise RuntimeError("one rank has nobody to send to")
+
+    def receive(self, shape, dtype, rank: int) -> np.ndarray:
+        raise RuntimeError("one rank has nobody to receive from")
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set on any rank."""
+        return bool(flag)
+
+    def barrier(self) -> None:
+        pass
+
+    def abort(self, code: int = 1) -> None:
+        """End every rank at once."""
+        raise SystemExit(code)
+
+
+class MPICommunicator:
+    """Host messages over MPI."""
+
+    def __init__(self, mpi_comm=None):
+        from mpi4py import MPI
+
+        self.mpi = (mpi_comm or MPI.COMM_WORLD).Clone()
+        self._lor = MPI.LOR
+        self.rank, self.size = self.mpi.Get_rank(), self.mpi.Get_size()
+        if mpi_comm is None:
+            require_world_size(self.size)
+
+    def broadcast(self, value):
+        return self.mpi.bcast(value, root=0)
+
+    def gather(self, value):
+        return self.mpi.gather(value, root=0)
+
+    def send(self, array, rank):
+        self.mpi.Send(np.ascontiguousarray(array), dest=rank)
+
+    def receive(self, shape, dtype, rank):
+        out = np.empty(shape, dtype)
+        self.mpi.Recv(out, source=rank)
+        return out
+
+    def any(self, flag):
+        return bool(self.mpi.allreduce(bool(flag), op=self._lor))
+
+    def barrier(self):
+        self.mpi.Barrier()
+
+    def abort(self, code=1):
+        self.mpi.Abort(code)
+
+
+def world() -> SerialCommunicator | MPICommunicator:
+    """The communicator of this launch: MPI under a launcher of several ranks, serial otherwise.
+
+    Raises:
+        RuntimeError: several ranks were launched, but no MPI library can be used. Running on
+            regardless would start as many independent copies of the model.
+    """
+    if not looks_like_mpi_launch():
+        return SerialCommunicator()
+    try:
+        return MPICommunicator()
+    except ImportError as error:
+        raise RuntimeError(
+            f"several ranks were launched, but mpi4py cannot be used ({error}); install the MPI "
+            "extra (pip install 'dogcm[mpi]') with the MPI that launched this job"
+        ) from error

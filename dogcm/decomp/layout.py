@@ -1,0 +1,271 @@
+"""Which rank owns which part of the grid.
+
+A layout cuts the global index space ``(ny, nx)`` by ``px - 1`` lines of constant i and ``py - 1`` lines of
+constant j. Tiles may differ by one row or column (uneven cuts), and a tile without ocean gets no
+rank. Each rank compiles for its own tile shape; the messages of two neighbours always have the same
+size, because tiles of one row share their height and tiles of one column their width.
+
+Neighbours are kept as permutations of the ranks. Where the ocean ends (a wall, or a tile that
+was dropped) the end of a chain of tiles is linked back to its beginning: every rank then sends and
+receives the same number of messages, whatever the coastline, and what arrives across a wall is
+masked. ``MPI.PROC_NULL`` would leave uninitialised memory there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+
+class LayoutError(ValueError):
+    """The requested layout does not fit the grid or the number of ranks."""
+
+
+class Tile(NamedTuple):
+    """Index range of one tile: rows ``j0 <= j < j1``, columns ``i0 <= i < i1``."""
+
+    j0: int
+    j1: int
+    i0: int
+    i1: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.j1 - self.j0, self.i1 - self.i0
+
+
+class Neighbours(NamedTuple):
+    """Ranks to the south, north, west and east (a closed chain wraps around)."""
+
+    s: int
+    n: int
+    w: int
+    e: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A cut of the global grid into tiles, and the rank of each tile.
+
+    Attributes:
+        shape: global ``(ny, nx)``.
+        px, py: number of tiles in x and y.
+        periodic_x: whether the global grid closes on itself in x.
+        cuts_x, cuts_y: tile edges, ``px + 1`` and ``py + 1`` indices.
+        ranks: ``ranks[q][p]``, the rank of tile column p in row q, or -1 for a tile of land.
+    """
+
+    shape: tuple[int, int]
+    px: int
+    py: int
+    periodic_x: bool
+    cuts_x: tuple[int, ...]
+    cuts_y: tuple[int, ...]
+    ranks: tuple[tuple[int, ...], ...]
+    places: tuple[tuple[int, int], ...] = field(init=False, repr=False)
+
+    def __post_init__(self):
+        table = np.asarray(self.ranks)
+        places = {int(table[q, p]): (q, p) for q, p in zip(*np.nonzero(table >= 0))}
+        object.__setattr__(self, "places", tuple(places[r] for r in range(len(places))))
+
+    @property
+    def size(self) -> int:
+        """Number of ranks."""
+        return len(self.places)
+
+    def tile(self, rank: int) -> Tile:
+        """Index range of the tile of ``rank``."""
+        q, p = self.places[rank]
+        return Tile(self.cuts_y[q], self.cuts_y[q + 1], self.cuts_x[p], self.cuts_x[p + 1])
+
+    def neighbours(self, rank: int) -> Neighbours:
+        """Ranks that ``rank`` exchanges with."""
+        q, p = self.places[rank]
+        row = list(self.ranks[q])
+        column = [self.ranks[m][p] for m in range(self.py)]
+        west, east = _links(row, p, self.periodic_x)
+        south, north = _links(column, q, False)
+        return Neighbours(south, north, west, east)
+
+    @property
+    def smallest_tile(self) -> tuple[int, int]:
+        """(rows, columns) of the smallest tile: the deepest halo that one exchange can fill."""
+        return int(np.diff(self.cuts_y).min()), int(np.diff(self.cuts_x).min())
+
+    def describe(self) -> str:
+        dropped = self.px * self.py - self.size
+        text = f"{self.px} x {self.py} tiles of the {self.shape[1]} x {self.shape[0]} grid"
+        return text + (f", {dropped} without ocean dropped" if dropped else "")
+
+
+def _links(chain: list[int], place: int, periodic: bool) -> tuple[int, int]:
+    """The ranks before and after ``chain[place]``, closing each unbroken run of tiles on itself."""
+    count = len(chain)
+    if periodic and min(chain) >= 0:
+        return chain[(place - 1) % count], chain[(place + 1) % count]
+
+    def walk(step: int) -> int:
+        here = place
+        for _ in range(count):
+            there = here + step
+            if periodic:
+                there %= count
+            if not 0 <= there < count or chain[there] < 0:
+                return here
+            here = there
+        return here
+
+    def neighbour(step: int) -> int:
+        there = place + step
+        if periodic:
+            there %= count
+        if 0 <= there < count and chain[there] >= 0:
+            return chain[there]
+        return chain[walk(-step)]
+
+    return neighbour(-1), neighbour(+1)
+
+
+def _even_cuts(cells: int, parts: int) -> tuple[int, ...]:
+    """Cut ``cells`` into ``parts`` that differ by at most one, the longer ones first."""
+    base, extra = divmod(cells, parts)
+    return tuple(int(c) for c in np.concatenate([[0], np.cumsum([base + (m < extra) for m in range(parts)])]))
+
+
+def _wet_table(wet: np.ndarray | None, cuts_y, cuts_x) -> np.ndarray:
+    table = np.ones((len(cuts_y) - 1, len(cuts_x) - 1), dtype=int)
+    if wet is None:
+        return table
+    for q in range(table.shape[0]):
+        for p in range(table.shape[1]):
+            table[q, p] = wet[cuts_y[q] : cuts_y[q + 1], cuts_x[p] : cuts_x[p + 1]].any()
+    return table
+
+
+def make_layout(
+    shape: tuple[int, int],
+    px: int,
+    py: int,
+    *,
+    periodic_x: bool = True,
+    wet: np.ndarray | None = None,
+    cuts_x: tuple[int, ...] | None = None,
+    cuts_y: tuple[int, ...] | None = None,
+    drop_land: bool = True,
+    min_cells: int = 3,
+) -> Layout:
+    """Cut the grid into ``px`` by ``py`` tiles and number those that hold ocean.
+
+    Args:
+        shape: global ``(ny, nx)``.
+        px, py: tiles in x and y.
+        wet: global ``(ny, nx)`` bool, True where there is ocean; without it every tile counts.
+        cuts_x, cuts_y: explicit tile edges (for uneven tiles); default: as even as can be.
+        drop_land: give no rank to tiles without ocean.
+        min_cells: smallest number of rows or columns of a tile that is cut (the halo's depth).
+
+    Raises:
+        LayoutError: when the cuts do not fit the grid.
+    """
+    ny, nx = shape
+    if px < 1 or py < 1:
+        raise LayoutError(f"layout {px}x{py}: both numbers of tiles must be at least 1")
+    cuts_x = tuple(cuts_x) if cuts_x is not None else _even_cuts(nx, px)
+    cuts_y = tuple(cuts_y) if cuts_y is not None else _even_cuts(ny, py)
+    for name, cuts, cells, parts in (("x", cuts_x, nx, px), ("y", cuts_y, ny, py)):
+        widths = np.diff(cuts)
+        if len(cuts) != parts + 1 or cuts[0] != 0 or cuts[-1] != cells or (widths <= 0).any():
+            raise LayoutError(
+                f"layout {px}x{py}: the cuts {cuts} in {name} do not divide 0..{cells} into {parts} tiles"
+            )
+        if parts > 1 and widths.min() < min_cells:
+            raise LayoutError(
+                f"layout {px}x{py}: tiles of {widths.min()} cells in {name} are narrower than the halo "
+                f"of {min_cells}; use at most {cells // min_cells} tiles in {name}"
+            )
+    table = _wet_table(wet if drop_land else None, cuts_y, cuts_x)
+    numbers = np.where(table > 0, np.cumsum(table.ravel() > 0).reshape(table.shape) - 1, -1)
+    ranks = tuple(tuple(int(r) for r in row) for row in numbers)
+    return Layout((ny, nx), px, py, periodic_x, cuts_x, cuts_y, ranks)
+
+
+def _cost(layout: Layout, halo: int) -> float:
+    """Time of the slowest rank, in cells: its tile, half of its halo, and its messages."""
+    rows = np.diff(layout.cuts_y).max()
+    columns = np.diff(layout.cuts_x).max()
+    ring_y = halo * columns if layout.py > 1 else 0
+    ring_x = halo * rows if layout.px > 1 else 0
+    # The inner loops run along x, so a short row costs more than a short column.
+    return rows * columns + ring_y + ring_x + 4.0 * rows
+
+
+def choose_layout(
+    shape: tuple[int, int],
+    size: int,
+    *,
+    periodic_x: bool = True,
+    wet: np.ndarray | None = None,
+    min_cells: int = 3,
+) -> Layout:
+    """The layout for ``size`` ranks with the least work on the slowest rank.
+
+    Layouts with more than ``size`` tiles are candidates too, when just ``size`` of them hold ocean.
+
+    Raises:
+        LayoutError: when no layout fits.
+    """
+    best, best_cost = None, np.inf
+    most = 2 * size if wet is not None else size
+    for tiles in range(size, most + 1):
+        for px in (d for d in range(1, tiles + 1) if tiles % d == 0):
+            try:
+                layout = make_layout(
+                    shape, px, tiles // px, periodic_x=periodic_x, wet=wet, min_cells=min_cells
+                )
+            except LayoutError:
+                continue
+            if layout.size == size and (cost := _cost(layout, min_cells)) < best_cost:
+                best, best_cost = layout, cost
+    if best is None:
+        raise LayoutError(
+            f"no layout of {size} tiles fits a grid of {shape[1]} x {shape[0]} cells (tiles need at "
+            f"least {min_cells} cells a side, and {size} of them must hold ocean); use fewer ranks"
+        )
+    return best
+
+
+def parse_layout(text: str) -> tuple[int, int]:
+    """``'4x2'`` to ``(px, py) = (4, 2)``."""
+    parts = text.lower().replace("×", "x").split("x")
+    if len(parts) != 2 or not all(p.strip().isdigit() for p in parts):
+        raise LayoutError(f"layout {text!r}: write it as PXxPY, for example 2x1, or auto")
+    return int(parts[0]), int(parts[1])
+
+
+def layout_for(
+    shape: tuple[int, int],
+    size: int,
+    request: str = "auto",
+    *,
+    periodic_x: bool = True,
+    wet: np.ndarray | None = None,
+    min_cells: int = 3,
+) -> Layout:
+    """The layout asked for by name (``auto`` or ``PXxPY``), checked against the number of ranks."""
+    if request == "auto":
+        return choose_layout(shape, size, periodic_x=periodic_x, wet=wet, min_cells=min_cells)
+    px, py = parse_layout(request)
+    layout = make_layout(shape, px, py, periodic_x=periodic_x, wet=wet, min_cells=min_cells)
+    if layout.size != size and px * py == size:
+        layout = make_layout(
+            shape, px, py, periodic_x=periodic_x, min_cells=min_cells, drop_land=False
+        )
+    if layout.size != size:
+        raise LayoutError(
+            f"layout {px}x{py} has {layout.size} tiles with ocean, but there are {size} ranks; "
+            f"start {layout.size} ranks, or use --layout auto"
+        )
+    return layout

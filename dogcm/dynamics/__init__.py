@@ -1,0 +1,1 @@
+"""Pressure, momentum, free surface, continuity and tracer advection."""

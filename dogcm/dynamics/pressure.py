@@ -1,0 +1,35 @@
+"""Hydrostatic pressure and its gradient on z* surfaces."""
+
+from __future__ import annotations
+
+from dogcm.field import Field
+from dogcm.operators import diff_x_c2u, diff_y_c2v, mean_x_c2u, mean_y_c2v, running_sum_down
+
+
+def hydrostatic_pressure(density: Field, stretch: Field, grid, gravity: float, rho0: float) -> Field:
+    """Pressure anomaly over rho0 at layer centres (m2 s-2), from the density anomaly (kg m-3).
+
+    Every layer counts with its full thickness at rest, also where the bottom cuts it: a
+    horizontally uniform ocean then has exactly uniform pressure on each layer, and stays at rest
+    over any bathymetry.
+    """
+    weight = density * grid.dz
+    upto = running_sum_down(weight)  # down to the bottom of each layer
+    return (upto - 0.5 * weight) * (stretch * (gravity / rho0))
+
+
+def pressure_gradient(
+    pressure: Field, density: Field, eta: Field, grid, gravity: float, rho0: float
+) -> tuple[Field, Field]:
+    """Accelerations (m s-2) by the baroclinic pressure gradient, at west and south faces.
+
+    The second term accounts for the slope of z* surfaces, which rise with eta and fade towards the bottom:
+    ``z = eta - z_c (1 + eta / H)`` for the depth at rest ``z_c`` (Adcroft and Campin 2004,
+    doi:10.1016/j.ocemod.2003.09.003).
+    """
+    safe_depth = grid.depth_c + (1.0 - grid.wet_c)
+    rise = eta - (eta / safe_depth) * grid.z_c
+    slope = gravity / rho0
+    fx = diff_x_c2u(pressure) + mean_x_c2u(density) * diff_x_c2u(rise) * slope
+    fy = diff_y_c2v(pressure) + mean_y_c2v(density) * diff_y_c2v(rise) * slope
+    return -(fx / grid.dx_u) * grid.mask_u, -(fy / grid.dy_v) * grid.mask_v

@@ -1,0 +1,185 @@
+"""Global input fields on the model grid: bathymetry, initial state, surface forcing.
+
+Only rank 0 calls these functions, one field at a time; the fields are then scattered to the tiles.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from dogcm.experiments.config import Config
+from dogcm.experiments import idealised, mitgcm
+from dogcm.grid import bathymetry as bathy
+from dogcm.grid.horizontal import CartesianGrid, LatLonGrid
+from dogcm.grid.vertical import VerticalGrid, stretched_layers
+from dogcm.io import regrid
+from dogcm.physics.surface import RECORDS
+
+STARTER = Path(__file__).parent / "starter"
+_STARTER_RECORDS = {"taux": "taux", "tauy": "tauy", "sst": "sst", "sss": "sss", "heat_flux": "qnet"}
+
+
+class InputError(ValueError):
+    """Input data that cannot be used; says what, where and what to do."""
+
+
+def horizontal_grid(config: Config) -> LatLonGrid | CartesianGrid:
+    """The horizontal grid of a configuration."""
+    g = config.grid
+    if g.kind == "latlon":
+        return LatLonGrid.regular(
+            g.nx, g.ny, g.lon, g.lat, radius=g.radius, rotation=g.rotation
+        )
+    return CartesianGrid(g.nx, g.ny, g.dx, g.dy, g.f0, g.beta, g.periodic, g.y0)
+
+
+def vertical_grid(config: Config) -> VerticalGrid:
+    """The layers of a configuration."""
+    g = config.grid
+    return VerticalGrid(g.layers or stretched_layers(g.nz, g.depth, g.top))
+
+
+def cell_thickness(config: Config, horizontal, vertical: VerticalGrid) -> np.ndarray:
+    """Thickness of every cell at rest (nz, ny, nx), m, 0 on land."""
+    b = config.bathymetry
+    depth = _depth(config, horizontal, vertical)
+    cells = bathy.vertical_cells(depth, vertical.dz, b.min_fraction, b.min_thickness)
+    if not (cells > 0).any():
+        raise InputError("the bathymetry leaves no ocean cell: check bathymetry.* and the grid's limits")
+    return cells
+
+
+def _depth(config: Config, horizontal, vertical: VerticalGrid) -> np.ndarray:
+    b, periodic = config.bathymetry, horizontal.periodic_x
+    if b.source == "mitgcm":
+        return mitgcm.depth(b.path, horizontal.shape)
+    if b.source == "flat":
+        return np.full(horizontal.shape, min(b.depth, vertical.edges[-1]))
+    if b.source == "two_basin":
+        return idealised.two_basin_depth(horizontal, min(b.depth, vertical.edges[-1]))
+    path, name = (STARTER / "bathymetry.nc", "elevation") if b.source == "starter" else (b.path, b.variable)
+    elevation = regrid.read_cf(path, name, unit="m")
+    depth = bathy.model_depth(
+        elevation, horizontal.lat_edges, horizontal.lon_edges,
+        min_ocean_fraction=b.min_ocean_fraction, min_depth=b.min_depth, max_depth=float(vertical.edges[-1]),
+    )  # fmt: skip
+    centres = horizontal.coordinates()
+    if b.straits:
+        edits = [s.model_dump() for s in b.straits]
+        depth = bathy.edit_straits(depth, edits, centres["lat"][0], centres["lon"][0])
+    if b.fill_holes:
+        depth = bathy.fill_holes(depth, vertical.edges, periodic)
+    return bathy.remove_lakes(depth, periodic) if b.remove_lakes else depth
+
+
+def initial_tracer(config: Config, name: str, horizontal, vertical: VerticalGrid, cells: np.ndarray) -> np.ndarray:
+    """Initial temperature (degC) or salinity (g kg-1), (nz, ny, nx), 0 on land."""
+    i = config.initial
+    if i.source == "mitgcm":
+        values = mitgcm.initial(i.path, name, horizontal.shape, vertical.nz)
+    elif i.source == "profile":
+        values = _profile(config, name, horizontal, vertical)
+    else:
+        own = dict(temperature=i.temperature_variable, salinity=i.salinity_variable)
+        path = STARTER / "hydrography.nc" if i.source == "starter" else i.path
+        unit = {"temperature": "degC", "salinity": "g/kg"}[name]
+        values = _regridded_volume(regrid.read_cf(path, own[name], unit=unit), horizontal, vertical)
+    return _checked(values, cells > 0, name, horizontal, vertical)
+
+
+def _profile(config: Config, name: str, horizontal, vertical) -> np.ndarray:
+    i = config.initial
+    shape = (vertical.nz, *horizontal.shape)
+    if name == "salinity":
+        return np.full(shape, i.salinity)
+    decay = np.exp(-vertical.centres / i.thermocline)[:, None, None]
+    top = np.full(horizontal.shape, i.surface_temperature)
+    if i.meridional:
+        lat = horizontal.coordinates()["lat"][0][:, None]
+        top = i.deep_temperature + (top - i.deep_temperature) * np.cos(np.deg2rad(lat)) ** 2
+    return np.broadcast_to(i.deep_temperature + (top - i.deep_temperature) * decay, shape).copy()
+
+
+def _regridded_volume(source, horizontal, vertical) -> np.ndarray:
+    if source.depth is None:
+        raise InputError(f"{source.path}: {source.name} has no depth axis")
+    levels = np.stack([_regridded(source, source.values[k], horizontal, "c") for k in range(len(source.depth))])
+    return regrid.interp_depth(levels, source.depth, vertical.centres)
+
+
+def _regridded(source, values: np.ndarray, horizontal, at: str) -> np.ndarray:
+    """One level on the model grid: averages where the model is coarser, interpolation where finer."""
+    c = horizontal.coordinates()
+    lon = c["lon_u"][0] if at == "u" else c["lon"][0]
+    lat = c["lat_v"][0] if at == "v" else c["lat"][0]
+    coarser = np.diff(horizontal.lat_edges).min() > 1.5 * np.abs(np.diff(source.lat)).mean()
+    if at == "c" and coarser:
+        mean, covered = regrid.conservative_average(
+            values, source.lat_edges, source.lon_edges, horizontal.lat_edges, horizontal.lon_edges
+        )
+        return mean
+    lat2, lon2 = np.meshgrid(lat, lon, indexing="ij")
+    return regrid.bilinear(values, source.lat, source.lon, lat2, lon2)
+
+
+def records(config: Config) -> list[str]:
+    """Names of the surface fields that the configuration provides."""
+    f = config.forcing
+    names = {
+        "none": [], "starter": list(_STARTER_RECORDS), "file": [], "gyre": ["taux"], "channel": ["taux", "sst"],
+        "two_basin": ["taux", "sst", "sss"], "mitgcm": list(RECORDS),
+    }[f.source]  # fmt: skip
+    unknown = set(f.files) - set(RECORDS)
+    if unknown:
+        raise InputError(f"forcing.files: unknown field {sorted(unknown)}; known: {', '.join(RECORDS)}")
+    dropped = {n for n, keep in (("heat_flux", f.heat_flux), ("freshwater_flux", f.freshwater_flux)) if not keep}
+    return [n for n in RECORDS if (n in names and n not in dropped) or n in f.files]
+
+
+def record(config: Config, name: str, horizontal, wet: np.ndarray) -> np.ndarray:
+    """One surface field (n, ny, nx) at its place on the grid."""
+    f = config.forcing
+    at, unit, _ = RECORDS[name]
+    if name in f.files or f.source == "starter":
+        own = f.files.get(name)
+        path, variable = (own.path, own.variable) if own else (STARTER / "surface.nc", _STARTER_RECORDS[name])
+        source = regrid.read_cf(path, variable, unit=unit)
+        values = source.values.reshape(-1, *source.values.shape[-2:])
+        out = np.stack([_regridded(source, v, horizontal, at) for v in values])
+    elif f.source == "mitgcm":
+        out = mitgcm.record(f.path, name, horizontal.shape)
+    else:
+        out = idealised.record(f.source, name, horizontal, f.wind_amplitude)[None]
+    return _checked(out, _wet_at(wet, at, horizontal.periodic_x)[None], name, horizontal, None)
+
+
+def _wet_at(wet: np.ndarray, at: str, periodic: bool) -> np.ndarray:
+    if at == "u":
+        west = np.roll(wet, 1, -1)
+        if not periodic:
+            west[..., 0] = False
+        return wet & west
+    if at == "v":
+        return wet & np.concatenate([np.zeros_like(wet[:1]), wet[:-1]])
+    return wet
+
+
+def _checked(values: np.ndarray, wet: np.ndarray, name: str, horizontal, vertical) -> np.ndarray:
+    """Zero on land; refuses a missing value in an ocean cell."""
+    values = np.asarray(values, float)
+    bad = ~np.isfinite(values) & wet
+    if bad.any():
+        where = np.argwhere(bad)[0]
+        c = horizontal.coordinates()
+        place = f"lat {c['lat'][0][where[-2]]:.2f}, lon {c['lon'][0][where[-1]]:.2f}"
+        if vertical is not None:
+            place += f", depth {vertical.centres[where[0]]:.0f} m"
+        else:
+            place += f", record {where[0] + 1}"
+        raise InputError(
+            f"{name}: {int(bad.sum())} ocean cells have no valid value, the first at {place}; fill the gaps of the "
+            "input (dogcm.io.regrid.fill_missing) or close these cells (bathymetry.straits)"
+        )
+    return np.where(wet, np.nan_to_num(values), 0.0)

@@ -1,0 +1,151 @@
+"""Finding and changing experiments: by name, from YAML, with overrides from the command line."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from dogcm.experiments.config import Config, Section
+
+_FOLDER = Path(__file__).parent / "configs"
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message says which key, why, and what to do."""
+
+
+def experiments() -> dict[str, str]:
+    """Names of the ready experiments and one line on each."""
+    found = {}
+    for path in sorted(_FOLDER.glob("*.yaml")):
+        found[path.stem] = str(yaml.safe_load(path.read_text()).get("description", ""))
+    return found
+
+
+def load_config(source: "str | Path | dict | Config", overrides: dict | list | tuple = ()) -> Config:
+    """A checked configuration.
+
+    Args:
+        source: name of a ready experiment, path of a YAML file, a dict, or a Config.
+        overrides: ``{"time.step": 1800}`` or ``["time.step=1800"]``.
+
+    Raises:
+        ConfigError: unknown experiment or key (with the nearest names), wrong type or value.
+    """
+    if isinstance(source, Config):
+        tree = source.model_dump()
+    elif isinstance(source, dict):
+        tree = dict(source)
+    else:
+        tree = _read(str(source))
+    pairs = overrides.items() if isinstance(overrides, dict) else map(_split, overrides)
+    for key, value in pairs:
+        _assign(tree, key, value)
+    return check_config(tree)
+
+
+def check_config(tree: dict) -> Config:
+    """Validate a plain tree; see :func:`load_config`."""
+    _refuse_unknown(tree, Config, "")
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        lines = []
+        for e in error.errors():
+            key = ".".join(str(p) for p in e["loc"])
+            message = e["msg"].removeprefix("Value error, ")
+            shown = f" (given: {e['input']!r})" if key and not isinstance(e["input"], dict) else ""
+            lines.append(f"{key}: {message}{shown}" if key else message)
+        raise ConfigError("; ".join(lines)) from None
+
+
+def _read(source: str) -> dict:
+    known = experiments()
+    if source in known:
+        return yaml.safe_load((_FOLDER / f"{source}.yaml").read_text())
+    path = Path(source)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise ConfigError(f"no such file: {path}")
+        try:
+            tree = yaml.safe_load(path.read_text())
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{path} is not valid YAML: {error}") from None
+        if not isinstance(tree, dict):
+            raise ConfigError(f"{path} holds no configuration: expected keys such as grid, forcing, time")
+        base = tree.pop("base", None)
+        return _merge(_read(base), tree) if base else tree
+    raise ConfigError(f"unknown experiment {source!r}{_nearest(source, known)}; `dogcm list` shows all, "
+                      "a path must end in .yaml")  # fmt: skip
+
+
+def _merge(base: dict, change: dict) -> dict:
+    out = dict(base)
+    for key, value in change.items():
+        both = isinstance(value, dict) and isinstance(out.get(key), dict)
+        out[key] = _merge(out[key], value) if both else value
+    return out
+
+
+def _split(text: str) -> tuple[str, object]:
+    key, sign, value = text.partition("=")
+    if not sign or not key.strip():
+        raise ConfigError(f"--set {text!r}: write it as key=value, for example time.step=1800")
+    parsed = yaml.safe_load(value) if value.strip() else ""
+    if isinstance(parsed, str):
+        try:  # YAML reads 1e3 as text
+            parsed = json.loads(value)
+        except ValueError:
+            pass
+    return key.strip(), parsed
+
+
+def _assign(tree: dict, key: str, value) -> None:
+    *parents, last = key.split(".")
+    place = tree
+    for p in parents:
+        place = place.setdefault(p, {})
+        if not isinstance(place, dict):
+            raise ConfigError(f"{key}: {p} is a value, not a group of parameters")
+    place[last] = value
+
+
+def _nearest(word: str, known) -> str:
+    close = difflib.get_close_matches(word, list(known), n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(close)}?" if close else ""
+
+
+def _refuse_unknown(tree, section: type[Section], prefix: str) -> None:
+    """Unknown keys, with the nearest known ones (pydantic alone would not suggest any)."""
+    if not isinstance(tree, dict):
+        return
+    for key, value in tree.items():
+        info = section.model_fields.get(key)
+        if info is None:
+            everywhere = _all_keys(Config)
+            hint = _nearest(key, section.model_fields) or _nearest_leaf(key, everywhere)
+            raise ConfigError(f"unknown parameter {prefix}{key}{hint}")
+        kind = info.annotation
+        if isinstance(kind, type) and issubclass(kind, Section):
+            if not isinstance(value, dict):
+                raise ConfigError(f"{prefix}{key} is a group of parameters, given: {value!r}")
+            _refuse_unknown(value, kind, f"{prefix}{key}.")
+
+
+def _all_keys(section: type[Section], prefix: str = "") -> dict[str, str]:
+    found = {}
+    for name, info in section.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
+            found.update(_all_keys(info.annotation, f"{prefix}{name}."))
+        else:
+            found[name] = f"{prefix}{name}"
+    return found
+
+
+def _nearest_leaf(word: str, leaves: dict[str, str]) -> str:
+    close = difflib.get_close_matches(word, list(leaves), n=1, cutoff=0.6)
+    return f"; did you mean {leaves[close[0]]}?" if close else ""

@@ -1,0 +1,18 @@
+"""The only door to messages inside ``jit``: exchange, psum, pmax, broadcast, exact sums."""
+
+from dogcm.decomp.layout import Layout
+from dogcm.halo.exchange import HaloExchange
+from dogcm.halo.serial import SerialBackend
+from dogcm.halo.sums import differentiable_sum, exact_sum
+
+
+def connect(layout: Layout, comm) -> HaloExchange:
+    """The halo exchange of this rank's tile; a serial communicator needs no MPI library."""
+    if comm.mpi is None:
+        return HaloExchange(layout, SerialBackend())
+    from dogcm.halo.mpi import MPIBackend
+
+    return HaloExchange(layout, MPIBackend(comm.mpi))
+
+
+__all__ = ["HaloExchange", "SerialBackend", "connect", "differentiable_sum", "exact_sum"]

@@ -1,0 +1,81 @@
+"""Filling halos: two phases, one buffer per neighbour for all fields together.
+
+First every array gets its western and eastern halo, then, rows already widened, its southern
+and northern one: four messages in all, and the corners come for free.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dogcm.decomp.depth import Halo
+from dogcm.decomp.layout import Layout
+
+
+class HaloExchange:
+    """The neighbours of one tile, and the backend that reaches them."""
+
+    def __init__(self, layout: Layout, backend):
+        self.layout, self.backend = layout, backend
+        self.rank, self.size = backend.rank, backend.size
+        self.neighbours = layout.neighbours(backend.rank)
+        self.psum, self.pmax = backend.psum, backend.pmax
+        self.broadcast = backend.broadcast
+
+    def exchange(self, arrays: list, wants: list[Halo]) -> list:
+        """Arrays ``(..., ny, nx)`` without halo in, arrays with the wanted halos out."""
+        self._check_depth(wants)
+        # Stored before and after, so that the compiler sees the same arithmetic around an exchange
+        # whether it is a message or a copy: contracted products then round alike on every layout.
+        arrays = list(jax.lax.optimization_barrier(tuple(arrays)))
+        near = self.neighbours
+        split_x, split_y = self.layout.px > 1, self.layout.py > 1
+        depths = [(w.w, w.e) for w in wants]
+        arrays = self._phase(arrays, depths, -1, near.w, near.e, split_x)
+        depths = [(w.s, w.n) for w in wants]
+        arrays = self._phase(arrays, depths, -2, near.s, near.n, split_y)
+        return list(jax.lax.optimization_barrier(tuple(arrays)))
+
+    def _phase(self, arrays, depths, axis, lower: int, upper: int, split: bool) -> list:
+        """Add ``depths = (below, above)`` cells to each array along ``axis``."""
+        to_lower = [_edge(a, above, axis, first=True) for a, (_, above) in zip(arrays, depths)]
+        to_upper = [_edge(a, below, axis, first=False) for a, (below, _) in zip(arrays, depths)]
+        if split:
+            from_lower, from_upper = self.backend.swap(_pack(to_lower), _pack(to_upper), lower, upper)
+            below, above = _unpack(from_lower, to_upper), _unpack(from_upper, to_lower)
+        else:
+            # One tile spans this direction: it is its own neighbour.
+            below, above = to_upper, to_lower
+        return [jnp.concatenate(parts, axis=axis) for parts in zip(below, arrays, above)]
+
+    def _check_depth(self, wants: list[Halo]) -> None:
+        rows, columns = self.layout.smallest_tile
+        for want in wants:
+            if max(want.s, want.n) > rows or max(want.w, want.e) > columns:
+                raise ValueError(
+                    f"{want} is deeper than the smallest tile ({rows} x {columns} cells) of "
+                    f"{self.layout.describe()}; use fewer tiles"
+                )
+
+
+def _edge(array, depth: int, axis: int, first: bool):
+    size = array.shape[axis]
+    start = 0 if first else size - depth
+    index = [slice(None)] * array.ndim
+    index[axis] = slice(start, start + depth)
+    return array[tuple(index)]
+
+
+def _pack(slabs: list):
+    return jnp.concatenate([s.ravel() for s in slabs])
+
+
+def _unpack(buffer, like: list) -> list:
+    out, start = [], 0
+    for slab in like:
+        size = int(np.prod(slab.shape))
+        out.append(buffer[start : start + size].reshape(slab.shape))
+        start += size
+    return out

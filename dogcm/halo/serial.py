@@ -1,0 +1,26 @@
+"""The backend of one rank: no MPI library, same interface as :mod:`dogcm.halo.mpi`."""
+
+from __future__ import annotations
+
+
+class SerialBackend:
+    """Every neighbour is this rank itself."""
+
+    rank = 0
+    size = 1
+
+    def swap(self, to_lower, to_upper, lower: int, upper: int):
+        """Send one buffer down and one up; returns what came from below and from above."""
+        return to_upper, to_lower
+
+    def psum(self, value):
+        """Sum over ranks."""
+        return value
+
+    def pmax(self, value):
+        """Largest value over ranks (no derivative)."""
+        return value
+
+    def broadcast(self, value, root: int = 0):
+        """The value of rank ``root``."""
+        return value

@@ -1,0 +1,287 @@
+"""Restarts: complete, checksummed, written atomically, independent of the layout.
+
+A restart is a netCDF file of global arrays, all variables of the state at full precision, gathered level by level. It
+is written beside its final name and renamed when it is safe on disk, so a file of that name is always whole. Each
+variable carries the SHA-256 of its bytes, and the header one of its own.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import warnings
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import netCDF4
+import numpy as np
+
+from dogcm.field import Field, exchange
+from dogcm.io.root import OutputError, RootTask, on_root, require_space
+from dogcm.timestepping.state import HISTORY_U, HISTORY_V, State
+
+_FORMAT = 1
+_HEADER = ("format", "time", "steps", "dt", "scheme", "grid", "precision")
+_MARGIN_BYTES = 1 << 20
+
+
+class RestartError(ValueError):
+    """A restart that cannot be used; the message says why and what to do. Nothing was changed."""
+
+
+def restart_bytes(model) -> int:
+    """Upper limit of the size of a restart in bytes."""
+    ny, nx = model.horizontal.shape
+    levels = sum(f.shape[0] if f.ndim == 3 else 1 for f in model.state.variables().values())
+    return levels * ny * nx * model.dtype.itemsize + _MARGIN_BYTES
+
+
+def latest_restart(folder: str | Path) -> Path:
+    """The newest restart of a run's folder.
+
+    Raises:
+        RestartError: if there is none.
+    """
+    found = sorted(Path(folder).glob("restart_*.nc"), key=lambda p: (p.stat().st_mtime, p.name))
+    if not found:
+        raise RestartError(f"no restart (restart_*.nc) in {folder}")
+    return found[-1]
+
+
+def fingerprint(model) -> str | None:
+    """Hash of the grid: shape, coordinates and cell thicknesses (to float32). On rank 0; every rank has to call it."""
+    digest = hashlib.sha256(json.dumps([model.vertical.nz, *model.horizontal.shape]).encode())
+    for name, (values, _) in sorted(model.horizontal.coordinates().items()):
+        digest.update(name.encode() + np.asarray(values, "<f8").round(9).tobytes())
+    thickness = np.asarray(model.grid.h_c.interior)
+    for level in thickness:
+        values = model.decomposition.gather(level)
+        if values is not None:
+            digest.update(values.astype("<f4").tobytes())
+    return digest.hexdigest() if model.comm.rank == 0 else None
+
+
+# ---- writing -------------------------------------------------------------------------------------
+def write_restart(path: str | Path, model, attributes: dict | None = None) -> Path:
+    """Write the model's present state; to be called on every rank.
+
+    Args:
+        path: final name of the file. attributes: more global attributes (provenance).
+
+    Raises:
+        OutputError: if it cannot be written; a file that was there before is still there.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.partial")
+    task = RootTask(model.comm, path)
+    header = _header(model)
+    task.do(require_space, path, restart_bytes(model))
+    data = task.do(netCDF4.Dataset, partial, "w")
+    task.do(_define, data, model, header, attributes or {})
+    for name, field in model.state.variables().items():
+        _write_variable(task, data, model.decomposition, name, field)
+    if data is not None:
+        failed, task.error = task.error, None
+        task.do(data.close)
+        task.error = failed or task.error
+    task.do(_settle, partial, path)
+    if model.comm.rank == 0 and task.error is not None:
+        partial.unlink(missing_ok=True)
+    task.finish()
+    return path
+
+
+def _header(model) -> dict:
+    s = model.state
+    return {
+        "format": _FORMAT, "time": float(s.time), "steps": int(s.steps), "dt": float(model.physics.dt),
+        "scheme": model.scheme.name, "grid": fingerprint(model), "precision": model.dtype.name,
+    }  # fmt: skip
+
+
+def _define(data, model, header: dict, attributes: dict) -> None:
+    data.setncatts({"title": "dogcm restart", **attributes})
+    for key, value in header.items():
+        data.setncattr(key, np.int64(value) if isinstance(value, int) else value)
+    data.header_sha256 = _header_hash(header)
+    ny, nx = model.horizontal.shape
+    for name, size in (("z", model.vertical.nz), ("y", ny), ("x", nx)):
+        data.createDimension(name, size)
+    for name, field in model.state.variables().items():
+        dimensions = ("z", "y", "x") if field.ndim == 3 else ("y", "x")
+        v = data.createVariable(name, model.dtype.str[1:], dimensions, fill_value=False)
+        v.place = field.at
+
+
+def _header_hash(header: dict) -> str:
+    plain = [header[k].hex() if isinstance(header[k], float) else str(header[k]) for k in _HEADER]
+    return hashlib.sha256(json.dumps(plain).encode()).hexdigest()
+
+
+def _write_variable(task: RootTask, data, decomposition, name: str, field: Field) -> None:
+    values, digest = np.asarray(field.interior), hashlib.sha256()
+
+    def put(k, level):
+        level = np.ascontiguousarray(level)
+        data[name][k + (Ellipsis,)] = level
+        digest.update(level.tobytes())
+
+    for k in np.ndindex(values.shape[:-2]):
+        level = decomposition.gather(values[k])
+        task.do(put, k, level)
+    task.do(lambda: data[name].setncattr("sha256", digest.hexdigest()))
+
+
+def _settle(partial: Path, path: Path) -> None:
+    """Rename once the bytes are on disk."""
+    for place, flags in ((partial, os.O_RDWR), (path.parent, os.O_RDONLY)):
+        handle = os.open(place, flags)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        if place == partial:
+            os.replace(partial, path)
+
+
+# ---- reading -------------------------------------------------------------------------------------
+def read_restart(path: str | Path, model) -> State:
+    """The state in a restart, scattered to this model's tiles; to be called on every rank.
+
+    Everything is checked before anything is used. A restart of another time step or time scheme is accepted: the old
+    accelerations that it carries are then dropped and the scheme starts anew. Another precision is converted. Both
+    with a warning.
+
+    Raises:
+        RestartError: no such file, damaged file, other grid, missing variable.
+    """
+    path, grid = Path(path), fingerprint(model)
+    names = {n: f.ndim for n, f in model.state.variables().items()}
+    header, problems = on_root(model.comm, _check, path, grid, model, names)
+    if model.comm.rank == 0:
+        for text in problems:
+            warnings.warn(text, stacklevel=2)
+    keep_history = header["dt"] == model.physics.dt and header["scheme"] == model.scheme.name
+    data = netCDF4.Dataset(path) if model.comm.rank == 0 else None
+    try:
+        arrays = {
+            n: _scatter(data, n, model) for n in names if keep_history or not n.startswith("history_")
+        }
+    finally:
+        if data is not None:
+            data.close()
+    return _state(arrays, header, model, keep_history)
+
+
+def _check(path: Path, grid: str, model, names: dict[str, int]) -> tuple[dict, list[str]]:
+    """Header of a sound restart for this model, and warnings."""
+    if not path.is_file():
+        raise RestartError(f"no such restart: {path}")
+    try:
+        with netCDF4.Dataset(path) as data:
+            header = {k: _plain(data.getncattr(k)) for k in _HEADER}
+            sound = data.header_sha256 == _header_hash(header)
+            same_scheme = header["dt"] == model.physics.dt and header["scheme"] == model.scheme.name
+            wanted = [n for n in names if same_scheme or not n.startswith("history_")]
+            missing = [n for n in wanted if n not in data.variables]
+            if header["grid"] == grid and not missing:
+                damaged = [n for n in wanted if _hash(data[n]) != data[n].sha256]
+            else:
+                damaged = []
+    except (OSError, RuntimeError, AttributeError, KeyError, ValueError, IndexError) as error:
+        raise RestartError(
+            f"{path} is damaged or not a restart ({type(error).__name__}: {error}); take an earlier one"
+        ) from None
+    if not sound or damaged:
+        what = ", ".join(damaged) or "the header"
+        raise RestartError(f"{path} is damaged: the checksum of {what} does not fit; take an earlier one")
+    if header["grid"] != grid:
+        raise RestartError(
+            f"{path} is of another grid (shape, coordinates, layers or bathymetry differ from this configuration); "
+            "use the config.yaml beside it, or start without a restart"
+        )
+    if missing:
+        raise RestartError(f"{path} has no {', '.join(missing)}: it was written by another set-up")
+    return header, _warnings(header, model)
+
+
+def _warnings(header: dict, model) -> list[str]:
+    found = []
+    if header["dt"] != model.physics.dt or header["scheme"] != model.scheme.name:
+        found.append(
+            f"the restart was made with steps of {header['dt']:g} s of {header['scheme']}, this run takes "
+            f"{model.physics.dt:g} s of {model.scheme.name}: its old accelerations are dropped"
+        )
+    if header["precision"] != model.dtype.name:
+        found.append(f"the restart is in {header['precision']}, converted to {model.dtype.name}")
+    return found
+
+
+def _plain(value):
+    return int(value) if isinstance(value, np.integer) else float(value) if isinstance(value, np.floating) else value
+
+
+def _levels(variable):
+    variable.set_auto_maskandscale(False)
+    for k in np.ndindex(variable.shape[:-2]):
+        yield np.ascontiguousarray(variable[k + (Ellipsis,)])
+
+
+def _hash(variable) -> str:
+    digest = hashlib.sha256()
+    for level in _levels(variable):
+        digest.update(level.tobytes())
+    return digest.hexdigest()
+
+
+def _scatter(data, name: str, model) -> np.ndarray:
+    """This rank's tile of a variable, level by level."""
+    like = model.state.variables()[name]
+    levels = _levels(data[name]) if data is not None else None
+    count = like.shape[0] if like.ndim == 3 else 1
+    parts = [
+        model.decomposition.scatter(next(levels).astype(model.dtype) if levels else None) for _ in range(count)
+    ]
+    return np.stack(parts) if like.ndim == 3 else parts[0]
+
+
+def _state(arrays: dict, header: dict, model, keep_history: bool) -> State:
+    old = model.state
+    field = lambda n, at: Field(jnp.asarray(arrays[n]), at).named(n)  # noqa: E731
+    if keep_history:
+        history_u, history_v = _histories(arrays, model)
+    else:
+        history_u = tuple(f.with_data(jnp.zeros_like(f.data)) for f in old.history_u)
+        history_v = tuple(f.with_data(jnp.zeros_like(f.data)) for f in old.history_v)
+    return State(
+        u=field("u", "u"), v=field("v", "v"), eta=field("eta", "c"), tracers={n: field(n, "c") for n in old.tracers},
+        history_u=history_u, history_v=history_v, time=jnp.asarray(header["time"], jnp.float64),
+        # Without old accelerations the scheme has to start as it does from rest.
+        steps=jnp.asarray(header["steps"] if keep_history else 0, jnp.int32),
+    )  # fmt: skip
+
+
+def _histories(arrays: dict, model) -> tuple[tuple[Field, ...], tuple[Field, ...]]:
+    """Old accelerations with the halo in which the state keeps them."""
+    count = len(model.state.history_u)
+    if not count:
+        return (), ()
+    fields = [Field(jnp.asarray(arrays[f"history_u_{m + 1}"]), "u") for m in range(count)]
+    fields += [Field(jnp.asarray(arrays[f"history_v_{m + 1}"]), "v") for m in range(count)]
+    filled = _refill(model.halos, tuple(fields), model.grid)
+    return tuple(filled[:count]), tuple(filled[count:])
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _refill(halos, fields: tuple[Field, ...], grid) -> tuple[Field, ...]:
+    depth = {"u": HISTORY_U, "v": HISTORY_V}
+    deep = exchange(halos, *((f, depth[f.at]) for f in fields))
+    # What an exchange brings from beyond a wall belongs elsewhere.
+    return tuple(f * (grid.mask_u if f.at == "u" else grid.mask_v) for f in deep)
+
+
+__all__ = ["OutputError", "RestartError", "fingerprint", "latest_restart", "read_restart", "restart_bytes",
+           "write_restart"]

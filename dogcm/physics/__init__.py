@@ -1,0 +1,1 @@
+"""Equation of state, mixing, lateral friction and diffusion, surface fluxes."""

@@ -1,0 +1,77 @@
+"""Lateral friction and diffusion, harmonic and biharmonic."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+
+from dogcm.field import Field, fmap, hold
+from dogcm.operators import (
+    diff_x_c2u, diff_x_q2v, diff_x_u2c, diff_x_v2q, diff_y_c2v, diff_y_q2u, diff_y_u2q, diff_y_v2c,
+)  # fmt: skip
+
+
+def spacing_scale(grid, reference: float, power: float) -> tuple:
+    """Factors at centres and corners: (smaller side of the cell / reference spacing) to a power."""
+    if power == 0.0:
+        return 1.0, 1.0
+
+    def scale(dx, dy):
+        return (jnp.minimum(dx, dy) * (1.0 / reference)) ** power
+
+    return fmap(scale, grid.dx_c, grid.dy_c), fmap(scale, grid.dx_q, grid.dy_q)
+
+
+def friction(u: Field, v: Field, viscosity, grid, no_slip: bool) -> tuple[Field, Field]:
+    """Divergence of the viscous stress: accelerations (m s-2) at west and south faces.
+
+    The stress is the viscosity times tension and shearing strain in orthogonal coordinates (Smagorinsky 1993;
+    Griffies and Hallberg 2000, doi:10.1175/1520-0493(2000)128<2935:BFWASL>2.0.CO;2): solid-body rotation
+    feels none, angular momentum is conserved, kinetic energy only falls.
+
+    Args:
+        viscosity: m2 s-1; a scalar, or a pair of Fields at c and q.
+        no_slip: whether walls exert stress (velocity zero at the wall) or not.
+    """
+    A_c, A_q = viscosity if isinstance(viscosity, tuple) else (viscosity, viscosity)
+    tension = diff_x_u2c(u / grid.dy_u) * (grid.dy_c / grid.dx_c) - diff_y_v2c(v / grid.dx_v) * (
+        grid.dx_c / grid.dy_c
+    )
+    shear = diff_y_u2q(u / grid.dx_u) * (grid.dx_q / grid.dy_q) + diff_x_v2q(v / grid.dy_v) * (
+        grid.dy_q / grid.dx_q
+    )
+    # Next to a wall the velocity falls to zero over half a cell, so the strain is twice as large.
+    shear = shear * (2.0 - grid.mask_q) if no_slip else shear * grid.mask_q
+    stress_c, stress_q = hold(tension * grid.h_visc_c * A_c, shear * grid.h_visc_q * A_q)
+    across, along = stress_c * (grid.dy_c**2), stress_q * (grid.dx_q**2)
+    fu = (diff_x_c2u(across) / grid.dy_u + diff_y_q2u(along) / grid.dx_u) * grid.inv_h_u / grid.area_u
+    across, along = stress_c * (grid.dx_c**2), stress_q * (grid.dy_q**2)
+    fv = (diff_x_q2v(along) / grid.dy_v - diff_y_c2v(across) / grid.dx_v) * grid.inv_h_v / grid.area_v
+    return fu * grid.mask_u, fv * grid.mask_v
+
+
+def biharmonic_friction(u: Field, v: Field, viscosity, grid, no_slip: bool) -> tuple[Field, Field]:
+    """Minus the friction of the friction: accelerations (m s-2); ``viscosity`` in m4 s-1."""
+    lu, lv = friction(u, v, 1.0, grid, no_slip)
+    fu, fv = friction(lu, lv, viscosity, grid, no_slip)
+    return -fu, -fv
+
+
+def diffusive_fluxes(c: Field, diffusivity, grid) -> tuple[Field, Field]:
+    """Fluxes through west and south faces (unit of c times m3 s-1 per layer) along layers.
+
+    Args:
+        diffusivity: m2 s-1; a scalar, or a pair of Fields at u and v (orthotropic).
+    """
+    K_u, K_v = diffusivity if isinstance(diffusivity, tuple) else (diffusivity, diffusivity)
+    fx = diff_x_c2u(c) * (grid.h_u * grid.dy_u / grid.dx_u) * (-1.0) * K_u
+    fy = diff_y_c2v(c) * (grid.h_v * grid.dx_v / grid.dy_v) * (-1.0) * K_v
+    return fx, fy
+
+
+def biharmonic_diffusive_fluxes(c: Field, diffusivity, grid) -> tuple[Field, Field]:
+    """Fluxes of ``-div(D grad(div grad c))``; ``diffusivity`` in m4 s-1."""
+    fx, fy = diffusive_fluxes(c, 1.0, grid)
+    volume = grid.h_c * grid.area_c + (1.0 - grid.mask_c)
+    curvature = hold((diff_x_u2c(fx) + diff_y_v2c(fy)) / volume * grid.mask_c)
+    return diffusive_fluxes(curvature, diffusivity, grid)
+

@@ -1,0 +1,79 @@
+"""State: what a restart needs, and nothing else."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, replace
+
+import jax
+import jax.numpy as jnp
+
+from dogcm.decomp.depth import Halo
+from dogcm.field import Field
+
+# Where old accelerations are kept: also on the faces next door that this tile computes again, so that
+# extrapolating them needs no message.
+HISTORY_U, HISTORY_V = Halo(s=1, n=1, w=0, e=1), Halo(s=0, n=1, w=0, e=0)
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["u", "v", "eta", "tracers", "history_u", "history_v", "time", "steps"],
+    meta_fields=[],
+)
+@dataclass(frozen=True)
+class State:
+    """Prognostic state of one tile.
+
+    Attributes:
+        u, v: velocity (m s-1) at west and south faces, (nz, ny, nx).
+        eta: sea level (m), (ny, nx).
+        tracers: name to Field at centres; ``temperature`` and ``salinity`` always.
+        history_u, history_v: older accelerations (m s-2), newest first.
+        time: model time since the start of year 1 (s, float64).
+        steps: steps since the cold start.
+    """
+
+    u: Field
+    v: Field
+    eta: Field
+    tracers: dict[str, Field]
+    history_u: tuple[Field, ...]
+    history_v: tuple[Field, ...]
+    time: jax.Array
+    steps: jax.Array
+
+    @property
+    def temperature(self) -> Field:
+        return self.tracers["temperature"]
+
+    @property
+    def salinity(self) -> Field:
+        return self.tracers["salinity"]
+
+    def replace(self, **changes) -> "State":
+        return replace(self, **changes)
+
+    def variables(self) -> dict[str, Field]:
+        """All Fields by name, as a restart stores them."""
+        out = {"u": self.u, "v": self.v, "eta": self.eta, **self.tracers}
+        for name, fields in (("history_u", self.history_u), ("history_v", self.history_v)):
+            out.update({f"{name}_{m + 1}": f for m, f in enumerate(fields)})
+        return out
+
+
+def at_rest(tracers: dict[str, Field], memory: int, time: float = 0.0) -> State:
+    """A state without motion, with the given tracers (interior, at centres)."""
+    like = next(iter(tracers.values()))
+    nz = like.shape[0]
+    ny, nx = like.tile_shape
+    zero = lambda at, halo, lead: Field(  # noqa: E731
+        jnp.zeros((*lead, ny + halo.s + halo.n, nx + halo.w + halo.e), like.dtype), at, halo
+    )
+    return State(
+        u=zero("u", Halo(), (nz,)).named("u"), v=zero("v", Halo(), (nz,)).named("v"),
+        eta=zero("c", Halo(), ()).named("eta"), tracers=tracers,
+        history_u=tuple(zero("u", HISTORY_U, (nz,)) for _ in range(memory)),
+        history_v=tuple(zero("v", HISTORY_V, (nz,)) for _ in range(memory)),
+        time=jnp.asarray(time, jnp.float64), steps=jnp.asarray(0, jnp.int32),
+    )  # fmt: skip

@@ -1,0 +1,322 @@
+"""One step of the ocean: ``step(state, params, forcing, grid) -> state``.
+
+Order of one step (n to n + 1):
+
+1. exchange halos, all three-dimensional Fields in one message per neighbour;
+2. density, pressure, and accelerations at n; vertical mixing coefficients at n;
+3. velocity with implicit vertical friction and bottom drag (predictor);
+4. short steps of the free surface, which replace the depth mean;
+5. tracers, carried by transports that add up to those of the free surface, with implicit mixing.
+
+Momentum goes first and tracers use its result, so internal waves are stepped forward-backward.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from dogcm.decomp.depth import Halo
+from dogcm.dynamics import free_surface as fs
+from dogcm.dynamics import momentum, tracer_advection
+from dogcm.dynamics.continuity import (
+    divergence, interface_flow, stretch_c, stretch_u, stretch_v,
+)  # fmt: skip
+from dogcm.dynamics.pressure import hydrostatic_pressure, pressure_gradient
+from dogcm.field import Field, exchange, fmap, hold
+from dogcm.operators import (
+    diff_x_c2u, diff_x_u2c, diff_y_c2v, diff_y_v2c, diff_z_w2c, mean_x_c2u, mean_x_u2c, mean_y_c2v, mean_y_v2c,
+    sum_z,
+)  # fmt: skip
+from dogcm.physics import lateral, vertical_mixing
+from dogcm.physics.surface import Forcing, SurfaceFluxes, surface_fluxes
+from dogcm.timestepping.schemes import TimeScheme
+from dogcm.timestepping.state import HISTORY_U, HISTORY_V, State
+
+
+@dataclass(frozen=True)
+class Physics:
+    """Constants and choices that are fixed when the model is compiled.
+
+    Attributes:
+        dt: s. gravity: m s-2. rho0: kg m-3. heat_capacity: J kg-1 K-1. freezing: degC or None.
+        tracer_advection: see :mod:`dogcm.dynamics.tracer_advection`. no_slip: at lateral walls.
+        biharmonic_momentum, biharmonic_tracers: whether these terms are computed at all.
+        viscosity_power, reference_spacing: lateral viscosities hold where the smaller side of a cell is
+            ``reference_spacing`` (m), and vary with its power elsewhere.
+    """
+
+    dt: float
+    gravity: float = 9.81
+    rho0: float = 1026.0
+    heat_capacity: float = 3991.868
+    freezing: float | None = -1.9
+    tracer_advection: str = "dst3_limited"
+    no_slip: bool = True
+    momentum_advection: bool = True
+    biharmonic_momentum: bool = False
+    biharmonic_tracers: bool = False
+    viscosity_power: float = 0.0
+    reference_spacing: float = 1.0
+
+    @property
+    def halo(self) -> int:
+        """Halo of the three-dimensional Fields that one step uses up."""
+        return 4 if self.biharmonic_momentum else 2
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """Velocity before the free surface has its say."""
+
+    u: Field
+    v: Field
+    U: Field  # transports per width at n (m2 s-1)
+    V: Field
+    forcing_u: Field  # depth-integrated forcing of the short steps (m2 s-2)
+    forcing_v: Field
+    history_u: Field
+    history_v: Field
+
+
+@dataclass(frozen=True)
+class Dynamics:
+    """The step and all that is static about it.
+
+    Attributes:
+        halos: :class:`dogcm.halo.HaloExchange`. eos: prepared equation of state. scheme: time scheme.
+        split: the short steps of the free surface. extra_tendency: hook for correctors, a function
+            ``(state, params) -> dict`` of additional tendencies by variable name, or None.
+    """
+
+    halos: Any
+    eos: Any
+    physics: Physics
+    scheme: TimeScheme
+    split: fs.SplitExplicit
+    extra_tendency: Any = field(default=None)
+
+    def step(self, state: State, params: dict, forcing: Forcing, grid) -> State:
+        """Advance by ``physics.dt``."""
+        return self.step_with_fluxes(state, params, forcing, grid)[0]
+
+    def step_with_fluxes(
+        self, state: State, params: dict, forcing: Forcing, grid
+    ) -> tuple[State, SurfaceFluxes]:
+        """Advance by ``physics.dt``; also returns what entered through the surface."""
+        p = self.physics
+        extra = self.extra_tendency(state, params) if self.extra_tendency else {}
+        s = self._with_halos(state, grid)
+        now = forcing.at(s.time + 0.5 * p.dt)
+        stretch = stretch_c(s.eta, grid)
+        density = hold(self.eos.anomaly(s.temperature, s.salinity))
+        with jax.named_scope("mixing"):
+            viscosity, diffusivity = self._mixing(s, density, stretch, params, grid)
+        with jax.named_scope("momentum"):
+            predicted = self._momentum(s, density, stretch, viscosity, now, params, grid, extra)
+        top = lambda f: f.level(0)  # noqa: E731
+        fluxes = surface_fluxes(
+            now, top(s.temperature), top(s.salinity), top(grid.h_c) * stretch, params, grid, p
+        )
+        with jax.named_scope("free_surface"):
+            baro = fs.short_steps(
+                self.split, self.halos, s.eta.crop(0), predicted.U.crop(0), predicted.V.crop(0),
+                predicted.forcing_u.crop(0), predicted.forcing_v.crop(0), fluxes.freshwater.crop(0), grid,
+            )  # fmt: skip
+        u, v, flow_u, flow_v = self._correct(s.eta, predicted, baro, grid)
+        with jax.named_scope("tracers"):
+            tracers = self._tracers(s, baro.eta, flow_u, flow_v, diffusivity, fluxes, params, grid, extra)
+        keep = self.scheme.memory
+        older_u, older_v = state.history_u, state.history_v
+        new = State(
+            u=u.crop(0), v=v.crop(0), eta=baro.eta.crop(0), tracers=tracers,
+            history_u=((predicted.history_u, *older_u)[:keep]),
+            history_v=((predicted.history_v, *older_v)[:keep]),
+            time=state.time + p.dt, steps=state.steps + 1,
+        )  # fmt: skip
+        return new, fluxes
+
+    # ---- parts --------------------------------------------------------------------------------
+    def _with_halos(self, state: State, grid) -> State:
+        depth, shallow = Halo.of(self.physics.halo), Halo.of(2)
+        names = list(state.tracers)
+        u, v, eta, *tracers = exchange(
+            self.halos, (state.u, depth), (state.v, depth), (state.eta, depth),
+            *((state.tracers[n], shallow) for n in names),
+        )  # fmt: skip
+        # Beyond a wall an exchange brings values from elsewhere.
+        return state.replace(
+            u=(u * grid.mask_u).named("u"), v=(v * grid.mask_v).named("v"),
+            eta=(eta * grid.wet_c).named("eta"),
+            tracers={n: t.named(n) for n, t in zip(names, tracers)},
+        )  # fmt: skip
+
+    def _mixing(self, s: State, density, stretch, params, grid):
+        p = self.physics
+        n2 = vertical_mixing.buoyancy_frequency_squared(
+            self.eos, s.temperature, s.salinity, density, grid, stretch, p.gravity, p.rho0
+        )
+        shear2 = vertical_mixing.shear_squared(s.u, s.v, grid, stretch)
+        n2, shear2 = hold(n2, shear2)
+        return hold(*vertical_mixing.richardson_mixing(n2, shear2, params, grid))
+
+    def _friction(self, u: Field, v: Field, params: dict, grid) -> tuple[Field, Field]:
+        p = self.physics
+        scale = lateral.spacing_scale(grid, p.reference_spacing, p.viscosity_power)
+        viscosity = tuple(s * params["lateral_viscosity"] for s in scale)
+        fu, fv = lateral.friction(u, v, viscosity, grid, p.no_slip)
+        if p.biharmonic_momentum:
+            viscosity = tuple(s * params["biharmonic_viscosity"] for s in scale)
+            bu, bv = lateral.biharmonic_friction(u, v, viscosity, grid, p.no_slip)
+            fu, fv = fu + bu, fv + bv
+        return fu, fv
+
+    def _momentum(self, s, density, stretch, viscosity, now, params, grid, extra) -> Predictor:
+        p, dt = self.physics, self.physics.dt
+        u, v, eta = s.u, s.v, s.eta
+        pressure = hold(hydrostatic_pressure(density, stretch, grid, p.gravity, p.rho0))
+        gu, gv = hold(*pressure_gradient(pressure, density, eta, grid, p.gravity, p.rho0))
+        fu, fv = hold(*self._friction(u, v, params, grid))
+        h_u, h_v = hold(grid.h_u * stretch_u(eta, grid), grid.h_v * stretch_v(eta, grid))
+        U, V = hold(sum_z(u * h_u), sum_z(v * h_v))
+        planetary = grid.f_q * grid.inv_h_q
+
+        au, av = u * 0.0, v * 0.0
+        if p.momentum_advection:
+            w = hold(interface_flow(u * h_u, v * h_v, -divergence(U, V, grid), grid))
+            au, av = momentum.advection(u, v, w, grid)
+        forward_backward = self.scheme.coriolis == "forward_backward"
+        if not forward_backward:
+            # Only the flow's deviation from its depth mean: the short steps turn the mean.
+            mean_u = U / (sum_z(h_u) + (1.0 - grid.wet_u)) * grid.mask_u
+            mean_v = V / (sum_z(h_v) + (1.0 - grid.wet_v)) * grid.mask_v
+            au = au + momentum.vorticity_flux_u(v - mean_v, planetary, grid)
+            av = av + momentum.vorticity_flux_v(u - mean_u, planetary, grid)
+        au, av = hold(au.crop(HISTORY_U), av.crop(HISTORY_V))
+        eu = self.scheme.extrapolate(au, s.history_u, s.steps)
+        ev = self.scheme.extrapolate(av, s.history_v, s.steps)
+
+        surface_u = (diff_x_c2u(eta) / grid.dx_u * grid.wet_u) * (-p.gravity)
+        surface_v = (diff_y_c2v(eta) / grid.dy_v * grid.wet_v) * (-p.gravity)
+        rate_u, rate_v = eu + fu + gu + surface_u, ev + fv + gv + surface_v
+        if "u" in extra:
+            rate_u = rate_u + extra["u"]
+        if "v" in extra:
+            rate_v = rate_v + extra["v"]
+        rate_u = rate_u + momentum.vorticity_flux_u(v if forward_backward else mean_v, planetary, grid)
+        new_u = self._implicit_u(u, v, hold(u + rate_u * dt), h_u, viscosity, stretch, now, params, grid)
+        rate_v = rate_v + momentum.vorticity_flux_v(new_u if forward_backward else mean_u, planetary, grid)
+        new_v = self._implicit_v(u, v, hold(v + rate_v * dt), h_v, viscosity, stretch, now, params, grid)
+        new_u, new_v = hold(new_u, new_v)
+        Fu, Fv = self._slow_forcing(eta, U, V, sum_z(new_u * h_u), sum_z(new_v * h_v), surface_u, surface_v,
+                                    h_u, h_v, grid)  # fmt: skip
+        return Predictor(new_u, new_v, U, V, Fu, Fv, au, av)
+
+    def _slow_forcing(self, eta, U, V, new_U, new_V, surface_u, surface_v, h_u, h_v, grid):
+        """What changed the depth-integrated flow, less what the short steps compute themselves."""
+        dt = self.physics.dt
+        _, _, cu, cv, q = fs.short_step_coefficients(self.split, eta, grid)
+        newest_U = new_U if self.scheme.coriolis == "forward_backward" else U
+        fast_u = sum_z(h_u) * surface_u + fs.coriolis_u(V, cu, q, grid)
+        fast_v = sum_z(h_v) * surface_v + fs.coriolis_v(newest_U, cv, q, grid)
+        return (new_U - U) * (1 / dt) - fast_u, (new_V - V) * (1 / dt) - fast_v
+
+    def _drag(self, speed: Field, bottom: Field, params: dict) -> Field:
+        """Implicit bottom drag (m): dt times the drag velocity, in the deepest wet layer."""
+        c_linear, c_quadratic = params["bottom_drag_linear"], params["bottom_drag_quadratic"]
+        return fmap(lambda s, b: (c_linear + c_quadratic * s) * b * self.physics.dt, speed, bottom, name="drag")
+
+    def _implicit_u(self, u, v, guess, h_u, viscosity, stretch, now, params, grid) -> Field:
+        dt, p = self.physics.dt, self.physics
+        across = mean_x_c2u(mean_y_v2c(v))
+        speed = fmap(lambda a, b: jnp.sqrt(a * a + b * b + 1e-8), u, across, name="speed")
+        content = guess * h_u
+        if "taux" in now:
+            content = add_top(content, now["taux"] * (dt / p.rho0) * grid.wet_u)
+        k = vertical_mixing.to_u(viscosity, grid) / mean_x_c2u(stretch) * (dt / grid.dz_w)
+        (out,) = vertical_mixing.implicit_solve(
+            [content], h_u, k, self._drag(speed, grid.bottom_u, params)
+        )
+        return out * grid.mask_u
+
+    def _implicit_v(self, u, v, guess, h_v, viscosity, stretch, now, params, grid) -> Field:
+        dt, p = self.physics.dt, self.physics
+        across = mean_y_c2v(mean_x_u2c(u))
+        speed = fmap(lambda a, b: jnp.sqrt(a * a + b * b + 1e-8), v, across, name="speed")
+        content = guess * h_v
+        if "tauy" in now:
+            content = add_top(content, now["tauy"] * (dt / p.rho0) * grid.wet_v)
+        k = vertical_mixing.to_v(viscosity, grid) / mean_y_c2v(stretch) * (dt / grid.dz_w)
+        (out,) = vertical_mixing.implicit_solve(
+            [content], h_v, k, self._drag(speed, grid.bottom_v, params)
+        )
+        return out * grid.mask_v
+
+    def _correct(self, eta, predicted: Predictor, baro: fs.Barotropic, grid):
+        """Put the free surface's depth mean into the velocity, and into the tracers' transports."""
+
+        def one(velocity, h, depth, stretch_of, new, mean, mask, wet):
+            dry = 1.0 - wet
+            column = depth * stretch_of(eta, grid)
+            h_now = h * stretch_of(eta, grid)
+            shear = velocity - sum_z(velocity * h_now) / (column + dry)
+            after = (shear + new / (depth * stretch_of(baro.eta, grid) + dry)) * mask
+            carried = (shear + mean / (column + dry)) * mask
+            return after, carried * h_now
+
+        u, flow_u = one(predicted.u, grid.h_u, grid.depth_u, stretch_u, baro.U, baro.U_mean, grid.mask_u, grid.wet_u)
+        v, flow_v = one(predicted.v, grid.h_v, grid.depth_v, stretch_v, baro.V, baro.V_mean, grid.mask_v, grid.wet_v)
+        return hold(u, v, flow_u, flow_v)
+
+    def _tracers(self, s, new_eta, flow_u, flow_v, diffusivity, fluxes, params, grid, extra):
+        p, dt = self.physics, self.physics.dt
+        rate = (new_eta - s.eta) * (1.0 / dt)
+        w = hold(interface_flow(flow_u, flow_v, rate, grid))
+        h_old = grid.h_c * stretch_c(s.eta, grid)
+        new_stretch = stretch_c(new_eta, grid)
+        h_new = grid.h_c * new_stretch
+        k = diffusivity / new_stretch * (dt / grid.dz_w)
+        carried_by = {"temperature": s.temperature.level(0), "salinity": None}
+        entering = {"temperature": fluxes.heat, "salinity": fluxes.salt}
+        contents = []
+        for name, c in s.tracers.items():
+            content = c * h_old + self._explicit_tracer(c, flow_u, flow_v, w, params, grid) * dt
+            local = carried_by.get(name, c.level(0))
+            source = entering.get(name)
+            if local is not None:
+                water = fluxes.freshwater * local
+                source = water if source is None else source + water
+            content = add_top(content, source * dt) if source is not None else content
+            if name in extra:
+                content = content + extra[name] * h_new * dt
+            contents.append(hold(content.crop(0)))
+        solved = vertical_mixing.implicit_solve(contents, h_new, k)
+        return {n: (c * grid.mask_c).crop(0).named(n) for n, c in zip(s.tracers, solved)}
+
+    def _explicit_tracer(self, c, flow_u, flow_v, w, params, grid) -> Field:
+        """Rate of thickness times tracer (unit m s-1) by advection and lateral diffusion."""
+        p, scheme = self.physics, self.physics.tracer_advection
+        dt = p.dt
+        cu = fmap(lambda f, i, d: jnp.abs(f) * i * (dt / d), flow_u, grid.inv_h_u, grid.dx_u, name="courant_u")
+        cv = fmap(lambda f, i, d: jnp.abs(f) * i * (dt / d), flow_v, grid.inv_h_v, grid.dy_v, name="courant_v")
+        cw = fmap(lambda f: jnp.abs(f) * (dt / grid.dz_w), w, name="courant_w")
+        fx = flow_u * grid.dy_u * tracer_advection.reconstruct_x(c, flow_u, cu, scheme, grid)
+        fy = flow_v * grid.dx_v * tracer_advection.reconstruct_y(c, flow_v, cv, scheme, grid)
+        fz = w * tracer_advection.reconstruct_z(c, w, cw, scheme, grid)
+        dx, dy = lateral.diffusive_fluxes(c, params["lateral_diffusivity"], grid)
+        fx, fy = fx + dx, fy + dy
+        if p.biharmonic_tracers:
+            dx, dy = lateral.biharmonic_diffusive_fluxes(c, params["biharmonic_diffusivity"], grid)
+            fx, fy = fx + dx, fy + dy
+        fx, fy, fz = hold(fx, fy, fz)
+        return (diff_x_u2c(fx) + diff_y_v2c(fy)) / grid.area_c * (-1.0) - diff_z_w2c(fz)
+
+
+def add_top(f: Field, flux: Field) -> Field:
+    """Add a two-dimensional Field to the surface layer."""
+    first = f.level(0) + flux
+    rest = f.crop(first.halo)
+    return rest.with_data(jnp.concatenate([first.data[None], rest.data[1:]]))

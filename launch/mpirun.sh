@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# Run a command on N MPI ranks, with the options that the mpirun at hand needs for it:
+#
+#   launch/mpirun.sh [-n N] [-t SECONDS] command [arguments]
+#
+#   -n N         ranks (else NP of the environment, else 2)
+#   -t SECONDS   stop the job after that long; the exit status is then 124
+#
+# One core per rank if there are enough of them, else ranks that share cores and yield while they wait. Works as root, in
+# containers, and inside a Slurm allocation; with Open MPI 4 and 5, MPICH and Intel MPI. The environment goes to all ranks.
+#
+#   MPIRUN       the mpirun to take (else the one in the repository's .venv, else the one on PATH)
+#   MPIRUN_ARGS  more options for it, e.g. MPIRUN_ARGS='--hostfile hosts'; then no binding is chosen here
+set -euo pipefail
+
+usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
+die() { printf 'mpirun.sh: error: %s\n' "$*" >&2; exit 2; }
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+venv=${VENV:-.venv}
+[[ $venv == /* ]] || venv=$root/$venv
+
+ranks=${NP:-2}
+limit=
+while (($#)); do
+    case $1 in
+        -n | -np) ranks=${2:?mpirun.sh: -n wants a number}; shift 2 ;;
+        -t) limit=${2:?mpirun.sh: -t wants seconds}; shift 2 ;;
+        -h | --help) usage; exit 0 ;;
+        --) shift; break ;;
+        -*) die "unknown option $1 (mpirun's own options go into MPIRUN_ARGS)" ;;
+        *) break ;;
+    esac
+done
+(($#)) || { usage >&2; exit 2; }
+[[ $ranks =~ ^[1-9][0-9]*$ ]] || die "'$ranks' is not a number of ranks"
+
+# The commands of the environment (dogcm, pytest, python) come first, also on the ranks.
+[[ ! -d $venv/bin ]] || export PATH=$venv/bin:$PATH
+mpirun=${MPIRUN:-$(command -v mpirun || true)}
+[[ -n $mpirun ]] || die "no mpirun on PATH and none in $venv: run 'make env', or load your MPI module"
+
+# Physical cores this process may use (hardware threads of one core share its arithmetic units and gain nothing here).
+count_cores() {
+    local cores allowed
+    allowed=$(nproc)
+    cores=$(lscpu -p=CORE,SOCKET 2>/dev/null | grep -v '^#' | sort -u | wc -l) || cores=0
+    ((cores > 0 && cores < allowed)) && echo "$cores" || echo "$allowed"
+}
+cores=$(count_cores)
+nodes=${SLURM_JOB_NUM_NODES:-${SLURM_NNODES:-1}}
+
+version=$("$mpirun" --version 2>&1 | head -3) || true
+arguments=(-n "$ranks")
+case $version in
+    *"Open MPI"* | *OpenRTE* | *PRRTE* | *prterun*)
+        if [[ $(id -u) == 0 ]]; then
+            # Open MPI refuses root unless told twice; containers have nobody else.
+            export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+            export PRTE_ALLOW_RUN_AS_ROOT=1 PRTE_ALLOW_RUN_AS_ROOT_CONFIRM=1
+        fi
+        if [[ -z ${MPIRUN_ARGS:-} ]]; then
+            if ((nodes > 1 || ranks <= cores)); then
+                arguments+=(--map-by core --bind-to core)
+            else
+                arguments+=(--map-by :OVERSUBSCRIBE --bind-to none)
+                # A rank that waits must give its core to the one it waits for.
+                export OMPI_MCA_mpi_yield_when_idle=1
+            fi
+        fi
+        # Open MPI hands on only its own variables; on one node all are inherited anyway.
+        if ((nodes > 1)); then
+            wanted='^(DOGCM_|JAX_|XLA_|MPI4JAX_|OMP_|NCCL_|CUDA_VISIBLE_DEVICES$|PATH$|PYTHONPATH$|LD_LIBRARY_PATH$)'
+            for name in $(compgen -e | grep -E "$wanted"); do
+                arguments+=(-x "$name")
+            done
+        fi
+        ;;
+    *HYDRA* | *MPICH* | *Intel*)
+        # MPICH and Intel MPI share cores without being told, and hand on the whole environment.
+        if [[ -z ${MPIRUN_ARGS:-} ]] && ((nodes > 1 || ranks <= cores)); then
+            case $version in
+                *Intel*) export I_MPI_PIN=1 I_MPI_PIN_DOMAIN=core ;;
+                *) arguments+=(-bind-to core) ;;
+            esac
+        fi
+        ;;
+    *) printf 'mpirun.sh: unknown mpirun (%s), no binding chosen\n' "${version%%$'\n'*}" >&2 ;;
+esac
+if ((nodes == 1 && ranks > cores)); then
+    export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+fi
+# shellcheck disable=SC2206  # a list of options, to be split
+arguments+=(${MPIRUN_ARGS:-})
+
+if [[ -n $limit ]]; then
+    # TERM lets mpirun end its ranks; KILL is for an mpirun that hangs itself.
+    exec timeout --kill-after=20 "$limit" "$mpirun" "${arguments[@]}" "$@"
+fi
+exec "$mpirun" "${arguments[@]}" "$@"

@@ -1,0 +1,110 @@
+"""What all tests share: a CPU with few threads, the data beside the repository, and no silent hang under mpirun."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+# Before anything imports JAX. setdefault: a GPU machine can run the suite with JAX_PLATFORMS=cuda.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Ranks and their threads share few cores in tests.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# pytest itself may be started without launch/mpirun.sh, and tests start mpirun as root in containers.
+for _family in ("OMPI", "PRTE"):
+    os.environ.setdefault(f"{_family}_ALLOW_RUN_AS_ROOT", "1")
+    os.environ.setdefault(f"{_family}_ALLOW_RUN_AS_ROOT_CONFIRM", "1")
+
+import pytest  # noqa: E402
+
+from dogcm.decomp.binding import abort_all_ranks, environment_without_launch, launch_rank, launch_size  # noqa: E402
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+RANKS = launch_size()
+RANK = launch_rank()
+
+
+class _OnlyTimeouts:
+    """The terminal of ranks above 0, which would print what rank 0 prints: mute, until a test runs out of time."""
+
+    encoding = "utf-8"
+
+    def __init__(self, file):
+        self._file, self._mute = file, True
+
+    def write(self, text):
+        self._mute = self._mute and " Timeout " not in text
+        return len(text) if self._mute else self._file.write(text)
+
+    def flush(self):
+        self._file.flush()
+
+    def isatty(self):
+        return False
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config):
+    if RANKS == 1:
+        return
+    # A rank that hangs does so inside an MPI call, where Python sees no signal: only a watching thread can end it.
+    # mpirun then ends the other ranks.
+    if hasattr(config.option, "timeout_method"):
+        config.option.timeout_method = "thread"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session):
+    terminal = session.config.pluginmanager.get_plugin("terminalreporter")
+    if RANK > 0 and terminal is not None:
+        terminal._tw._file = _OnlyTimeouts(terminal._tw._file)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_logreport(report):
+    """One rank failing takes the job down: the others may wait for its messages for ever."""
+    if RANKS > 1 and report.failed:
+        _abort(report.nodeid, report.longreprtext)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collectreport(report):
+    if RANKS > 1 and report.failed:
+        _abort(report.nodeid, report.longreprtext)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session, exitstatus):
+    """A rank that ends with an error of pytest itself would wait for the others in MPI_Finalize."""
+    if RANKS > 1 and exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        _abort("session", f"pytest ended with status {int(exitstatus)}", int(exitstatus))
+
+
+def _abort(where: str, text: str, code: int = 1) -> None:
+    print(f"\n===== rank {RANK} of {RANKS} failed in {where} =====\n{text}", file=sys.__stderr__, flush=True)
+    # A failure common to all ranks should be shown by all of them; the slowest gets a moment for that.
+    time.sleep(1.0)
+    abort_all_ranks(code)
+    os._exit(code)  # MPI is not up on this rank; mpirun ends the others
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the checkout."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The observed and reference data kept beside the repository; tests that want it are skipped where it is not."""
+    for base in (os.environ.get("DOGCM_TEST_DATA"), REPOSITORY.parent / "shared" / "data"):
+        if base and Path(base).is_dir():
+            return Path(base)
+    pytest.skip("no data beside the repository (../shared/data, or DOGCM_TEST_DATA)")
+
+
+@pytest.fixture
+def alone() -> dict[str, str]:
+    """Environment for a process that a test starts and that must not take itself for one of the test's own ranks."""
+    return environment_without_launch()

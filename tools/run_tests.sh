@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# The suite in stages: all tests on one rank, then those marked mpi under mpirun. Every stage runs even if one before it
+# failed; the exit status is non-zero if any did. Arguments go to pytest on one rank.
+#
+#   TEST_NP      ranks of the MPI stages      (2 4 6)
+#   TEST_LIMIT   seconds a stage may take     (2400); a hang is a failure
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+venv=${VENV:-.venv}
+read -r -a rank_counts <<<"${TEST_NP-2 4 6}"
+limit=${TEST_LIMIT:-2400}
+
+summary=()
+failed=0
+stage() { # name, command
+    local name=$1 start=$SECONDS status=0 word
+    shift
+    printf '\n=== %s: %s\n' "$name" "$*"
+    "$@" </dev/null || status=$?
+    case $status in
+        0) word=passed ;;
+        5) word="FAILED (no test was selected)" ;;
+        124 | 137) word="FAILED (ended after $limit s: a hang?)" ;;
+        *) word="FAILED (status $status)" ;;
+    esac
+    [[ $status == 0 ]] || failed=$((failed + 1))
+    summary+=("$(printf '%-10s %s, %d s' "$name" "$word" $((SECONDS - start)))")
+}
+
+stage "1 rank" timeout --kill-after=20 "$limit" "$venv/bin/python" -m pytest "$@"
+for ranks in ${rank_counts[@]+"${rank_counts[@]}"}; do
+    if [[ ! -f $venv/.dogcm-mpi ]]; then
+        summary+=("$ranks ranks    not run: the environment was made without MPI")
+        continue
+    fi
+    # Ranks would write one cache at the same time, and mpirun gives each a terminal, so colours have to be refused.
+    stage "$ranks ranks" launch/mpirun.sh -n "$ranks" -t "$limit" \
+        python -m pytest --with-mpi -m mpi -p no:cacheprovider -q --no-header --color=no
+done
+
+printf '\n=== summary\n'
+printf '  %s\n' "${summary[@]}"
+if ((failed)); then
+    printf '=== %d of %d stages FAILED\n' "$failed" "${#summary[@]}"
+    exit 1
+fi
+printf '=== all %d stages passed\n' "${#summary[@]}"
