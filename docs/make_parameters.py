@@ -1,0 +1,50 @@
+"""Write docs/parameters.md from the typed configuration: ``python docs/make_parameters.py``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dogcm.experiments.config import (
+    Config, ForcingFile, OutputConfig, StraitEdit, parameter_table,
+)  # fmt: skip
+
+_HEAD = """# All parameters
+
+Written by `python docs/make_parameters.py` from the configuration's own definition. Set any of them in a YAML file, with
+`--set key=value` on the command line, or with `overrides={"key": value}` in Python. `dogcm show EXPERIMENT` prints the values
+that an experiment uses.
+"""
+
+
+def _rows(rows) -> list[str]:
+    out = ["| parameter | unit | default | meaning |", "|---|---|---|---|"]
+    for key, unit, default, meaning in rows:
+        shown = "" if default in ("", [], {}) else f"`{_plain(default)}`"
+        out.append(f"| `{key}` | {'' if unit == '1' else unit} | {shown} | {meaning} |")
+    return out
+
+
+def _plain(default) -> str:
+    if isinstance(default, dict):
+        return "{" + ", ".join(f"{k}: ..." for k in default) + "}"
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def page() -> str:
+    """The whole page as text."""
+    lines, section = [_HEAD], None
+    groups: dict[str, list] = {}
+    for row in parameter_table():
+        groups.setdefault(row[0].split(".")[0] if "." in row[0] else "", []).append(row)
+    for section, rows in groups.items():
+        title = section or "experiment"
+        doc = Config.model_fields[section].annotation.__doc__ if section else "Name and description."
+        lines += [f"\n## {title}\n", doc.strip().split("\n")[0] + "\n", *_rows(rows)]
+    for name, kind in (("bathymetry.straits", StraitEdit), ("forcing.files.NAME", ForcingFile),
+                       ("run.output.NAME", OutputConfig)):  # fmt: skip
+        lines += [f"\n## {name}\n", kind.__doc__.strip().split("\n")[0] + "\n", *_rows(parameter_table(kind))]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    Path(__file__).with_name("parameters.md").write_text(page())
