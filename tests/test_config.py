@@ -75,7 +75,7 @@ def test_overrides_do_not_change_what_they_override():
 
 
 @pytest.mark.parametrize("overrides, words", [
-    ({"time.stp": 1}, ["time.stp", "did you mean step"]),
+    ({"time.stp": 1}, ["time.stp", "did you mean time.step"]),
     ({"grid.lateral_viscosity": 1}, ["grid.lateral_viscosity", "parameters.lateral_viscosity"]),
     ({"gird.nx": 1}, ["gird", "did you mean grid"]),
     ({"time.step": "fast"}, ["time.step", "number", "fast"]),

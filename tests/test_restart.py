@@ -1,8 +1,7 @@
-"""Restarts: bit-identical continuation on any layout, and refusal of everything that is not a sound restart."""
+"""Restarts: bit-identical continuation on any layout, and refusal of what is not a sound restart."""
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import jax
@@ -68,8 +67,7 @@ def test_the_state_comes_back(model, restart):
     assert np.asarray(state.history_u[0].interior).any()
 
 
-def test_later_output_does_not_change_the_file_in_use(model, restart):
-    """The checksum is over the contents, so two writes of a state carry the same ones."""
+def test_equal_states_have_equal_checksums(model, restart):
     again = write_restart(restart.with_name("again.nc"), model)
     with netCDF4.Dataset(restart) as a, netCDF4.Dataset(again) as b:
         for name in model.state.variables():
@@ -103,8 +101,8 @@ def lose_variable(path):
 
 
 @pytest.mark.parametrize("harm, says", [
-    (damage_data, "checksum of temperature"), (damage_header, "checksum of the header"), (truncate, "damaged"),
-    (empty, "damaged"), (lose_variable, "no salinity"), (Path.unlink, "no such restart"),
+    (damage_data, "checksum of temperature"), (damage_header, "checksum of the header"),
+    (truncate, "damaged"), (empty, "damaged"), (lose_variable, "no salinity"), (Path.unlink, "no such restart"),
 ], ids=lambda p: getattr(p, "__name__", ""))  # fmt: skip
 def test_damage_is_refused(model, restart, harm, says):
     before = gathered(model)
@@ -131,7 +129,8 @@ def test_another_time_step_starts_the_scheme_anew(restart, model, change):
     assert (int(state.steps), float(state.time)) == (0, 10 * 3600.0)
     assert len(state.history_u) == other.scheme.memory
     assert not any(np.asarray(f.data).any() for f in state.history_u + state.history_v)
-    np.testing.assert_array_equal(np.asarray(state.temperature.data), np.asarray(model.after_10.temperature.data))
+    kept, sent = state.temperature.data, model.after_10.temperature.data
+    np.testing.assert_array_equal(np.asarray(kept), np.asarray(sent))
 
 
 def test_precision_is_converted(restart, model):
@@ -168,36 +167,28 @@ def test_the_newest_is_found(tmp_path):
 
 
 @pytest.mark.mpi(min_size=2)
-@pytest.mark.parametrize("layout", ["auto", "Nx1", "1xN"])
-def test_a_restart_moves_to_another_number_of_ranks(layout, tmp_path):
-    """Written by N ranks, continued by N, by one rank, and by N ranks cut the other way: the same bits."""
+def test_a_restart_moves_to_another_layout(tmp_path):
+    """Written by N ranks; continued by them, by N ranks cut into strips, and by one rank: the same bits."""
     comm = world()
-    folder = Path(comm.broadcast(str(tmp_path)))
-    n = comm.size
-    cut = {"auto": "auto", "Nx1": f"{n}x1", "1xN": f"1x{n}"}
-    if layout == "1xN" and n > 4:
-        pytest.skip("16 rows do not make so many tiles of 4")
-    many = dogcm.Model("channel", SMALL, layout=cut[layout], comm=comm)
+    path = Path(comm.broadcast(str(tmp_path))) / "many.nc"
+    many = dogcm.Model("channel", SMALL, comm=comm)
     many.advance(10)
-    path = write_restart(folder / f"{layout}.nc", many)
+    write_restart(path, many)
     many.advance(10)
     whole = gathered(many)
-    many.state = read_restart(path, many)
-    many.advance(10)
-    same_bits(gathered(many), whole)
-    # Every rank continues alone.
-    one = dogcm.Model("channel", SMALL, comm=SerialCommunicator())
-    one.state = read_restart(path, one)
-    one.advance(10)
-    same_bits({n: a for n, a in gathered(one).items() if "history" not in n},
-              {n: a for n, a in whole.items() if "history" not in n})  # fmt: skip
-    # A restart of one rank, continued by all.
-    one.state = read_restart(path, one)
+    strips = dogcm.Model("channel", SMALL, layout=f"{comm.size}x1", comm=comm)
+    for other in (many, strips):
+        other.state = read_restart(path, other)
+        other.advance(10)
+        same_bits(gathered(other), whole)
+    back = path.with_name("one.nc")
     if comm.rank == 0:
-        write_restart(folder / "one.nc", one)
+        one = dogcm.Model("channel", SMALL, comm=SerialCommunicator())
+        one.state = read_restart(path, one)
+        write_restart(back, one)
+        one.advance(10)
+        same_bits(gathered(one), whole)
     comm.barrier()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        many.state = read_restart(folder / "one.nc", many)
+    many.state = read_restart(back, many)
     many.advance(10)
     same_bits(gathered(many), whole)

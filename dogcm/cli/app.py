@@ -16,7 +16,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="A differentiable, tiled global ocean model. Starts alone, under mpirun and under srun.",
     epilog="Exit status: 0 done, 1 a check fell short, 2 unusable command or configuration, 3 unusable file, "
-    "4 the model blew up, 5 MPI and launcher do not fit, 70 an error inside dogcm, 130 interrupted.",
+    "4 the model blew up, 5 MPI and launcher do not fit, 70 an error inside dogcm, 75 asked to stop (with --resume: start again), "
+    "130 interrupted.",
 )  # fmt: skip
 
 Experiment = Annotated[str, typer.Argument(help="Name of an experiment (see `dogcm list`) or path of a YAML file.")]
@@ -81,6 +82,8 @@ def run(
     experiment: Experiment, days: Days = None, years: Years = None, set_: Sets = None, output: Output = None,
     overwrite: Overwrite = False, layout: Layout = "auto", precision: Precision = None, inputs: Inputs = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show tiles, memory and speed; write nothing.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest restart in the output folder, if any, "
+                                         "until --days are done in all.")] = False,
     quiet: Quiet = False,
 ) -> int:  # fmt: skip
     """Run an experiment from its beginning (30 days, unless told otherwise).
@@ -93,7 +96,7 @@ def run(
     if dry_run:
         return running.dry_run(config, layout, running.duration(config, days, years), device())
     options = {"overwrite": overwrite, "progress": not quiet, "binding": device()}
-    return running.start(config, layout, running.duration(config, days, years), output, options)
+    return running.start(config, layout, running.duration(config, days, years), output, options, resume)
 
 
 @app.command()

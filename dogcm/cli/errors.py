@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from dogcm.decomp.binding import abort_all_ranks, launch_rank, launch_size
 
-OK, FELL_SHORT, UNUSABLE, FILE, BLEW_UP, LAUNCH, INTERNAL, INTERRUPTED = 0, 1, 2, 3, 4, 5, 70, 130
+OK, FELL_SHORT, UNUSABLE, FILE, BLEW_UP, LAUNCH, INTERNAL, UNFINISHED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 70, 75, 130
 
 # By name of the class, nearest first: looking the classes up would load the whole model for `dogcm --help`.
 _STATUS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dogcm.cli.errors import OK
+from dogcm.cli.errors import OK, UNFINISHED
 from dogcm.experiments.config import Config
 from dogcm.experiments.registry import ConfigError, load_config
 
@@ -73,13 +73,36 @@ def duration(config: Config, days: float | None, years: float | None) -> float:
     return length
 
 
-def start(config: Config, layout: str, days: float, output: str | None, options: dict) -> int:
-    """Run from the beginning. ``options`` as :func:`dogcm.experiments.run.run` takes them."""
+def start(config: Config, layout: str, days: float, output: str | None, options: dict, resume: bool = False) -> int:
+    """Run from the beginning. ``options`` as :func:`dogcm.experiments.run.run` takes them.
+
+    With ``resume`` the run goes on from the newest restart in its folder, if there is one, until ``days`` are done in all;
+    it returns :data:`UNFINISHED` if it was asked to stop before, so that a job script knows to start it again.
+    """
     from dogcm.experiments.model import Model
 
+    folder = Path(output or f"output/{config.name}")
     model = Model(config, layout=layout)
-    model.run(days, output or f"output/{config.name}", **options)
-    return OK
+    newest, done = model.comm.broadcast(_progress_of(folder) if resume and model.comm.rank == 0 else (None, 0.0))
+    if newest:
+        options = options | {"restart_from": newest}
+    if days - done < 1e-9:
+        if model.comm.rank == 0:
+            print(f"{folder}: {days:g} days are done already")
+        return OK
+    reading = model.run(days - done, folder, **options)
+    unfinished = reading.time < days * 86400.0 - 0.5 * model.physics.dt
+    return UNFINISHED if resume and unfinished else OK
+
+
+def _progress_of(folder: Path) -> tuple[Path | None, float]:
+    """The newest restart in ``folder`` and the days it stands at; None and 0 without one."""
+    from dogcm.io.restart import latest_restart, restart_days
+
+    if not any(folder.glob("restart_*.nc")):
+        return None, 0.0
+    newest = latest_restart(folder)
+    return newest, restart_days(newest)
 
 
 def go_on(path, days, years, sets: list[str], output: str | None, layout: str, options: dict) -> int:

@@ -14,8 +14,8 @@ from dogcm.cli.errors import OK
 
 def console() -> Console:
     """Where tables go. A file or pipe gets enough width that no value is cut."""
-    probe = Console()
-    return probe if probe.is_terminal else Console(width=200)
+    probe = Console(highlight=False)
+    return probe if probe.is_terminal else Console(width=200, highlight=False)
 
 
 def experiment_list() -> int:

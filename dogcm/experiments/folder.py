@@ -42,7 +42,8 @@ def check_folder(folder: Path, config, overwrite: bool, restart_from: Path | Non
         held = f"a run of this experiment ({status})" if name else f"files of an earlier run ({found[0]})"
     advice = "or continue it from its last restart" if name == config.name else "or the right folder"
     raise OutputError(
-        f"{folder} holds {held}: choose another output folder, allow it to be overwritten (--overwrite), {advice}"
+        f"{folder} holds {held}: choose another output folder, allow it to be overwritten (--overwrite), "
+        f"{advice}"
     )
 
 
@@ -91,8 +92,9 @@ def check_space(folder: Path, needs: dict[str, int]) -> None:
     if need > free:
         items = ", ".join(f"{n} {megabytes(b)}" for n, b in sorted(needs.items(), key=lambda kv: -kv[1])[:4])
         raise OutputError(
-            f"the run would write up to {megabytes(need)} into {folder} ({items}), but {megabytes(free)} are free: "
-            "write fewer variables or less often (run.output), keep fewer restarts, or choose another folder"
+            f"the run would write up to {megabytes(need)} into {folder} ({items}), but {megabytes(free)} "
+            "are free: write fewer variables or less often (run.output), keep fewer restarts, or choose another "
+            "folder"
         )
 
 
@@ -111,7 +113,8 @@ class RunRecord:
             "experiment": model.config.name, "status": "running", "dogcm_version": dogcm.__version__,
             "command": " ".join(sys.argv), "started": now(), "finished": None, "days": days,
             "restart_from": str(restart_from) if restart_from else None, "layout": model.layout.describe(),
-            "tiles": [model.layout.px, model.layout.py], "ranks": model.comm.size, "host": socket.gethostname(),
+            "tiles": [model.layout.px, model.layout.py], "ranks": model.comm.size,
+            "host": socket.gethostname(),
             "jax_version": jax.__version__, "backend": jax.default_backend(), "precision": model.dtype.name,
         }  # fmt: skip
 
@@ -119,8 +122,11 @@ class RunRecord:
         """Write the file as a whole, with the given entries changed."""
         self._content.update(changes)
         partial = self._path.with_name(f".{RUN_FILE}.partial")
-        partial.write_text(json.dumps(self._content, indent=1) + "\n")
-        os.replace(partial, self._path)
+        try:
+            partial.write_text(json.dumps(self._content, indent=1) + "\n")
+            os.replace(partial, self._path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def provenance(model) -> dict[str, str]:

@@ -24,7 +24,7 @@ def say(comm, text: str) -> None:
 
 
 def start_table(model, binding: DeviceBinding | None = None) -> str | None:
-    """Rank, host, device, tile, wet cells and threads of all ranks, with warnings. On rank 0; all ranks call it.
+    """Rank, host, device, tile, wet cells, threads of all ranks, and warnings. On rank 0; all ranks call it.
 
     Args:
         binding: what :func:`dogcm.decomp.binding.bind_device` returned, if it was called before JAX started.
@@ -49,10 +49,11 @@ def start_table(model, binding: DeviceBinding | None = None) -> str | None:
     split = f"short steps: {model.split.steps}, {model.split.per_exchange} per exchange"
     summary = (
         f"{model.layout.describe()}; {model.vertical.nz} layers, {total} wet cells, largest share "
-        f"{most * len(gathered) / max(total, 1):.2f} of the mean; {model.dtype.name}, step {model.physics.dt:g} s, {split}"
+        f"{most * len(gathered) / max(total, 1):.2f} of the mean; {model.dtype.name}, "
+        f"step {model.physics.dt:g} s, {split}"
     )
-    return "\n".join([f"{model.config.name} on {len(gathered)} rank(s), process {os.getpid()}", *lines, summary,
-                      *(f"warning: {w}" for w in warnings)])  # fmt: skip
+    title = f"{model.config.name} on {len(gathered)} rank(s), process {os.getpid()}"
+    return "\n".join([title, *lines, summary, *(f"warning: {w}" for w in warnings)])
 
 
 class Progress:
@@ -83,8 +84,8 @@ class Progress:
             for n, k in (("vol", "volume"), ("heat", "heat"), ("salt", "salt")) if getattr(f, k)
         )  # fmt: skip
         return (
-            f"{date_of(r.time, self._year_days)}  day {r.time / 86400:g}  {sypd:.3g} SYPD  ETA {_duration(left)}  "
-            f"CFL {r.cfl:.3f}  KE {r.kinetic_energy:.3e} J/m3  |u| {r.speed:.2f} m/s  drift {drift}"
+            f"{date_of(r.time, self._year_days)}  day {r.time / 86400:g}  {sypd:.3g} SYPD  "
+            f"ETA {_duration(left)}  CFL {r.cfl:.3f}  KE {r.kinetic_energy:.3e} J/m3  |u| {r.speed:.2f} m/s  drift {drift}"
         )
 
 

@@ -127,7 +127,8 @@ def _refuse_unknown(tree, section: type[Section], prefix: str) -> None:
         info = section.model_fields.get(key)
         if info is None:
             everywhere = _all_keys(Config)
-            hint = _nearest(prefix + key, [prefix + k for k in section.model_fields])
+            # A name that exists elsewhere is a matter of the wrong group, not of spelling.
+            hint = "" if key in everywhere else _nearest(prefix + key, [prefix + k for k in section.model_fields])
             hint = hint or _nearest_leaf(key, everywhere)
             raise ConfigError(f"unknown parameter {prefix}{key}{hint}")
         kind = info.annotation

@@ -1,7 +1,8 @@
 """Running a model: progress, checks, output files, restarts, and an orderly end whatever happens.
 
-The run goes from one event (monitor, output, restart, end) to the next in short chunks of compiled steps. Means are
-summed inside these chunks. At every event the state is checked first, so that a bad one never reaches a restart.
+The run goes from one event (monitor, output, restart, end) to the next in short chunks of compiled steps.
+Means are summed inside these chunks. At every event the state is checked first, so that a bad one never reaches
+a restart.
 """
 
 from __future__ import annotations
@@ -39,21 +40,23 @@ class ModelBlewUp(RuntimeError):
     """The state is no longer an ocean; the message says where, and which restart is the last good one."""
 
 
-def run(model, days: float, output: str | Path | None = None, *, restart_from: str | Path | None = None,
-        overwrite: bool = False, progress: bool = True, binding: DeviceBinding | None = None) -> Reading:  # fmt: skip
+def run(
+    model, days: float, output: str | Path | None = None, *, restart_from: str | Path | None = None,
+    overwrite: bool = False, progress: bool = True, binding: DeviceBinding | None = None,
+) -> Reading:  # fmt: skip
     """Advance ``model`` by ``days``, with checks; called on every rank.
 
     Args:
         days: length, a whole number of steps.
         output: folder for configuration, monitor, output files and restarts; None: no files.
-        restart_from: restart to begin with. If it lies in ``output``, the run there is continued: its files are
-            added to, and what they hold beyond the restart is dropped.
+        restart_from: restart to begin with. If it lies in ``output``, the run there is continued: its files
+            are added to, and what they hold beyond the restart is dropped.
         overwrite: whether an earlier run in ``output`` may be removed.
         progress: print start table and progress lines on rank 0.
         binding: what :func:`dogcm.decomp.binding.bind_device` returned, for the start table.
 
-    On SIGTERM, SIGUSR1 or SIGINT (of any rank) a restart is written, the files are completed, and the function
-    returns early.
+    On SIGTERM, SIGUSR1 or SIGINT (of any rank) a restart is written, the files are completed, and the
+    function returns early.
 
     Returns:
         The monitor's numbers at the end.
@@ -67,7 +70,10 @@ def run(model, days: float, output: str | Path | None = None, *, restart_from: s
 
 
 class _Signals:
-    """Notes that the run was asked to stop; a second request is obeyed at once."""
+    """Notes that the run was asked to stop. A second Ctrl-C is obeyed at once.
+
+    Launchers repeat their signals, so a second SIGTERM or SIGUSR1 must not cost the restart.
+    """
 
     def __init__(self):
         self.caught: str | None = None
@@ -81,7 +87,8 @@ class _Signals:
 
     def _note(self, number, frame):
         self.caught = signal.Signals(number).name
-        signal.signal(number, self._old[number])
+        if number == signal.SIGINT:
+            signal.signal(number, self._old[number])
 
     def __exit__(self, *error):
         for number, handler in self._old.items():
@@ -111,6 +118,51 @@ class _Table:
         self.file: OutputFile | None = None
         self.start = 0.0  # of the present interval, s
         self.count = 0  # steps summed so far
+
+
+class _Compiled:
+    """The compiled parts of a run, kept with the model so that its next run need not compile again.
+
+    Args:
+        dynamics: of the model. tables: ``{name: (kind, variables)}``.
+    """
+
+    def __init__(self, dynamics, tables: dict[str, tuple[str, tuple[Variable, ...]]]):
+        self.dynamics, self.tables = dynamics, tables
+        self.advance = jax.jit(self._many_steps, donate_argnums=(0, 1, 2))
+        self.diagnose = jax.jit(self._values, static_argnums=0)
+
+    def _many_steps(self, state, sums, fluxes, count, params, forcing, grid):
+        """``count`` steps; adds each new state to the sums of the means."""
+
+        def body(_, carry):
+            state, sums, _ = carry
+            state, f = self.dynamics.step_with_fluxes(state, params, forcing, grid)
+            # Not to be merged into the step, whose bits may not depend on the output asked for.
+            fluxes = tuple(x.crop(0) for x in (f.heat, f.salt, f.freshwater))
+            state, fluxes = jax.lax.optimization_barrier((state, fluxes))
+            new = self.means(state, fluxes, params, forcing, grid)
+            return state, jax.tree.map(lambda s, x: s + x.astype(s.dtype), sums, new), fluxes
+
+        return jax.lax.fori_loop(0, count, body, (state, sums, fluxes))
+
+    def means(self, *parts) -> dict:
+        """One addend of every mean, by table and variable."""
+        return {name: self._values(name, *parts) for name, (kind, _) in self.tables.items() if kind == "mean"}
+
+    def _values(self, table: str, state, fluxes, params, forcing, grid) -> dict:
+        """The table's variables as arrays without halo."""
+        scene = Scene(state, SurfaceFluxes(*fluxes), self.dynamics, params, forcing, grid)
+        return {v.name: v.compute(scene).interior for v in self.tables[table][1]}
+
+
+def _compiled_for(model, tables: list[_Table]) -> _Compiled:
+    """The compiled parts for these tables; those of the last run if they fit."""
+    wanted = {t.name: (t.kind, tuple(t.variables)) for t in tables}
+    last = getattr(model, "compiled_run", None)
+    if last is None or last.dynamics is not model.dynamics or last.tables != wanted:
+        model.compiled_run = last = _Compiled(model.dynamics, wanted)
+    return last
 
 
 class _Run:
@@ -189,8 +241,9 @@ class _Run:
             + (self.length // t.every.steps + 1) * record_bytes(t.variables, self.model)
             for t in self.tables
         }
-        count = 2 if not self.restarts else min(self.config.run.keep_restarts, self.length // self.restarts.steps) + 2
-        return needs | {"restarts": count * restart_bytes(self.model)}
+        kept = min(self.config.run.keep_restarts, self.length // self.restarts.steps) if self.restarts else 0
+        # The one at the end, and one more while it is being written.
+        return needs | {"restarts": (kept + 2) * restart_bytes(self.model)}
 
     def _start_files(self, continues: bool) -> None:
         """On rank 0: configuration, run record and the head of the monitor file."""
@@ -260,7 +313,7 @@ class _Run:
     def _chunk(self, target: int) -> None:
         count, m = target - self.tick, self.model
         begin = time.perf_counter()
-        m.state, self.sums, self.fluxes = self._advance(
+        m.state, self.sums, self.fluxes = self.compiled.advance(
             m.state, self.sums, self.fluxes, count, m.params, m.forcing, m.grid
         )
         jax.block_until_ready(m.state.time)
@@ -270,41 +323,17 @@ class _Run:
         for t in self.tables:
             t.count += count
 
-    # ---- compiled parts --------------------------------------------------------------------------
     def _compile(self) -> None:
         m = self.model
-        self._advance = jax.jit(self._many_steps, donate_argnums=(0, 1, 2))
-        self._diagnose = jax.jit(self._values, static_argnums=0)
-        zero = m.state.eta.with_data(jnp.zeros_like(m.state.eta.data))
-        self.fluxes = tuple(zero.with_data(jnp.zeros_like(zero.data)) for _ in range(3))
-        shapes = jax.eval_shape(self._means, m.state, self.fluxes, m.params, m.forcing, m.grid)
+        self.compiled = _compiled_for(m, self.tables)
+        eta = m.state.eta
+        self.fluxes = tuple(eta.with_data(jnp.zeros_like(eta.data)) for _ in range(3))
+        shapes = jax.eval_shape(self.compiled.means, m.state, self.fluxes, m.params, m.forcing, m.grid)
         self.sums = jax.tree.map(lambda s: jnp.zeros(s.shape, jnp.float64), shapes)
         # No steps: compiles, so that the progress line's speed is that of the steps alone.
-        m.state, self.sums, self.fluxes = self._advance(
+        m.state, self.sums, self.fluxes = self.compiled.advance(
             m.state, self.sums, self.fluxes, 0, m.params, m.forcing, m.grid
         )
-
-    def _many_steps(self, state, sums, fluxes, count, params, forcing, grid):
-        """``count`` steps; adds each new state to the sums of the means."""
-
-        def body(_, carry):
-            state, sums, _ = carry
-            state, f = self.model.dynamics.step_with_fluxes(state, params, forcing, grid)
-            # What follows must not be merged into the step, whose bits may not depend on the output asked for.
-            fluxes = tuple(x.crop(0) for x in (f.heat, f.salt, f.freshwater))
-            state, fluxes = jax.lax.optimization_barrier((state, fluxes))
-            new = self._means(state, fluxes, params, forcing, grid)
-            return state, jax.tree.map(lambda s, x: s + x.astype(s.dtype), sums, new), fluxes
-
-        return jax.lax.fori_loop(0, count, body, (state, sums, fluxes))
-
-    def _means(self, *parts) -> dict:
-        return {t.name: self._values(t, *parts) for t in self.tables if t.kind == "mean"}
-
-    def _values(self, table: _Table, state, fluxes, params, forcing, grid) -> dict:
-        """The table's variables as arrays without halo."""
-        scene = Scene(state, SurfaceFluxes(*fluxes), self.model.dynamics, params, forcing, grid)
-        return {v.name: v.compute(scene).interior for v in table.variables}
 
     # ---- events ----------------------------------------------------------------------------------
     def _at_event(self, tell: Progress, last: bool) -> Reading:
@@ -339,7 +368,7 @@ class _Run:
             values = {n: (np.asarray(s) / t.count).astype(dtype) for n, s in sums.items()}
             self.sums[t.name] = jax.tree.map(jnp.zeros_like, sums)
         else:
-            values = self._diagnose(t, m.state, self.fluxes, m.params, m.forcing, m.grid)
+            values = self.compiled.diagnose(t.name, m.state, self.fluxes, m.params, m.forcing, m.grid)
         t.file.append(values, t.start, now)
         t.start, t.count = now, 0
 
@@ -365,9 +394,9 @@ class _Run:
         more = f"; and on {len(where) - 4} more ranks" if len(where) > 4 else ""
         date = date_of(r.time, self.config.forcing.year)
         raise ModelBlewUp(
-            f"the model blew up by step {int(self.model.state.steps)} ({date}): {'; '.join(where[:4])}{more}. "
-            f"{self._last_good()}. A smaller time.step, more viscosity (parameters.lateral_viscosity) or a look at the "
-            "bathymetry there may help"
+            f"the model blew up by step {int(self.model.state.steps)} ({date}): {'; '.join(where[:4])}{more}."
+            f" {self._last_good()}. A smaller time.step, more viscosity (parameters.lateral_viscosity) or a "
+            "look at the bathymetry there may help"
         )
 
     def _last_good(self) -> str:
@@ -391,15 +420,15 @@ class _Run:
 
     def _describe_cell(self, name: str, field: Field, values: np.ndarray, bad: np.ndarray) -> str:
         index = tuple(int(i) for i in np.argwhere(bad)[0])
-        tile, axes, unit = self.model.decomposition.tile, self.model.horizontal.coordinates(), ""
+        tile, axes = self.model.decomposition.tile, self.model.horizontal.coordinates()
         lat = axes["lat_v" if field.at == "v" else "lat"][0][tile.j0 + index[-2]]
         lon = axes["lon_u" if field.at == "u" else "lon"][0][tile.i0 + index[-1]]
         x, y = ("lon", "lat") if self.model.horizontal.spherical else ("x", "y")
         unit = "" if self.model.horizontal.spherical else " km"
         depth = f", depth {self.model.vertical.centres[index[0]]:.0f} m" if values.ndim == 3 else ""
         return (
-            f"{name} is {values[index]:.4g} on rank {self.comm.rank} at {y} {lat:.2f}{unit}, {x} {lon:.2f}{unit}{depth} "
-            f"({int(bad.sum())} such cells on this rank)"
+            f"{name} is {values[index]:.4g} on rank {self.comm.rank} at {y} {lat:.2f}{unit}, "
+            f"{x} {lon:.2f}{unit}{depth} ({int(bad.sum())} such cells on this rank)"
         )
 
 

@@ -1,4 +1,4 @@
-"""Variables that can be written to files: name, place, unit, CF names, and how to compute them from a state."""
+"""Variables that can be written to files: name, place, unit, CF names, and how a state gives them."""
 
 from __future__ import annotations
 
@@ -140,7 +140,8 @@ def _(s: Scene) -> Field:
     return (mean_x_u2c(u * u) + mean_y_v2c(v * v)) * 0.5
 
 
-@variable("density_anomaly", "c", "kg m-3", "in-situ density less that of water of 8 degC and 35 g/kg at this depth")
+@variable("density_anomaly", "c", "kg m-3",
+          "in-situ density less that of water of 8 degC and 35 g/kg at the same depth")  # fmt: skip
 def _(s: Scene) -> Field:
     return s.dynamics.eos.anomaly(s.state.temperature, s.state.salinity)
 
@@ -190,7 +191,8 @@ def _(s: Scene) -> Field:
     return s.fluxes.heat * (p.rho0 * p.heat_capacity)
 
 
-@variable("salt_flux", "c", "kg m-2 s-1", "salt entering through the surface by restoring, as applied", layers=False)
+@variable("salt_flux", "c", "kg m-2 s-1", "salt entering through the surface by restoring, as applied",
+          layers=False)  # fmt: skip
 def _(s: Scene) -> Field:
     return s.fluxes.salt * (s.dynamics.physics.rho0 * 1e-3)
 

@@ -11,6 +11,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+# Whole numbers of 64 bits carry these sums, also where nothing else of the model has been imported.
+jax.config.update("jax_enable_x64", True)
+
 # Forty bits per digit leave room for 2**22 addends per rank and rank counts up to thousands.
 _BITS = 40
 

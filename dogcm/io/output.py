@@ -1,8 +1,9 @@
 """CF-1.11 netCDF output: one file per entry of ``run.output``.
 
-Files hold the fields on their C-grid places with everything that is needed to work with them: coordinates with
-``axis`` and ``c_grid_axis_shift`` (from which xgcm builds its axes), metrics, thicknesses at rest, masks, the full
-configuration and where they come from. A file is closed after each record, so it is complete at any time.
+Files hold the fields on their C-grid places with everything that is needed to work with them: coordinates
+with ``axis`` and ``c_grid_axis_shift`` (from which xgcm builds its axes), metrics, thicknesses at rest,
+masks, the full configuration and where they come from. A file is closed after each record, so it is complete at
+any time.
 
 Rank 0 writes; it gathers one level of one field at a time.
 """
@@ -26,7 +27,8 @@ _HEADER_BYTES = 1 << 20
 # Grid Fields that are written once: name -> (unit, meaning).
 _METRICS = {
     **{f"area_{p}": ("m2", f"horizontal area of {w}") for p, w in
-       (("c", "cells"), ("u", "cells around west faces"), ("v", "cells around south faces"), ("q", "cells around corners"))},
+       (("c", "cells"), ("u", "cells around west faces"), ("v", "cells around south faces"),
+        ("q", "cells around corners"))},
     **{f"d{x}_{p}": ("m", f"distance along {x} at {w}") for x in "xy" for p, w in
        (("c", "cell centres"), ("u", "west faces"), ("v", "south faces"), ("q", "corners"))},
     "depth_c": ("m", "depth of the sea floor at rest"),
@@ -80,7 +82,8 @@ class OutputFile:
         OutputError: the file cannot be written. All methods are to be called on every rank.
     """
 
-    def __init__(self, path, variables: list[FileVariable], kind: str, model, attributes: dict, resume: bool = False):
+    def __init__(self, path, variables: list[FileVariable], kind: str, model, attributes: dict,
+                 resume: bool = False):  # fmt: skip
         self.path, self.kind, self.variables = Path(path), kind, {v.name: v for v in variables}
         self._model, self._decomposition = model, model.decomposition
         self._comm, self._calendar = model.comm, calendar_of(model.config.forcing.year)
@@ -207,11 +210,14 @@ class OutputFile:
             ("z", vertical.centres, None, "depth of layer centres at rest"),
             ("zw", vertical.edges, -0.5, "depth of layer interfaces at rest"),
         ):
-            attributes = {"units": "m", "positive": "down", "standard_name": "depth", "long_name": text, "axis": "Z"}
+            attributes = {
+                "units": "m", "positive": "down", "standard_name": "depth", "long_name": text, "axis": "Z",
+            }  # fmt: skip
             _define_axis(data, name, values, attributes, shift)
         for key, (values, unit) in self._model.horizontal.coordinates().items():
             shift = -0.5 if key in ("lon_u", "lat_v") else None
-            _define_axis(data, self._axes[key], values, _horizontal_attributes(key, unit, spherical), shift)
+            attributes = _horizontal_attributes(key, unit, spherical)
+            _define_axis(data, self._axes[key], values, attributes, shift)
 
     # ---- continuing ----------------------------------------------------------------------------
     def _resume(self, now: float) -> None:
@@ -225,7 +231,7 @@ class OutputFile:
         with netCDF4.Dataset(self.path) as data:
             missing = set(self.variables) - set(data.variables)
             if missing:
-                raise OutputError(f"{self.path} has no variable {sorted(missing)}: choose another output folder")
+                raise OutputError(f"{self.path} has no {sorted(missing)}: choose another output folder")
             ends = data["time_bnds"][:, 1] if "time_bnds" in data.variables else data["time"][:]
             ends = np.ma.filled(ends, np.inf)
             keep = int(np.sum(ends * SECONDS_PER_DAY <= now + 1e-3))
@@ -260,7 +266,8 @@ def _horizontal_attributes(key: str, unit: str, spherical: bool) -> dict[str, st
     what = ("longitude" if x else "latitude") if spherical else ("x" if x else "y")
     where = {"lon_u": "west faces", "lat_v": "south faces"}.get(key, "cell centres")
     standard = what if spherical else f"projection_{what}_coordinate"
-    return {"units": unit, "standard_name": standard, "long_name": f"{what} of {where}", "axis": "X" if x else "Y"}
+    text = f"{what} of {where}"
+    return {"units": unit, "standard_name": standard, "long_name": text, "axis": "X" if x else "Y"}
 
 
 def _define_axis(data, name: str, values: np.ndarray, attributes: dict, shift: float | None) -> None:
@@ -293,7 +300,8 @@ def _copy(data, path: Path, records: int) -> None:
             chunks = v.chunking()
             new = out.createVariable(
                 name, v.dtype, v.dimensions, zlib=v.filters()["zlib"], complevel=1,
-                fill_value=getattr(v, "_FillValue", None), chunksizes=None if chunks == "contiguous" else chunks,
+                fill_value=getattr(v, "_FillValue", None),
+                chunksizes=None if chunks == "contiguous" else chunks,
             )  # fmt: skip
             new.setncatts({k: v.getncattr(k) for k in v.ncattrs() if k != "_FillValue"})
             new.set_auto_maskandscale(False)
@@ -304,4 +312,6 @@ def _copy(data, path: Path, records: int) -> None:
                 new[:] = v[:]
 
 
-__all__ = ["FileVariable", "OutputError", "OutputFile", "calendar_of", "date_of", "metric_bytes", "record_bytes"]
+__all__ = [
+    "FileVariable", "OutputError", "OutputFile", "calendar_of", "date_of", "metric_bytes", "record_bytes",
+]  # fmt: skip

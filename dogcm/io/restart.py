@@ -1,8 +1,8 @@
 """Restarts: complete, checksummed, written atomically, independent of the layout.
 
-A restart is a netCDF file of global arrays, all variables of the state at full precision, gathered level by level. It
-is written beside its final name and renamed when it is safe on disk, so a file of that name is always whole. Each
-variable carries the SHA-256 of its bytes, and the header one of its own.
+A restart is a netCDF file of global arrays, all variables of the state at full precision, gathered level by
+level. It is written beside its final name and renamed when it is safe on disk, so a file of that name is
+always whole. Each variable carries the SHA-256 of its bytes, and the header one of its own.
 """
 
 from __future__ import annotations
@@ -51,8 +51,21 @@ def latest_restart(folder: str | Path) -> Path:
     return found[-1]
 
 
+def restart_days(path: str | Path) -> float:
+    """Model time of a restart in days.
+
+    Raises:
+        RestartError: if the file cannot be read.
+    """
+    try:
+        with netCDF4.Dataset(path) as data:
+            return float(data.getncattr("time")) / 86400.0
+    except (OSError, RuntimeError, AttributeError, ValueError) as error:
+        raise RestartError(f"{path} is damaged or no restart ({error}); remove it or start without --resume") from None
+
+
 def fingerprint(model) -> str | None:
-    """Hash of the grid: shape, coordinates and cell thicknesses (to float32). On rank 0; every rank has to call it."""
+    """Hash of the grid: shape, coordinates, cell thicknesses (to float32). On rank 0; all ranks call it."""
     digest = hashlib.sha256(json.dumps([model.vertical.nz, *model.horizontal.shape]).encode())
     for name, (values, _) in sorted(model.horizontal.coordinates().items()):
         digest.update(name.encode() + np.asarray(values, "<f8").round(9).tobytes())
@@ -151,9 +164,9 @@ def _settle(partial: Path, path: Path) -> None:
 def read_restart(path: str | Path, model) -> State:
     """The state in a restart, scattered to this model's tiles; to be called on every rank.
 
-    Everything is checked before anything is used. A restart of another time step or time scheme is accepted: the old
-    accelerations that it carries are then dropped and the scheme starts anew. Another precision is converted. Both
-    with a warning.
+    Everything is checked before anything is used. A restart of another time step or time scheme is accepted:
+    the old accelerations that it carries are then dropped and the scheme starts anew. Another precision is
+    converted. Both with a warning.
 
     Raises:
         RestartError: no such file, damaged file, other grid, missing variable.
@@ -200,8 +213,8 @@ def _check(path: Path, grid: str, model, names: dict[str, int]) -> tuple[dict, l
         raise RestartError(f"{path} is damaged: the checksum of {what} does not fit; take an earlier one")
     if header["grid"] != grid:
         raise RestartError(
-            f"{path} is of another grid (shape, coordinates, layers or bathymetry differ from this configuration); "
-            "use the config.yaml beside it, or start without a restart"
+            f"{path} is of another grid (shape, coordinates, layers or bathymetry differ from this "
+            "configuration); use the config.yaml beside it, or start without a restart"
         )
     if missing:
         raise RestartError(f"{path} has no {', '.join(missing)}: it was written by another set-up")
@@ -212,8 +225,8 @@ def _warnings(header: dict, model) -> list[str]:
     found = []
     if header["dt"] != model.physics.dt or header["scheme"] != model.scheme.name:
         found.append(
-            f"the restart was made with steps of {header['dt']:g} s of {header['scheme']}, this run takes "
-            f"{model.physics.dt:g} s of {model.scheme.name}: its old accelerations are dropped"
+            f"the restart was made with steps of {header['dt']:g} s of {header['scheme']}, this run "
+            f"takes {model.physics.dt:g} s of {model.scheme.name}: its old accelerations are dropped"
         )
     if header["precision"] != model.dtype.name:
         found.append(f"the restart is in {header['precision']}, converted to {model.dtype.name}")
@@ -221,7 +234,7 @@ def _warnings(header: dict, model) -> list[str]:
 
 
 def _plain(value):
-    return int(value) if isinstance(value, np.integer) else float(value) if isinstance(value, np.floating) else value
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _levels(variable):
@@ -243,7 +256,8 @@ def _scatter(data, name: str, model) -> np.ndarray:
     levels = _levels(data[name]) if data is not None else None
     count = like.shape[0] if like.ndim == 3 else 1
     parts = [
-        model.decomposition.scatter(next(levels).astype(model.dtype) if levels else None) for _ in range(count)
+        model.decomposition.scatter(next(levels).astype(model.dtype) if levels else None)
+        for _ in range(count)
     ]
     return np.stack(parts) if like.ndim == 3 else parts[0]
 
@@ -257,7 +271,8 @@ def _state(arrays: dict, header: dict, model, keep_history: bool) -> State:
         history_u = tuple(f.with_data(jnp.zeros_like(f.data)) for f in old.history_u)
         history_v = tuple(f.with_data(jnp.zeros_like(f.data)) for f in old.history_v)
     return State(
-        u=field("u", "u"), v=field("v", "v"), eta=field("eta", "c"), tracers={n: field(n, "c") for n in old.tracers},
+        u=field("u", "u"), v=field("v", "v"), eta=field("eta", "c"),
+        tracers={n: field(n, "c") for n in old.tracers},
         history_u=history_u, history_v=history_v, time=jnp.asarray(header["time"], jnp.float64),
         # Without old accelerations the scheme has to start as it does from rest.
         steps=jnp.asarray(header["steps"] if keep_history else 0, jnp.int32),
@@ -283,5 +298,7 @@ def _refill(halos, fields: tuple[Field, ...], grid) -> tuple[Field, ...]:
     return tuple(f * (grid.mask_u if f.at == "u" else grid.mask_v) for f in deep)
 
 
-__all__ = ["OutputError", "RestartError", "fingerprint", "latest_restart", "read_restart", "restart_bytes",
-           "write_restart"]
+__all__ = [
+    "OutputError", "RestartError", "fingerprint", "latest_restart", "read_restart", "restart_bytes",
+    "write_restart",
+]  # fmt: skip

@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any, Callable
 
+_ADVICE = "earlier files are kept. Free some space and continue from the last restart"
+
 
 class OutputError(RuntimeError):
     """A file could not be written; the message says which, why, and what to do."""
@@ -15,8 +17,8 @@ class OutputError(RuntimeError):
 class RootTask:
     """Steps of rank 0 between collective calls.
 
-    After a step has failed the others are skipped, but gathering goes on, so that no rank is left waiting; then
-    :meth:`finish` raises the same error on every rank.
+    After a step has failed the others are skipped, but gathering goes on, so that no rank is left waiting;
+    then :meth:`finish` raises the same error on every rank.
 
     Args:
         comm: host communicator.
@@ -69,7 +71,7 @@ def explain(error: Exception, path: Path) -> str:
     if isinstance(error, OutputError):
         return str(error)
     if getattr(error, "errno", None) == errno.ENOSPC or free_bytes(path) < 1 << 20:
-        return f"the disk of {path} is full; earlier files are kept. Free some space and continue from the last restart"
+        return f"the disk of {path} is full; {_ADVICE}"
     if isinstance(error, PermissionError):
         return f"no permission to write {path}; choose another output folder"
     return f"cannot write {path}: {type(error).__name__}: {error}"
@@ -84,7 +86,7 @@ def free_bytes(path: str | Path) -> int:
 
 
 def require_space(path: str | Path, need: int) -> None:
-    """Refuse to start a write that would not fit: a netCDF file that runs out of space may be lost as a whole.
+    """Refuse to start a write that would not fit: a netCDF file that runs out of space may be lost.
 
     Raises:
         OutputError: if less than ``need`` bytes are free.
@@ -92,8 +94,7 @@ def require_space(path: str | Path, need: int) -> None:
     free = free_bytes(path)
     if free < need:
         raise OutputError(
-            f"the disk of {path} is full: {megabytes(need)} needed, {megabytes(free)} free; earlier files are kept. "
-            "Free some space and continue from the last restart"
+            f"the disk of {path} is full: {megabytes(need)} needed, {megabytes(free)} free; {_ADVICE}"
         )
 
 

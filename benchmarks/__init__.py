@@ -1,0 +1,1 @@
+"""Speed and memory of dogcm, measured: ``python -m benchmarks``; see README.md."""
