@@ -33,7 +33,7 @@ env: ## make .venv with everything pinned
 	@tools/setup_env.sh run
 
 run: env ## set up, run EXPERIMENT for DAYS on NP ranks, plot it
-	@launch/mpirun.sh -n $(NP) dogcm run $(EXPERIMENT) --days $(DAYS) --output $(OUTPUT)
+	@launch/mpirun.sh -n $(NP) dogcm run $(EXPERIMENT) --days $(DAYS) --output $(OUTPUT) --overwrite
 	@$(MAKE) --no-print-directory plot
 
 plot: env ## draw the pictures of OUTPUT

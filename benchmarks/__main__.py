@@ -135,7 +135,8 @@ def main() -> None:
     p.add_argument("--ranks", type=int, default=2, help="ranks to compare with one core (1: none)")
     p.add_argument("--quick", action="store_true", help="few steps, float64 and reproducible alone")
     options = p.parse_args()
-    console, facts = Console(), machine.describe()
+    # A fixed width: the table is read in log files, too.
+    console, facts = Console(width=150), machine.describe()
     console.print(", ".join(f"{k}: {v}" for k, v in facts.items()))
     if facts["cores"] < options.ranks and facts["accelerator"] == "none":
         console.print(f"{options.ranks} ranks share {facts['cores']} core(s): their speed-up says nothing")

@@ -1,4 +1,4 @@
-"""Bad input is refused before the first step: one clear message, an exit status, and nothing lost or left behind."""
+"""Bad input is refused before the first step: one clear message, an exit status, nothing lost or left."""
 
 from __future__ import annotations
 
@@ -187,7 +187,12 @@ def test_layout_that_does_not_fit(sea, capsys):
 
 
 def test_output_interval_that_is_no_whole_number_of_steps(sea, capsys):
-    refused(capsys, "whole number of steps", "run.output.a", sets=["run.output={a: {variables: [eta], every: 0.03}}"])
+    refused(
+        capsys,
+        "whole number of steps",
+        "run.output.a",
+        sets=["run.output={a: {variables: [eta], every: 0.03}}"],
+    )
 
 
 def test_unknown_output_variable(sea, capsys):
@@ -204,8 +209,8 @@ def test_unwritable_folder(sea, target, capsys):
 
 
 # ---- restarts ------------------------------------------------------------------------------------
-GYRE = ["--set", "grid.nx=12", "--set", "grid.ny=10", "--set", "grid.nz=3", "--set", "time.barotropic_steps=20",
-        "--set", "run.output={}"]  # fmt: skip
+GYRE = ["--set", "grid.nx=12", "--set", "grid.ny=10", "--set", "grid.nz=3",
+        "--set", "time.barotropic_steps=20", "--set", "run.output={}"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,8 +20,12 @@ from dogcm.experiments.registry import ConfigError
 
 pytestmark = pytest.mark.skipif(looks_like_mpi_launch(), reason="commands of one rank")
 
+HAS_MPI = importlib.util.find_spec("mpi4jax") is not None and (
+    shutil.which("mpirun") is not None or (Path(sys.prefix) / "bin" / "mpirun").exists()
+)
 # A gyre that compiles and runs in seconds.
-SMALL = ["--set", "grid.nx=12", "--set", "grid.ny=10", "--set", "grid.nz=3", "--set", "time.barotropic_steps=20",
+SMALL = ["--set", "grid.nx=12", "--set", "grid.ny=10", "--set", "grid.nz=3",
+         "--set", "time.barotropic_steps=20",
          "--set", "run.output={daily: {variables: [temperature, u, v, eta], every: 1}}"]  # fmt: skip
 
 
@@ -42,9 +48,20 @@ def test_help_is_quick_and_loads_no_jax():
         "import sys; from dogcm.cli import main; status = main(['run', '--help']); "
         "assert not {'jax', 'mpi4py', 'xarray', 'matplotlib'} & set(sys.modules), 'heavy import'; sys.exit(status)"
     )
-    job = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    job = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
     assert job.returncode == 0, job.stderr
-    for option in ("--days", "--years", "--set", "--output", "--layout", "--precision", "--dry-run", "--inputs"):
+    for option in (
+        "--days",
+        "--years",
+        "--set",
+        "--output",
+        "--layout",
+        "--precision",
+        "--dry-run",
+        "--inputs",
+    ):
         assert option in job.stdout
 
 
@@ -111,7 +128,9 @@ def test_check_notices_a_wrong_halo(monkeypatch):
     from dogcm.halo import HaloExchange
 
     right = HaloExchange.exchange
-    monkeypatch.setattr(HaloExchange, "exchange", lambda self, a, w: [x.at[..., 0, 0].add(1) for x in right(self, a, w)])
+    monkeypatch.setattr(
+        HaloExchange, "exchange", lambda self, a, w: [x.at[..., 0, 0].add(1) for x in right(self, a, w)]
+    )
     with pytest.raises(RuntimeError, match="halo cells hold a wrong value"):
         check._halo()
 
@@ -127,8 +146,6 @@ def test_run_writes_everything(finished):
 
 
 def test_restart_goes_on_in_the_same_folder(finished, tmp_path, capsys):
-    import shutil
-
     folder = tmp_path / "copy"
     shutil.copytree(finished, folder)
     assert main(["restart", str(folder), "--days", "1"]) == 0
@@ -161,7 +178,14 @@ def test_dry_run_measures_and_writes_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["run", "gyre", "--days", "10", "--dry-run", *SMALL]) == 0
     out = said(capsys)[0]
-    for word in ("rank", "MiB", "cell-steps/s", "simulated years per day", "480 steps", "nothing was written"):
+    for word in (
+        "rank",
+        "MiB",
+        "cell-steps/s",
+        "simulated years per day",
+        "480 steps",
+        "nothing was written",
+    ):
         assert word in out
     assert not list(tmp_path.iterdir())
 
@@ -243,10 +267,13 @@ def test_an_unexpected_error_says_that_it_is_one(capsys, monkeypatch):
     assert "inside dogcm" in said(capsys)[1]
 
 
-@pytest.mark.skipif(not (Path(sys.prefix) / ".dogcm-mpi").exists(), reason="needs the environment's MPI")
+@pytest.mark.skipif(not HAS_MPI, reason="needs mpi4jax and mpirun")
 def test_under_mpirun_one_rank_speaks_and_all_end(alone, repository):
     command = [str(repository / "launch" / "mpirun.sh"), "-n", "2", "-t", "60", "dogcm", "run", "gyre"]
-    for words, status, says in ((["--set", "time.stp=1"], 2, "did you mean time.step"), (["--layout", "7x9"], 2, "layout 7x9")):
+    for words, status, says in (
+        (["--set", "time.stp=1"], 2, "did you mean time.step"),
+        (["--layout", "7x9"], 2, "layout 7x9"),
+    ):
         job = subprocess.run(command + words, env=alone | {"VENV": sys.prefix}, capture_output=True, text=True,
                              check=False, stdin=subprocess.DEVNULL)  # fmt: skip
         assert job.returncode == status, job.stderr
@@ -269,7 +296,11 @@ def test_speed_is_at_centres_and_nan_on_land(finished):
         wet = data["mask_c"][0].values > 0
         assert np.isfinite(speed[wet]).all() and np.isnan(speed[~wet]).all()
         u = np.nan_to_num(data["u"].isel(time=-1, z=0).values)
-        assert 0 < speed[wet].max() <= 1.5 * np.abs(u).max() + np.nanmax(np.abs(data["v"].isel(time=-1, z=0).values))
+        assert (
+            0
+            < speed[wet].max()
+            <= 1.5 * np.abs(u).max() + np.nanmax(np.abs(data["v"].isel(time=-1, z=0).values))
+        )
 
 
 @pytest.mark.parametrize("value, text", [(0, "0°"), (90, "90°E"), (180, "180°"), (240, "120°W"), (360, "0°")])

@@ -63,7 +63,9 @@ def test_set_reads_values_as_yaml_does(text, key, value):
 
 
 def test_set_reaches_lists_and_tables():
-    config = load_config("gyre", ["grid.layers=[10, 20, 30]", "run.output={daily: {variables: [eta], every: 1}}"])
+    config = load_config(
+        "gyre", ["grid.layers=[10, 20, 30]", "run.output={daily: {variables: [eta], every: 1}}"]
+    )
     assert config.grid.layers == [10, 20, 30]
     assert list(config.run.output) == ["daily"] and config.run.output["daily"].variables == ["eta"]
 
@@ -116,9 +118,14 @@ def test_set_without_a_value_says_how():
         load_config("gyre", ["time.step"])
 
 
-@pytest.mark.parametrize("text, words", [
-    ("grid: [1", "not valid YAML"), ("just words", "holds no configuration"), ("grid: {nx: ten}", "grid.nx"),
-])
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("grid: [1", "not valid YAML"),
+        ("just words", "holds no configuration"),
+        ("grid: {nx: ten}", "grid.nx"),
+    ],
+)
 def test_unusable_yaml_files(tmp_path, text, words):
     path = tmp_path / "mine.yaml"
     path.write_text(text)

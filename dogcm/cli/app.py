@@ -1,4 +1,4 @@
-"""The commands and their options. Everything heavy is imported inside a command: ``dogcm --help`` is quick."""
+"""The commands and their options. What is heavy is imported inside a command: ``dogcm --help`` is quick."""
 
 from __future__ import annotations
 
@@ -16,16 +16,20 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="A differentiable, tiled global ocean model. Starts alone, under mpirun and under srun.",
     epilog="Exit status: 0 done, 1 a check fell short, 2 unusable command or configuration, 3 unusable file, "
-    "4 the model blew up, 5 MPI and launcher do not fit, 70 an error inside dogcm, 75 asked to stop (with --resume: start again), "
-    "130 interrupted.",
+    "4 the model blew up, 5 MPI and launcher do not fit, 70 an error inside dogcm, "
+    "75 asked to stop (with --resume: start again), 130 interrupted.",
 )  # fmt: skip
 
-Experiment = Annotated[str, typer.Argument(help="Name of an experiment (see `dogcm list`) or path of a YAML file.")]
+Experiment = Annotated[
+    str, typer.Argument(help="Name of an experiment (see `dogcm list`) or path of a YAML file.")
+]
 Days = Annotated[Optional[float], typer.Option(help="Length of the run in days.", show_default=False)]
 Years = Annotated[Optional[float], typer.Option(help="Length of the run in years (forcing.year days each).")]
 Sets = Annotated[
     Optional[list[str]],
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a parameter, e.g. time.step=1800; may be repeated."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change a parameter, e.g. time.step=1800; may be repeated."
+    ),
 ]
 Layout = Annotated[str, typer.Option(metavar="PXxPY", help="Tiles in x and y, e.g. 4x2, or auto.")]
 Precision = Annotated[Optional[str], typer.Option(help="float64 or float32.", show_default=False)]
@@ -71,8 +75,12 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def common(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Tracebacks with errors (as DOGCM_DEBUG=1).")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Tracebacks with errors (as DOGCM_DEBUG=1).")
+    ] = False,
 ) -> None:
     """Options that go with every command."""
 
@@ -88,7 +96,7 @@ def run(
 ) -> int:  # fmt: skip
     """Run an experiment from its beginning (30 days, unless told otherwise).
 
-    Results go to output/NAME. Start several ranks with `mpirun -n 4 dogcm run ...` or `srun -n 4 dogcm run ...`.
+    Results go to output/NAME. Start several ranks by `mpirun -n 4 dogcm run ...` or `srun -n 4 dogcm run ...`.
     """
     from dogcm.cli import running
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import os
 import platform
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -67,24 +69,25 @@ def _versions() -> str:
 def _mpi() -> str:
     if launch_size() == 1:
         return "one rank, so none is needed; to check it too: mpirun -n 2 dogcm check"
-    try:
-        import mpi4py
-        from mpi4py import MPI
-    except ImportError as error:
-        raise RuntimeError(f"mpi4py cannot be used ({error}): pip install 'dogcm[mpi]' with this launcher's MPI") from None
-    require_world_size(MPI.COMM_WORLD.Get_size())
-    library = MPI.Get_library_version().splitlines()[0].strip("\0 ")[:60].split(",")[0]
-    return f"{MPI.COMM_WORLD.Get_size()} ranks, {library}, mpi4py {mpi4py.__version__}"
+    from dogcm.decomp import world
+
+    comm = world()
+    require_world_size(comm.size)
+    # What the communicator has loaded: MPI itself is imported in dogcm.decomp and dogcm.halo alone.
+    library = sys.modules["mpi4py.MPI"].Get_library_version().splitlines()[0].strip("\0 ").split(",")[0]
+    return f"{comm.size} ranks, {library[:60]}, mpi4py {importlib.metadata.version('mpi4py')}"
 
 
 def _mpi4jax() -> str:
     if launch_size() == 1:
         return "not needed on one rank"
     try:
-        import mpi4jax
+        importlib.import_module("dogcm.halo.mpi")
     except Exception as error:  # noqa: BLE001: it checks versions of jax when imported
-        raise RuntimeError(f"mpi4jax cannot be used ({error}): install it for this jax and this MPI") from None
-    return f"mpi4jax {mpi4jax.__version__}"
+        raise RuntimeError(
+            f"mpi4jax cannot be used ({error}): install it for this jax and this MPI"
+        ) from None
+    return f"mpi4jax {importlib.metadata.version('mpi4jax')}"
 
 
 def _devices() -> str:
@@ -93,10 +96,14 @@ def _devices() -> str:
     binding = bind_device()
     devices = jax.devices()
     if binding.platform == "cuda" and devices[0].platform == "cpu":
-        raise RuntimeError(f"GPU {binding.device} was found, but jax computes on the CPU: install jax[cuda12] or jax[cuda13]")
+        raise RuntimeError(
+            f"GPU {binding.device} was found, but jax computes on the CPU: install jax[cuda12] or jax[cuda13]"
+        )
     value = float(jax.jit(lambda x: (x * x).sum())(jax.numpy.arange(4.0)))
     if value != 14.0:
-        raise RuntimeError(f"{devices[0]} computes 0 + 1 + 4 + 9 = {value}: the device or its driver is broken")
+        raise RuntimeError(
+            f"{devices[0]} computes 0 + 1 + 4 + 9 = {value}: the device or its driver is broken"
+        )
     notes = "".join(f"; note: {w}" for w in binding.warnings)
     return f"{devices[0].device_kind} ({binding.describe()}), {binding.threads} thread(s){notes}"
 
@@ -110,9 +117,13 @@ def _reproducible() -> str:
         return f"on {jax.default_backend()} the last bits may depend on the layout"
     flags = os.environ.get("XLA_FLAGS", "")
     if "--xla_cpu_max_isa=AVX" not in flags.split():
-        raise RuntimeError(f"XLA_FLAGS is {flags!r}, so results depend on the layout: unset xla_cpu_max_isa in it")
+        raise RuntimeError(
+            f"XLA_FLAGS is {flags!r}, so results depend on the layout: unset xla_cpu_max_isa in it"
+        )
     if "cse_barrier_expander" not in flags:
-        raise RuntimeError(f"XLA_FLAGS is {flags!r}: without cse_barrier_expander among the disabled passes a step is slow")
+        raise RuntimeError(
+            f"XLA_FLAGS is {flags!r}: without cse_barrier_expander among the disabled passes a step is slow"
+        )
     return "compiled without fused multiply-adds: the same bits on every layout"
 
 
@@ -138,10 +149,14 @@ def _halo() -> str:
     padded = pad_global(np.concatenate([cells[:, -2:], cells, cells[:, :2]], axis=1), Halo(0, 0, 2, 2), True)
     wanted = padded[:, tile.j0 : tile.j1 + 4, tile.i0 : tile.i1 + 4]
     if not np.array_equal(got, wanted):
-        raise RuntimeError(f"{int((got != wanted).sum())} halo cells hold a wrong value: MPI and mpi4jax do not fit together")
+        raise RuntimeError(
+            f"{int((got != wanted).sum())} halo cells hold a wrong value: MPI and mpi4jax do not fit together"
+        )
     total = float(jax.jit(halos.psum)(jnp.asarray([comm.rank + 1.0]))[0])
     if total != comm.size * (comm.size + 1) / 2:
-        raise RuntimeError(f"the sum of the ranks' numbers came out as {total}: MPI and mpi4jax do not fit together")
+        raise RuntimeError(
+            f"the sum of the ranks' numbers came out as {total}: MPI and mpi4jax do not fit together"
+        )
     return f"every halo cell has its neighbour's value ({layout.describe()}), sums are right"
 
 
@@ -157,14 +172,23 @@ def _starter_data() -> str:
 def _writing() -> str:
     import netCDF4
 
-    with tempfile.TemporaryDirectory(dir=os.getcwd()) as folder, netCDF4.Dataset(f"{folder}/try.nc", "w") as data:
+    with (
+        tempfile.TemporaryDirectory(dir=os.getcwd()) as folder,
+        netCDF4.Dataset(f"{folder}/try.nc", "w") as data,
+    ):
         data.createDimension("x", 1)
     return f"netCDF files can be written in {os.getcwd()}"
 
 
 CHECKS: tuple[tuple[str, Callable[[], str]], ...] = (
-    ("versions", _versions), ("MPI", _mpi), ("mpi4jax", _mpi4jax), ("devices", _devices), ("reproducible", _reproducible),
-    ("halo exchange", _halo), ("starter data", _starter_data), ("writing", _writing),
-)  # fmt: skip
+    ("versions", _versions),
+    ("MPI", _mpi),
+    ("mpi4jax", _mpi4jax),
+    ("devices", _devices),
+    ("reproducible", _reproducible),
+    ("halo exchange", _halo),
+    ("starter data", _starter_data),
+    ("writing", _writing),
+)
 
 __all__ = ["CHECKS", "Finding", "check"]

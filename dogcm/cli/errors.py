@@ -12,11 +12,22 @@ from dataclasses import dataclass
 
 from dogcm.decomp.binding import abort_all_ranks, launch_rank, launch_size
 
-OK, FELL_SHORT, UNUSABLE, FILE, BLEW_UP, LAUNCH, INTERNAL, UNFINISHED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 70, 75, 130
+OK, FELL_SHORT, UNUSABLE, FILE, BLEW_UP, LAUNCH, INTERNAL, UNFINISHED, INTERRUPTED = (
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    70,
+    75,
+    130,
+)
 
 # By name of the class, nearest first: looking the classes up would load the whole model for `dogcm --help`.
 _STATUS = {
-    "ConfigError": UNUSABLE, "LayoutError": UNUSABLE, "FieldError": INTERNAL, "InputError": FILE, "RestartError": FILE, "OutputError": FILE, "PlotError": FILE,
+    "ConfigError": UNUSABLE, "LayoutError": UNUSABLE, "FieldError": INTERNAL, "InputError": FILE, "RestartError": FILE,
+    "OutputError": FILE, "PlotError": FILE,
     "ModelBlewUp": BLEW_UP, "LaunchError": LAUNCH, "XlaRuntimeError": INTERNAL, "JaxRuntimeError": INTERNAL,
     "NotImplementedError": INTERNAL, "RecursionError": INTERNAL, "KeyboardInterrupt": INTERRUPTED,
     "Abort": INTERRUPTED, "OSError": FILE, "ValueError": UNUSABLE, "RuntimeError": LAUNCH,

@@ -19,7 +19,7 @@ _SAMPLE_STEPS = 10
 
 
 def show(model: Model, days: float, binding) -> int:
-    """Print what a run of ``days`` would take. A few steps are timed on a copy of the state and thrown away."""
+    """Print what a run of ``days`` would take. Some steps are timed, then thrown away."""
     steps = model.steps_in(days)
     table = start_table(model, binding)
     memory = memory_per_rank(model)
@@ -30,14 +30,15 @@ def show(model: Model, days: float, binding) -> int:
     out = console()
     print(table)
     out.print(_memory_table(gathered))
-    print("fields: sizes of all arrays of state, grid, parameters and forcing; work: what the compiler plans for a "
-          "step besides;\nprocess: largest resident size of this process so far, with Python and libraries.")  # fmt: skip
+    print("fields: all arrays of state, grid, parameters and forcing; work: what the compiler plans for a step "
+          "besides;\nprocess: largest resident size of this process so far, with Python and libraries.")  # fmt: skip
     years = days / 365.0
     wet = sum(g["wet"] for g in gathered)
     print(
         f"speed: {seconds * 1e3:.1f} ms a step, measured over {_SAMPLE_STEPS} steps on these ranks (thrown away): "
-        f"{wet / seconds / 1e6:.2f} million wet cell-steps/s, {days / 365 / (steps * seconds / 86400):.3g} simulated years "
-        f"per day\n{days:g} days ({years:.2f} years) are {steps} steps: about {_duration(steps * seconds)} without output"
+        f"{wet / seconds / 1e6:.2f} million wet cell-steps/s, "
+        f"{years / (steps * seconds / 86400):.3g} simulated years per day\n"
+        f"{days:g} days ({years:.2f} years) are {steps} steps: about {_duration(steps * seconds)} without output"
     )
     print("dry run: nothing was written")
     return OK
@@ -49,9 +50,8 @@ def tree_bytes(tree) -> int:
 
 
 def memory_per_rank(model: Model) -> dict:
-    """Bytes of this rank: what its fields take, what the compiler plans for a step, what the process holds."""
+    """Bytes of this rank: its fields, what the compiler plans for a step, what the process holds."""
     arguments = (model.state, jnp.asarray(1), model.params, model.forcing, model.grid)
-    # The command's own compilation: advance() below takes it from JAX's cache of programs or compiles once more.
     plan = model._advance.lower(*arguments).compile().memory_analysis()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {

@@ -13,14 +13,16 @@ _OWN_FILES = ("mitgcm", "file")
 _SECTIONS = ("bathymetry", "initial", "forcing")
 
 
-def configuration(source, sets: list[str] = (), precision: str | None = None, inputs: str | None = None) -> Config:
+def configuration(
+    source, sets: list[str] = (), precision: str | None = None, inputs: str | None = None
+) -> Config:
     """The configuration that the options of a command ask for.
 
     Args:
         source: name of an experiment or path of a YAML file.
         sets: ``key=value`` texts. precision: ``float64`` or ``float32``.
-        inputs: folder for those inputs that the experiment reads from files of its own: the folder itself where
-            the source is ``mitgcm``, the folder of a relative path where it is ``file``.
+        inputs: folder for the inputs that the experiment reads from its own files: the folder itself where the
+            source is ``mitgcm``, the folder of a relative path where it is ``file``.
 
     Raises:
         ConfigError: see :func:`dogcm.experiments.load_config`.
@@ -73,17 +75,22 @@ def duration(config: Config, days: float | None, years: float | None) -> float:
     return length
 
 
-def start(config: Config, layout: str, days: float, output: str | None, options: dict, resume: bool = False) -> int:
+def start(
+    config: Config, layout: str, days: float, output: str | None, options: dict, resume: bool = False
+) -> int:
     """Run from the beginning. ``options`` as :func:`dogcm.experiments.run.run` takes them.
 
-    With ``resume`` the run goes on from the newest restart in its folder, if there is one, until ``days`` are done in all;
-    it returns :data:`UNFINISHED` if it was asked to stop before, so that a job script knows to start it again.
+    With ``resume`` the run goes on from the newest restart in its folder, if there is one, until ``days`` are
+    done in all; it returns :data:`UNFINISHED` if it was asked to stop before, so that a job script knows to
+    start it again.
     """
     from dogcm.experiments.model import Model
 
     folder = Path(output or f"output/{config.name}")
     model = Model(config, layout=layout)
-    newest, done = model.comm.broadcast(_progress_of(folder) if resume and model.comm.rank == 0 else (None, 0.0))
+    newest, done = model.comm.broadcast(
+        _progress_of(folder) if resume and model.comm.rank == 0 else (None, 0.0)
+    )
     if newest:
         options = options | {"restart_from": newest}
     if days - done < 1e-9:
@@ -124,7 +131,9 @@ def go_on(path, days, years, sets: list[str], output: str | None, layout: str, o
     file = path if path.is_file() else latest_restart(path)
     beside = file.parent / "config.yaml"
     if not beside.is_file():
-        raise FileNotFoundError(f"{beside} is missing: a restart is continued with the configuration it was made with")
+        raise FileNotFoundError(
+            f"{beside} is missing: a restart is continued with the configuration it was made with"
+        )
     config = configuration(str(beside), sets)
     length = duration(config, days, years)
     Model(config, layout=layout).run(length, output or file.parent, restart_from=file, **options)

@@ -52,9 +52,13 @@ def parameters(experiment: str | None, sets: list[str], inputs: str | None) -> i
     for section, prefix in ((StraitEdit, "bathymetry.straits[]."), (ForcingFile, "forcing.files.NAME."),
                             (OutputConfig, "run.output.NAME.")):  # fmt: skip
         for key, unit, default, text in parameter_table(section, prefix):
-            table.add_row("", key, "", escape(_unit(unit)), escape(_short(default)), escape(text), style="dim")
+            table.add_row(
+                "", key, "", escape(_unit(unit)), escape(_short(default)), escape(text), style="dim"
+            )
     out = console()
-    out.print(f"[bold]{escape(config.name)}[/]: {escape(config.description)}" if experiment else "[bold]defaults[/]")
+    out.print(
+        f"[bold]{escape(config.name)}[/]: {escape(config.description)}" if experiment else "[bold]defaults[/]"
+    )
     out.print(table)
     out.print("* differs from the default; change any with --set KEY=VALUE" + note)
     return OK

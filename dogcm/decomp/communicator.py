@@ -98,3 +98,20 @@ def world() -> SerialCommunicator | MPICommunicator:
             f"several ranks were launched, but mpi4py cannot be used ({error}); install the MPI "
             "extra (pip install 'dogcm[mpi]') with the MPI that launched this job"
         ) from error
+
+
+def mpi_library() -> tuple[int, str]:
+    """Number of ranks that MPI sees, and the names of the library and of mpi4py.
+
+    Raises:
+        RuntimeError: mpi4py cannot be used.
+    """
+    try:
+        import mpi4py
+        from mpi4py import MPI
+    except ImportError as error:
+        raise RuntimeError(
+            f"mpi4py cannot be used ({error}): pip install 'dogcm[mpi]' with this launcher's MPI"
+        ) from None
+    library = MPI.Get_library_version().splitlines()[0].strip("\0 ")[:60].split(",")[0]
+    return MPI.COMM_WORLD.Get_size(), f"{library}, mpi4py {mpi4py.__version__}"

@@ -50,7 +50,7 @@ def pictures(folder: str | Path, variables: list[str] | None = None, file: str |
 
     Args:
         folder: output folder of a run.
-        variables: maps wanted (any variable of the file, or ``speed``); default: those of :data:`DEFAULT_MAPS`
+        variables: maps wanted (any variable of the file, or ``speed``); default: of :data:`DEFAULT_MAPS` those
             that are there, a section of temperature, and the monitor.
         file: name of the netCDF file without ``.nc``; default: the first of means, then any other.
 
@@ -86,7 +86,9 @@ def _find(folder: Path, file: str | None) -> Path | None:
     if file is not None:
         wanted = folder / f"{file.removesuffix('.nc')}.nc"
         if wanted not in files:
-            raise FileNotFoundError(f"no {wanted}; there: {', '.join(p.stem for p in files) or 'no output file'}")
+            raise FileNotFoundError(
+                f"no {wanted}; there: {', '.join(p.stem for p in files) or 'no output file'}"
+            )
         return wanted
     with_record = [p for p in files if _records(p)]
     if not with_record and not (folder / "monitor.csv").is_file():
@@ -199,7 +201,9 @@ def draw_map(data, name: str, target: Path) -> Path:
     low, high = colour_range(values, look)
     aspect = (y[-1] - y[0]) / (x[-1] - x[0]) if len(x) > 1 and len(y) > 1 else 0.5
     width = 10.0 if aspect < 0.8 else 7.0
-    figure, ax = plt.subplots(figsize=(width, float(np.clip(width * aspect * 0.86 + 1.0, 3.0, 9.0))), layout="constrained")
+    figure, ax = plt.subplots(
+        figsize=(width, float(np.clip(width * aspect * 0.86 + 1.0, 3.0, 9.0))), layout="constrained"
+    )
     colours = getattr(cmocean.cm, look.colours).copy()
     ax.set_facecolor(_LAND)
     mesh = ax.pcolormesh(_edges(x), _edges(y), values, cmap=colours, vmin=low, vmax=high, rasterized=True)
@@ -274,7 +278,9 @@ def _when(data, name: str) -> str:
     if "time" not in data:
         return "steady"
     bounds = data["time"].attrs.get("bounds")
-    if bounds in data.variables and "mean" in str(data.get(name, data["time"]).attrs.get("cell_methods", "mean")):
+    if bounds in data.variables and "mean" in str(
+        data.get(name, data["time"]).attrs.get("cell_methods", "mean")
+    ):
         first, last = (_date(t) for t in np.ravel(data[bounds].isel(time=-1).values))
         return f"mean {first} to {last}"
     return _date(data["time"].values[-1])
@@ -349,11 +355,15 @@ def _panel(figure, ax, y, depth, edges, values, rows, look: Look) -> None:
 
     low, high = colour_range(values[rows], look)
     ax.set_facecolor(_LAND)
-    mesh = ax.pcolormesh(_edges(y), edges, values, cmap=getattr(cmocean.cm, look.colours), vmin=low, vmax=high)
+    mesh = ax.pcolormesh(
+        _edges(y), edges, values, cmap=getattr(cmocean.cm, look.colours), vmin=low, vmax=high
+    )
     near = np.flatnonzero(rows)
     near = slice(max(near[0] - 1, 0), near[-1] + 2)
     if np.isfinite(values[near]).sum() > 8 and values[near].shape[0] > 1 and len(y) > 1:
-        lines = ax.contour(y, depth[near], values[near], levels=_levels(low, high), colors="k", linewidths=0.5)
+        lines = ax.contour(
+            y, depth[near], values[near], levels=_levels(low, high), colors="k", linewidths=0.5
+        )
         for label in ax.clabel(lines, fmt="%g", fontsize=7):
             label.set_clip_on(True)
     figure.colorbar(mesh, ax=ax, label=look.unit, pad=0.02, extend=_extend(values[rows], low, high))
@@ -367,7 +377,11 @@ def _thickness(data, shape: tuple[int, ...]) -> np.ndarray | None:
 def _depths(field) -> np.ndarray:
     """Depths of the levels, positive down (m)."""
     dim = field.dims[0]
-    values = np.asarray(field[dim].values, float) if dim in field.coords else np.arange(field.sizes[dim], dtype=float)
+    values = (
+        np.asarray(field[dim].values, float)
+        if dim in field.coords
+        else np.arange(field.sizes[dim], dtype=float)
+    )
     return np.abs(values)
 
 
@@ -390,7 +404,8 @@ def _label_latitudes(ax, unit: str) -> None:
 # ---- monitor ---------------------------------------------------------------------------------------
 # name, title, unit, and how it is drawn: its value, its change, or its change relative to the first line.
 _PANELS = (
-    ("temperature", "mean temperature", "°C", "change"), ("salinity", "mean salinity", "g kg$^{-1}$", "change"),
+    ("temperature", "mean temperature", "°C", "change"),
+    ("salinity", "mean salinity", "g kg$^{-1}$", "change"),
     ("volume", "volume", "m$^3$", "relative"), ("kinetic_energy", "kinetic energy", "J m$^{-3}$", "value"),
     ("speed", "largest speed", "m s$^{-1}$", "value"), ("cfl", "largest Courant number", "", "value"),
 )  # fmt: skip
@@ -421,18 +436,28 @@ def draw_monitor(path: Path, target: Path) -> Path:
     import matplotlib.pyplot as plt
 
     columns = read_monitor(path)
-    days = columns["time"] / _DAY if "time" in columns else columns[next(k for k in columns if k.startswith("time"))]
+    days = (
+        columns["time"] / _DAY
+        if "time" in columns
+        else columns[next(k for k in columns if k.startswith("time"))]
+    )
     years = days[-1] - days[0] > 1095
     x, label = (days / 365.0, "model year") if years else (days, "model day")
     panels = [p for p in _PANELS if p[0] in columns]
-    figure, axes = plt.subplots(-(-len(panels) // 2), 2, figsize=(10, 7), sharex=True, layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(
+        -(-len(panels) // 2), 2, figsize=(10, 7), sharex=True, layout="constrained", squeeze=False
+    )
     marker = "." if len(x) < 60 else None
     for ax, (name, title, unit, how) in zip(axes.flat, panels):
         values, first = columns[name], columns[name][0]
         if how == "change":
             values, title, unit = values - first, f"{title}: change from {first:.6g} {unit}", unit
         elif how == "relative" and first:
-            values, title, unit = values / first - 1.0, f"{title}: relative change from {first:.4g} {unit}", ""
+            values, title, unit = (
+                values / first - 1.0,
+                f"{title}: relative change from {first:.4g} {unit}",
+                "",
+            )
         ax.plot(x, values, marker=marker, linewidth=1.2, color="tab:blue")
         ax.set_title(f"{title} ({unit})" if unit and how == "value" else title, fontsize=10, loc="left")
         ax.grid(alpha=0.3)

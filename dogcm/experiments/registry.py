@@ -95,7 +95,10 @@ def _split(text: str) -> tuple[str, object]:
     key, sign, value = text.partition("=")
     if not sign or not key.strip():
         raise ConfigError(f"--set {text!r}: write it as key=value, for example time.step=1800")
-    parsed = yaml.safe_load(value) if value.strip() else ""
+    try:
+        parsed = yaml.safe_load(value) if value.strip() else ""
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {text!r}: {value!r} is no value that YAML can read") from None
     if isinstance(parsed, str):
         try:  # YAML reads 1e3 as text
             parsed = json.loads(value)
@@ -114,9 +117,9 @@ def _assign(tree: dict, key: str, value) -> None:
     place[last] = value
 
 
-def _nearest(word: str, known) -> str:
+def _nearest(word: str, known, prefix: str = "") -> str:
     close = difflib.get_close_matches(word, list(known), n=3, cutoff=0.5)
-    return f"; did you mean {' or '.join(close)}?" if close else ""
+    return f"; did you mean {' or '.join(prefix + c for c in close)}?" if close else ""
 
 
 def _refuse_unknown(tree, section: type[Section], prefix: str) -> None:
@@ -128,7 +131,7 @@ def _refuse_unknown(tree, section: type[Section], prefix: str) -> None:
         if info is None:
             everywhere = _all_keys(Config)
             # A name that exists elsewhere is a matter of the wrong group, not of spelling.
-            hint = "" if key in everywhere else _nearest(prefix + key, [prefix + k for k in section.model_fields])
+            hint = "" if key in everywhere else _nearest(key, section.model_fields, prefix)
             hint = hint or _nearest_leaf(key, everywhere)
             raise ConfigError(f"unknown parameter {prefix}{key}{hint}")
         kind = info.annotation

@@ -1,8 +1,8 @@
 """Running a model: progress, checks, output files, restarts, and an orderly end whatever happens.
 
 The run goes from one event (monitor, output, restart, end) to the next in short chunks of compiled steps.
-Means are summed inside these chunks. At every event the state is checked first, so that a bad one never reaches
-a restart.
+Means are summed inside these chunks. At every event the state is checked first, so that a bad one never
+reaches a restart.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 * :func:`verify_layout`: this launch's tiles give bit for bit what one tile gives.
 * :func:`verify_restart`: stopping, writing a restart and going on changes no bit.
-* :func:`verify_conservation`: volume, heat and salt change by the surface fluxes alone; a constant tracer stays
-  constant; a stratified ocean at rest stays at rest over the bathymetry.
+* :func:`verify_conservation`: volume, heat and salt change by the surface fluxes alone; a constant tracer
+  stays constant; a stratified ocean at rest stays at rest over the bathymetry.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from dogcm.experiments.model import Model
 from dogcm.experiments.registry import load_config
 from dogcm.halo import exact_sum
 
-# Relative residual of a budget, in units of the arithmetic's epsilon. Every step rounds each cell once or a few
-# times; errors of cells and steps are independent, so the sum over the ocean stays near one epsilon.
+# Relative residual of a budget, in units of the arithmetic's epsilon. A step rounds each cell a few times;
+# errors of cells and steps are independent, so the sum over the ocean stays near one epsilon.
 BUDGET_LIMIT = 64.0
 # A constant tracer gathers rounding in each cell: some epsilons a step, growing like a random walk at worst.
 TRACER_LIMIT_PER_STEP = 8.0
@@ -115,8 +115,8 @@ def _gathered(model: Model) -> dict[str, np.ndarray]:
 def verify_layout(config: Config | str, steps: int = 200, layout: str = "auto") -> Comparisons:
     """Compare this launch's ranks with one tile that rank 0 runs alone, after ``steps`` steps.
 
-    On one rank it compares runs that use the halo of the free surface in different ways instead, which one rank
-    can do; every rank gets the same result.
+    On one rank it compares runs that use the halo of the free surface in different ways instead.
+    Every rank gets the same result.
     """
     config = load_config(config)
     model = Model(config, layout=layout)
@@ -140,7 +140,9 @@ def _one_rank(config: Config, ours: dict[str, np.ndarray], steps: int) -> Compar
         "one rank has one layout: compared were two depths of the free surface's halo; "
         "start it with several ranks (mpirun -n 2 dogcm verify layout) to compare layouts"
     )
-    return Comparisons("1 against 3 short steps to a halo exchange", steps, compare(ours, _gathered(other)), note)
+    return Comparisons(
+        "1 against 3 short steps to a halo exchange", steps, compare(ours, _gathered(other)), note
+    )
 
 
 # ---- restart ---------------------------------------------------------------------------------------
@@ -201,7 +203,10 @@ class Budget:
             state, heat, salt, water = carry
             surface = state.temperature.level(0).interior.astype(jnp.float64)
             state, fluxes = self._model.dynamics.step_with_fluxes(state, params, forcing, grid)
-            q, s, w = (f.interior.astype(jnp.float64) * (area * dt) for f in (fluxes.heat, fluxes.salt, fluxes.freshwater))
+            q, s, w = (
+                f.interior.astype(jnp.float64) * (area * dt)
+                for f in (fluxes.heat, fluxes.salt, fluxes.freshwater)
+            )
             # Fresh water brings the heat of the surface it falls on (see Dynamics._tracers), and no salt.
             return state, heat + q + w * surface, salt + s, water + w
 
@@ -221,7 +226,9 @@ def verify_conservation(config: Config | str, steps: int = 200, layout: str = "a
 def with_dye(model: Model):
     """The model's state with one more tracer, ``dye``, that is 1 in all water."""
     mask = model.grid.mask_c.crop(0)
-    return model.state.replace(tracers={**model.state.tracers, "dye": mask.with_data(mask.data + 0.0).named("dye")})
+    return model.state.replace(
+        tracers={**model.state.tracers, "dye": mask.with_data(mask.data + 0.0).named("dye")}
+    )
 
 
 def budget_figures(model: Model, steps: int) -> list[Figure]:
@@ -243,7 +250,7 @@ def budget_figures(model: Model, steps: int) -> list[Figure]:
 
 
 def lake(config: Config, layout: str = "auto") -> Model:
-    """The same bathymetry under temperature and salinity that depend on the layer alone, and nothing that drives."""
+    """The same bathymetry; temperature and salinity depend on the layer alone, and nothing drives."""
     quiet = load_config(
         config,
         {

@@ -24,6 +24,8 @@ from mpi4jax._src.collective_ops.sendrecv import mpi_sendrecv_p
 from mpi4jax._src.utils import OrderedMPIEffect
 from mpi4py import MPI
 
+VERSION = mpi4jax.__version__
+
 
 def _sendrecv_jvp(primals, tangents, **kw):
     send, receive = primals

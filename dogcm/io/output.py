@@ -2,8 +2,8 @@
 
 Files hold the fields on their C-grid places with everything that is needed to work with them: coordinates
 with ``axis`` and ``c_grid_axis_shift`` (from which xgcm builds its axes), metrics, thicknesses at rest,
-masks, the full configuration and where they come from. A file is closed after each record, so it is complete at
-any time.
+masks, the full configuration and where they come from. A file is closed after each record, so it is complete
+at any time.
 
 Rank 0 writes; it gathers one level of one field at a time.
 """

@@ -45,7 +45,7 @@ def latest_restart(folder: str | Path) -> Path:
     Raises:
         RestartError: if there is none.
     """
-    found = sorted(Path(folder).glob("restart_*.nc"), key=lambda p: (p.stat().st_mtime, p.name))
+    found = sorted(Path(folder).glob("restart_*.nc"))  # the name ends in the step, with leading zeros
     if not found:
         raise RestartError(f"no restart (restart_*.nc) in {folder}")
     return found[-1]

@@ -89,7 +89,7 @@ class Dynamics:
     Attributes:
         halos: :class:`dogcm.halo.HaloExchange`. eos: prepared equation of state. scheme: time scheme.
         split: the short steps of the free surface. extra_tendency: hook for correctors, a function
-            ``(state, params) -> dict`` of additional tendencies by variable name, or None.
+            ``(state, params) -> dict`` of additional tendencies by variable name, or None; its state has halos.
     """
 
     halos: Any
@@ -108,8 +108,8 @@ class Dynamics:
     ) -> tuple[State, SurfaceFluxes]:
         """Advance by ``physics.dt``; also returns what entered through the surface."""
         p = self.physics
-        extra = self.extra_tendency(state, params) if self.extra_tendency else {}
         s = self._with_halos(state, grid)
+        extra = self.extra_tendency(s, params) if self.extra_tendency else {}
         now = forcing.at(s.time + 0.5 * p.dt)
         stretch = stretch_c(s.eta, grid)
         density = hold(self.eos.anomaly(s.temperature, s.salinity))

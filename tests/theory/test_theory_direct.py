@@ -73,7 +73,7 @@ def test_prepared_polynomial_is_the_published_one():
 
 
 def test_thermal_expansion_and_haline_contraction():
-    """Signs and sizes of the derivatives, against gsw: 1 % of the largest alpha, 0.5 % of beta.
+    """Signs and sizes of the derivatives, against gsw: 0.3 % of the largest alpha, 0.1 % of beta.
 
     The fit bounds density, not its slope; Roquet et al. give r.m.s. errors of 6e-7 K-1 (0.2 % of 3e-4 K-1) for alpha.
     Fresh or brackish water below its temperature of greatest density contracts as it warms.
@@ -86,7 +86,7 @@ def test_thermal_expansion_and_haline_contraction():
     off_alpha = np.abs(alpha - gsw.alpha(s, t, depth)).max() / np.abs(alpha).max()
     off_beta = np.abs(beta - gsw.beta(s, t, depth)).max() / np.abs(beta).max()
     print(f"alpha off by {off_alpha:.2e}, beta by {off_beta:.2e} of the largest")
-    assert off_alpha < 0.01 and off_beta < 0.005, f"alpha {off_alpha:.2e}, beta {off_beta:.2e}"
+    assert off_alpha < 0.003 and off_beta < 0.001, f"alpha {off_alpha:.2e}, beta {off_beta:.2e}"
     assert (beta > 0).all() and (alpha[t > 0] > 0).all()
     assert teos10_density(0.5, 5.0, 0.0) < teos10_density(2.5, 5.0, 0.0), "brackish water near freezing must contract"
 

@@ -125,19 +125,21 @@ def test_advection_order_in_rotation(scheme, expected, within):
     per bump, 3 to 12 of them.
     """
     errors = []
-    for n in (48, 96, 192):
+    for n in (40, 80, 160):
         rate = np.asarray(rotating(n, scheme, 1e-9).rate(jnp.asarray(np.tile(cell_means(bump, n), (2, 1, 1)))))[0]
         errors.append(np.sqrt(((rate - cell_means(bump_rate, n)) ** 2).mean()))
     print(scheme, errors, order(errors))
     assert abs(order(errors)[-1] - expected) < within, f"{scheme}: errors {errors}, orders {order(errors)}"
 
 
-@pytest.mark.parametrize("scheme, largest", [("dst3", 0.03), ("dst3_limited", 0.06)])
+@pytest.mark.parametrize("scheme, largest", [("dst3", 0.035), ("dst3_limited", 0.04)])
 def test_one_rotation(scheme, largest):
     """The bump (width 0.08 of the basin, 64 cells across: 5 cells per width) after one turn.
 
-    Courant number at most 0.16. r.m.s. error relative to r.m.s. bump. Third order: the wavenumber 1 / width has an
-    amplitude error (k dx)^3 / 12 * distance / (dx) ... about 2 %, and the limiter adds the flattened top.
+    Courant number at most 0.16. r.m.s. error relative to r.m.s. bump. Upwind third order leaves the damping
+    u dx^3 / 12 c_xxxx in each direction; with <k^4> = 3 / (4 s^4) for a bump of width s, and 2 pi 0.15 the way it
+    goes (half of it along either axis), dx^3 pi 0.15 / (12 s^4) = 4 %, less what spreading takes off. The
+    limiter adds the flattened top.
     """
     n = 64
     c0 = cell_means(lambda x, y: bump(x, y, 0.08), n)
@@ -180,30 +182,31 @@ def test_limited_scheme_keeps_bounds(courant):
 
 
 def test_limited_scheme_in_rotation():
-    """A disc of 1 in 0, once around, Courant number at most 0.16 in both directions together.
+    """A disc of 1 in 0, once around, Courant number at most 0.16 in each direction.
 
-    The limiter works along each direction by itself; the sum of two may leave the bounds a little. Measured below
-    what the unlimited scheme does by an order of magnitude.
+    The limiter works along each direction by itself; the sum of two may leave the bounds a little: measured 0.1 %,
+    where the unlimited scheme does 9 %. Asked for: below 0.5 %, and a tenth of the unlimited one's.
     """
     n = 64
     c0 = cell_means(lambda x, y: (np.hypot(x - 0.15, y) < 0.15).astype(float), n)
     over = {s: (lambda c: max(c.max() - 1, -c.min()))(rotating(n, s).carry(c0, 20 * n)) for s in ("dst3_limited", "dst3")}
     print("out of bounds", over)
-    assert over["dst3_limited"] < 0.02, f"out of bounds by {over}"
-    assert over["dst3_limited"] < 0.2 * over["dst3"], f"out of bounds by {over}"
+    assert over["dst3_limited"] < 0.005, f"out of bounds by {over}"
+    assert over["dst3_limited"] < 0.1 * over["dst3"], f"out of bounds by {over}"
 
 
 def test_zonal_flow_on_the_sphere():
     """Solid-body zonal flow on latitudes and longitudes carries each circle alone, and as far as its neighbours.
 
     One turn of a wave; the flow through a face is its mean of ``U cos(lat)``, which the cells' areas contain too.
-    Third order in longitude as on a strip. The Courant number takes the length of the cell's middle, so that it differs by
-    (d lat)^2 / 24 = 0.4 % between circles, and the error by as much of it.
+    Third order in longitude as on a strip. The Courant number of the reconstruction takes the length of the cell's middle
+    where the volume would be exact, so that it is off by (d lat)^2 / 24 = 3e-4; that leaves an (anti)diffusion of
+    u dx / 2 times it, 3 % of the error on the finer grid, and 0.1 of the order.
     """
     errors = []
-    for n in (72, 144):
+    for n in (36, 72):
         model = dogcm.Model({
-            "name": "ring", "grid": {"nx": n, "ny": 8, "lat": (-70, 70), "layers": [10.0, 10.0]},
+            "name": "ring", "grid": {"nx": n, "ny": 8, "lat": (20, 60), "layers": [10.0, 10.0]},
             "bathymetry": {"source": "flat", "depth": 20.0}, "physics": {"equation_of_state": "linear"},
             "parameters": {"lateral_diffusivity": 0.0},
         })  # fmt: skip
@@ -217,7 +220,7 @@ def test_zonal_flow_on_the_sphere():
         assert np.ptp(error) < 0.01 * error[0], f"circles of latitude differ: {error}"
         errors.append(error[0])
     print("zonal flow", errors, order(errors))
-    assert abs(order(errors)[0] - 3) < 0.3, f"errors {errors}, order {order(errors)}"
+    assert abs(order(errors)[0] - 3) < 0.15, f"errors {errors}, order {order(errors)}"
 
 
 # ---- diffusion, friction, drag -----------------------------------------------------------------------------

@@ -1,0 +1,41 @@
+"""The docs say what the code does."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_parameter_reference_is_up_to_date():
+    spec = importlib.util.spec_from_file_location("make_parameters", ROOT / "docs" / "make_parameters.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (ROOT / "docs" / "parameters.md").read_text() == module.page(), "run: python docs/make_parameters.py"
+
+
+@pytest.mark.parametrize("page", sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]), ids=lambda p: p.name)
+def test_links_and_pictures_exist(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} points to {target}"
+
+
+def test_navigation_lists_every_page():
+    listed = {path for entry in yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"] for path in entry.values()}
+    assert listed == {p.name for p in (ROOT / "docs").glob("*.md")}
+
+
+def test_the_tutorials_experiment_is_a_valid_configuration(tmp_path):
+    from dogcm.experiments.registry import load_config
+
+    text = (ROOT / "docs" / "tutorial.md").read_text()
+    path = tmp_path / "mine.yaml"
+    path.write_text(text.split("```yaml")[1].split("```")[0])
+    config = load_config(path)
+    assert config.name == "strong_westerlies" and config.grid.nx == 90
