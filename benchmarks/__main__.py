@@ -62,7 +62,8 @@ class Runner:
         for line in self._process.stdout:
             if line.startswith("@"):
                 return json.loads(line[1:])
-        raise SystemExit(f"benchmark {self.label}: the measuring process ended with status {self._process.wait()}")
+        status = self._process.wait()
+        raise SystemExit(f"benchmark {self.label}: the measuring process ended with status {status}")
 
     def run(self, steps: int) -> None:
         """Time some steps."""
@@ -86,7 +87,7 @@ class Runner:
 
 
 def measure(precision: str, reproducible: bool, ranks: int, rounds: int, steps: int) -> list[dict]:
-    """One core beside ``ranks`` ranks, in alternation; the speed-up is the median of the ratios of the rounds."""
+    """One core beside ``ranks`` ranks, in alternation; the speed-up is the median of the rounds' ratios."""
     name = f"{precision}, {'reproducible' if reproducible else 'fused multiply-add'}"
     with Runner(f"{name}, 1 core", precision, reproducible) as one:
         if ranks == 1:
@@ -123,7 +124,8 @@ def parts_table(results: list[dict]) -> Table:
     for r in results:
         if "parts" in r:
             p = r["parts"]
-            used = (r["argument_bytes"] + r["output_bytes"]) / (r["ms_per_step"] * 1e-3) / p["copy_bytes_per_s"]
+            traffic = (r["argument_bytes"] + r["output_bytes"]) / (r["ms_per_step"] * 1e-3)
+            used = traffic / p["copy_bytes_per_s"]
             table.add_row(r["label"], *(f"{p[f'{n}_s'] / p['step_s']:.0%}" for n in names),
                           f"{p['copy_bytes_per_s'] / 1e9:.1f}", f"{used:.0%}")  # fmt: skip
     return table
@@ -140,7 +142,8 @@ def main() -> None:
     console.print(", ".join(f"{k}: {v}" for k, v in facts.items()))
     if facts["cores"] < options.ranks and facts["accelerator"] == "none":
         console.print(f"{options.ranks} ranks share {facts['cores']} core(s): their speed-up says nothing")
-    cases = [("float64", True)] if options.quick else [(d, r) for d in ("float64", "float32") for r in (True, False)]
+    cases = [(precision, bits) for precision in ("float64", "float32") for bits in (True, False)]
+    cases = cases[:1] if options.quick else cases
     rounds, steps = (3, 20) if options.quick else (9, 100)
     results = []
     for precision, reproducible in cases:

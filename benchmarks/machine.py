@@ -42,7 +42,7 @@ def accelerator() -> str:
 def environment(reproducible: bool = True, **more: str) -> dict[str, str]:
     """The environment of a measuring process, free of settings that would change what is measured."""
     env = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "DOGCM_REPRODUCIBLE")}
-    path = os.pathsep.join([str(REPOSITORY), env["PYTHONPATH"]] if env.get("PYTHONPATH") else [str(REPOSITORY)])
+    path = os.pathsep.join(filter(None, [str(REPOSITORY), env.get("PYTHONPATH")]))
     return env | {"DOGCM_REPRODUCIBLE": str(int(reproducible)), "PYTHONPATH": path} | more
 
 
@@ -53,12 +53,16 @@ def pinned(arguments: list[str], env: dict[str, str], core: int | None) -> subpr
         core: number of the core, None to leave the choice to the system (GPU runs).
     """
     bind = (lambda: os.sched_setaffinity(0, {core})) if core is not None else None
-    return subprocess.Popen(
-        [sys.executable, *arguments], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=bind
-    )
+    return _start([sys.executable, *arguments], env, preexec_fn=bind)
 
 
 def launched(ranks: int, arguments: list[str], env: dict[str, str]) -> subprocess.Popen:
     """Start Python on several ranks, one core each."""
     command = [str(REPOSITORY / "launch" / "mpirun.sh"), "-n", str(ranks), sys.executable, *arguments]
-    return subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return _start(command, env)
+
+
+def _start(command: list[str], env: dict[str, str], **options) -> subprocess.Popen:
+    return subprocess.Popen(
+        command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options
+    )

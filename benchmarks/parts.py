@@ -42,7 +42,8 @@ def _arguments(model):
         predicted = d._momentum(s, density, stretch, viscosity, now, params, grid, {})
         top = [f.level(0) for f in (s.temperature, s.salinity, grid.h_c)]
         fluxes = surface_fluxes(now, top[0], top[1], top[2] * stretch, params, grid, d.physics)
-        inner = [f.crop(0) for f in (s.eta, predicted.U, predicted.V, predicted.forcing_u, predicted.forcing_v)]
+        p = predicted
+        inner = [f.crop(0) for f in (s.eta, p.U, p.V, p.forcing_u, p.forcing_v)]
         baro = fs.short_steps(d.split, d.halos, *inner, fluxes.freshwater.crop(0), grid)
         _, _, flow_u, flow_v = d._correct(s.eta, predicted, baro, grid)
         flux = (fluxes.heat, fluxes.salt, fluxes.freshwater)

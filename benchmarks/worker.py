@@ -1,8 +1,8 @@
-"""The measuring process: builds one model, then obeys ``run STEPS``, ``report`` and ``quit`` on standard input.
+"""The measuring process: builds a model, then obeys ``run STEPS``, ``report``, ``parts`` and ``quit`` on stdin.
 
-Started by :mod:`benchmarks.__main__`, pinned to one core or under mpirun. A process that waits between its turns lets
-two set-ups be measured side by side in alternation, so that a change of clock or neighbours hits both. Each answer is one
-line of JSON on standard output, from rank 0.
+Started by :mod:`benchmarks.__main__`, pinned to one core or under mpirun. A process that waits between
+its turns lets two set-ups be measured side by side in alternation, so that a change of clock or neighbours hits
+both. Each answer is one line of JSON on standard output, from rank 0.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def main() -> None:
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--experiment", default="global_4deg")
     p.add_argument("--precision", default="float64")
-    p.add_argument("--born", type=float, default=time.time(), help="when the process was started (s since 1970)")
+    p.add_argument("--born", type=float, default=time.time(), help="start of the process (s since 1970)")
     options = p.parse_args()
     model, facts = first_step(options.experiment, options.precision, options.born)
     import jax

@@ -294,7 +294,8 @@ def test_exchange_asks_for_each_fields_own_depth():
     class Recorder:
         def exchange(self, arrays, wants):
             self.shapes, self.wants = [a.shape for a in arrays], wants
-            return [jnp.pad(a, [(0, 0)] * (a.ndim - 2) + [(w.s, w.n), (w.w, w.e)]) for a, w in zip(arrays, wants)]
+            sides = [[(0, 0)] * (a.ndim - 2) + [(w.s, w.n), (w.w, w.e)] for a, w in zip(arrays, wants)]
+            return [jnp.pad(a, s) for a, s in zip(arrays, sides)]
 
     recorder, deep = Recorder(), Halo(1, 2, 3, 4)
     a, b = exchange(recorder, (make("u", 2, name="u"), 1), (make("v", deep, (3,)), deep))

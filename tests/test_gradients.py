@@ -1,7 +1,7 @@
 """Derivatives through halo exchange, global sums, space and time.
 
-The convention of :mod:`dogcm.halo`: each rank differentiates its own share of the loss, the loss is the sum of the
-shares, and gradients of parameters that all ranks hold are summed over ranks once, at the end.
+The convention of :mod:`dogcm.halo`: each rank differentiates its own share of the loss, the loss is the sum of
+the shares, and gradients of parameters that all ranks hold are summed over ranks once, at the end.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def example():
 
 
 def serial_halos():
-    # Walls in y: what lies beyond them is masked in the real model. Here y closes on itself, as one chain of tiles does.
+    # What lies beyond walls is masked in the real model. Here y closes on itself, as a chain of tiles does.
     return HaloExchange(make_layout(SHAPE, 1, 1), SerialBackend())
 
 
@@ -95,7 +95,8 @@ def test_reverse_mode_across_ranks(expected, remat):
         loss = lambda x, p: share(halos, x, p, weight, remat)  # noqa: E731, B023
         mine, (of_start, of_params) = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))(start, PARAMS)
         np.testing.assert_allclose(jax.jit(halos.psum)(mine), expected["loss"], rtol=1e-13)
-        np.testing.assert_allclose(of_start, expected["start"][t.j0 : t.j1, t.i0 : t.i1], rtol=1e-11, atol=1e-12)
+        there = expected["start"][t.j0 : t.j1, t.i0 : t.i1]
+        np.testing.assert_allclose(of_start, there, rtol=1e-11, atol=1e-12)
         for name, g in of_params.items():
             np.testing.assert_allclose(jax.jit(halos.psum)(g), expected["params"][name], rtol=1e-11)
 
@@ -114,7 +115,8 @@ def test_batches_across_ranks():
     halos, _, (start, weight, direction) = next(tiled())
     ensemble = jnp.stack([start, direction, 0.5 * start])
     one = lambda x: exchange(halos, (Field(x, "c"), 2))[0].data * halos.psum(jnp.sum(x))  # noqa: E731
-    np.testing.assert_allclose(jax.jit(jax.vmap(one))(ensemble), jnp.stack([jax.jit(one)(x) for x in ensemble]), rtol=1e-13)
+    batched, looped = jax.jit(jax.vmap(one))(ensemble), jnp.stack([jax.jit(one)(x) for x in ensemble])
+    np.testing.assert_allclose(batched, looped, rtol=1e-13)
     slope = jax.grad(lambda x: jnp.sum(one(x) ** 2))
     batched, looped = jax.jit(jax.vmap(slope))(ensemble), jnp.stack([jax.jit(slope)(x) for x in ensemble])
     np.testing.assert_allclose(batched, looped, rtol=1e-12, atol=1e-12)
@@ -160,13 +162,15 @@ def rollout_share(model, weight):
         one = lambda s, _: (model.step(s, params, model.forcing, model.grid), None)  # noqa: E731
         state, _ = jax.lax.scan(one, state, None, length=ROLLOUT)
         flow = jnp.sum(state.u.interior**2) + jnp.sum(state.v.interior**2)
-        return jnp.sum(weight * state.temperature.interior**2) * 1e-3 + 1e3 * flow + jnp.sum(state.eta.interior**2)
+        warmth = jnp.sum(weight * state.temperature.interior**2)
+        return 1e-3 * warmth + 1e3 * flow + jnp.sum(state.eta.interior**2)
 
     return loss
 
 
 def weights(model):
-    return jnp.cos(model.grid.lat_c.interior / 20.0 + model.grid.lon_c.interior / 40.0) * model.grid.mask_c.interior
+    grid = model.grid
+    return jnp.cos(grid.lat_c.interior / 20.0 + grid.lon_c.interior / 40.0) * grid.mask_c.interior
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +226,8 @@ def test_forward_mode_agrees_with_reverse_mode(rollout):
     tangent = (at[0].with_data(d), 0.1 * at[1])
     out, slope = jax.jit(lambda a, t: jax.jvp(loss, a, t))(at, tangent)
     assert float(out) == float(value)
-    assert float(slope) == pytest.approx(float(jnp.vdot(of_temperature.data, d) + 0.1 * at[1] * of_viscosity), rel=1e-10)
+    expected = jnp.vdot(of_temperature.data, d) + 0.1 * at[1] * of_viscosity
+    assert float(slope) == pytest.approx(float(expected), rel=1e-10)
 
 
 @pytest.mark.mpi(min_size=2)

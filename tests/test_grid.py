@@ -1,4 +1,4 @@
-"""Grid: metrics against formulas, areas against the sphere, thicknesses and masks against each other, and MITgcm."""
+"""Grid: metrics against formulas, areas against the sphere, masks against thicknesses, and MITgcm."""
 
 from __future__ import annotations
 
@@ -25,9 +25,8 @@ def metrics(grid):
 def built(horizontal, cells, halo=2, wide=None) -> Grid:
     """The whole grid as one tile."""
     layout = make_layout(horizontal.shape, 1, 1, periodic_x=horizontal.periodic_x)
-    return build_grid(
-        horizontal, VerticalGrid(DZ), Decomposition(layout, SerialCommunicator()), cells, halo, wide or Halo.of(halo)
-    )
+    alone = Decomposition(layout, SerialCommunicator())
+    return build_grid(horizontal, VerticalGrid(DZ), alone, cells, halo, wide or Halo.of(halo))
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +72,8 @@ def test_lat_lon_distances_by_formula():
     m, r, d = metrics(grid), grid.radius, np.deg2rad(4.0)
     lat_c, lat_s = np.deg2rad(-78 + 4 * np.arange(40)), np.deg2rad(-80 + 4 * np.arange(40))
     for name, lat in (("dx_c", lat_c), ("dx_u", lat_c), ("dx_v", lat_s), ("dx_q", lat_s)):
-        np.testing.assert_allclose(getattr(m, name), np.broadcast_to((r * np.cos(lat) * d)[:, None], (40, 90)), rtol=1e-12)
+        expected = np.broadcast_to((r * np.cos(lat) * d)[:, None], (40, 90))
+        np.testing.assert_allclose(getattr(m, name), expected, rtol=1e-12)
     for name in ("dy_c", "dy_u", "dy_v", "dy_q"):
         np.testing.assert_allclose(getattr(m, name), r * d, rtol=1e-12)
     np.testing.assert_allclose(m.f_q[:, 0], 2 * grid.rotation * np.sin(lat_s), rtol=1e-12, atol=1e-20)
@@ -199,11 +199,13 @@ def test_corners_and_interfaces(rough):
 
 def test_beyond_closed_boundaries_all_is_land(rough):
     _, grid = rough
-    assert (np.asarray(grid.mask_c.data)[:, :2] == 0).all() and (np.asarray(grid.mask_c.data)[:, -2:] == 0).all()
-    closed = built(CartesianGrid(5, 4, 1e3, 1e3, periodic=False), np.broadcast_to(DZ[:, None, None], (4, 4, 5)))
-    assert (np.asarray(closed.mask_c.data)[..., :2] == 0).all() and (np.asarray(closed.mask_u.interior)[..., 0] == 0).all()
-    assert np.asarray(closed.mask_c.interior).all()
-    periodic = built(CartesianGrid(5, 4, 1e3, 1e3), np.broadcast_to(DZ[:, None, None], (4, 4, 5)))
+    mask = np.asarray(grid.mask_c.data)
+    assert (mask[:, :2] == 0).all() and (mask[:, -2:] == 0).all()
+    flat = np.broadcast_to(DZ[:, None, None], (4, 4, 5))
+    closed = built(CartesianGrid(5, 4, 1e3, 1e3, periodic=False), flat)
+    assert (np.asarray(closed.mask_c.data)[..., :2] == 0).all() and np.asarray(closed.mask_c.interior).all()
+    assert (np.asarray(closed.mask_u.interior)[..., 0] == 0).all()
+    periodic = built(CartesianGrid(5, 4, 1e3, 1e3), flat)
     assert np.asarray(periodic.mask_u.crop(Halo(0, 0, 2, 2)).data).all()
 
 
@@ -226,12 +228,13 @@ def test_a_tile_is_a_window_of_the_whole_grid(rough):
 
     cells, whole = rough
     layout = make_layout((8, 12), 2, 1)
-    t, deep = layout.tile(1), Halo.of(3)
+    t = layout.tile(1)
+    # The grid asks for one cell more than the halo of 2.
     padded = np.pad(np.pad(cells, [(0, 0), (0, 0), (3, 3)], mode="wrap"), [(0, 0), (3, 3), (0, 0)])
     mine = padded[:, t.j0 : t.j1 + 6, t.i0 : t.i1 + 6]
-    part = build_grid(LatLonGrid.regular(12, 8), VerticalGrid(DZ), Decomposition(layout, Lonely(mine)), None, 2, Halo.of(2))
-    assert deep.s == 3
-    for name in ("h_c", "h_u", "h_v", "mask_q", "inv_h_q", "h_visc_c", "h_visc_q", "area_u", "f_q", "depth_v", "bottom_u"):
+    d = Decomposition(layout, Lonely(mine))
+    part = build_grid(LatLonGrid.regular(12, 8), VerticalGrid(DZ), d, None, 2, Halo.of(2))
+    for name in ("h_c", "h_u", "h_v", "mask_q", "inv_h_q", "h_visc_c", "h_visc_q", "area_u", "f_q", "depth_v"):
         got, all_of_it = getattr(part, name), np.asarray(getattr(whole, name).data)
         np.testing.assert_array_equal(got.data[..., :8], all_of_it[..., t.i0 : t.i0 + 8], err_msg=name)
 

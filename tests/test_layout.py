@@ -107,7 +107,9 @@ def test_automatic_layout_fits_and_is_balanced(size):
     assert largest <= 1.35 * 40 * 90 / size
 
 
-@pytest.mark.parametrize("shape, size, best", [((40, 400), 4, (4, 1)), ((400, 40), 4, (1, 4)), ((40, 90), 6, (3, 2))])
+@pytest.mark.parametrize(
+    "shape, size, best", [((40, 400), 4, (4, 1)), ((400, 40), 4, (1, 4)), ((40, 90), 6, (3, 2))]
+)
 def test_automatic_layout_has_short_seams(shape, size, best):
     layout = choose_layout(shape, size)
     assert (layout.px, layout.py) == best

@@ -48,7 +48,8 @@ def reference() -> dict[str, np.ndarray] | None:
 
 
 def cases():
-    return [pytest.param(n, c, id=f"{n}-{'x'.join(str(a) for a in c)}") for n, all_ in LAYOUTS.items() for c in all_]
+    name = lambda c: "dropped_land" if isinstance(c[0], tuple) else f"{c[0]}x{c[1]}"  # noqa: E731
+    return [pytest.param(n, c, id=f"{n}-{name(c)}") for n, cuts in LAYOUTS.items() for c in cuts]
 
 
 @pytest.mark.mpi(min_size=2)

@@ -1,4 +1,4 @@
-"""C-grid operators against numpy on a global array: the value at every position, and the halo that is left."""
+"""C-grid operators against numpy: the value at every position, and the halo that is left."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ COMBINE = {
     "min": np.minimum, "max": np.maximum, "lower": lambda low, high: low, "upper": lambda low, high: high,
 }  # fmt: skip
 TWO_POINT = sorted(
-    n for n in operators.__all__ if n.count("_") == 2 and n.split("_")[1] in ("x", "y") and "2" in n.split("_")[2]
+    n for n in operators.__all__
+    if n.count("_") == 2 and n.split("_")[1] in ("x", "y") and "2" in n.split("_")[2]
 )
 MOVES = {"previous_x": (-1, -1), "next_x": (-1, 1), "previous_y": (-2, -1), "next_y": (-2, 1)}
 VERTICAL = {"diff_z_c2w", "mean_z_c2w", "upper_z_c2w", "lower_z_c2w", "diff_z_w2c", "mean_z_w2c", "sum_z",
@@ -69,8 +70,8 @@ def test_location_of_the_result(name):
     step = 1.0 if axis == "x" else 1000.0
     out = operator(f)
     here = located(target, tile, out.halo).data
-    expected = {"diff": 2 * step + 0 * here, "mean": here, "sum": 2 * here, "min": here - step, "max": here + step,
-                "lower": here - step, "upper": here + step}[kind]  # fmt: skip
+    expected = {"diff": 2 * step + 0 * here, "mean": here, "sum": 2 * here, "min": here - step,
+                "max": here + step, "lower": here - step, "upper": here + step}[kind]  # fmt: skip
     np.testing.assert_array_equal(out.data, expected)
     assert out.at == target
 
@@ -166,8 +167,8 @@ def test_layers_to_interfaces(nz, tile, halo, at):
     f = random_field(at, tile, halo, (nz,))
     x = np.asarray(f.data)
     upper, lower = x[:-1], x[1:]
-    for name, expected in {"diff_z_c2w": upper - lower, "mean_z_c2w": 0.5 * (upper + lower), "upper_z_c2w": upper,
-                           "lower_z_c2w": lower}.items():  # fmt: skip
+    for name, expected in {"diff_z_c2w": upper - lower, "mean_z_c2w": 0.5 * (upper + lower),
+                           "upper_z_c2w": upper, "lower_z_c2w": lower}.items():  # fmt: skip
         out = getattr(operators, name)(f)
         np.testing.assert_array_equal(out.data, expected)
         assert out.at == at + "w" and out.halo == halo
@@ -181,7 +182,8 @@ def test_interfaces_to_layers_vanish_at_surface_and_bottom(nz, tile, halo, at):
     f = random_field(at + "w", tile, halo, (nz - 1,))
     zero = np.zeros_like(f.data[:1])
     full = np.concatenate([zero, f.data, zero])
-    for name, expected in {"diff_z_w2c": full[:-1] - full[1:], "mean_z_w2c": 0.5 * (full[:-1] + full[1:])}.items():
+    above, below = full[:-1], full[1:]
+    for name, expected in {"diff_z_w2c": above - below, "mean_z_w2c": 0.5 * (above + below)}.items():
         out = getattr(operators, name)(f)
         np.testing.assert_array_equal(out.data, expected)
         assert out.at == at and out.shape[0] == nz
@@ -215,13 +217,15 @@ def test_common_crops_to_the_smallest_halo_whatever_the_place():
 
 
 def test_differences_are_minus_the_adjoint_of_differences():
-    """Summation by parts: sum(u dx(c)) = -sum(c dx(u)) on a periodic plane; energy conservation rests on it."""
+    """Summation by parts: sum(u dx(c)) = -sum(c dx(u)) on a periodic plane; energy conservation needs it."""
     ny, nx = 5, 7
     rng = np.random.default_rng(0)
     for place, forward, back in (("u", operators.diff_x_c2u, operators.diff_x_u2c),
                                  ("v", operators.diff_y_c2v, operators.diff_y_v2c)):  # fmt: skip
         c, face = rng.normal(size=(2, ny, nx))
-        wrapped = [Field(jnp.asarray(np.pad(a, 1, mode="wrap")), at, Halo.of(1)) for a, at in ((c, "c"), (face, place))]
+        wrapped = [
+            Field(jnp.asarray(np.pad(a, 1, mode="wrap")), at, Halo.of(1)) for a, at in ((c, "c"), (face, place))
+        ]
         left = (wrapped[1].crop(0) * forward(wrapped[0])).interior.sum()
         right = (wrapped[0].crop(0) * back(wrapped[1])).interior.sum()
         np.testing.assert_allclose(left, -right, rtol=1e-12)

@@ -1,11 +1,11 @@
-"""Parts of the model that have exact answers: equation of state, energy, averaging weights, friction on the sphere."""
+"""Parts of the model that have exact answers: equation of state, energy, averages, friction on the sphere."""
 
 from __future__ import annotations
 
 import gsw
 import numpy as np
 import pytest
-from theory_helpers import own, plane
+from theory_helpers import own
 
 import dogcm
 from dogcm.decomp.depth import Halo
@@ -22,7 +22,7 @@ EPS = np.finfo(float).eps
 
 
 def test_teos10_check_value():
-    """Roquet et al. (2015), appendix: CT = 10 degC, S_A = 30 g/kg, 1000 m; half a unit of the last printed digit."""
+    """Roquet et al. (2015), appendix: CT = 10 degC, S_A = 30 g/kg, 1000 m; half the last digit."""
     r = float(teos10_density(10.0, 30.0, 1000.0))
     assert abs(r - 1022.85377) < 5e-6, f"r = {r:.8f}, published 1022.85377"
     rho = r + float(teos10_reference_profile(1000.0))
@@ -41,11 +41,11 @@ def ocean_samples():
 def test_teos10_density_against_gsw():
     """Within the error of the published fit.
 
-    A Boussinesq ocean has a fixed pressure at each depth; the fit takes 1 dbar for 1 m. At that pressure it differs
-    from gsw's own 75-term fit by the errors of the two, up to 5e-4 kg m-3 inside the oceanic range (their r.m.s.
-    is 2e-4). At the true pressure of that depth (gsw.p_from_z, up to 2 % more) density is higher by
-    up to 0.5 kg m-3, the same all along a level; no pressure gradient comes of that. What varies along a
-    level, since cold water is more compressible, stays below 1e-2 kg m-3.
+    A Boussinesq ocean has a fixed pressure at each depth; the fit takes 1 dbar for 1 m. At that pressure it
+    differs from gsw's own 75-term fit by the errors of the two, up to 5e-4 kg m-3 inside the oceanic range
+    (their r.m.s. is 2e-4). At the true pressure of that depth (gsw.p_from_z, up to 2 % more) density is
+    higher by up to 0.5 kg m-3, the same all along a level; no pressure gradient comes of that. What varies
+    along a level, since cold water is more compressible, stays below 1e-2 kg m-3.
     """
     t, s, depth = ocean_samples()
     ours = teos10_density(t, s, depth) + teos10_reference_profile(depth)
@@ -62,7 +62,8 @@ def test_teos10_density_against_gsw():
 def test_prepared_polynomial_is_the_published_one():
     """The polynomial re-centred level by level equals the published one, less its value at the reference.
 
-    To round-off: terms of size 1e3 kg m-3 that cancel, some fifty of them and their binomial shifts: 1000 EPS * 1e3.
+    To round-off: terms of size 1e3 kg m-3 that cancel, some fifty of them and their binomial shifts: 1000 EPS
+    * 1e3.
     """
     t, s, depth = ocean_samples()
     prepared = TEOS10().prepare(depth[:, 0, 0], np.float64)
@@ -75,8 +76,8 @@ def test_prepared_polynomial_is_the_published_one():
 def test_thermal_expansion_and_haline_contraction():
     """Signs and sizes of the derivatives, against gsw: 0.3 % of the largest alpha, 0.1 % of beta.
 
-    The fit bounds density, not its slope; Roquet et al. give r.m.s. errors of 6e-7 K-1 (0.2 % of 3e-4 K-1) for alpha.
-    Fresh or brackish water below its temperature of greatest density contracts as it warms.
+    The fit bounds density, not its slope; Roquet et al. give r.m.s. errors of 6e-7 K-1 (0.2 % of 3e-4 K-1)
+    for alpha. Fresh or brackish water below its temperature of greatest density contracts as it warms.
     """
     t, s, depth = ocean_samples()
     density = lambda t, s: teos10_density(t, s, depth) + teos10_reference_profile(depth)  # noqa: E731
@@ -88,7 +89,9 @@ def test_thermal_expansion_and_haline_contraction():
     print(f"alpha off by {off_alpha:.2e}, beta by {off_beta:.2e} of the largest")
     assert off_alpha < 0.003 and off_beta < 0.001, f"alpha {off_alpha:.2e}, beta {off_beta:.2e}"
     assert (beta > 0).all() and (alpha[t > 0] > 0).all()
-    assert teos10_density(0.5, 5.0, 0.0) < teos10_density(2.5, 5.0, 0.0), "brackish water near freezing must contract"
+    assert teos10_density(0.5, 5.0, 0.0) < teos10_density(
+        2.5, 5.0, 0.0
+    ), "brackish water near freezing must contract"
 
 
 def test_linear_equation_of_state():
@@ -124,13 +127,15 @@ def exchanged(model, values, at):
 def test_vorticity_flux_conserves_energy(rough):
     """Sum over faces of volume times velocity times acceleration is zero for any u, v, q (Sadourny 1975).
 
-    The terms cancel in pairs, so the sum is round-off: EPS times the number of terms times their size, here measured by
-    the sum of their absolute values.
+    The terms cancel in pairs, so the sum is round-off: EPS times the number of terms times their size, here
+    measured by the sum of their absolute values.
     """
     grid, rng = rough.grid, np.random.default_rng(1)
     shape = (grid.nz, *rough.horizontal.shape)
     u, v = (exchanged(rough, rng.standard_normal(shape), at) for at in "uv")
-    q = Field(exchange(rough.halos, (own(rng.standard_normal(shape), "c"), Halo.of(2)))[0].data, "q", Halo.of(2))
+    q = Field(
+        exchange(rough.halos, (own(rng.standard_normal(shape), "c"), Halo.of(2)))[0].data, "q", Halo.of(2)
+    )
     work_u = u * momentum.vorticity_flux_u(v, q, grid) * grid.h_u * grid.dx_u * grid.dy_u
     work_v = v * momentum.vorticity_flux_v(u, q, grid) * grid.h_v * grid.dx_v * grid.dy_v
     work = np.concatenate([np.asarray(work_u.interior).ravel(), np.asarray(work_v.interior).ravel()])
@@ -147,7 +152,8 @@ def test_barotropic_coriolis_conserves_energy(rough):
     grid, rng = rough.grid, np.random.default_rng(2)
     shape = rough.horizontal.shape
     U, V = (
-        exchange(rough.halos, (own(rng.standard_normal(shape), at), Halo.of(2)))[0] * getattr(grid, f"wet_{at}")
+        exchange(rough.halos, (own(rng.standard_normal(shape), at), Halo.of(2)))[0]
+        * getattr(grid, f"wet_{at}")
         for at in "uv"
     )
     q = grid.f_q * grid.inv_depth_q
@@ -168,8 +174,8 @@ def test_barotropic_coriolis_conserves_energy(rough):
 def test_averaging_weights(steps):
     """Sum 1 and mean time 1 (in long steps), and transports that integrate to the same state.
 
-    b[m] must be the share of the states after step m and later, since the transport used by step m is in all of
-    them: then stepping sea level with the averaged transport gives the averaged sea level. To round-off.
+    b[m] must be the share of the states after step m and later, since the transport used by step m is in all
+    of them: then stepping sea level with the averaged transport gives the averaged sea level. To round-off.
     """
     a, b = averaging_weights(steps)
     time = np.arange(1, a.size + 1) / steps
@@ -197,7 +203,9 @@ def rotation(model, tilt):
     """Velocity (m s-1) of a rigid rotation about an axis tilted by ``tilt``, 1 m s-1 at its equator."""
     h = model.horizontal
     c = {n: np.deg2rad(v) for n, (v, _) in h.coordinates().items()}
-    u = np.cos(tilt) * np.cos(c["lat"])[:, None] + np.sin(tilt) * np.sin(c["lat"])[:, None] * np.cos(c["lon_u"])
+    u = np.cos(tilt) * np.cos(c["lat"])[:, None] + np.sin(tilt) * np.sin(c["lat"])[:, None] * np.cos(
+        c["lon_u"]
+    )
     v = -np.sin(tilt) * np.sin(c["lon"])[None] * np.ones((h.shape[0], 1))
     full = lambda a: np.broadcast_to(a, (2, *h.shape))  # noqa: E731
     return exchanged(model, full(u), "u"), exchanged(model, full(v), "v")
@@ -215,9 +223,10 @@ def inner_friction(model, tilt):
 def test_rigid_rotation_feels_no_friction():
     """About the axis of the grid exactly; about any other to second order in the cell size.
 
-    On the axis ``u / dx`` is one number, and its differences are round-off: EPS / (cell size / radius)^2 = 1e-13.
-    Off the axis: 10-degree cells, 2nd-order differences of metric and flow, and that falls by 4 when cells are
-    halved (order 2; 1.7 asked for, at these two coarse grids). A Laplacian without the metric terms leaves 1 here.
+    On the axis ``u / dx`` is one number, and its differences are round-off: EPS / (cell size / radius)^2 =
+    1e-13. Off the axis: 10-degree cells, 2nd-order differences of metric and flow, and that falls by 4 when
+    cells are halved (order 2; 1.7 asked for, at these two coarse grids). A Laplacian without the metric terms
+    leaves 1 here.
     """
     coarse, fine = cap(36), cap(72)
     exact = inner_friction(fine, 0.0)
@@ -229,7 +238,7 @@ def test_rigid_rotation_feels_no_friction():
 
 
 def test_friction_takes_energy_and_no_angular_momentum():
-    """Friction takes kinetic energy from any flow; without wall stress it takes no angular momentum about the axis.
+    """Friction takes kinetic energy from any flow; without wall stress it takes no angular momentum.
 
     Angular momentum of faces, sum of ``f_u h area dx_u / d_lon``: stresses telescope, to round-off.
     """

@@ -22,7 +22,7 @@ EPS = np.finfo(float).eps
 
 
 class Carried:
-    """One tracer carried by a steady flow through the model's own tracer code; two equal layers, each on its own.
+    """One tracer carried by a steady flow through the model's own tracer code, in two equal layers.
 
     Args:
         psi: streamfunction (m2 s-1) at the south-west corners of cells, (ny, nx), zero on walls; or None with
@@ -31,7 +31,9 @@ class Carried:
 
     def __init__(self, model, scheme, dt, psi=None, u=0.0):
         self.model, self.dt = model, dt
-        self.dynamics = replace(model.dynamics, physics=replace(model.physics, tracer_advection=scheme, dt=dt))
+        self.dynamics = replace(
+            model.dynamics, physics=replace(model.physics, tracer_advection=scheme, dt=dt)
+        )
         g = model.grid
         if psi is None:
             self.flow_u, self.flow_v = g.h_u * g.mask_u * u, g.h_v * 0.0
@@ -74,7 +76,7 @@ def wave_errors(scheme, sizes, courant=0.3):
 
 
 def test_advection_order_in_uniform_flow():
-    """Direct space-time schemes are third order in space and time together at a fixed Courant number, upwind is first.
+    """Direct space-time schemes are third order at a fixed Courant number, upwind is first.
 
     The leading error of the wave falls with exactly that power; the next term changes the observed order by
     some 0.02 at these sizes for third order and by 0.1 for upwind, whose error is no longer small.
@@ -86,7 +88,7 @@ def test_advection_order_in_uniform_flow():
 
 
 def rotating(n, scheme="dst3", dt=None):
-    """A basin of 1 m by 1 m with a flow that turns rigidly (2 pi in 1 s) around its middle and stops before the walls."""
+    """A basin of 1 m by 1 m with a flow that turns rigidly (once in 1 s) and stops before the walls."""
     model = plane(n, n, [10.0, 10.0], 1.0 / n, 1.0 / n, 1.0, periodic=False)
     y, x = np.meshgrid(np.arange(n) / n - 0.5, np.arange(n) / n - 0.5, indexing="ij")
     psi = np.pi * (np.minimum(np.hypot(x, y), 0.5) ** 2 - 0.25)
@@ -115,18 +117,22 @@ def bump_rate(x, y, width=0.06):
     return 2 * np.pi * (y * c_x - x * c_y)
 
 
-@pytest.mark.parametrize("scheme, expected, within", [("dst3", 3, 0.15), ("upwind", 1, 0.15), ("centered", 2, 0.15)])
+@pytest.mark.parametrize(
+    "scheme, expected, within", [("dst3", 3, 0.15), ("upwind", 1, 0.15), ("centered", 2, 0.15)]
+)
 def test_advection_order_in_rotation(scheme, expected, within):
     """The tendency of a smooth bump in rigid rotation, as cell means and at vanishing Courant number.
 
-    Reconstruction alone is measured: at finite steps the unsplit sum of two directions adds errors of order dt by
-    the missing cross difference. Third order holds here although the product of face means is second order
-    in general: in rigid rotation on square cells those terms of x and y cancel. 0.15: the next order in cells
-    per bump, 3 to 12 of them.
+    Reconstruction alone is measured: at finite steps the unsplit sum of two directions adds errors of order
+    dt by the missing cross difference. Third order holds here although the product of face means is second
+    order in general: in rigid rotation on square cells those terms of x and y cancel. 0.15: the next order in
+    cells per bump, 3 to 12 of them.
     """
     errors = []
     for n in (40, 80, 160):
-        rate = np.asarray(rotating(n, scheme, 1e-9).rate(jnp.asarray(np.tile(cell_means(bump, n), (2, 1, 1)))))[0]
+        rate = np.asarray(
+            rotating(n, scheme, 1e-9).rate(jnp.asarray(np.tile(cell_means(bump, n), (2, 1, 1))))
+        )[0]
         errors.append(np.sqrt(((rate - cell_means(bump_rate, n)) ** 2).mean()))
     print(scheme, errors, order(errors))
     assert abs(order(errors)[-1] - expected) < within, f"{scheme}: errors {errors}, orders {order(errors)}"
@@ -136,9 +142,9 @@ def test_advection_order_in_rotation(scheme, expected, within):
 def test_one_rotation(scheme, largest):
     """The bump (width 0.08 of the basin, 64 cells across: 5 cells per width) after one turn.
 
-    Courant number at most 0.16. r.m.s. error relative to r.m.s. bump. Upwind third order leaves the damping
-    u dx^3 / 12 c_xxxx in each direction; with <k^4> = 3 / (4 s^4) for a bump of width s, and 2 pi 0.15 the way it
-    goes (half of it along either axis), dx^3 pi 0.15 / (12 s^4) = 4 %, less what spreading takes off. The
+    Courant number at most 0.16. r.m.s. error relative to r.m.s. bump. Upwind third order leaves the damping u
+    dx^3 / 12 c_xxxx in each direction; with <k^4> = 3 / (4 s^4) for a bump of width s, and 2 pi 0.15 the way
+    it goes (half of it along either axis), dx^3 pi 0.15 / (12 s^4) = 4 %, less what spreading takes off. The
     limiter adds the flattened top.
     """
     n = 64
@@ -169,11 +175,14 @@ def steps_of_one_and_zero(n):
 def test_limited_scheme_keeps_bounds(courant):
     """The limiter lets no new extremum arise in one dimension at any Courant number to 1 (Sweby 1984).
 
-    Exactly, but for round-off. Without it the same front overshoots by several per cent: the test would notice.
+    Exactly, but for round-off. Without it the same front overshoots by several per cent: the test would
+    notice.
     """
     n, steps = 50, round(50 / courant)
     c0 = steps_of_one_and_zero(n)
-    limited, plain = (Carried(strip(n), s, 1.0 / steps, u=1.0).carry(c0, steps // 2) for s in ("dst3_limited", "dst3"))
+    limited, plain = (
+        Carried(strip(n), s, 1.0 / steps, u=1.0).carry(c0, steps // 2) for s in ("dst3_limited", "dst3")
+    )
     low, high = limited.min(), limited.max() - 1
     assert low > -100 * EPS and high < 100 * EPS, f"limited scheme: {low:.2e} below, {high:.2e} above"
     variation = np.abs(np.diff(limited[1], append=limited[1, :1])).sum()
@@ -184,24 +193,27 @@ def test_limited_scheme_keeps_bounds(courant):
 def test_limited_scheme_in_rotation():
     """A disc of 1 in 0, once around, Courant number at most 0.16 in each direction.
 
-    The limiter works along each direction by itself; the sum of two may leave the bounds a little: measured 0.1 %,
-    where the unlimited scheme does 9 %. Asked for: below 0.5 %, and a tenth of the unlimited one's.
+    The limiter works along each direction by itself; the sum of two may leave the bounds a little: measured
+    0.1 %, where the unlimited scheme does 9 %. Asked for: below 0.5 %, and a tenth of the unlimited one's.
     """
     n = 64
     c0 = cell_means(lambda x, y: (np.hypot(x - 0.15, y) < 0.15).astype(float), n)
-    over = {s: (lambda c: max(c.max() - 1, -c.min()))(rotating(n, s).carry(c0, 20 * n)) for s in ("dst3_limited", "dst3")}
+    over = {
+        s: (lambda c: max(c.max() - 1, -c.min()))(rotating(n, s).carry(c0, 20 * n))
+        for s in ("dst3_limited", "dst3")
+    }
     print("out of bounds", over)
     assert over["dst3_limited"] < 0.005, f"out of bounds by {over}"
     assert over["dst3_limited"] < 0.1 * over["dst3"], f"out of bounds by {over}"
 
 
 def test_zonal_flow_on_the_sphere():
-    """Solid-body zonal flow on latitudes and longitudes carries each circle alone, and as far as its neighbours.
+    """Solid-body zonal flow on latitudes and longitudes carries each circle alone and equally far.
 
-    One turn of a wave; the flow through a face is its mean of ``U cos(lat)``, which the cells' areas contain too.
-    Third order in longitude as on a strip. The Courant number of the reconstruction takes the length of the cell's middle
-    where the volume would be exact, so that it is off by (d lat)^2 / 24 = 3e-4; that leaves an (anti)diffusion of
-    u dx / 2 times it, 3 % of the error on the finer grid, and 0.1 of the order.
+    One turn of a wave; the flow through a face is its mean of ``U cos(lat)``, which the cells' areas contain
+    too. Third order in longitude as on a strip. The Courant number of the reconstruction takes the length of
+    the cell's middle where the volume would be exact, so that it is off by (d lat)^2 / 24 = 3e-4; that leaves
+    an (anti)diffusion of u dx / 2 times it, 3 % of the error on the finer grid, and 0.1 of the order.
     """
     errors = []
     for n in (36, 72):
@@ -228,7 +240,7 @@ def test_zonal_flow_on_the_sphere():
 
 @pytest.fixture(scope="module")
 def still():
-    """A channel without rotation in which density does not depend on temperature: nothing but mixing happens."""
+    """A channel without rotation and without expansion by heat: nothing but mixing happens."""
     return plane(8, 16, [20.0] * 8, 10e3, 10e3, 1000.0, physics={"thermal_expansion": 0.0, "no_slip": False})
 
 
@@ -246,10 +258,10 @@ def mixing(still):
 
 
 def test_vertical_diffusion_decays_exactly(mixing):
-    """A cosine over depth is an eigenvector of the layered problem; backward Euler takes 1 / (1 + K mu dt) a step.
+    """A cosine over depth is an eigenvector of the layers; backward Euler takes 1 / (1 + K mu dt) a step.
 
-    mu = 4 sin^2(m pi / 2 nz) / dz^2. Exact: round-off of 20 solves. Against the continuous decay exp(-K m^2 t): the
-    layers' (m dz)^2 / 12 = 5 % for m = 2, and K mu dt / 2.
+    mu = 4 sin^2(m pi / 2 nz) / dz^2. Exact: round-off of 20 solves. Against the continuous decay exp(-K m^2
+    t): the layers' (m dz)^2 / 12 = 5 % for m = 2, and K mu dt / 2.
     """
     nz, dz, K, steps, m = 8, 20.0, 1e-3, 20, 2
     model = mixing(vertical_diffusivity=K)
@@ -278,7 +290,7 @@ def test_vertical_viscosity_decays_exactly(mixing):
 
 
 def test_lateral_diffusion_decays_exactly(mixing):
-    """A product of cosines is an eigenvector; forward Euler takes 1 - K (k^2 + l^2) dt a step, with the grid's k, l."""
+    """A product of cosines is an eigenvector; forward Euler takes 1 - K (k^2 + l^2) dt, the grid's k, l."""
     nx, ny, d, K, steps = 8, 16, 10e3, 2e3, 20
     model = mixing(lateral_diffusivity=K)
     x, y = (np.arange(nx) + 0.5) / nx, (np.arange(ny)[:, None] + 0.5) / ny
@@ -292,7 +304,7 @@ def test_lateral_diffusion_decays_exactly(mixing):
 
 
 def test_lateral_viscosity_decays_exactly(mixing):
-    """A cosine shear flow along a free-slip channel: forward Euler takes 1 - A l^2 dt a step, with the grid's l."""
+    """A cosine shear flow along a free-slip channel: forward Euler takes 1 - A l^2 dt, the grid's l."""
     ny, d, A, steps = 16, 10e3, 5e3, 20
     model = mixing(lateral_viscosity=A)
     shape = np.cos(np.pi * (np.arange(ny)[:, None] + 0.5) / ny)
@@ -304,7 +316,7 @@ def test_lateral_viscosity_decays_exactly(mixing):
 
 
 def test_linear_bottom_drag(mixing):
-    """Drag r u on the lowest layer alone, backward Euler: 1 / (1 + r dt / h) a step; the layers above do not feel it."""
+    """Drag r u on the lowest layer alone, backward Euler: 1 / (1 + r dt / h) a step; none above."""
     r, h, steps = 1e-3, 20.0, 10
     model = mixing(bottom_drag_linear=r)
     start(model, u=0.1)
@@ -318,8 +330,8 @@ def test_linear_bottom_drag(mixing):
 def test_spin_down_of_a_stirred_column(mixing):
     """With strong vertical friction the whole column slows at r / H.
 
-    The continuous answer exp(-r t / H); backward Euler is slower by r dt / 2 H = 0.3 %, shear over depth r H / 3 nu
-    = 0.5 % of the rate.
+    The continuous answer exp(-r t / H); backward Euler is slower by r dt / 2 H = 0.3 %, shear over depth r H
+    / 3 nu = 0.5 % of the rate.
     """
     r, steps, depth = 1e-3, 100, 160.0
     model = mixing(bottom_drag_linear=r, vertical_viscosity=10.0)
@@ -333,8 +345,9 @@ def test_spin_down_of_a_stirred_column(mixing):
 def test_quadratic_bottom_drag(mixing):
     """du/dt = -C u^2 / h gives u = u0 / (1 + C u0 t / h) in the lowest layer.
 
-    The speed is that of the old step, the flow that of the new: first order, C u0 dt / h = 0.5 % here, half of it times
-    ln(u0 / u) / (1 - u / u0), measured below 0.2 %. (A floor of 1e-4 m/s under the root is 1e-6 of it.)
+    The speed is that of the old step, the flow that of the new: first order, C u0 dt / h = 0.5 % here, half
+    of it times ln(u0 / u) / (1 - u / u0), measured below 0.2 %. (A floor of 1e-4 m/s under the root is 1e-6
+    of it.)
     """
     C, h, u0, steps = 1e-3, 20.0, 0.1, 100
     model = mixing(bottom_drag_quadratic=C)

@@ -1,8 +1,9 @@
 """Kelvin, Rossby and gravity waves against linear theory.
 
-Each wave starts as the exact eigenmode of the semi-discrete linear equations (the model's C grid, continuous in time),
-so that nothing has to adjust. Its frequency is compared twice: with that of the eigenmode, which leaves the
-errors of time stepping alone, and with the textbook formula, where the C grid's truncation adds up.
+Each wave starts as the exact eigenmode of the semi-discrete linear equations (the model's C grid, continuous
+in time), so that nothing has to adjust. Its frequency is compared twice: with that of the eigenmode, which
+leaves the errors of time stepping alone, and with the textbook formula, where the C grid's truncation adds
+up.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def launch(model, mode, k, vertical=None, size=1e-3):
 
 
 def frequency(model, name, level, row, k, x, steps):
-    """Frequency (s-1) and change of size over ``steps`` of the part exp(ikx) of one row, and that part at the end."""
+    """Frequency (s-1) and change of size over ``steps`` of the part exp(ikx) of one row."""
 
     def pick():
         field = value(model, name)
@@ -69,14 +70,17 @@ def closest(modes, omega):
 def near(measured, expected, tolerance, what):
     error = measured / expected - 1
     print(f"{what}: {measured:.6e}, expected {expected:.6e}, relative difference {error:+.2e}")
-    assert abs(error) <= tolerance, f"{what}: {measured:.6e} is not {expected:.6e}: off by {error:+.2e} > {tolerance:g}"
+    assert (
+        abs(error) <= tolerance
+    ), f"{what}: {measured:.6e} is not {expected:.6e}: off by {error:+.2e} > {tolerance:g}"
 
 
 def stepped_surface_wave(model, omega):
-    """Frequency (s-1) and damping rate (s-1) that the split scheme gives a surface wave of frequency ``omega``.
+    """Frequency (s-1) and damping rate (s-1) that the split scheme gives a surface wave.
 
-    From the scheme itself, for sea level and transport scaled to rotate into one another: forward-backward short
-    steps; the new transport is their average with weights a, sea level moves by their average with weights b.
+    From the scheme itself, for sea level and transport scaled to rotate into one another: forward-backward
+    short steps; the new transport is their average with weights a, sea level moves by their average with
+    weights b.
     """
     a, b = averaging_weights(model.split.steps)
     dt = model.physics.dt
@@ -99,7 +103,7 @@ def trapping(amplitudes, dy, rows):
 
 @pytest.fixture(scope="module")
 def internal():
-    """First internal mode: speed (m s-1), structure of the flow and temperature response of the ten layers."""
+    """First internal mode: speed (m s-1), structure of the flow, response of temperature."""
     return vertical_mode(LAYERS, stratification(LAYERS, N2))
 
 
@@ -113,13 +117,14 @@ def test_internal_mode_speed(internal):
 
 
 def test_barotropic_kelvin_wave():
-    """Runs along the southern wall with sqrt(g H), trapped within the Rossby radius (Gill 1982, section 10.4).
+    """Runs along the southern wall with sqrt(g H), trapped within the Rossby radius (Gill 1982, 10.4).
 
-    Over one period against the eigenmode: time stepping, (omega dt)^2 / 12 = 3e-4, and the wobble by the part of the
-    start that is not of the mode, measured 1.3e-3 within a quarter period and averaging out over a whole one. Against
-    theory: also the C grid, (k dx)^2 / 24 = 1.6e-3 for 32 cells per wave. Trapping: 12 cells per Rossby radius,
-    (dy / R)^2 / 8 = 8e-4 each by the mean over four points and by the difference, and the free-slip northern wall 4 R
-    away, exp(-4) squared; 1 % together. Size: the averaging over short steps takes 2.8e-3 (see the seiche), the wobble 2e-3.
+    Over one period against the eigenmode: time stepping, (omega dt)^2 / 12 = 3e-4, and the wobble by the part
+    of the start that is not of the mode, measured 1.3e-3 within a quarter period and averaging out over a
+    whole one. Against theory: also the C grid, (k dx)^2 / 24 = 1.6e-3 for 32 cells per wave. Trapping: 12
+    cells per Rossby radius, (dy / R)^2 / 8 = 8e-4 each by the mean over four points and by the difference,
+    and the free-slip northern wall 4 R away, exp(-4) squared; 1 % together. Size: the averaging over short
+    steps takes 2.8e-3 (see the seiche), the wobble 2e-3.
     """
     nx, ny, dx, dy, depth, f = 32, 50, 200e3, 80e3, 1000.0, 1e-4
     c, k = np.sqrt(GRAVITY * depth), 2 * np.pi / (nx * dx)
@@ -138,9 +143,9 @@ def test_barotropic_kelvin_wave():
 def test_internal_kelvin_wave(internal):
     """The same for the first internal mode (Gill 1982, section 10.4).
 
-    Against the eigenmode: time stepping (omega dt)^2 / 24 = 5e-6 and the free surface, (c1 / c0)^2 = 2e-4; half a
-    period. Against theory with the layers' c1: the C grid, (k dx)^2 / 24 = 1.6e-3. Trapping: 2.4 cells per Rossby
-    radius, (dy / R)^2 / 12 = 1.5 %, beside what start-up noise leaves.
+    Against the eigenmode: time stepping (omega dt)^2 / 24 = 5e-6 and the free surface, (c1 / c0)^2 = 2e-4;
+    half a period. Against theory with the layers' c1: the C grid, (k dx)^2 / 24 = 1.6e-3. Trapping: 2.4 cells
+    per Rossby radius, (dy / R)^2 / 12 = 1.5 %, beside what start-up noise leaves.
     """
     c, nx, ny, dx, dy, f = internal[0], 32, 40, 40e3, 8e3, 1e-4
     k = 2 * np.pi / (nx * dx)
@@ -158,10 +163,10 @@ def test_internal_kelvin_wave(internal):
 def test_barotropic_rossby_wave():
     """Westward with beta / (k^2 + l^2 + 1 / R^2) (Gill 1982, section 12.3), f within 10 % of f0.
 
-    Against the eigenmode: time stepping (omega dt)^2 / 12 = 1e-5 and a few 1e-5 of other modes. Against the formula
-    on the C grid, where the beta term is averaged, ``sin(k dx) cos(l dy) / dx`` for k, and k^2 is
-    ``4 sin(k dx / 2)^2 / dx^2``: 5e-4 for f varying across the channel. Against the continuous formula:
-    -(k dx)^2 / 12 - (l dy)^2 / 2 + ... = 1 %.
+    Against the eigenmode: time stepping (omega dt)^2 / 12 = 1e-5 and a few 1e-5 of other modes. Against the
+    formula on the C grid, where the beta term is averaged, ``sin(k dx) cos(l dy) / dx`` for k, and k^2 is ``4
+    sin(k dx / 2)^2 / dx^2``: 5e-4 for f varying across the channel. Against the continuous formula: -(k dx)^2
+    / 12 - (l dy)^2 / 2 + ... = 1 %.
     """
     nx, ny, d, depth, f0, beta = 32, 32, 40e3, 4000.0, 1e-4, 2e-11
     c, k, l = np.sqrt(GRAVITY * depth), 2 * np.pi / (nx * d), np.pi / (ny * d)
@@ -181,9 +186,9 @@ def test_barotropic_rossby_wave():
 def test_long_internal_rossby_wave(internal):
     """Westward with beta c1^2 / f^2, the speed of the ocean's slow adjustment (Gill 1982, section 12.3).
 
-    Against the eigenmode: the change of phase is 0.05 rad, and noise of 2e-5 of the amplitude shifts it by 5e-4.
-    Against beta / (k^2 + l^2 + 1 / R^2): f varies by 3 % to either side, which changes the shape of the mode; the
-    eigenmode itself differs by 5e-3. The long-wave limit is (k^2 + l^2) R^2 = 4.8 % faster.
+    Against the eigenmode: the change of phase is 0.05 rad, and noise of 2e-5 of the amplitude shifts it by
+    5e-4. Against beta / (k^2 + l^2 + 1 / R^2): f varies by 3 % to either side, which changes the shape of the
+    mode; the eigenmode itself differs by 5e-3. The long-wave limit is (k^2 + l^2) R^2 = 4.8 % faster.
     """
     c, nx, ny, dx, dy, f0, beta = internal[0], 32, 40, 80e3, 15e3, 5e-5, 5e-12
     k, l = 2 * np.pi / (nx * dx), np.pi / (ny * dy)
@@ -201,11 +206,11 @@ def test_long_internal_rossby_wave(internal):
 def test_seiches(internal):
     """Free oscillations of a closed box without rotation, at the surface and inside.
 
-    The frequency of the C grid is ``c sin(k dx / 2) 2 / dx`` exactly. What the steps make of it is known too: for the
-    surface from the short steps and their weights (frequency and damping), inside ``sin(w dt / 2) = omega dt / 2`` of
-    forward-backward steps. The linear limit: the flow squared and eta / H change the frequency by 1e-6 or so, the
-    free surface that of the internal mode by (c1 / c0)^2 = 2e-4. Against the continuous theory: (k dx)^2 / 24 = 4e-4,
-    and (omega dt)^2 / 24 = 1e-3 for the surface.
+    The frequency of the C grid is ``c sin(k dx / 2) 2 / dx`` exactly. What the steps make of it is known too:
+    for the surface from the short steps and their weights (frequency and damping), inside ``sin(w dt / 2) =
+    omega dt / 2`` of forward-backward steps. The linear limit: the flow squared and eta / H change the
+    frequency by 1e-6 or so, the free surface that of the internal mode by (c1 / c0)^2 = 2e-4. Against the
+    continuous theory: (k dx)^2 / 24 = 4e-4, and (omega dt)^2 / 24 = 1e-3 for the surface.
     """
     nx, dx = 32, 50e3
     model = plane(nx, 4, LAYERS, dx, dx, 600.0, periodic=False)
@@ -226,7 +231,9 @@ def test_seiches(internal):
     start(model, temperature=background + 1e-3 * (response / np.abs(response).max())[:, None, None] * shape)
     project = lambda: 2 * np.mean((value(model, "temperature") - background)[4, 1] * shape)  # noqa: E731
     omega, damping = oscillation(model, project, 40, 100)
-    near(omega, 2 / dt * np.arcsin(c * k_grid * dt / 2), 4e-4, "internal seiche with this grid and step (s-1)")
+    near(
+        omega, 2 / dt * np.arcsin(c * k_grid * dt / 2), 4e-4, "internal seiche with this grid and step (s-1)"
+    )
     near(omega, c * k, 1e-3, "internal seiche against pi c1 / L (s-1)")
     assert abs(damping) < 1e-4 * omega, f"internal seiche loses {damping:.2e} s-1"
 
@@ -243,4 +250,6 @@ def oscillation(model, project, samples, every):
     x = np.array(x)
     (trace, minus_det), *_ = np.linalg.lstsq(np.stack([x[1:-1], x[:-2]], 1), x[2:], rcond=None)
     factor = np.roots([1.0, -trace, -minus_det]).astype(complex)[0]
-    return abs(np.angle(factor)) / (every * model.physics.dt), -np.log(abs(factor)) / (every * model.physics.dt)
+    return abs(np.angle(factor)) / (every * model.physics.dt), -np.log(abs(factor)) / (
+        every * model.physics.dt
+    )

@@ -1,4 +1,4 @@
-"""What the theory tests share: small models on a plane, their states, and the linear theory on the same C grid."""
+"""What the theory tests share: small models on a plane, their states, linear theory on the C grid."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ INVISCID = {
 }  # fmt: skip
 
 
-def plane(nx, ny, layers, dx, dy, dt, *, f0=0.0, beta=0.0, y0=0.0, periodic=True, parameters=(), physics=(), time=()):
+def plane(
+    nx, ny, layers, dx, dy, dt, *, f0=0.0, beta=0.0, y0=0.0, periodic=True, parameters=(), physics=(), time=()
+):
     """A linear, inviscid, unforced ocean of uniform depth on a plane, at rest with uniform salinity.
 
     Args:
@@ -32,8 +34,8 @@ def plane(nx, ny, layers, dx, dy, dt, *, f0=0.0, beta=0.0, y0=0.0, periodic=True
     layers = [float(h) for h in layers]
     return Model({
         "name": "theory",
-        "grid": {"kind": "cartesian", "nx": nx, "ny": ny, "dx": float(dx), "dy": float(dy), "f0": f0, "beta": beta,
-                 "y0": float(y0), "periodic": periodic, "layers": layers},
+        "grid": {"kind": "cartesian", "nx": nx, "ny": ny, "dx": float(dx), "dy": float(dy),
+                 "f0": f0, "beta": beta, "y0": float(y0), "periodic": periodic, "layers": layers},
         "bathymetry": {"source": "flat", "depth": sum(layers)},
         "initial": {"source": "profile"},
         "forcing": {"source": "none"},
@@ -60,7 +62,8 @@ def start(model, *, u=None, v=None, eta=None, temperature=None, **others) -> Non
     g, s = model.grid, model.state
     level = full(8.0 if temperature is None else temperature, nz)
     model.state = s.replace(
-        u=own(full(u, nz) * np.asarray(g.mask_u.interior), "u"), v=own(full(v, nz) * np.asarray(g.mask_v.interior), "v"),
+        u=own(full(u, nz) * np.asarray(g.mask_u.interior), "u"),
+        v=own(full(v, nz) * np.asarray(g.mask_v.interior), "v"),
         eta=own(full(eta), "c"),
         tracers={"temperature": own(level, "c"), "salinity": own(np.full((nz, ny, nx), 35.0), "c")},
         history_u=tuple(h.with_data(jnp.zeros_like(h.data)) for h in s.history_u),
@@ -88,7 +91,7 @@ def steady_wind(model, **stress) -> Forcing:
 
 
 def stratification(layers, n2: float) -> np.ndarray:
-    """Temperature (degC) of the layers for a uniform buoyancy frequency squared (s-2) and the linear equation."""
+    """Temperature (degC) of the layers for a uniform buoyancy frequency squared (s-2), linear equation."""
     layers = np.asarray(layers, float)
     z = np.cumsum(layers) - layers / 2
     return 20.0 - n2 / (GRAVITY * ALPHA) * z
@@ -127,11 +130,12 @@ def channel_modes(ny, dx, dy, k, speed, f_at_v, depth=1.0):
     """Linear shallow-water modes ``exp(i (k x - omega t))`` of a channel, on the model's C grid.
 
     Args:
-        k: zonal wavenumber (m-1). speed: of long gravity waves, m s-1. f_at_v: f on the ny southern faces, s-1.
+        k: zonal wavenumber (m-1). speed: of long gravity waves, m s-1. f_at_v: f on the ny southern faces,
+        s-1.
 
     Returns:
-        omega (n,), u (n, ny), v (n, ny), p (n, ny), with p the pressure over rho0 (m2 s-2), each sampled where it
-        lives: the phase shift between u and p is part of ``exp(i k x)``.
+        omega (n,), u (n, ny), v (n, ny), p (n, ny), with p the pressure over rho0 (m2 s-2), each sampled
+        where it lives: the phase shift between u and p is part of ``exp(i k x)``.
     """
     dk, ck = 2j * np.sin(k * dx / 2) / dx, np.cos(k * dx / 2)
     eye = np.eye(ny)
