@@ -58,7 +58,11 @@ def _recentred(depth: np.ndarray, s0: float, t0: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class TEOS10:
-    """TEOS-10 for Boussinesq models; T is conservative temperature (degC), S absolute salinity (g/kg)."""
+    """TEOS-10 for Boussinesq models; T is conservative temperature (degC), S absolute salinity (g/kg).
+
+    Depth stands for pressure, 1 m for 1 dbar. Against the true pressure at depth, density is off by up to
+    0.5 kg m-3, but almost alike everywhere on a level, so it hardly matters to the flow.
+    """
 
     name = "teos10"
 
