@@ -38,7 +38,7 @@ def poison(model, name: str, cell: tuple[int, int, int], hours: float, value=jnp
         spot[k, j - tile.j0, i - tile.i0] = 1.0
 
     def tendency(state, params):
-        field = state.variables()[name]
+        field = state.variables()[name].crop(0)
         late = state.time >= hours * 3600
         return {name: field.with_data(jnp.where((jnp.asarray(spot) > 0) & late, value, 0.0))}
 

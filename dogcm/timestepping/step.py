@@ -109,7 +109,7 @@ class Dynamics:
         """Advance by ``physics.dt``; also returns what entered through the surface."""
         p = self.physics
         s = self._with_halos(state, grid)
-        extra = self.extra_tendency(s, params) if self.extra_tendency else {}
+        extra = self._extra(s, params)
         now = forcing.at(s.time + 0.5 * p.dt)
         stretch = stretch_c(s.eta, grid)
         density = hold(self.eos.anomaly(s.temperature, s.salinity))
@@ -140,6 +140,16 @@ class Dynamics:
         return new, fluxes
 
     # ---- parts --------------------------------------------------------------------------------
+    def _extra(self, state: State, params: dict) -> dict[str, Field]:
+        """The hook's tendencies; those of velocity also on the faces next door that this tile computes."""
+        if self.extra_tendency is None:
+            return {}
+        extra = {n: f.crop(0) for n, f in self.extra_tendency(state, params).items()}
+        moving = [n for n in ("u", "v") if n in extra]
+        if moving:
+            extra.update(zip(moving, exchange(self.halos, *((extra[n], 1) for n in moving))))
+        return extra
+
     def _with_halos(self, state: State, grid) -> State:
         depth, shallow = Halo.of(self.physics.halo), Halo.of(2)
         names = list(state.tracers)
