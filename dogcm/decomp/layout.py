@@ -91,6 +91,16 @@ class Layout:
         return Neighbours(south, north, west, east)
 
     @property
+    def drops_tiles(self) -> bool:
+        """Whether some tile has no rank."""
+        return self.size < self.px * self.py
+
+    def missing(self, rank: int) -> tuple[bool, bool]:
+        """Whether the tile to the south, and to the north, is a dropped one."""
+        q, p = self.places[rank]
+        return q > 0 and self.ranks[q - 1][p] < 0, q < self.py - 1 and self.ranks[q + 1][p] < 0
+
+    @property
     def smallest_tile(self) -> tuple[int, int]:
         """(rows, columns) of the smallest tile: the deepest halo that one exchange can fill."""
         return int(np.diff(self.cuts_y).min()), int(np.diff(self.cuts_x).min())

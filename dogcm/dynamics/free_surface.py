@@ -118,6 +118,8 @@ def short_steps(scheme: SplitExplicit, halos, eta: Field, U: Field, V: Field, fo
     def group(carry, weights):
         fields, sums = carry
         e, x, y = exchange(halos, *((f, deep) for f in fields))
+        # Beyond a wall, and where a tile of land has no rank, an exchange brings values from elsewhere.
+        x, y = x * grid.wet_u, y * grid.wet_v
         sums = list(sums)
         for m in range(scheme.per_exchange):
             sums[2] = sums[2] + x.crop(_LEFT) * weights[1][m]

@@ -1,7 +1,9 @@
 """Filling halos: two phases, one buffer per neighbour for all fields together.
 
 First every array gets its western and eastern halo, then, rows already widened, its southern
-and northern one: four messages in all, and the corners come for free.
+and northern one: four messages in all, and the corners come for free. Where tiles of land have no rank
+a corner may lie behind one of them. Layouts that drop tiles therefore send the new rows once more to the
+west and east, and a corner whose northern or southern neighbour is missing is taken from there.
 """
 
 from __future__ import annotations
@@ -36,6 +38,8 @@ class HaloExchange:
         arrays = self._phase(arrays, depths, -1, near.w, near.e, split_x)
         depths = [(w.s, w.n) for w in wants]
         arrays = self._phase(arrays, depths, -2, near.s, near.n, split_y)
+        if self.layout.drops_tiles and split_x and split_y:
+            arrays = self._corners(arrays, wants)
         return list(jax.lax.optimization_barrier(tuple(arrays)))
 
     def _phase(self, arrays, depths, axis, lower: int, upper: int, split: bool) -> list:
@@ -49,6 +53,24 @@ class HaloExchange:
             # One tile spans this direction: it is its own neighbour.
             below, above = to_upper, to_lower
         return [jnp.concatenate(parts, axis=axis) for parts in zip(below, arrays, above)]
+
+    def _corners(self, arrays: list, wants: list[Halo]) -> list:
+        """Corners behind a dropped tile, from the halo rows of the western and eastern neighbours."""
+        bare = [a[..., w.w : a.shape[-1] - w.e] for a, w in zip(arrays, wants)]
+        rows = [jnp.concatenate([b[..., : w.s, :], b[..., b.shape[-2] - w.n :, :]], axis=-2) for b, w in zip(bare, wants)]
+        near, depths = self.neighbours, [(w.w, w.e) for w in wants]
+        rows = self._phase(rows, depths, -1, near.w, near.e, True)
+        missing_s, missing_n = self.layout.missing(self.rank)
+        out = []
+        for array, row, w in zip(arrays, rows, wants):
+            ny, nx = array.shape[-2:]
+            corner = np.ones(nx, bool)
+            corner[w.w : nx - w.e] = False
+            # Which corners to replace is data, not code: every rank runs the same program.
+            south = jnp.where(corner & missing_s, row[..., : w.s, :], array[..., : w.s, :])
+            north = jnp.where(corner & missing_n, row[..., w.s :, :], array[..., ny - w.n :, :])
+            out.append(jnp.concatenate([south, array[..., w.s : ny - w.n, :], north], axis=-2))
+        return out
 
     def _check_depth(self, wants: list[Halo]) -> None:
         rows, columns = self.layout.smallest_tile
