@@ -50,6 +50,6 @@ def stretched_layers(nz: int, depth: float, top: float) -> np.ndarray:
     if nz * top >= depth:
         return np.full(nz, depth / nz)
     # Layer k is top * (1 + a * s(k)) with a smooth ramp s from 0 to 1; a follows from the sum.
-    s = 0.5 * (1 - np.cos(np.pi * (np.arange(nz) + 0.5) / nz)) ** 1.0
+    s = 0.5 * (1 - np.cos(np.pi * (np.arange(nz) + 0.5) / nz))
     a = (depth / top - nz) / s.sum()
     return top * (1 + a * s)
