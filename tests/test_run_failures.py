@@ -37,7 +37,7 @@ def poison(model, name: str, cell: tuple[int, int, int], hours: float, value=jnp
     if tile.j0 <= j < tile.j1 and tile.i0 <= i < tile.i1:
         spot[k, j - tile.j0, i - tile.i0] = 1.0
 
-    def tendency(state, params):
+    def tendency(state, params, now, grid):
         field = state.variables()[name].crop(0)
         late = state.time >= hours * 3600
         return {name: field.with_data(jnp.where((jnp.asarray(spot) > 0) & late, value, 0.0))}

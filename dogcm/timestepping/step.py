@@ -88,8 +88,13 @@ class Dynamics:
 
     Attributes:
         halos: :class:`dogcm.halo.HaloExchange`. eos: prepared equation of state. scheme: time scheme.
-        split: the short steps of the free surface. extra_tendency: hook for correctors, a function
-            ``(state, params) -> dict`` of additional tendencies by variable name, or None; its state has halos.
+        split: the short steps of the free surface.
+        extra_tendency: hook for correctors, a function ``(state, params, now, grid) -> dict`` of additional
+            tendencies by variable name, or None. Its state has halos; ``now`` is the forcing of this moment.
+            ``u`` and ``v`` are accelerations (m s-2), a tracer's name its rate (unit s-1), and
+            ``NAME_content`` the rate of thickness times tracer (unit m s-1), which conserves the tracer when
+            it is a divergence of fluxes per area.
+        extra_every: the hook acts at every n-th step, n times as strongly.
     """
 
     halos: Any
@@ -98,6 +103,7 @@ class Dynamics:
     scheme: TimeScheme
     split: fs.SplitExplicit
     extra_tendency: Any = field(default=None)
+    extra_every: int = 1
 
     def step(self, state: State, params: dict, forcing: Forcing, grid) -> State:
         """Advance by ``physics.dt``."""
@@ -109,8 +115,8 @@ class Dynamics:
         """Advance by ``physics.dt``; also returns what entered through the surface."""
         p = self.physics
         s = self._with_halos(state, grid)
-        extra = self._extra(s, params)
         now = forcing.at(s.time + 0.5 * p.dt)
+        extra = self._extra(s, params, now, grid)
         stretch = stretch_c(s.eta, grid)
         density = hold(self.eos.anomaly(s.temperature, s.salinity))
         with jax.named_scope("mixing"):
@@ -140,15 +146,25 @@ class Dynamics:
         return new, fluxes
 
     # ---- parts --------------------------------------------------------------------------------
-    def _extra(self, state: State, params: dict) -> dict[str, Field]:
+    def _extra(self, state: State, params: dict, now: dict, grid) -> dict[str, Field]:
         """The hook's tendencies; those of velocity also on the faces next door that this tile computes."""
         if self.extra_tendency is None:
             return {}
-        extra = {n: f.crop(0) for n, f in self.extra_tendency(state, params).items()}
-        moving = [n for n in ("u", "v") if n in extra]
-        if moving:
-            extra.update(zip(moving, exchange(self.halos, *((extra[n], 1) for n in moving))))
-        return extra
+
+        def tendencies():
+            extra = {n: f.crop(0).named(n) for n, f in self.extra_tendency(state, params, now, grid).items()}
+            moving = [n for n in ("u", "v") if n in extra]
+            if moving:
+                extra.update(zip(moving, exchange(self.halos, *((extra[n], 1) for n in moving))))
+            return extra
+
+        every = self.extra_every
+        if every == 1:
+            return tendencies()
+        # All ranks count the same steps, so all take the same branch and its messages match.
+        silent = lambda: jax.tree.map(jnp.zeros_like, jax.eval_shape(tendencies))  # noqa: E731
+        strong = lambda: jax.tree.map(lambda x: x * every, tendencies())  # noqa: E731
+        return jax.lax.cond(state.steps % every == 0, strong, silent)
 
     def _with_halos(self, state: State, grid) -> State:
         depth, shallow = Halo.of(self.physics.halo), Halo.of(2)
@@ -302,6 +318,8 @@ class Dynamics:
             content = add_top(content, source * dt) if source is not None else content
             if name in extra:
                 content = content + extra[name] * h_new * dt
+            if f"{name}_content" in extra:
+                content = content + extra[f"{name}_content"] * dt
             contents.append(hold(content.crop(0)))
         solved = vertical_mixing.implicit_solve(contents, h_new, k)
         return {n: (c * grid.mask_c).crop(0).named(n) for n, c in zip(s.tracers, solved)}
