@@ -32,6 +32,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dogcm import fences
 from dogcm.decomp.depth import Halo
 
 # Fixed-point sums, clocks and float64 runs need 64-bit types; float32 runs ask for their type by
@@ -303,6 +304,17 @@ def hold(*fields: Field) -> "Field | tuple[Field, ...]":
     data = jax.lax.optimization_barrier(tuple(f.data for f in fields))
     out = tuple(f.with_data(d) for f, d in zip(fields, data))
     return out[0] if len(out) == 1 else out
+
+
+def fence(*fields: Field) -> "Field | tuple[Field, ...]":
+    """The same values; what the terms that follow contribute to their cotangents is stored on its own."""
+    out = tuple(f.with_data(fences.fence(f.data)) for f in fields)
+    return out[0] if len(out) == 1 else out
+
+
+def keep(f: Field) -> Field:
+    """The same values; when a derivative is taken, the backward pass finds them stored."""
+    return f.with_data(fences.keep(f.data))
 
 
 def exchange(communicator, *requests: tuple[Field, "int | Halo"]) -> list[Field]:

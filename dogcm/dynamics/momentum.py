@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dogcm.field import Field, hold
+from dogcm.field import Field, fence, hold
 from dogcm.operators import (
     diff_x_c2u, diff_x_v2q, diff_y_c2v, diff_y_u2q, diff_z_c2w, mean_x_c2u, mean_x_q2v, mean_x_u2c,
     mean_x_v2q, mean_y_c2v, mean_y_q2u, mean_y_u2q, mean_y_v2c, mean_z_w2c,
@@ -11,6 +11,7 @@ from dogcm.operators import (
 
 def vorticity(u: Field, v: Field, grid) -> Field:
     """Relative vorticity (s-1) at corners; zero at coasts."""
+    u, v = fence(u, v)
     circulation = diff_x_v2q(v * grid.dy_v) - diff_y_u2q(u * grid.dx_u)
     return circulation / grid.area_q * grid.mask_q
 
@@ -21,16 +22,19 @@ def vorticity_flux_u(v: Field, q: Field, grid) -> Field:
     Together with :func:`vorticity_flux_v` it conserves kinetic energy exactly for any ``q`` (Sadourny 1975,
     doi:10.1175/1520-0469(1975)032<0680:TDOFDM>2.0.CO;2).
     """
+    v, q = fence(v, q)
     return mean_y_q2u(q * mean_x_v2q(v * (grid.h_v * grid.dx_v))) / grid.dx_u * grid.mask_u
 
 
 def vorticity_flux_v(u: Field, q: Field, grid) -> Field:
     """Meridional acceleration (m s-2); see :func:`vorticity_flux_u`."""
+    u, q = fence(u, q)
     return mean_x_q2v(q * mean_y_u2q(u * (grid.h_u * grid.dy_u))) / grid.dy_v * (-1.0) * grid.mask_v
 
 
 def kinetic_energy(u: Field, v: Field, grid) -> Field:
     """Kinetic energy per mass (m2 s-2) at cell centres."""
+    u, v = fence(u, v)
     return (mean_x_u2c(u * u * grid.area_u) + mean_y_v2c(v * v * grid.area_v)) * (0.5 / grid.area_c)
 
 
@@ -43,8 +47,8 @@ def advection(u: Field, v: Field, w: Field, grid) -> tuple[Field, Field]:
     q, energy, flux = hold(
         vorticity(u, v, grid) * grid.inv_h_q, kinetic_energy(u, v, grid), w * grid.area_c
     )
-    up_u = mean_x_c2u(flux) / grid.area_u * diff_z_c2w(u) * grid.mask_uw
-    up_v = mean_y_c2v(flux) / grid.area_v * diff_z_c2w(v) * grid.mask_vw
+    up_u = mean_x_c2u(flux) / grid.area_u * diff_z_c2w(fence(u)) * grid.mask_uw
+    up_v = mean_y_c2v(flux) / grid.area_v * diff_z_c2w(fence(v)) * grid.mask_vw
     gu = vorticity_flux_u(v, q, grid) - diff_x_c2u(energy) / grid.dx_u - mean_z_w2c(up_u) * grid.inv_h_u
     gv = vorticity_flux_v(u, q, grid) - diff_y_c2v(energy) / grid.dy_v - mean_z_w2c(up_v) * grid.inv_h_v
     return gu * grid.mask_u, gv * grid.mask_v

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from dogcm.field import Field, fmap
+from dogcm.fences import with_stored_derivatives
+from dogcm.field import Field, fence, fmap
 from dogcm.operators import (
     diff_x_c2u, diff_y_c2v, diff_z_c2w, lower_x_c2u, lower_y_c2v, lower_z_c2w, mean_x_c2u, mean_y_c2v,
     mean_z_c2w, next_x, next_y, previous_x, previous_y, upper_x_c2u, upper_y_c2v, upper_z_c2w,
@@ -38,7 +39,8 @@ def _upwind_value(scheme: str, velocity, courant, low, high, below, here, above)
     value = jnp.where(forward, low, high)
     if scheme == "upwind":
         return value
-    correction = _correction(scheme, here, jnp.where(forward, below, above), courant)
+    limited = with_stored_derivatives(lambda step, before, k: _correction(scheme, step, before, k), 3)
+    correction = limited(here, jnp.where(forward, below, above), courant)
     return jnp.where(forward, value + correction, value - correction)
 
 
@@ -46,6 +48,7 @@ def reconstruct_x(c: Field, velocity: Field, courant: Field, scheme: str, grid) 
     """Value of ``c`` carried through west faces."""
     if scheme == "centered":
         return mean_x_c2u(c)
+    c = fence(c)
     here = diff_x_c2u(c) * grid.mask_u
     return fmap(
         lambda v, k, a, b, p, h, n: _upwind_value(scheme, v, k, a, b, p, h, n),
@@ -57,6 +60,7 @@ def reconstruct_y(c: Field, velocity: Field, courant: Field, scheme: str, grid) 
     """Value of ``c`` carried through south faces."""
     if scheme == "centered":
         return mean_y_c2v(c)
+    c = fence(c)
     here = diff_y_c2v(c) * grid.mask_v
     return fmap(
         lambda v, k, a, b, p, h, n: _upwind_value(scheme, v, k, a, b, p, h, n),
@@ -68,6 +72,7 @@ def reconstruct_z(c: Field, w: Field, courant: Field, scheme: str, grid) -> Fiel
     """Value of ``c`` carried through layer interfaces (``w`` positive up)."""
     if scheme == "centered":
         return mean_z_c2w(c)
+    c = fence(c)
     rise = diff_z_c2w(c) * (-1.0) * grid.mask_cw  # lower minus upper: towards "high" = downwards
     zero = jnp.zeros_like(rise.data[:1])
     over = rise.with_data(jnp.concatenate([zero, rise.data[:-1]]))

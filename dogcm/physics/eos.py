@@ -12,10 +12,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import comb
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dogcm.field import Field, fmap
+from dogcm.fences import with_stored_derivatives
+from dogcm.field import Field, fence, fmap
 
 T_REF, S_REF = 8.0, 35.0  # degC, g kg-1: near the middle of the ocean's volume
 
@@ -86,7 +88,7 @@ class PreparedTEOS10:
         """Density anomaly (kg m-3) of water brought to the depths of ``levels``."""
         c = self.table[:, :, levels]
 
-        def evaluate(T, S):
+        def value(T, S, c):
             # S below zero cannot occur in a sane run; the bound keeps the root's derivative finite.
             s = jnp.sqrt(jnp.maximum(S + _S_SHIFT, 1.0) * (1.0 / _S_UNIT)) - self.s0
             t = T * (1.0 / _T_UNIT) - self.t0
@@ -98,7 +100,9 @@ class PreparedTEOS10:
                 total = inner if total is None else total * t + inner
             return total
 
-        return fmap(evaluate, temperature, salinity, name="density_anomaly")
+        return fmap(
+            lambda T, S: with_stored_derivatives(value, 2)(T, S, c), *fence(temperature, salinity), name="density_anomaly"
+        )
 
 
 @dataclass(frozen=True)

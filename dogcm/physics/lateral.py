@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from dogcm.field import Field, fmap, hold
+from dogcm.field import Field, fence, fmap, hold
 from dogcm.operators import (
     diff_x_c2u, diff_x_q2v, diff_x_u2c, diff_x_v2q, diff_y_c2v, diff_y_q2u, diff_y_u2q, diff_y_v2c,
 )  # fmt: skip
+from dogcm.physics.coefficients import at_faces, at_q
 
 
 def spacing_scale(grid, reference: float, power: float) -> tuple:
@@ -21,6 +22,15 @@ def spacing_scale(grid, reference: float, power: float) -> tuple:
     return fmap(scale, grid.dx_c, grid.dy_c), fmap(scale, grid.dx_q, grid.dy_q)
 
 
+def viscosities(value, scale: tuple, grid) -> tuple:
+    """A viscosity parameter (scalar, profile over layers, or map at centres) at centres and corners.
+
+    Args:
+        scale: factors there, from :func:`spacing_scale`.
+    """
+    return scale[0] * value, scale[1] * at_q(value, grid)
+
+
 def friction(u: Field, v: Field, viscosity, grid, no_slip: bool) -> tuple[Field, Field]:
     """Divergence of the viscous stress: accelerations (m s-2) at west and south faces.
 
@@ -29,10 +39,11 @@ def friction(u: Field, v: Field, viscosity, grid, no_slip: bool) -> tuple[Field,
     feels none, angular momentum is conserved, kinetic energy only falls.
 
     Args:
-        viscosity: m2 s-1; a scalar, or a pair of Fields at c and q.
+        viscosity: m2 s-1; a scalar, or a pair for c and q of scalars, profiles over layers or Fields.
         no_slip: whether walls exert stress (velocity zero at the wall) or not.
     """
     A_c, A_q = viscosity if isinstance(viscosity, tuple) else (viscosity, viscosity)
+    u, v = fence(u, v)
     tension = diff_x_u2c(u / grid.dy_u) * (grid.dy_c / grid.dx_c) - diff_y_v2c(v / grid.dx_v) * (
         grid.dx_c / grid.dy_c
     )
@@ -60,9 +71,11 @@ def diffusive_fluxes(c: Field, diffusivity, grid) -> tuple[Field, Field]:
     """Fluxes through west and south faces (unit of c times m3 s-1 per layer) along layers.
 
     Args:
-        diffusivity: m2 s-1; a scalar, or a pair of Fields at u and v (orthotropic).
+        diffusivity: m2 s-1; a scalar, a profile over layers, a Field at c, or a pair of Fields at u and v
+            (orthotropic).
     """
-    K_u, K_v = diffusivity if isinstance(diffusivity, tuple) else (diffusivity, diffusivity)
+    K_u, K_v = at_faces(diffusivity)
+    c = fence(c)
     fx = diff_x_c2u(c) * (grid.h_u * grid.dy_u / grid.dx_u) * (-1.0) * K_u
     fy = diff_y_c2v(c) * (grid.h_v * grid.dx_v / grid.dy_v) * (-1.0) * K_v
     return fx, fy

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from dogcm.field import Field, fmap
+from dogcm.field import Field, fence, fmap, keep
 from dogcm.operators import (
     common, diff_z_c2w, lower_z_c2w, mean_x_c2u, mean_x_u2c, mean_y_c2v, mean_y_v2c, upper_z_c2w,
 )  # fmt: skip
@@ -19,14 +19,21 @@ def buoyancy_frequency_squared(eos, temperature: Field, salinity: Field, density
     compared, so that compressibility does not count as stratification.
     """
     brought_down = eos.anomaly(upper_z_c2w(temperature), upper_z_c2w(salinity), slice(1, None))
-    difference = lower_z_c2w(density) - brought_down
+    difference = keep(lower_z_c2w(density) - brought_down)
     return difference * (gravity / rho0 / grid.dz_w) / stretch * grid.mask_cw
 
 
 def shear_squared(u: Field, v: Field, grid, stretch: Field) -> Field:
     """Squared vertical shear (s-2) at the interfaces of cell centres; faces on land count as zero."""
+    u, v = fence(u, v)
     du, dv = diff_z_c2w(u) * grid.mask_uw, diff_z_c2w(v) * grid.mask_vw
-    return (mean_x_u2c(du * du) + mean_y_v2c(dv * dv)) * (1.0 / grid.dz_w**2) / (stretch * stretch)
+    squared = keep(mean_x_u2c(du * du) + mean_y_v2c(dv * dv))
+    return squared * (1.0 / grid.dz_w**2) / (stretch * stretch)
+
+
+_MIXING = (
+    "mixing_richardson", "convection_n2", "convection_diffusivity", "vertical_viscosity", "vertical_diffusivity",
+)  # fmt: skip
 
 
 def richardson_mixing(n2: Field, shear2: Field, params: dict, grid) -> tuple[Field, Field]:
@@ -34,22 +41,24 @@ def richardson_mixing(n2: Field, shear2: Field, params: dict, grid) -> tuple[Fie
 
     Pacanowski and Philander (1981), doi:10.1175/1520-0485(1981)011<1443:POVMIN>2.0.CO;2, with exponent 2,
     plus an enhanced diffusivity where the column is unstable. It ramps up over a small range of N2
-    instead of jumping, so that it has a derivative.
+    instead of jumping, so that it has a derivative. Each parameter is a scalar, a profile over interfaces
+    (nz - 1, 1, 1), or a map at cell centres.
     """
 
-    def coefficients(n2, s2):
+    def coefficients(n2, s2, richardson, convection_n2, convection, background_viscosity, background_diffusivity):
         ri = jnp.maximum(n2, 0.0) / (s2 + 1e-10)
         damping = 1.0 / (1.0 + 5.0 * ri)
-        nu = params["mixing_richardson"] * damping * damping
-        unstable = jnp.clip(-n2 * (1.0 / params["convection_n2"]), 0.0, 1.0)
-        convective = params["convection_diffusivity"] * unstable
-        viscosity = nu + params["vertical_viscosity"] + 0.1 * convective
-        diffusivity = nu * damping + params["vertical_diffusivity"] + convective
+        nu = richardson * damping * damping
+        unstable = jnp.clip(-n2 * (1.0 / convection_n2), 0.0, 1.0)
+        convective = convection * unstable
+        viscosity = nu + background_viscosity + 0.1 * convective
+        diffusivity = nu * damping + background_diffusivity + convective
         return viscosity, diffusivity
 
     n2, shear2 = common(n2, shear2)
-    viscosity = fmap(lambda a, b: coefficients(a, b)[0], n2, shear2, name="viscosity")
-    diffusivity = fmap(lambda a, b: coefficients(a, b)[1], n2, shear2, name="diffusivity")
+    chosen = [params[name] for name in _MIXING]
+    viscosity = fmap(lambda *a: coefficients(*a)[0], n2, shear2, *chosen, name="viscosity")
+    diffusivity = fmap(lambda *a: coefficients(*a)[1], n2, shear2, *chosen, name="diffusivity")
     return viscosity * grid.mask_cw, diffusivity * grid.mask_cw
 
 
@@ -89,11 +98,36 @@ def implicit_solve(content: list[Field], thickness: Field, exchange: Field, sink
     return [f.with_data(x) for f, x in zip(rhs, solution)]
 
 
+@jax.custom_jvp
 def thomas(above, diagonal, below, rhs: tuple):
     """Solve ``-above x[k-1] + diagonal x[k] - below x[k+1] = rhs`` along the first axis.
 
-    A scan over levels is four times faster on CPUs than unrolled code or the library solver.
+    Derivatives come from the solution, not from the elimination: ``A dx = d(rhs) - dA x``, and the adjoint of a
+    solve is a solve with the transposed matrix.
     """
+    return _eliminate(above, diagonal, below, rhs)
+
+
+@thomas.defjvp
+def _(primals, tangents):
+    above, diagonal, below, rhs = primals
+    d_above, d_diagonal, d_below, d_rhs = tangents
+    up = lambda v: jnp.concatenate([jnp.zeros_like(v[:1]), v[:-1]])  # noqa: E731
+    down = lambda v: jnp.concatenate([v[1:], jnp.zeros_like(v[:1])])  # noqa: E731
+    solution = thomas(above, diagonal, below, rhs)
+    forced = [f + d_above * up(x) - d_diagonal * x + d_below * down(x) for f, x in zip(d_rhs, solution)]
+    a, d, b = (c[:, None] for c in (above, diagonal, below))
+
+    # One array for all right-hand sides: of several, those without a tangent could not be transposed.
+    tangent = jax.lax.custom_linear_solve(
+        lambda x: d * x - a * up(x) - b * down(x), jnp.stack(forced, axis=1),
+        lambda _, r: thomas(a, d, b, (r,))[0], lambda _, r: thomas(up(below)[:, None], d, down(above)[:, None], (r,))[0],
+    )  # fmt: skip
+    return solution, tuple(tangent[:, m] for m in range(len(rhs)))
+
+
+def _eliminate(above, diagonal, below, rhs: tuple):
+    """Thomas algorithm. A scan over levels is four times faster on CPUs than unrolled code or the library solver."""
 
     def eliminate(carry, level):
         ratio, values = carry

@@ -26,12 +26,13 @@ from dogcm.dynamics.continuity import (
     divergence, interface_flow, stretch_c, stretch_u, stretch_v,
 )  # fmt: skip
 from dogcm.dynamics.pressure import hydrostatic_pressure, pressure_gradient
-from dogcm.field import Field, exchange, fmap, hold
+from dogcm.field import Field, exchange, fence, fmap, hold
 from dogcm.operators import (
     diff_x_c2u, diff_x_u2c, diff_y_c2v, diff_y_v2c, diff_z_w2c, mean_x_c2u, mean_x_u2c, mean_y_c2v, mean_y_v2c,
     sum_z,
 )  # fmt: skip
 from dogcm.physics import lateral, vertical_mixing
+from dogcm.physics.coefficients import at_u, at_v
 from dogcm.physics.surface import Forcing, SurfaceFluxes, surface_fluxes
 from dogcm.timestepping.schemes import TimeScheme
 from dogcm.timestepping.state import HISTORY_U, HISTORY_V, State
@@ -192,10 +193,10 @@ class Dynamics:
     def _friction(self, u: Field, v: Field, params: dict, grid) -> tuple[Field, Field]:
         p = self.physics
         scale = lateral.spacing_scale(grid, p.reference_spacing, p.viscosity_power)
-        viscosity = tuple(s * params["lateral_viscosity"] for s in scale)
+        viscosity = lateral.viscosities(params["lateral_viscosity"], scale, grid)
         fu, fv = lateral.friction(u, v, viscosity, grid, p.no_slip)
         if p.biharmonic_momentum:
-            viscosity = tuple(s * params["biharmonic_viscosity"] for s in scale)
+            viscosity = lateral.viscosities(params["biharmonic_viscosity"], scale, grid)
             bu, bv = lateral.biharmonic_friction(u, v, viscosity, grid, p.no_slip)
             fu, fv = fu + bu, fv + bv
         return fu, fv
@@ -250,13 +251,15 @@ class Dynamics:
         fast_v = sum_z(h_v) * surface_v + fs.coriolis_v(newest_U, cv, q, grid)
         return (new_U - U) * (1 / dt) - fast_u, (new_V - V) * (1 / dt) - fast_v
 
-    def _drag(self, speed: Field, bottom: Field, params: dict) -> Field:
-        """Implicit bottom drag (m): dt times the drag velocity, in the deepest wet layer."""
-        c_linear, c_quadratic = params["bottom_drag_linear"], params["bottom_drag_quadratic"]
-        return fmap(lambda s, b: (c_linear + c_quadratic * s) * b * self.physics.dt, speed, bottom, name="drag")
+    def _drag(self, speed: Field, bottom: Field, params: dict, at) -> Field:
+        """Implicit bottom drag (m): dt times the drag velocity, in the deepest wet layer; ``at``: at_u or at_v."""
+        linear, quadratic = at(params["bottom_drag_linear"]), at(params["bottom_drag_quadratic"])
+        drag = lambda s, b, cl, cq: (cl + cq * s) * b * self.physics.dt  # noqa: E731
+        return fmap(drag, speed, bottom, linear, quadratic, name="drag")
 
     def _implicit_u(self, u, v, guess, h_u, viscosity, stretch, now, params, grid) -> Field:
         dt, p = self.physics.dt, self.physics
+        u, v = fence(u, v)
         across = mean_x_c2u(mean_y_v2c(v))
         speed = fmap(lambda a, b: jnp.sqrt(a * a + b * b + 1e-8), u, across, name="speed")
         content = guess * h_u
@@ -264,12 +267,13 @@ class Dynamics:
             content = add_top(content, now["taux"] * (dt / p.rho0) * grid.wet_u)
         k = vertical_mixing.to_u(viscosity, grid) / mean_x_c2u(stretch) * (dt / grid.dz_w)
         (out,) = vertical_mixing.implicit_solve(
-            [content], h_u, k, self._drag(speed, grid.bottom_u, params)
+            [content], h_u, k, self._drag(speed, grid.bottom_u, params, at_u)
         )
         return out * grid.mask_u
 
     def _implicit_v(self, u, v, guess, h_v, viscosity, stretch, now, params, grid) -> Field:
         dt, p = self.physics.dt, self.physics
+        u, v = fence(u, v)
         across = mean_y_c2v(mean_x_u2c(u))
         speed = fmap(lambda a, b: jnp.sqrt(a * a + b * b + 1e-8), v, across, name="speed")
         content = guess * h_v
@@ -277,7 +281,7 @@ class Dynamics:
             content = add_top(content, now["tauy"] * (dt / p.rho0) * grid.wet_v)
         k = vertical_mixing.to_v(viscosity, grid) / mean_y_c2v(stretch) * (dt / grid.dz_w)
         (out,) = vertical_mixing.implicit_solve(
-            [content], h_v, k, self._drag(speed, grid.bottom_v, params)
+            [content], h_v, k, self._drag(speed, grid.bottom_v, params, at_v)
         )
         return out * grid.mask_v
 

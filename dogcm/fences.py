@@ -1,0 +1,59 @@
+"""Where the compiler must not merge loops: in the backward pass.
+
+A Field that enters several terms collects a cotangent from each. Left alone, the compiler sums them in one huge
+loop that computes every term anew for each neighbour that a stencil reads. ``fence`` does nothing to a value, but
+has its cotangent stored before it goes on.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+_fence_p = Primitive("fence")
+_fence_p.def_impl(lambda x: x)
+_fence_p.def_abstract_eval(lambda x: x)
+mlir.register_lowering(_fence_p, lambda ctx, x: [x])
+batching.primitive_batchers[_fence_p] = lambda args, dims: (_fence_p.bind(args[0]), dims[0])
+
+
+def _transpose(cotangent, _):
+    return [cotangent if type(cotangent) is ad.Zero else jax.lax.optimization_barrier(_fence_p.bind(cotangent))]
+
+
+ad.deflinear2(_fence_p, _transpose)
+
+
+def fence(x):
+    """``x``; its cotangent is computed once, and stored, before anything else is done with it."""
+    return _fence_p.bind(x)
+
+
+@jax.custom_jvp
+def keep(x):
+    """``x``; when a derivative is taken, it is stored rather than computed anew wherever the backward pass needs it."""
+    return x
+
+
+@keep.defjvp
+def _(primals, tangents):
+    return jax.lax.optimization_barrier(keep(primals[0])), tangents[0]
+
+
+def with_stored_derivatives(function, count: int):
+    """An elementwise function whose derivatives with respect to its first ``count`` arrays are computed once
+    and stored; its other arguments are constants."""
+    wrapped = jax.custom_jvp(function)
+
+    @wrapped.defjvp
+    def _(primals, tangents):
+        active, rest = primals[:count], primals[count:]
+        partial = lambda i: jax.jvp(  # noqa: E731
+            lambda x: function(*active[:i], x, *active[i + 1 :], *rest), (active[i],), (jnp.ones_like(active[i]),)
+        )[1]
+        partials = jax.lax.optimization_barrier(tuple(partial(i) for i in range(count)))
+        return wrapped(*primals), sum(p * t for p, t in zip(partials, tangents))
+
+    return wrapped
