@@ -1,0 +1,81 @@
+"""Configuration of a corrector: every parameter with its unit, default and meaning."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from dogcm.corrector.features import GROUPS
+from dogcm.corrector.layers import ACTIVATIONS
+from dogcm.corrector.outputs import KINDS, VELOCITY
+
+
+def _par(default: Any, unit: str, text: str, **limits) -> Any:
+    factory = {"default_factory": default} if callable(default) else {"default": default}
+    return Field(description=text, json_schema_extra={"unit": unit}, **factory, **limits)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Scales(_Section):
+    """What counts as one. Means and scales of tracers are one number, or one for each level."""
+
+    temperature_mean: list[float] = _par(lambda: [10.0], "degC", "reference that anomalies are taken from")
+    temperature_scale: list[float] = _par(lambda: [10.0], "K", "size of its anomalies")
+    salinity_mean: list[float] = _par(lambda: [35.0], "g kg-1", "reference that anomalies are taken from")
+    salinity_scale: list[float] = _par(lambda: [1.0], "g kg-1", "size of its anomalies")
+    temperature_change: float = _par(2.0, "K", "difference between neighbouring cells", gt=0)
+    salinity_change: float = _par(0.2, "g kg-1", "difference between neighbouring cells", gt=0)
+    speed: float = _par(0.1, "m s-1", "velocity", gt=0)
+    degrees: float = _par(1.0, "degrees", "per unit of grid.lon_c (on a plane they are km: 0.009)", gt=0)
+
+    @model_validator(mode="after")
+    def _positive(self):
+        for name in ("temperature_scale", "salinity_scale"):
+            if min(getattr(self, name), default=0.0) <= 0:
+                raise ValueError(f"{name}: one or more numbers above 0")
+        return self
+
+
+_DEFAULT_INPUTS = ("tracers", "gradients", "vertical", "velocity", "surface", "sea_level", "geometry", "mask")
+
+
+class CorrectorConfig(_Section):
+    """A neural corrector."""
+
+    kind: Literal["none", "column", "conv", "unet", "attention"] = _par("none", "1", "the network")
+    width: int = _par(32, "channels", "hidden channels at the finest level", ge=1)
+    depth: int = _par(2, "1", "hidden layers (column), blocks (conv, attention), poolings (unet)", ge=1)
+    poolings: int = _par(2, "1", "attention: how often the grid is halved before it becomes tokens", ge=1)
+    heads: int = _par(4, "1", "attention: heads, which must divide width", ge=1)
+    activation: Literal[tuple(ACTIVATIONS)] = _par("silu", "1", "of hidden layers")
+    inputs: tuple[Literal[tuple(GROUPS)], ...] = _par(_DEFAULT_INPUTS, "1", "feature groups", min_length=1)
+    outputs: dict[str, Literal[tuple(KINDS)]] = _par(
+        lambda: {"temperature": "flux", "salinity": "flux"}, "1",
+        "what is corrected, a tracer or velocity, and how: see dogcm.corrector.outputs",
+    )  # fmt: skip
+    rates: dict[str, float] = _par(
+        lambda: {"temperature": 0.1, "salinity": 0.02, VELOCITY: 0.01}, "unit day-1",
+        "largest tendency of each variable (K, g kg-1 or m s-1 a day)",
+    )  # fmt: skip
+    diffusivity: float = _par(1000.0, "m2 s-1", "kind diffusive: the diffusivity that is multiplied", gt=0)
+    every: int = _par(24, "steps", "the corrector acts at every n-th step, n times as strongly", ge=1)
+    precision: Literal["model", "float32", "float64"] = _par("model", "1", "of weights and network")
+    halo: Literal["layer", "deep"] = _par("layer", "1", "exchange for each layer, or a deep one")
+    scales: Annotated[Scales, Field(default_factory=Scales)]
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        if self.kind == "attention" and self.width % self.heads:
+            raise ValueError(f"heads: {self.heads} does not divide width ({self.width})")
+        for name, kind in self.outputs.items():
+            if self.rates.get(name, 0.0) <= 0:
+                raise ValueError(f"rates: give the largest tendency a day of {name!r}, above 0")
+            if name == VELOCITY and kind != "tendency":
+                raise ValueError(f"outputs: {VELOCITY} can be corrected by a tendency only, not by {kind!r}")
+        if not self.outputs:
+            raise ValueError("outputs: name at least one, for example {temperature: flux}")
+        return self

@@ -1,0 +1,152 @@
+"""From a network's channels to tendencies that keep what the ocean has to keep.
+
+================  ================================  =========================================================
+kind              channels per level                tendency
+================  ================================  =========================================================
+flux              2 (x, y)                          divergence of bounded fluxes through open faces
+flux_3d           3 (x, y, z)                       the same, also through the interfaces between layers
+diffusive         2 (x, y)                          diffusion with a learned, bounded diffusivity on faces
+tendency          1 (velocity: 2)                   a bounded rate; the ocean's mean may change
+tendency_no_mean  1                                 a bounded rate less its mean over the ocean's volume
+================  ================================  =========================================================
+
+All but ``tendency`` conserve the tracer to round-off. All are zero where the channels are zero, and bounded
+by ``rates``: a flux through one face changes a cell as wide as the face's spacing by at most that rate.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Callable
+
+import jax.numpy as jnp
+
+from dogcm.field import Field, fmap, minimum
+from dogcm.halo import differentiable_sum
+from dogcm.operators import (
+    diff_x_c2u, diff_x_u2c, diff_y_c2v, diff_y_v2c, diff_z_w2c, lower_z_c2w, mean_x_c2u, mean_y_c2v,
+    mean_z_c2w, upper_z_c2w,
+)  # fmt: skip
+
+VELOCITY = "velocity"
+DAY = 86400.0
+# A learned diffusivity, with the model's own, is between a tenth and ten times the configured one ...
+_RANGE = math.log(10.0)
+# ... lowered where cells are small, so that a step of a day is stable: K (1/dx^2 + 1/dy^2) < 1/2 a day.
+_LARGEST = 1.0 / (40.0 * DAY)  # in units of dx^2
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where outputs become tendencies.
+
+    Attributes:
+        rate: largest tendency (unit s-1). diffusivity: m2 s-1, for ``diffusive``.
+    """
+
+    name: str
+    state: Any
+    grid: Any
+    halos: Any
+    rate: float
+    diffusivity: float
+
+    def bounded(self, x: Field) -> Field:
+        return fmap(jnp.tanh, x) * self.rate
+
+    def content(self, fx: Field, fy: Field, fz: "Field | None" = None) -> dict[str, Field]:
+        """Convergence of fluxes per area (unit m s-1) in x, y and, positive up, in z."""
+        g = self.grid
+        fx, fy = fx * g.h_u * g.dy_u, fy * g.h_v * g.dx_v  # thickness is zero at closed faces
+        rate = (diff_x_u2c(fx) + diff_y_v2c(fy)) / g.area_c * (-1.0)
+        rate = rate if fz is None else rate - diff_z_w2c(fz)
+        return {f"{self.name}_content": rate}
+
+
+def _faces(raw: list[Field]) -> tuple[Field, Field]:
+    return mean_x_c2u(raw[0]), mean_y_c2v(raw[1])
+
+
+def _flux(raw: list[Field], p: Place) -> dict[str, Field]:
+    nx, ny = _faces(raw)
+    return p.content(p.bounded(nx) * p.grid.dx_u, p.bounded(ny) * p.grid.dy_v)
+
+
+def _flux_3d(raw: list[Field], p: Place) -> dict[str, Field]:
+    nx, ny = _faces(raw)
+    thinner = minimum(upper_z_c2w(p.grid.h_c), lower_z_c2w(p.grid.h_c))
+    fz = p.bounded(mean_z_c2w(raw[2])) * thinner * p.grid.mask_cw
+    return p.content(p.bounded(nx) * p.grid.dx_u, p.bounded(ny) * p.grid.dy_v, fz)
+
+
+def _diffusive(raw: list[Field], p: Place) -> dict[str, Field]:
+    """Extra diffusivity ``K (10**tanh(n) - 1)``: with a model diffusivity of K the total is positive."""
+
+    def extra(n, d):
+        return jnp.minimum(p.diffusivity, d * d * _LARGEST) * jnp.expm1(_RANGE * jnp.tanh(n))
+
+    c, g = p.state.tracers[p.name], p.grid
+    nx, ny = _faces(raw)
+    kx, ky = fmap(extra, nx, g.dx_u, name="diffusivity"), fmap(extra, ny, g.dy_v, name="diffusivity")
+    return p.content(kx * diff_x_c2u(c) / g.dx_u * (-1.0), ky * diff_y_c2v(c) / g.dy_v * (-1.0))
+
+
+def _tendency(raw: list[Field], p: Place) -> dict[str, Field]:
+    if p.name == VELOCITY:
+        nx, ny = _faces(raw)
+        return {"u": p.bounded(nx) * p.grid.mask_u, "v": p.bounded(ny) * p.grid.mask_v}
+    return {p.name: p.bounded(raw[0]) * p.grid.mask_c}
+
+
+def _tendency_no_mean(raw: list[Field], p: Place) -> dict[str, Field]:
+    volume = (p.grid.h_c * p.grid.area_c).crop(0)
+    rate = p.bounded(raw[0]).crop(0)
+    # Order-independent sums: the mean is the same number on every layout.
+    total = differentiable_sum(p.halos, (rate * volume).data)
+    mean = total / differentiable_sum(p.halos, volume.data)
+    return {f"{p.name}_content": (rate - mean) * p.grid.h_c}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Directions: how many groups of ``nz`` channels; the function that makes tendencies of them."""
+
+    directions: int
+    make: Callable[[list[Field], Place], dict[str, Field]]
+
+
+KINDS = {
+    "flux": Kind(2, _flux),
+    "flux_3d": Kind(3, _flux_3d),
+    "diffusive": Kind(2, _diffusive),
+    "tendency": Kind(1, _tendency),
+    "tendency_no_mean": Kind(1, _tendency_no_mean),
+}
+
+
+def directions(name: str, kind: str) -> int:
+    """Channels per level of one output."""
+    return 2 if name == VELOCITY else KINDS[kind].directions
+
+
+def channels(outputs: dict[str, str], nz: int) -> int:
+    """Channels that the network has to give for all outputs."""
+    return nz * sum(directions(name, kind) for name, kind in outputs.items())
+
+
+def tendencies(raw: Field, config, state, grid, halos) -> dict[str, Field]:
+    """Tendencies of all outputs, as :class:`dogcm.timestepping.Dynamics` wants them from its hook.
+
+    Args:
+        raw: ``(channels, y, x)`` at c with a halo of one cell or more.
+        config: :class:`dogcm.corrector.config.CorrectorConfig`.
+    """
+    nz, first, out = grid.nz, 0, {}
+    for name, kind in config.outputs.items():
+        count = directions(name, kind)
+        parts = [raw.level(slice(first + m * nz, first + (m + 1) * nz)) for m in range(count)]
+        first += count * nz
+        place = Place(name, state, grid, halos, config.rates[name] / DAY, config.diffusivity)
+        out |= KINDS[kind].make(parts, place)
+    return {name: f.crop(0).named(name) for name, f in out.items()}

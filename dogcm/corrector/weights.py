@@ -1,0 +1,82 @@
+"""Weights in files: plain arrays and the configuration beside them; nothing is unpickled."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dogcm.corrector.config import CorrectorConfig
+
+_CONFIG = "config"
+
+
+class WeightsError(ValueError):
+    """A file of weights that does not fit this corrector."""
+
+
+def leaves(weights) -> dict[str, jax.Array]:
+    """Leaves by path, ``first/kernel`` and so on, in a fixed order."""
+    flat, _ = jax.tree_util.tree_flatten_with_path(weights)
+    return {"/".join(str(getattr(k, "key", k)) for k in path): leaf for path, leaf in flat}
+
+
+def save_weights(path: str | Path, config: CorrectorConfig, weights) -> None:
+    """Write ``weights`` and ``config`` to one ``.npz`` file. All ranks have the same: call it on one."""
+    path = Path(path)
+    arrays = {name: np.asarray(leaf) for name, leaf in leaves(weights).items()}
+    partial = path.with_name(path.name + ".partial")
+    with open(partial, "wb") as file:
+        np.savez(file, **{_CONFIG: np.asarray(config.model_dump_json())}, **arrays)
+    os.replace(partial, path)  # a complete file or none
+
+
+def load_config(path: str | Path) -> CorrectorConfig:
+    """The configuration of the corrector whose weights are in the file."""
+    return _read(path)[0]
+
+
+def load_weights(path: str | Path, config: CorrectorConfig, like):
+    """Weights from a file, in the structure and dtype of ``like`` (what :meth:`Corrector.init` returns).
+
+    Raises:
+        WeightsError: the file cannot be read, or is of another network; says which leaf differs first.
+    """
+    saved, arrays = _read(path)
+    wanted = leaves(like)
+    for name in [*wanted, *arrays]:
+        have = f"{arrays[name].shape}" if name in arrays else "absent"
+        want = f"{tuple(wanted[name].shape)}" if name in wanted else "absent"
+        if have != want:
+            raise WeightsError(
+                f"{path} holds the weights of another network: {name} is {have} there and {want} here"
+                + _differences(saved, config)
+            )
+        if not np.isfinite(arrays[name]).all():
+            raise WeightsError(f"{path}: {name} holds numbers that are not finite")
+    new = [jnp.asarray(arrays[name], leaf.dtype) for name, leaf in wanted.items()]
+    return jax.tree.unflatten(jax.tree.structure(like), new)
+
+
+def _read(path) -> tuple[CorrectorConfig, dict[str, np.ndarray]]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        config = CorrectorConfig(**json.loads(str(arrays.pop(_CONFIG))))
+    except FileNotFoundError:
+        raise WeightsError(f"no such file of weights: {path}") from None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise WeightsError(f"{path} is no file of corrector weights ({error})") from None
+    return config, arrays
+
+
+def _differences(saved: CorrectorConfig, config: CorrectorConfig) -> str:
+    old, new = saved.model_dump(), config.model_dump()
+    shaping = ("kind", "width", "depth", "poolings", "inputs", "outputs")
+    found = [f"{k} {old[k]} there, {new[k]} here" for k in shaping if old[k] != new[k]]
+    return f" ({'; '.join(found)})" if found else " (same configuration: another number of levels?)"
