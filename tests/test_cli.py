@@ -230,7 +230,7 @@ def test_inputs_leave_other_sources_alone(tmp_path):
     (["run", "mitgcm_4deg", "--inputs", "/nowhere"], 3, "no such folder"),
     (["restart", "/nowhere"], 3, "/nowhere"),
     (["plot", "/nowhere"], 3, "/nowhere"),
-    (["verify", "everything"], 2, "layout, restart, conservation or all"),
+    (["verify", "everything"], 2, "layout, restart, conservation, gradients or all"),
 ], ids=lambda x: "-".join(x) if isinstance(x, list) else "")  # fmt: skip
 def test_errors_are_one_message_with_a_status(words, status, says, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -150,9 +150,11 @@ def check() -> int:
 
 @app.command()
 def verify(
-    what: Annotated[str, typer.Argument(help="layout, restart, conservation or all.")] = "all",
+    what: Annotated[str, typer.Argument(help="layout, restart, conservation, gradients or all.")] = "all",
     experiment: Annotated[str, typer.Option(help="Name or YAML file.")] = "global_4deg",
-    steps: Annotated[int, typer.Option(min=2, help="Steps of each run.")] = 200,
+    steps: Annotated[
+        Optional[int], typer.Option(min=2, help="Steps of each run; default 200, 48 for gradients.", show_default=False)
+    ] = None,
     set_: Sets = None, layout: Layout = "auto", inputs: Inputs = None, precision: Precision = None,
 ) -> int:  # fmt: skip
     """Show on your own machine and ranks that results are exact; exit status 1 where they are not."""
@@ -160,6 +162,40 @@ def verify(
 
     config = running.configuration(experiment, set_ or [], precision, inputs)
     return verifying.verify(what, config, steps, layout)
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="Path of a recipe (YAML).")],
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in the folder.")] = False,
+    updates: Annotated[
+        Optional[int], typer.Option(min=1, help="Stop after so many updates in all.", show_default=False)
+    ] = None,
+    set_: Sets = None, output: Output = None, overwrite: Overwrite = False, layout: Layout = "auto",
+    quiet: Quiet = False,
+) -> int:  # fmt: skip
+    """Learn physical parameters, a corrector, or both, by gradients through the model.
+
+    Results go to output/NAME. On any number of ranks: `mpirun -n 4 dogcm train ...`.
+    """
+    from dogcm.cli import training
+
+    return training.train(recipe, set_ or [], output, resume, overwrite, updates, layout, quiet)
+
+
+@app.command()
+def evaluate(
+    run_: Annotated[str, typer.Argument(metavar="RUN", help="Output folder of a training.")],
+    days: Annotated[
+        Optional[float], typer.Option(help="Longest lead; default: the longest rollout.", show_default=False)
+    ] = None,
+    windows: Annotated[int, typer.Option(min=1, help="Test windows, at most.")] = 8,
+    layout: Layout = "auto",
+) -> int:  # fmt: skip
+    """Score a training on records it has not seen, beside the model before training and persistence."""
+    from dogcm.cli import training
+
+    return training.evaluate(run_, days, windows, layout)
 
 
 @app.command()

@@ -27,6 +27,7 @@ OK, FELL_SHORT, UNUSABLE, FILE, BLEW_UP, LAUNCH, INTERNAL, UNFINISHED, INTERRUPT
 # By name of the class, nearest first: looking the classes up would load the whole model for `dogcm --help`.
 _STATUS = {
     "ConfigError": UNUSABLE, "LayoutError": UNUSABLE, "FieldError": INTERNAL, "InputError": FILE, "RestartError": FILE,
+    "CheckpointError": FILE, "TrainingError": BLEW_UP,
     "OutputError": FILE, "PlotError": FILE,
     "ModelBlewUp": BLEW_UP, "LaunchError": LAUNCH, "XlaRuntimeError": INTERNAL, "JaxRuntimeError": INTERNAL,
     "NotImplementedError": INTERNAL, "RecursionError": INTERNAL, "KeyboardInterrupt": INTERRUPTED,

@@ -41,6 +41,17 @@ class SerialCommunicator:
     def barrier(self) -> None:
         pass
 
+    def split(self, groups: int) -> tuple["SerialCommunicator", "SerialCommunicator"]:
+        """Communicators of this rank's group, and of the ranks with its place in all groups.
+
+        Neighbouring ranks form a group, so that a group's tiles share a node where they can.
+
+        Raises:
+            ValueError: the ranks do not divide into ``groups``.
+        """
+        _group_size(self.size, groups)
+        return self, SerialCommunicator()
+
     def abort(self, code: int = 1) -> None:
         """End every rank at once."""
         raise SystemExit(code)
@@ -53,7 +64,7 @@ class MPICommunicator:
         from mpi4py import MPI
 
         self.mpi = (mpi_comm or MPI.COMM_WORLD).Clone()
-        self._lor = MPI.LOR
+        self._lor, self._world = MPI.LOR, MPI.COMM_WORLD
         self.rank, self.size = self.mpi.Get_rank(), self.mpi.Get_size()
         if mpi_comm is None:
             require_world_size(self.size)
@@ -78,8 +89,27 @@ class MPICommunicator:
     def barrier(self):
         self.mpi.Barrier()
 
+    def split(self, groups):
+        size = _group_size(self.size, groups)
+        parts = []
+        for colour in (self.rank // size, self.rank % size):
+            part = self.mpi.Split(colour, self.rank)
+            parts.append(MPICommunicator(part))
+            part.Free()
+        return tuple(parts)
+
     def abort(self, code=1):
-        self.mpi.Abort(code)
+        # Of the world, not of a group: a rank that fails ends the whole job.
+        self._world.Abort(code)
+
+
+def _group_size(ranks: int, groups: int) -> int:
+    if groups < 1 or ranks % groups:
+        raise ValueError(
+            f"{ranks} rank{'s' * (ranks != 1)} cannot be split into {groups} groups of equal size; start a multiple of "
+            f"{groups} ranks, or ask for other groups"
+        )
+    return ranks // groups
 
 
 def world() -> SerialCommunicator | MPICommunicator:

@@ -6,13 +6,18 @@ from dogcm.halo.serial import SerialBackend
 from dogcm.halo.sums import differentiable_sum, exact_sum
 
 
-def connect(layout: Layout, comm) -> HaloExchange:
-    """The halo exchange of this rank's tile; a serial communicator needs no MPI library."""
+def reductions(comm):
+    """``psum``, ``pmax`` and ``broadcast`` inside ``jit`` over all ranks of a host communicator."""
     if comm.mpi is None:
-        return HaloExchange(layout, SerialBackend())
+        return SerialBackend()
     from dogcm.halo.mpi import MPIBackend
 
-    return HaloExchange(layout, MPIBackend(comm.mpi))
+    return MPIBackend(comm.mpi)
 
 
-__all__ = ["HaloExchange", "SerialBackend", "connect", "differentiable_sum", "exact_sum"]
+def connect(layout: Layout, comm) -> HaloExchange:
+    """The halo exchange of this rank's tile; a serial communicator needs no MPI library."""
+    return HaloExchange(layout, reductions(comm))
+
+
+__all__ = ["HaloExchange", "SerialBackend", "connect", "differentiable_sum", "exact_sum", "reductions"]

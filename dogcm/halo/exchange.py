@@ -11,9 +11,13 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.ad_checkpoint import checkpoint_name
 
 from dogcm.decomp.depth import Halo
 from dogcm.decomp.layout import Layout
+
+# What messages bring carries this name, so that jax.checkpoint can be told to keep it.
+RECEIVED = "halo"
 
 
 class HaloExchange:
@@ -47,7 +51,8 @@ class HaloExchange:
         to_lower = [_edge(a, above, axis, first=True) for a, (_, above) in zip(arrays, depths)]
         to_upper = [_edge(a, below, axis, first=False) for a, (below, _) in zip(arrays, depths)]
         if split:
-            from_lower, from_upper = self.backend.swap(_pack(to_lower), _pack(to_upper), lower, upper)
+            received = self.backend.swap(_pack(to_lower), _pack(to_upper), lower, upper)
+            from_lower, from_upper = (checkpoint_name(buffer, RECEIVED) for buffer in received)
             below, above = _unpack(from_lower, to_upper), _unpack(from_upper, to_lower)
         else:
             # One tile spans this direction: it is its own neighbour.

@@ -1,0 +1,41 @@
+"""``dogcm train`` and ``dogcm evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dogcm.cli.errors import OK, UNFINISHED
+
+
+def train(
+    source: str, sets: list[str], output: str | None, resume: bool, overwrite: bool, updates: int | None, layout: str,
+    quiet: bool,
+) -> int:  # fmt: skip
+    """Train as a recipe says. Returns :data:`UNFINISHED` if it was asked to stop before the end.
+
+    Raises:
+        ConfigError: the recipe cannot be used. OutputError, CheckpointError, TrainingError: see
+            :func:`dogcm.experiments.training.train`.
+    """
+    from dogcm.experiments import training
+    from dogcm.experiments.recipe import load_recipe
+
+    recipe = load_recipe(source, sets)
+    folder = Path(output or f"output/{recipe.name}")
+    trainer = training.train(
+        recipe, folder, resume=resume, overwrite=overwrite, updates=updates, layout=layout, quiet=quiet
+    )
+    wanted = trainer.updates if updates is None else updates
+    if trainer.ranks.is_root:
+        from dogcm.experiments.training_log import loss_figure
+
+        loss_figure(folder)
+    return OK if trainer.progress.update >= wanted else UNFINISHED
+
+
+def evaluate(folder: str, days: float | None, windows: int, layout: str) -> int:
+    """Score a training run; see :func:`dogcm.experiments.evaluation.evaluate`."""
+    from dogcm.experiments.evaluation import evaluate as run
+
+    run(folder, days=days, windows=windows, layout=layout)
+    return OK

@@ -1,0 +1,186 @@
+"""Recipes: a training run as a typed YAML file."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from dogcm.corrector import CorrectorConfig
+from dogcm.experiments.config import Config, Section, par
+from dogcm.experiments.registry import ConfigError, _assign, _split, load_config
+from dogcm.learning.checkpointing import MENU
+from dogcm.learning.losses import COMPARED
+from dogcm.learning.parameters import LearnableSet
+
+_VARIABLE = Literal[tuple(COMPARED)]
+
+
+class TargetsRecipe(Section):
+    """The truth."""
+
+    kind: Literal["twin"] = par("twin", "1", "where it comes from; twin: the same model with other parameters")
+    changes: dict[str, Any] = par(dict, "1", "twin: configuration of the truth where it differs, e.g. parameters.*")
+    spinup: float = par(30.0, "days", "twin: run before the first record", ge=0)
+    days: float = par(60.0, "days", "twin: length of the record", gt=0)
+    every: float = par(1.0, "days", "interval between records", gt=0)
+    folder: str = par("", "1", "where the truth is kept; empty: truth/ in the output folder")
+    test: float = par(0.2, "1", "last part of the record, kept for evaluation", ge=0, lt=1)
+
+
+class LossRecipe(Section):
+    """What counts as an error."""
+
+    factors: dict[_VARIABLE, float] = par(lambda: {"temperature": 1.0, "salinity": 1.0, "eta": 1.0}, "1",
+                                          "variables that are compared, and how much each counts")  # fmt: skip
+    scales: Literal["persistence", "typical"] = par(
+        "persistence", "1", "unit of an error: that of persistence at the longest lead, by level, or a typical error"
+    )
+    scale: dict[_VARIABLE, float] = par(dict, "unit of the variable", "unit of an error, by hand")
+    vertical: Literal["volume", "level"] = par("level", "1", "every cell counts by its volume, or every level alike")
+    prior: float = par(0.0, "1", "weight of the prior of physical parameters", ge=0)
+
+
+class StageRecipe(Section):
+    """One part of the curriculum."""
+
+    updates: int = par(100, "1", "number of updates", ge=1)
+    days: float = par(1.0, "days", "length of the rollouts", gt=0)
+
+
+class RatesRecipe(Section):
+    """Full learning rates by part of what is learned."""
+
+    physics: float = par(0.03, "1", "of physical parameters, in units of their raw numbers", gt=0)
+    corrector: float = par(1e-3, "1", "of network weights", gt=0)
+    initial: float = par(0.01, "1", "of changes of the initial state", gt=0)
+
+
+class OptimiserRecipe(Section):
+    """AdamW with warm-up and cosine decay."""
+
+    learning_rate: Annotated[RatesRecipe, Field(default_factory=RatesRecipe)]
+    warmup: int = par(0, "updates", "from 0 to the full rate", ge=0)
+    final: float = par(0.1, "1", "rate at the end, as a part of the full one", ge=0, le=1)
+    clip: float = par(1.0, "1", "largest global norm of the gradient", gt=0)
+    weight_decay: float = par(0.0, "1", "of network weights", ge=0)
+    average: float = par(0.0, "1", "decay of the moving average that is evaluated; 0: the last weights", ge=0, lt=1)
+
+
+class Recipe(Section):
+    """A training run."""
+
+    name: str = par("training", "1", "name of the run; results go to output/NAME")
+    description: str = par("", "1", "one line")
+    experiment: str = par("gyre", "1", "name of an experiment or path of a YAML file")
+    overrides: dict[str, Any] = par(dict, "1", "changes of the experiment's configuration, e.g. grid.nx: 18")
+    start: dict[str, float] = par(dict, "1", "physical parameters that training starts from, where they differ")
+    learnable: list[Any] = par(list, "1", "physical parameters that are learned: NAME, NAME: SHAPE, or with options")
+    corrector: Annotated[CorrectorConfig, Field(default_factory=CorrectorConfig)]
+    targets: Annotated[TargetsRecipe, Field(default_factory=TargetsRecipe)]
+    loss: Annotated[LossRecipe, Field(default_factory=LossRecipe)]
+    curriculum: list[StageRecipe] = par(lambda: [StageRecipe()], "1", "stages of rollout length", min_length=1)
+    optimiser: Annotated[OptimiserRecipe, Field(default_factory=OptimiserRecipe)]
+    batch: int = par(1, "windows", "windows of each group in an update", ge=1)
+    at_once: bool = par(False, "1", "take the windows of an update together: faster, batch times the memory")
+    groups: int = par(1, "1", "groups of ranks that work on different windows", ge=1)
+    checkpoint: Literal[MENU] = par("step", "1", "what the backward pass keeps")
+    truncate: float = par(0.0, "days", "length over which the gradient is followed back; 0: all of the rollout", ge=0)
+    seed: int = par(0, "1", "of weights and of the choice of windows", ge=0)
+    patience: int = par(5, "1", "failures in a row before training is given up", ge=1)
+    check_every: int = par(50, "updates", "interval of the check that ranks hold the same bits; 0: never", ge=0)
+    save_every: int = par(100, "updates", "interval of checkpoints", ge=1)
+    keep: int = par(2, "1", "how many checkpoints are kept", ge=1)
+    tensorboard: bool = par(False, "1", "also log for TensorBoard (needs the package tensorboardX)")
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        LearnableSet(self.learnable)
+        if not self.learnable and self.corrector.kind == "none":
+            raise ValueError("nothing to learn: name physical parameters under learnable, or give a corrector a kind")
+        if not self.loss.factors:
+            raise ValueError("loss.factors: name at least one variable")
+        return self
+
+    def config(self) -> Config:
+        """The experiment that is trained, at the start of training."""
+        return load_config(self.experiment, self.overrides | {f"parameters.{n}": v for n, v in self.start.items()})
+
+    def truth_config(self) -> Config:
+        """The experiment that makes the truth of a twin."""
+        return load_config(self.experiment, self.overrides | self.targets.changes)
+
+    def identity(self) -> dict[str, str]:
+        """What a checkpoint of this recipe must agree in; lengths, intervals and rates may be changed on resume."""
+        parts = {
+            "experiment": [self.experiment, self.overrides, self.start], "learnable": self.learnable,
+            "corrector": self.corrector.model_dump(mode="json", exclude={"halo"}),
+            "targets": self.targets.model_dump(mode="json", exclude={"folder"}),
+            "loss": self.loss.model_dump(mode="json"), "seed": self.seed,
+        }  # fmt: skip
+        return {k: _short(v) for k, v in parts.items()}
+
+
+def _short(value) -> str:
+    text = json.dumps(value, sort_keys=True, default=str)
+    return text if len(text) <= 60 else f"{text[:40]}... ({hashlib.sha256(text.encode()).hexdigest()[:8]})"
+
+
+def load_recipe(source: "str | Path | dict", sets=()) -> Recipe:
+    """A checked recipe.
+
+    Args:
+        source: path of a YAML file, or a dict. sets: ``key=value`` texts, or a dict.
+
+    Raises:
+        ConfigError: no such file, unknown key (with the nearest), wrong value.
+    """
+    tree = json.loads(json.dumps(source)) if isinstance(source, dict) else _read(Path(source))
+    for key, value in sets.items() if isinstance(sets, dict) else map(_split, sets):
+        if key.startswith("overrides."):
+            tree.setdefault("overrides", {})[key.removeprefix("overrides.")] = value
+        elif key.startswith("targets.changes."):
+            tree.setdefault("targets", {}).setdefault("changes", {})[key.removeprefix("targets.changes.")] = value
+        else:
+            _assign(tree, key, value)
+    try:
+        recipe = Recipe.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError("; ".join(map(_message, error.errors()))) from None
+    recipe.config(), recipe.truth_config()
+    return recipe
+
+
+def _read(path: Path) -> dict:
+    if not path.is_file():
+        raise ConfigError(f"no such recipe: {path} (give the path of a YAML file)")
+    try:
+        tree = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path} holds no recipe: expected keys such as experiment, learnable, targets")
+    return tree
+
+
+def _message(error: dict) -> str:
+    key = ".".join(str(p) for p in error["loc"])
+    if error["type"] == "extra_forbidden":
+        section: Any = Recipe
+        for part in error["loc"][:-1]:
+            info = getattr(section, "model_fields", {}).get(part)
+            section = info.annotation if info else None
+        close = difflib.get_close_matches(str(error["loc"][-1]), getattr(section, "model_fields", {}), n=1)
+        return f"unknown parameter {key}" + (f"; did you mean {close[0]}?" if close else "")
+    text = error["msg"].removeprefix("Value error, ")
+    return f"{key}: {text} (given: {error['input']!r})" if key and not isinstance(error["input"], dict) else text
+
+
+def write_recipe(path: Path, recipe: Recipe) -> None:
+    """The full recipe, ready to be run again."""
+    path.write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True))

@@ -1,0 +1,1 @@
+"""Learning: parameters, losses, rollouts, checkpointing, the optimiser loop, targets and scores."""

@@ -1,0 +1,94 @@
+"""What is trained: from a trainable tree and a window to this rank's share of the loss."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any, Callable
+
+import jax
+import jax.numpy as jnp
+
+from dogcm.field import Field
+from dogcm.learning.losses import observe
+from dogcm.learning.rollout import rollout
+from dogcm.timestepping.state import State
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["state", "values", "valid"], meta_fields=[])
+@dataclass(frozen=True)
+class Window:
+    """A piece of the truth on one tile.
+
+    Attributes:
+        state: where rollouts start.
+        values: name to Field ``(n, [nz,] y, x)``, halo 0: targets at equal intervals after the start.
+        valid: same shapes, 1 where there is a target; None: everywhere.
+    """
+
+    state: State
+    values: dict[str, Field]
+    valid: dict[str, Field] | None = None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Rollouts of the model against windows.
+
+    Attributes:
+        step: the model's, with its corrector installed. halos: of the tile.
+        every: steps between targets. learn: a :class:`dogcm.learning.parameters.LearnableSet`, or None.
+        checkpoint, truncate: see :func:`dogcm.learning.rollout.rollout`.
+        prior: weight of the prior of the physical parameters.
+    """
+
+    step: Callable
+    halos: Any
+    every: int
+    learn: Any = None
+    checkpoint: str = "step"
+    truncate: int | None = None
+    prior: float = 0.0
+
+    def params(self, trainable: dict, fixed: dict) -> dict:
+        """The model's parameters with what is learned in place."""
+        params = fixed["params"]
+        if self.learn is not None and "physics" in trainable:
+            params = self.learn.apply(trainable["physics"], params, self.halos, fixed["grid"])
+        return params | ({"corrector": trainable["corrector"]} if "corrector" in trainable else {})
+
+    def forecast(self, trainable: dict, state: State, fixed: dict, steps: int, names) -> dict[str, Field]:
+        """Observed variables ``(n, [nz,] y, x)`` at every target time of a rollout."""
+        _, seen = rollout(
+            self.step, perturbed(state, trainable.get("initial", {})), self.params(trainable, fixed),
+            fixed["forcing"], fixed["grid"], steps, checkpoint=self.checkpoint, observe=lambda s: observe(s, names),
+            observe_every=self.every, truncate=self.truncate,
+        )  # fmt: skip
+        return seen
+
+    def share(self, trainable: dict, window: Window, fixed: dict, steps: int):
+        """This rank's share of the loss of one window.
+
+        Args:
+            trainable: see :mod:`dogcm.learning.optimiser`; ``initial`` holds changes of the initial state.
+            fixed: ``params``, ``forcing``, ``grid`` of the model, and ``loss``
+                (:class:`dogcm.learning.losses.SquaredError`).
+        """
+        loss = fixed["loss"]
+        share = loss(self.forecast(trainable, window.state, fixed, steps, loss.names), window.values, window.valid)
+        if self.prior and self.learn is not None:
+            away = self.learn.prior(trainable["physics"], fixed["params"], self.halos, fixed["grid"])
+            share = share + self.prior * away.astype(share.dtype)
+        return share
+
+
+def perturbed(state: State, changes: dict[str, Field]) -> State:
+    """``state`` with changes added, by variable (``temperature``, ``eta``, ``u``, ...)."""
+    tracers = {n: f + changes[n] if n in changes else f for n, f in state.tracers.items()}
+    plain = {n: getattr(state, n) + f for n, f in changes.items() if n not in state.tracers}
+    return state.replace(tracers=tracers, **plain)
+
+
+def stacked(samples: list[dict[str, Field]]) -> dict[str, Field]:
+    """Samples at several times as one, with a leading time axis."""
+    return {n: f.with_data(jnp.stack([s[n].data for s in samples])) for n, f in samples[0].items()}

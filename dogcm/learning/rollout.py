@@ -1,0 +1,77 @@
+"""Rollouts: many steps of the model as one differentiable function."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+import jax
+import jax.numpy as jnp
+
+from dogcm.learning.checkpointing import check_menu, repeat
+
+
+def rollout(
+    step: Callable, state, params, forcing, grid, steps: int, *, checkpoint: str = "step",
+    observe: Callable | None = None, observe_every: int | None = None, truncate: int | None = None,
+) -> tuple[Any, Any]:  # fmt: skip
+    """Advance ``state`` by ``steps`` steps.
+
+    Args:
+        step: pure function ``(state, params, forcing, grid) -> state``.
+        checkpoint: what the backward pass keeps, see :mod:`dogcm.learning.checkpointing`. Forward mode and second
+            derivatives need ``none`` or ``halo``.
+        observe: function ``state -> pytree``, called after every ``observe_every`` steps (default: at the end).
+            Values are kept at these times only. Parameters that it needs belong into the loss.
+        truncate: cut the gradient's way back through the state every so many steps (truncated back-propagation
+            through time): each piece of the rollout starts from a state that counts as given.
+
+    Returns:
+        the final state, and the observations stacked along a new first axis (None without ``observe``).
+
+    Raises:
+        ValueError: unknown checkpointing, or ``steps`` is not a whole number of observation intervals.
+    """
+    check_menu(checkpoint)
+    every = observe_every or steps
+    if steps < 1 or every < 1 or steps % every:
+        raise ValueError(f"a rollout of {steps} steps cannot be observed every {every} steps: make it a multiple")
+    if truncate is not None and truncate < 1:
+        raise ValueError(f"truncate must be at least 1 step, not {truncate}")
+    fixed = (params, forcing, grid)
+
+    def one(carry, fixed):
+        state, count = carry
+        if truncate is not None:
+            state = _cut(state, (count > 0) & (count % truncate == 0))
+        return (step(state, *fixed), count + 1), None
+
+    segments = steps // every
+    start = (state, jnp.asarray(0, jnp.int32))
+    if observe is None:
+        (state, _), _ = repeat(one, start, steps, fixed, checkpoint)
+        return state, None
+
+    # Two levels of each keep hardly more than three or four levels of an uninterrupted rollout. What is one piece
+    # anyhow is not remembered twice.
+    levels = None if segments == 1 or every == 1 else 2
+    outer = "nested" if checkpoint == "nested" and segments > 1 else "none"
+    inner = "none" if outer == "nested" and every == 1 else checkpoint
+
+    def segment(carry, fixed):
+        carry, _ = repeat(one, carry, every, fixed, inner, levels)
+        return carry, observe(carry[0])
+
+    (state, _), seen = repeat(segment, start, segments, fixed, outer, levels)
+    return state, seen
+
+
+def _cut(state, here):
+    """``state`` without its history where ``here`` holds."""
+
+    def cut(x):
+        if not jnp.issubdtype(x.dtype, jnp.inexact):
+            return x
+        # A choice, not a product with zero: an infinite gradient ends here as well.
+        return jnp.where(here, jax.lax.stop_gradient(x), x)
+
+    return jax.tree.map(cut, state)

@@ -1,0 +1,140 @@
+"""Recipes and the commands ``dogcm train`` and ``dogcm evaluate`` on a small gyre."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+import yaml
+
+from dogcm.cli import main
+from dogcm.cli.errors import FILE, OK, UNUSABLE
+from dogcm.decomp import SerialCommunicator, world
+from dogcm.experiments.recipe import load_recipe
+from dogcm.experiments.registry import ConfigError
+from dogcm.experiments.training import train
+from dogcm.experiments.training_log import read_log
+from dogcm.learning.saving import CheckpointError
+
+TRUE_VISCOSITY = 5e3  # of the experiment gyre
+RECIPE = {
+    "name": "small", "experiment": "gyre", "overrides": {"grid.nx": 12, "grid.ny": 10, "grid.nz": 2},
+    "start": {"lateral_viscosity": 2e4}, "learnable": ["lateral_viscosity"],
+    "targets": {"spinup": 20, "days": 4, "every": 0.25}, "loss": {"factors": {"u": 1, "eta": 1}},
+    "curriculum": [{"updates": 30, "days": 0.5}], "optimiser": {"learning_rate": {"physics": 0.2}}, "save_every": 10,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished training by the command, in its folder."""
+    folder = tmp_path_factory.mktemp("training")
+    recipe = folder / "recipe_file.yaml"
+    recipe.write_text(yaml.safe_dump(RECIPE))
+    assert main(["train", str(recipe), "-o", str(folder / "run"), "--quiet"]) == OK
+    return recipe, folder / "run"
+
+
+def test_viscosity_of_a_gyre_is_recovered(run):
+    rows = read_log(run[1])
+    assert [int(r["update"]) for r in rows] == list(range(1, 31))
+    assert float(rows[-1]["lateral_viscosity"]) == pytest.approx(TRUE_VISCOSITY, rel=0.1)
+    assert float(rows[-1]["loss"]) < 0.01 * float(rows[0]["loss"])
+    names = {p.name for p in run[1].iterdir()}
+    assert {"recipe.yaml", "training.csv", "loss.png", "checkpoint_00000030.npz", "truth"} <= names
+    assert len([n for n in names if n.startswith("checkpoint")]) == 2, "older checkpoints are removed"
+
+
+def test_evaluation_beside_baselines(run, capsys):
+    assert main(["evaluate", str(run[1]), "--windows", "1"]) == OK
+    assert "persistence" in capsys.readouterr().out
+    with open(run[1] / "evaluation.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = [(r["variable"], float(r["lead_days"])) for r in rows]
+    assert found == [(v, d) for v in ("eta", "u") for d in (0.25, 0.5)]
+    for r in rows:
+        assert float(r["trained"]) < 0.1 * float(r["uncorrected"])
+    assert (run[1] / "evaluation.png").stat().st_size > 1000
+
+
+def test_nothing_is_overwritten(run, capsys):
+    recipe, folder = run
+    before = {p: p.read_bytes() for p in folder.glob("*.*")}
+    assert main(["train", str(recipe), "-o", str(folder)]) == FILE
+    assert "holds a training already" in capsys.readouterr().err
+    other = ["--set", "seed=3", "--resume"]
+    assert main(["train", str(recipe), "-o", str(folder), *other]) == FILE
+    assert "belongs to another recipe (seed: 0 there, 3 here)" in capsys.readouterr().err
+    assert main(["train", str(recipe), "-o", str(folder), "--resume", "--set", "targets.days=3"]) == FILE
+    assert "truth of another recipe" in capsys.readouterr().err
+    assert before == {p: p.read_bytes() for p in folder.glob("*.*")}
+    assert main(["evaluate", str(folder.parent)]) == FILE
+    assert main(["train", str(folder.parent / "none.yaml")]) == UNUSABLE
+
+
+@pytest.mark.parametrize("change, says", [
+    ({"learnabel": []}, "unknown parameter learnabel; did you mean learnable"),
+    ({"loss.factor": {}}, "unknown parameter loss.factor; did you mean factors"),
+    ({"learnable": ["lateral_viscsity"]}, "did you mean lateral_viscosity"),
+    ({"learnable": []}, "nothing to learn"),
+    ({"batch": 0}, "batch: .*greater than or equal to 1"),
+    ({"loss.factors": {"heat": 1}}, "loss.factors.heat"),
+    ({"overrides.grid.nxx": 4}, "grid.nxx"),
+    ({"curriculum": []}, "curriculum"),
+    ({"checkpoint": "some"}, "'none', 'step', 'halo' or 'nested'"),
+])  # fmt: skip
+def test_bad_recipes(change, says):
+    with pytest.raises(ConfigError, match=says):
+        load_recipe(RECIPE, change)
+
+
+def test_recipe_survives_its_file(tmp_path):
+    from dogcm.experiments.recipe import write_recipe
+
+    recipe = load_recipe(RECIPE, ["batch=3", "overrides.time.step=900"])
+    write_recipe(tmp_path / "recipe.yaml", recipe)
+    again = load_recipe(tmp_path / "recipe.yaml")
+    assert again == recipe and again.config().time.step == 900 and again.batch == 3
+    assert again.identity() == recipe.identity()
+
+
+@pytest.mark.slow  # compiles the gradient of the ocean with a network twice
+@pytest.mark.timeout(900)
+@pytest.mark.mpi(min_size=2)
+def test_the_ocean_learns_the_same_on_several_ranks(tmp_path):
+    """A map and a column network, 20 updates, and a checkpoint of one rank that goes on with tiles."""
+    comm = world()
+    if comm.size > 2:
+        pytest.skip("compiling the gradient on every rank takes minutes where many share few cores")
+    folder = type(tmp_path)(comm.broadcast(str(tmp_path)))
+    recipe = load_recipe(RECIPE | {
+        "learnable": ["lateral_viscosity: map"], "corrector": {"kind": "column", "width": 4, "depth": 1, "every": 2},
+        "targets": RECIPE["targets"] | {"folder": str(folder / "truth")},
+        "loss": {"factors": {"u": 1, "temperature": 1}},
+        "curriculum": [{"updates": 20, "days": 0.25}], "check_every": 1,
+    })  # fmt: skip
+    start = None
+    if comm.rank == 0:  # the others wait, and leave it the cores
+        alone = train(recipe, folder / "alone", quiet=True, comm=SerialCommunicator())
+        tree = alone.weights.trainable
+        network = [np.asarray(x) for x in leaves(tree["corrector"])]
+        start = np.asarray(tree["physics"]["lateral_viscosity"].data), network
+    whole, network = comm.broadcast(start)
+    tiled = train(recipe, folder / "tiled", quiet=True, comm=comm)
+    tree = tiled.weights.trainable
+    for found, expected in zip(leaves(tree["corrector"]), network):
+        np.testing.assert_allclose(found, expected, atol=1e-8)
+    assert any(np.abs(x).max() > 1e-4 for x in network)
+    # Adam turns a gradient of round-off into a whole step: compare where the map matters.
+    t = tiled.targets.model.decomposition.tile
+    here = whole[t.j0 : t.j1, t.i0 : t.i1]
+    np.testing.assert_allclose(tree["physics"]["lateral_viscosity"].data, here, atol=1e-8)
+    with pytest.raises(CheckpointError, match="another recipe"):
+        train(recipe.model_copy(update={"seed": 5}), folder / "alone", resume=True, quiet=True, comm=comm)
+
+
+def leaves(tree):
+    import jax
+
+    return jax.tree.leaves(tree)
