@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from dogcm.cli import main
+from dogcm.decomp import world
 from dogcm.decomp.binding import looks_like_mpi_launch
-from dogcm.experiments import verify
+from dogcm.experiments import gradients, verify
 from dogcm.experiments.model import Model
 from dogcm.experiments.registry import load_config
+from dogcm.field import Field, exchange
 
 STEPS = 20
 one_rank = pytest.mark.skipif(looks_like_mpi_launch(), reason="checked on one rank")
@@ -118,3 +122,88 @@ def test_command_prints_variables_and_verdict(monkeypatch, capsys):
     assert main(["verify", "restart", "--experiment", "gyre", "--steps", "2"]) == 0
     out = capsys.readouterr().out
     assert "eta" in out and "passed" in out
+
+
+# ---- gradients -----------------------------------------------------------------------------------
+class Toy:
+    """Stands in for the ocean, which takes minutes to compile: a loss with one exchange and one sum."""
+
+    fault = 0.0
+
+    def __init__(self, model, steps):
+        wave = model.grid.lat_c.interior / 20.0 + jnp.sin(model.grid.lon_c.interior / 30.0)
+        self.model, field = model, Field(jnp.sin(wave), "c")
+        self.controls = {"initial state": {"eta": field}, "parameters": {"k": jnp.asarray(0.4)}}
+
+    def direction(self):
+        return jax.tree.map(lambda x: 0.1 * jnp.cos(x), self.controls)
+
+    def loss(self, controls, checkpoint="step"):
+        halos, x = self.model.halos, controls["initial state"]["eta"]
+        wide = exchange(halos, (x, 1))[0].data
+        # Rows beyond the walls are not part of the ocean.
+        near = jnp.where(self.model.grid.mask_u.interior[0] > 0, wide[1:-1, :-2], 0.0)
+        mean = halos.psum(jnp.sum(x.data)) / 216.0
+        spoilt = self.fault * (halos.size > 1) * jnp.sum(x.data) if self.fault else 0.0
+        return jnp.sum(jnp.sin(near * x.data) * controls["parameters"]["k"] ** 2 + (mean - x.data) ** 4) + spoilt
+
+
+TINY = {"grid.nx": 18, "grid.ny": 12, "grid.nz": 2}
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("fault", [0.0, 1e-3])
+def test_gradients_are_compared_with_those_of_one_rank(monkeypatch, fault):
+    monkeypatch.setattr(gradients, "Rollout", Toy)
+    monkeypatch.setattr(Toy, "fault", fault)
+    result = gradients.verify_gradients(load_config("two_basin", TINY), 2)
+    alone = world().size == 1
+    assert {f.name for f in result.figures} == {
+        "the loss", "gradient by initial state", "gradient by parameters", "finite", "dot product",
+        "finite differences", "Taylor order", "Hessian symmetry",
+    }  # fmt: skip
+    assert bool(result.note) == alone
+    if fault and not alone:
+        assert not result["gradient by initial state"].passed and not result.passed
+    else:
+        assert result.passed, result
+
+
+@one_rank
+def test_everything_that_is_differentiated_matters():
+    run = gradients.Rollout(Model("two_basin", SMALL), 2)
+    loss, direction = jax.jit(run.loss), run.direction()
+    assert jax.tree.structure(direction) == jax.tree.structure(run.controls)
+    base = float(loss(run.controls))
+    assert np.isfinite(base)
+    for part in run.controls:
+        moved = {**run.controls, part: jax.tree.map(jnp.add, run.controls[part], direction[part])}
+        assert float(loss(moved)) != base, part
+
+
+def test_comparison_of_gradients_finds_the_leaf():
+    a = {"map": {"x": np.array([1.0, -2.0]), "y": np.zeros(3)}, "loss": {"": np.asarray(3.0)}}
+    changed = {"map": {"x": np.array([1.0, -2.0 + 2e-6]), "y": np.zeros(3)}, "loss": {"": np.asarray(np.nan)}}
+    assert all(f.passed and f.value == 0 for f in gradients._compare(a, a, 1e-10))
+    by_map, loss = gradients._compare(changed, a, 1e-10)
+    assert not by_map.passed and by_map.value == pytest.approx(1e-6) and "in x" in by_map.meaning
+    assert not loss.passed
+    (spurious,) = gradients._compare({"map": {"y": np.ones(3)}}, {"map": {"y": np.zeros(3)}}, 1e-10)
+    assert not spurious.passed, "a gradient where there should be none"
+
+
+@one_rank
+@pytest.mark.parametrize("value, status, verdict", [(1e-12, 0, "passed"), (1e-3, 1, "FELL SHORT")])
+def test_command_for_gradients(monkeypatch, capsys, value, status, verdict):
+    asked = []
+
+    def stand_in(config, steps, layout, say):
+        asked.append(steps)
+        say("compiling")
+        figures = (verify.Figure("gradient by map", value, 1e-10, "", "largest relative difference"),)
+        return gradients.Gradients("a against b", steps, figures, "one rank has one layout")
+
+    monkeypatch.setattr(gradients, "verify_gradients", stand_in)
+    assert main(["verify", "gradients", "--experiment", "gyre"]) == status
+    out = capsys.readouterr().out
+    assert asked == [48] and "compiling ..." in out and "gradient by map" in out and verdict in out and "note: one rank" in out

@@ -7,24 +7,33 @@ from rich.table import Table
 
 from dogcm.cli.errors import FELL_SHORT, OK
 from dogcm.cli.show import console
+from dogcm.experiments import gradients
 from dogcm.experiments import verify as checks
 from dogcm.experiments.config import Config
 from dogcm.experiments.registry import ConfigError
 
-KINDS = ("layout", "restart", "conservation")
+KINDS = ("layout", "restart", "conservation", "gradients")
+# A gradient costs several runs, and needs fewer steps to show what is wrong.
+STEPS = {"gradients": 48}
+DEFAULT_STEPS = 200
 _EXPLAINED = {
     "layout": "every variable of the state has the same value in every cell",
     "restart": "stopping and going on changes no value",
     "conservation": "residuals are of the size of rounding (epsilon of the arithmetic)",
+    "gradients": "derivatives are those of one rank, and agree with differences and with each other",
 }
 
 
-def verify(what: str, config: Config, steps: int, layout: str) -> int:
-    """Run the checks asked for and print their figures; 1 where one falls short."""
+def verify(what: str, config: Config, steps: int | None, layout: str) -> int:
+    """Run the checks asked for and print their figures; 1 where one falls short.
+
+    Args:
+        steps: of each run; None: 48 for gradients, 200 for all else.
+    """
     if what != "all" and what not in KINDS:
         raise ConfigError(f"dogcm verify {what}: choose {', '.join(KINDS)} or all")
     wanted = KINDS if what == "all" else (what,)
-    passed = [_one(kind, config, steps, layout) for kind in wanted]
+    passed = [_one(kind, config, steps or STEPS.get(kind, DEFAULT_STEPS), layout) for kind in wanted]
     return OK if all(passed) else FELL_SHORT
 
 
@@ -35,6 +44,12 @@ def _one(kind: str, config: Config, steps: int, layout: str) -> bool:
         result = checks.verify_conservation(config, steps, layout)
         out.print(heading)
         out.print(_figures(result))
+    elif kind == "gradients":
+        result = gradients.verify_gradients(config, steps, layout, say=lambda text: out.print(f"[dim]{text}[/] ..."))
+        out.print(f"{heading}, {escape(result.title)}")
+        out.print(_figures(result))
+        if result.note:
+            out.print(f"note: {escape(result.note)}")
     else:
         function = checks.verify_layout if kind == "layout" else checks.verify_restart
         result = function(config, steps, layout)
@@ -56,7 +71,7 @@ def _rows(result: checks.Comparisons) -> Table:
     return table
 
 
-def _figures(result: checks.Conservation) -> Table:
+def _figures(result: checks.Conservation | gradients.Gradients) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("check", "figure", "limit", "unit", "ok", "meaning"):
         table.add_column(name)

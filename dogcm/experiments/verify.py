@@ -4,6 +4,7 @@
 * :func:`verify_restart`: stopping, writing a restart and going on changes no bit.
 * :func:`verify_conservation`: volume, heat and salt change by the surface fluxes alone; a constant tracer
   stays constant; a stratified ocean at rest stays at rest over the bathymetry.
+* :func:`dogcm.experiments.gradients.verify_gradients`: derivatives of a rollout.
 """
 
 from __future__ import annotations
