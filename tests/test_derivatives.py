@@ -16,7 +16,8 @@ from dogcm.dynamics.continuity import stretch_c
 from dogcm.dynamics.pressure import hydrostatic_pressure, pressure_gradient
 from dogcm.experiments.model import Model
 from dogcm.field import Field, exchange
-from dogcm.halo import connect
+from dogcm.halo import SerialBackend, connect, differentiable_sum
+from dogcm.learning.checkpointing import recompute
 from dogcm.learning.derivatives import (
     check_derivatives, hessian_symmetry, order_deviation, random_direction, second_order_decades,
 )  # fmt: skip
@@ -106,6 +107,22 @@ def test_hessian_symmetry_and_its_failure():
 
     skew.defvjp(lambda x: (skew(x), x), lambda x, g: (g * jnp.stack([x[1], -x[0]]),))
     assert not hessian_symmetry(skew, jnp.asarray([1.0, 2.0])).passed
+
+
+@one_rank
+@pytest.mark.parametrize("wrap", [lambda f: f, jax.checkpoint, recompute], ids=["stored", "checkpoint", "recompute"])
+def test_second_derivatives_of_an_exact_sum_in_a_loop(wrap):
+    """JAX forgets rules of derivatives when it takes a loop apart."""
+    x = jnp.linspace(0.1, 1.0, 7)
+    v = jnp.cos(3 * x)
+
+    def product(total):
+        one = wrap(lambda x: x * (1 + 0.1 * jnp.sin(total(x) / 7)))
+        loss = lambda x: jnp.sum(jax.lax.scan(lambda x, _: (one(x), None), x, None, length=3)[0] ** 3)  # noqa: E731
+        return jax.jvp(jax.grad(loss), (x,), (v,))[1]
+
+    exact = product(lambda x: differentiable_sum(SerialBackend(), x))
+    np.testing.assert_allclose(exact, product(jnp.sum), rtol=1e-13)
 
 
 def test_directions_are_alike_on_all_ranks_but_for_fields():

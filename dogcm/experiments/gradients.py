@@ -27,7 +27,7 @@ from dogcm.learning.rollout import rollout
 
 # In units of the arithmetic's epsilon. A sum of some 1e5 terms in another order, over some ten steps.
 SERIAL_LIMIT, DOT_LIMIT, SYMMETRY_LIMIT = 4.5e5, 4.5e3, 4.5e5
-DIFFERENCE_LIMIT, ORDER_LIMIT, DECADES = 1e-5, 0.1, 4.0
+DIFFERENCE_LIMIT, ORDER_LIMIT, DECADES = 1e-5, 0.15, 4.0
 LADDER = tuple(10.0**-k for k in range(0, 9))
 # Of the directions of the finite differences: small against the ocean, large against rounding.
 SIZES = {"u": 1e-3, "v": 1e-3, "eta": 1e-3, "temperature": 1e-2, "salinity": 1e-3}
