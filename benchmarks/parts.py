@@ -35,7 +35,7 @@ def _arguments(model):
     d, grid, params = model.dynamics, model.grid, model.params
 
     def prepare(state):
-        s = d._with_halos(state, grid)
+        s = d.with_halos(state, grid)
         stretch, density = stretch_c(s.eta, grid), d.eos.anomaly(s.temperature, s.salinity)
         viscosity, diffusivity = d._mixing(s, density, stretch, params, grid)
         now = model.forcing.at(s.time)

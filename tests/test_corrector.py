@@ -409,7 +409,7 @@ def test_an_untrained_corrector_is_no_corrector():
     dynamics = model.dynamics
     assert build_corrector(CorrectorConfig(), model.halos, 3).install(dynamics) is dynamics
     corrector = build_corrector(config("column"), model.halos, 3)
-    state = dynamics._with_halos(model.state, model.grid)
+    state = dynamics.with_halos(model.state, model.grid)
     now = model.forcing.at(0.0)
     weights = corrector.init(jax.random.key(0), state, model.params, now, model.grid)
     args = model.state, model.params | {"corrector": weights}, model.forcing, model.grid

@@ -39,3 +39,17 @@ def test_the_tutorials_experiment_is_a_valid_configuration(tmp_path):
     path.write_text(text.split("```yaml")[1].split("```")[0])
     config = load_config(path)
     assert config.name == "strong_westerlies" and config.grid.nx == 90
+
+
+def test_the_closure_of_the_docs_runs(capsys):
+    """The page's program as it stands; both parts, one after the other."""
+    import jax.numpy as jnp
+
+    text = (ROOT / "docs" / "write_your_own_closure.md").read_text()
+    program, check = (part.split("```")[0] for part in text.split("```python")[1:])
+    names: dict = {}
+    exec(compile(program, "write_your_own_closure.md", "exec"), names)  # noqa: S102
+    slope = names["gradient"]["strain_coefficient"]
+    assert jnp.isfinite(slope) and slope < 0, "diffusion lowers the sum of squares"
+    exec(compile(check, "write_your_own_closure.md", "exec"), names)  # noqa: S102
+    assert names["report"].passed, str(names["report"])

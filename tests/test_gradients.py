@@ -261,5 +261,5 @@ def test_hook_may_push_the_flow():
                   comm=SerialCommunicator())  # fmt: skip
     push = lambda state, params, now, grid: {"u": (state.u * 0.0 + 1e-6).crop(0), "temperature": state.temperature * 0.0}  # noqa: E731
     model.dynamics = replace(model.dynamics, extra_tendency=push)
-    after = model.dynamics.step(model.state, model.params, model.forcing, model.grid)
+    after = jax.jit(model.dynamics.step)(model.state, model.params, model.forcing, model.grid)
     assert 0 < float(np.abs(np.asarray(after.u.interior)).max()) < 1e-6 * model.physics.dt * 2

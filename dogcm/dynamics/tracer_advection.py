@@ -26,7 +26,9 @@ def _correction(scheme: str, step, upstream, courant):
     d1 = (1.0 - courant * courant) * (1.0 / 6.0)
     if scheme == "dst3":
         return d0 * step + d1 * upstream
-    sign = jnp.where(step < 0, -1.0, 1.0).astype(step.dtype)
+    # Of the arrays' own type: a float64 sign would make the whole loop one of float64.
+    one = step.dtype.type(1)
+    sign = jnp.where(step < 0, -one, one)
     size, before = step * sign, upstream * sign
     room = (1.0 - courant) / jnp.maximum(courant, 1e-6)
     bounded = jnp.minimum(jnp.minimum(size, d0 * size + d1 * before), room * before)

@@ -104,7 +104,7 @@ def _corrected(recipe: Recipe, model: Model):
         return model.step, {}
     corrector = build_corrector(recipe.corrector, model.halos, model.vertical.nz)
     now = model.forcing.at(model.state.time)
-    deep = jax.eval_shape(model.dynamics._with_halos, model.state, model.grid)
+    deep = jax.eval_shape(model.dynamics.with_halos, model.state, model.grid)
     weights = corrector.init(jax.random.key(recipe.seed), deep, model.params, now, model.grid)
     return corrector.install(model.dynamics).step, {"corrector": weights}
 

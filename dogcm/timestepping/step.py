@@ -115,7 +115,7 @@ class Dynamics:
     ) -> tuple[State, SurfaceFluxes]:
         """Advance by ``physics.dt``; also returns what entered through the surface."""
         p = self.physics
-        s = self._with_halos(state, grid)
+        s = self.with_halos(state, grid)
         now = forcing.at(s.time + 0.5 * p.dt)
         extra = self._extra(s, params, now, grid)
         stretch = stretch_c(s.eta, grid)
@@ -167,7 +167,8 @@ class Dynamics:
         strong = lambda: jax.tree.map(lambda x: x * every, tendencies())  # noqa: E731
         return jax.lax.cond(state.steps % every == 0, strong, silent)
 
-    def _with_halos(self, state: State, grid) -> State:
+    def with_halos(self, state: State, grid) -> State:
+        """The state with as much halo as a step uses up: what the hook gets."""
         depth, shallow = Halo.of(self.physics.halo), Halo.of(2)
         names = list(state.tracers)
         u, v, eta, *tracers = exchange(
