@@ -16,10 +16,14 @@ from dogcm.experiments.registry import ConfigError
 from dogcm.experiments.training import train
 from dogcm.experiments.training_log import read_log
 from dogcm.learning.saving import CheckpointError
+from dogcm.learning.score_table import read_csv
 
 TRUE_VISCOSITY = 5e3  # of the experiment gyre
+GRID = {"grid.nx": 12, "grid.ny": 10, "grid.nz": 2}
+# The gradient of simpler physics compiles faster.
+SIMPLE = {"physics.tracer_advection": "upwind", "physics.momentum_advection": False}
 RECIPE = {
-    "name": "small", "experiment": "gyre", "overrides": {"grid.nx": 12, "grid.ny": 10, "grid.nz": 2},
+    "name": "small", "experiment": "gyre", "overrides": GRID | SIMPLE,
     "start": {"lateral_viscosity": 2e4}, "learnable": ["lateral_viscosity"],
     "targets": {"spinup": 20, "days": 4, "every": 0.25}, "loss": {"factors": {"u": 1, "eta": 1}},
     "curriculum": [{"updates": 30, "days": 0.5}], "optimiser": {"learning_rate": {"physics": 0.2}}, "save_every": 10,
@@ -47,15 +51,38 @@ def test_viscosity_of_a_gyre_is_recovered(run):
 
 
 def test_evaluation_beside_baselines(run, capsys):
-    assert main(["evaluate", str(run[1]), "--windows", "1"]) == OK
-    assert "persistence" in capsys.readouterr().out
-    with open(run[1] / "evaluation.csv", newline="") as file:
+    assert main(["evaluate", str(run[1]), "--windows", "1", "--free", "1"]) == OK
+    said = capsys.readouterr().out
+    assert "persistence" in said and "no climatology among the contenders" in said
+    rows = read_csv(run[1] / "evaluation.csv")
+    assert {r["contender"] for r in rows} == {"trained", "uncorrected", "persistence"}
+    found = {(r["variable"], r["lead_days"]) for r in rows}
+    assert found == {(v, d) for v in ("eta", "u") for d in (0.25, 0.5)}
+    assert {r["depth"] for r in rows if r["variable"] == "u"} == {"all", "100-500 m", "below 1500 m"}
+    rmse = {(r["variable"], r["depth"], r["lead_days"], r["contender"]): r["rmse"] for r in rows}
+    for *key, contender in rmse:
+        assert rmse[*key, "trained"] < 0.1 * rmse[*key, "uncorrected"]
+    trained, before = ([r for r in rows if r["contender"] == c] for c in ("trained", "uncorrected"))
+    for new, old in zip(trained, before, strict=True):
+        assert new["acc"] > 0.99 and new["acc"] > old["acc"]
+        assert abs(new["variance_ratio"] - 1) < 0.5 * abs(old["variance_ratio"] - 1)
+    assert "| u | below 1500 m | 0.5 | trained |" in (run[1] / "evaluation.md").read_text()
+    for name in ("evaluation_rmse.png", "evaluation_acc.png", "free_run.png"):
+        assert (run[1] / name).stat().st_size > 1000
+
+
+def test_free_run_beside_the_evaluation(run):
+    """The same programs over the same day, on their own."""
+    with open(run[1] / "free_run.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    found = [(r["variable"], float(r["lead_days"])) for r in rows]
-    assert found == [(v, d) for v in ("eta", "u") for d in (0.25, 0.5)]
-    for r in rows:
-        assert float(r["trained"]) < 0.1 * float(r["uncorrected"])
-    assert (run[1] / "evaluation.png").stat().st_size > 1000
+    assert [(r["contender"], float(r["days"])) for r in rows] == [
+        (c, 0.25 * n) for c in ("trained", "uncorrected") for n in range(5)
+    ]
+    end = {r["contender"]: r for r in rows}
+    assert all(r["finite"] == "True" for r in rows)
+    # Insulated: no drift, and four times the viscosity takes energy.
+    assert all(abs(float(r["temperature_drift"])) < 1e-11 for r in rows)
+    assert float(end["uncorrected"]["kinetic_energy"]) < float(end["trained"]["kinetic_energy"])
 
 
 def test_nothing_is_overwritten(run, capsys):
@@ -82,6 +109,8 @@ def test_nothing_is_overwritten(run, capsys):
     ({"loss.factors": {"heat": 1}}, "loss.factors.heat"),
     ({"overrides.grid.nxx": 4}, "grid.nxx"),
     ({"curriculum": []}, "curriculum"),
+    ({"targets.path": "sst.nc"}, "targets.path belongs to kind sst, not to twin"),
+    ({"targets": {"kind": "sst", "path": "sst.nc"}}, "targets of kind sst hold sst alone"),
     ({"checkpoint": "some"}, "'none', 'step', 'halo' or 'nested'"),
 ])  # fmt: skip
 def test_bad_recipes(change, says):
@@ -109,7 +138,8 @@ def test_the_ocean_learns_the_same_on_several_ranks(tmp_path):
         pytest.skip("compiling the gradient on every rank takes minutes where many share few cores")
     folder = type(tmp_path)(comm.broadcast(str(tmp_path)))
     recipe = load_recipe(RECIPE | {
-        "learnable": ["lateral_viscosity: map"], "corrector": {"kind": "column", "width": 4, "depth": 1, "every": 2},
+        "overrides": GRID, "learnable": ["lateral_viscosity: map"],
+        "corrector": {"kind": "column", "width": 4, "depth": 1, "every": 2},
         "targets": RECIPE["targets"] | {"folder": str(folder / "truth")},
         "loss": {"factors": {"u": 1, "temperature": 1}},
         "curriculum": [{"updates": 20, "days": 0.25}], "check_every": 1,

@@ -190,12 +190,15 @@ def evaluate(
         Optional[float], typer.Option(help="Longest lead; default: the longest rollout.", show_default=False)
     ] = None,
     windows: Annotated[int, typer.Option(min=1, help="Test windows, at most.")] = 8,
+    free: Annotated[
+        Optional[float], typer.Option(help="Also run freely for so many days: drift, stability.", show_default=False)
+    ] = None,
     layout: Layout = "auto",
 ) -> int:  # fmt: skip
-    """Score a training on records it has not seen, beside the model before training and persistence."""
+    """Score a training on records it has not seen, beside the untrained model, persistence and climatology."""
     from dogcm.cli import training
 
-    return training.evaluate(run_, days, windows, layout)
+    return training.evaluate(run_, days, windows, free, layout)
 
 
 @app.command()

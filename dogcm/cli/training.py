@@ -33,9 +33,9 @@ def train(
     return OK if trainer.progress.update >= wanted else UNFINISHED
 
 
-def evaluate(folder: str, days: float | None, windows: int, layout: str) -> int:
+def evaluate(folder: str, days: float | None, windows: int, free: float | None, layout: str) -> int:
     """Score a training run; see :func:`dogcm.experiments.evaluation.evaluate`."""
     from dogcm.experiments.evaluation import evaluate as run
 
-    run(folder, days=days, windows=windows, layout=layout)
+    run(folder, days=days, windows=windows, free=free, layout=layout)
     return OK

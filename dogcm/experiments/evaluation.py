@@ -1,41 +1,66 @@
-"""Evaluation of a training run on records that it has not seen."""
+"""Evaluation of a training run on records that it has not seen, beside what it has to beat."""
 
 from __future__ import annotations
 
-import csv
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from dogcm.diagnostics.score_plots import ScorePlotError, draw_by_lead
+from dogcm.experiments.free_run import free_run
 from dogcm.experiments.progress import say
 from dogcm.experiments.recipe import load_recipe
 from dogcm.experiments.training import RECIPE_FILE, Setup, build, read_into, trainer_of
 from dogcm.experiments.training_log import loss_figure
 from dogcm.io.root import on_root
-from dogcm.learning.losses import COMPARED, observe, squared_error
+from dogcm.learning.baselines import Climatology, Persistence
+from dogcm.learning.losses import observe
 from dogcm.learning.saving import latest_checkpoint
+from dogcm.learning.score_table import ScoreBook, write_csv, write_markdown
+from dogcm.learning.targets import TargetGrid
 
-EVALUATION_FILE = "evaluation.csv"
-FORECASTS = ("trained", "uncorrected", "persistence")
+EVALUATION_FILE, TABLE_FILE = "evaluation.csv", "evaluation.md"
+SCORES = ("rmse", "acc", "variance_ratio")
+#: Interfaces (m) between depth bands; a layer belongs to the band of its middle.
+BAND_EDGES = (0.0, 100.0, 500.0, 1500.0, np.inf)
+# A climatology with two harmonics is fitted to so many records at most: more would only take memory.
+_RECORDS = 120
 
 
-def evaluate(folder: str | Path, *, days: float | None = None, windows: int = 8, layout: str = "auto", comm=None):
-    """Root mean square errors by lead of the trained model, of the model before training, and of persistence.
+@dataclass(frozen=True)
+class Contender:
+    """A model that forecasts.
 
-    Every rank calls it. Results go to ``evaluation.csv`` and figures in ``folder``.
+    Attributes:
+        trainable: what is learned, or was. advance: ``(trainable, state, fixed, steps) -> state``, compiled.
+    """
+
+    trainable: dict
+    advance: Callable
+
+
+def evaluate(
+    folder: str | Path, *, days: float | None = None, windows: int = 8, free: float | None = None,
+    layout: str = "auto", comm=None,
+) -> list[dict]:  # fmt: skip
+    """Scores by lead and depth of the trained and the untrained model, of persistence and climatology.
+
+    Every rank calls it. Results go to ``evaluation.csv``, ``evaluation.md`` and figures in ``folder``.
 
     Args:
         folder: of a training run. days: longest lead; default: the longest rollout of its curriculum.
         windows: at most so many test windows, evenly spread.
+        free: also run both models freely for so many days; see :func:`dogcm.experiments.free_run.free_run`.
 
     Returns:
-        ``{variable: {forecast: array (leads,)}}`` in the unit of the variable, and the leads in days.
+        on rank 0 the rows of the table, see :class:`dogcm.learning.score_table.ScoreBook`; elsewhere none.
 
     Raises:
         FileNotFoundError, CheckpointError: no training there.
+        ValueError: no test window is long enough.
     """
     folder = Path(folder)
     if not (folder / RECIPE_FILE).is_file():
@@ -43,87 +68,175 @@ def evaluate(folder: str | Path, *, days: float | None = None, windows: int = 8,
     # All ranks are tiles here, however many groups there were in training.
     recipe = load_recipe(folder / RECIPE_FILE, {"groups": 1})
     setup = build(recipe, folder, layout, comm)
-    trainer = trainer_of(setup)
-    tree, _ = read_into(trainer, on_root(setup.ranks.comm, latest_checkpoint, folder), setup)
-    longest = days or max(s.days for s in setup.recipe.curriculum)
-    steps = setup.steps(longest, "days")
-    scores = errors_by_lead(setup, tree["now"].average, steps, windows)
-    leads = np.arange(1, steps // setup.every + 1) * setup.recipe.targets.every
     comm = setup.ranks.comm
-    on_root(comm, _write, folder, scores, leads)
-    say(comm, table(scores, leads))
-    return scores, leads
+    tree, _ = read_into(trainer_of(setup), on_root(comm, latest_checkpoint, folder), setup)
+    steps = setup.steps(days or max(s.days for s in recipe.curriculum), "days")
+    contenders = contenders_of(setup, tree["now"].average)
+    rows, notes = scores_of(setup, contenders, steps, windows)
+    on_root(comm, _write, folder, rows, notes)
+    say(comm, "\n".join([*notes, table(rows)]) if rows else "")
+    if free:
+        state = setup.test.window(0, setup.every).state
+        free_run(setup.model, state, setup.fixed, contenders, setup.steps(free, "free"), setup.every, folder)
+    return rows
 
 
-def errors_by_lead(setup: Setup, trained: dict, steps: int, windows: int) -> dict[str, dict[str, np.ndarray]]:
-    """Root mean square errors over the test windows."""
-    model, names = setup.model, list(setup.recipe.loss.factors)
+def contenders_of(setup: Setup, trained: dict) -> dict[str, Contender]:
+    """The model as trained, and as it was before: its first parameters and no corrector."""
+    advance = _advance(setup.problem)
+    if setup.recipe.corrector.kind == "none":
+        # The same program with other numbers; nothing has to be compiled twice.
+        return {"trained": Contender(trained, advance), "uncorrected": Contender(setup.trainable, advance)}
+    plain = _advance(replace(setup.problem, step=setup.model.step, learn=None))
+    return {"trained": Contender(trained, advance), "uncorrected": Contender({}, plain)}
+
+
+def _advance(problem) -> Callable:
+    def advance(trainable, state, fixed, steps):
+        params = problem.params(trainable, fixed)
+        one = lambda _, s: problem.step(s, params, fixed["forcing"], fixed["grid"])  # noqa: E731
+        return jax.lax.fori_loop(0, steps, one, state)
+
+    return jax.jit(advance)
+
+
+def scores_of(
+    setup: Setup, contenders: dict[str, Contender], steps: int, windows: int
+) -> tuple[list[dict], list[str]]:
+    """Rows of scores over the test windows (on rank 0), and sentences that belong to them."""
+    model, names, every = setup.model, list(setup.recipe.loss.factors), setup.every
     count = setup.test.count(steps)
     if count < 1:
         raise ValueError(
-            f"no test window is long enough for leads of {steps} steps: give shorter --days, or raise targets.days "
-            "or targets.test in the recipe"
+            f"no test window is long enough for leads of {steps} steps: give shorter --days, or raise "
+            "targets.days or targets.test in the recipe"
         )
     chosen = np.unique(np.linspace(0, count - 1, min(count, windows)).round().astype(int))
-    plain = squared_error(model.halos, model.grid, {n: 1.0 for n in names}, {n: 1.0 for n in names}, "volume")
-    uncorrected = replace(setup.problem, step=model.step, learn=None)
-    forecast = {
-        "trained": jax.jit(lambda t, s, f: setup.problem.forecast(t, s, f, steps, names)),
-        "uncorrected": jax.jit(lambda t, s, f: uncorrected.forecast({}, s, f, steps, names)),
-        "persistence": jax.jit(lambda t, s, f: _persistence(s, names, steps // setup.every)),
-    }
-    measure = jax.jit(lambda p, w: jax.tree.map(model.halos.psum, plain.by_time(p, w.values, w.valid)))
-    total = {n: {f: 0.0 for f in FORECASTS} for n in names}
+    judge = Judge(setup, names)
     for index in chosen:
         window = setup.test.window(int(index), steps)
-        for kind in FORECASTS:
-            squares = measure(forecast[kind](trained, window.state, setup.fixed), window)
-            for n in names:
-                total[n][kind] = total[n][kind] + np.asarray(squares[n]) / len(chosen)
-    return {n: {f: np.sqrt(v) for f, v in by.items()} for n, by in total.items()}
+        judge.start(window)
+        for name, contender in contenders.items():
+            state = window.state
+            for lead in range(steps // every):
+                state = contender.advance(contender.trainable, state, setup.fixed, every)
+                judge.add(name, lead, observe(state, names))
+        judge.add_baselines()
+    longest = steps * model.physics.dt / 86400.0
+    notes = [f"test windows: {len(chosen)}, leads up to {longest:g} days", judge.note]
+    return (judge.book.rows() if judge.book is not None else []), notes
 
 
-def _persistence(state, names, count: int):
-    now = observe(state, names)
-    return {n: f.with_data(jnp.broadcast_to(f.data, (count, *f.shape))) for n, f in now.items()}
+class Judge:
+    """Gathers forecasts and truth on rank 0 and scores them there; every rank calls its methods.
+
+    Attributes:
+        book: of scores, on rank 0. note: what anomalies are relative to.
+    """
+
+    def __init__(self, setup: Setup, names: list[str]):
+        self.setup, self.names, self.model = setup, names, setup.model
+        self.interval = setup.every * setup.model.physics.dt
+        grid = TargetGrid.gather(setup.model)
+        self.book = None
+        if grid is not None:
+            bands = {"all": slice(None)} | depth_bands(grid.vertical.centres)
+            self.book = ScoreBook({n: grid.weights(n) for n in names}, bands)
+        self.climatology, self.seasonal, self.note = self._climatology()
+
+    def _climatology(self) -> tuple[dict[str, Climatology], bool, str]:
+        """Fit to the training records: of the year, or where they are too short, their mean."""
+        train, year = self.setup.train, self.model.config.forcing.year * 86400.0
+        chosen = np.linspace(0, train.records - 1, min(train.records, _RECORDS)).round().astype(int)
+        times, fields = [], {n: [] for n in self.names}
+        for number in chosen:
+            time, seen, valid = train.record(int(number))
+            times.append(time)
+            for n, values in self._gathered(seen, valid).items():
+                fields[n].append(values)
+        # Twelve monthly means span eleven months.
+        seasonal = times[-1] - times[0] >= 11.0 / 12.0 * year - 1.0 and len(times) >= 10
+        note = "anomalies are those from the climatology (mean, two harmonics of the year) of the training records"
+        if not seasonal:
+            note = (
+                "no climatology among the contenders: the training records span "
+                f"{(times[-1] - times[0]) / 86400:g} days, less than a year; anomalies are those from their mean"
+            )
+        if self.book is None:
+            return {}, seasonal, note
+        harmonics = 2 if seasonal else 0
+        fits = {n: Climatology.fit(times, np.stack(f), harmonics, year) for n, f in fields.items()}
+        return fits, seasonal, note
+
+    def _gathered(self, seen: dict[str, Any], valid: dict[str, Any] | None = None) -> dict[str, np.ndarray]:
+        """Global arrays on rank 0, NaN where not valid; an empty dict elsewhere."""
+        gather = self.model.decomposition.gather
+        there = lambda n: True if valid is None else np.asarray(valid[n].interior) > 0  # noqa: E731
+        arrays = {n: gather(np.where(there(n), np.asarray(f.interior), np.nan)) for n, f in seen.items()}
+        return {n: a for n, a in arrays.items() if a is not None}
+
+    def start(self, window) -> None:
+        """A new case."""
+        self._time = float(window.state.time)
+        self._initial = self._gathered(observe(window.state, self.names))
+        self._truth = self._gathered(window.values, window.valid)
+
+    def add(self, name: str, lead: int, seen: dict[str, Any]) -> None:
+        """The forecast of a contender at the ``lead``-th record after the start."""
+        self._score(name, lead, self._gathered(seen))
+
+    def add_baselines(self) -> None:
+        """Persistence, and climatology where there is one."""
+        leads = self.interval * np.arange(1, 1 + max((v.shape[0] for v in self._truth.values()), default=0))
+        for n, initial in self._initial.items():
+            for lead, values in enumerate(Persistence().forecast(initial, self._time, leads)):
+                self._score("persistence", lead, {n: values})
+            for lead in range(leads.size if self.seasonal else 0):
+                self._score("climatology", lead, {n: self.climatology[n].at(self._time + leads[lead])})
+
+    def _score(self, name: str, lead: int, arrays: dict[str, np.ndarray]) -> None:
+        length = self.interval * (lead + 1)
+        for n, values in arrays.items():
+            usual = self.climatology[n].at(self._time + length)
+            # What was never seen in training has no anomaly and is judged for nobody.
+            truth = np.where(np.isfinite(usual), self._truth[n][lead], np.nan)
+            self.book.add(name, n, length, values, truth, usual)
 
 
-def table(scores, leads) -> str:
-    """Errors at the first, a middle and the last lead."""
-    chosen = sorted({0, len(leads) // 2, len(leads) - 1})
+def depth_bands(centres: np.ndarray) -> dict[str, np.ndarray]:
+    """Layers by depth: name to their indices; empty where all layers are in one band."""
+    found = {}
+    for top, bottom in zip(BAND_EDGES[:-1], BAND_EDGES[1:]):
+        layers = np.flatnonzero((centres >= top) & (centres < bottom))
+        if layers.size:
+            found[f"{top:g}-{bottom:g} m" if np.isfinite(bottom) else f"below {top:g} m"] = layers
+    return found if len(found) > 1 else {}
+
+
+def table(rows: list[dict]) -> str:
+    """Root mean square errors over all depths at the first, a middle and the last lead."""
+    rows = [r for r in rows if r["depth"] == "all"]
+    leads = sorted({r["lead_days"] for r in rows})
+    chosen = sorted({leads[0], leads[len(leads) // 2], leads[-1]})
+    error = {(r["variable"], r["contender"], r["lead_days"]): r["rmse"] for r in rows}
     lines = ["root mean square error on test windows"]
-    lines.append("variable     forecast     " + "".join(f"{leads[k]:>9g} d" for k in chosen))
-    for name, by in scores.items():
-        lines += [f"{name:<12} {kind:<12} " + "".join(f"{v[k]:11.4g}" for k in chosen) for kind, v in by.items()]
+    lines.append("variable     forecast     " + "".join(f"{d:>9g} d" for d in chosen))
+    for variable, contender in dict.fromkeys((r["variable"], r["contender"]) for r in rows):
+        numbers = "".join(f"{error[variable, contender, d]:11.4g}" for d in chosen)
+        lines.append(f"{variable:<12} {contender:<12} {numbers}")
     return "\n".join(lines)
 
 
-def _write(folder: Path, scores, leads) -> None:
-    with open(folder / EVALUATION_FILE, "w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(["variable", "lead_days", *FORECASTS])
-        for name, by in scores.items():
-            rows.writerows([name, lead, *(repr(float(by[f][k])) for f in FORECASTS)] for k, lead in enumerate(leads))
-    _figure(folder, scores, leads)
+def _write(folder: Path, rows: list[dict], notes: list[str]) -> None:
+    write_csv(rows, folder / EVALUATION_FILE)
+    path = write_markdown(rows, folder / TABLE_FILE, [*SCORES, "skill_vs_persistence"])
+    path.write_text("".join(f"{n[0].upper()}{n[1:]}.\n\n" for n in notes) + path.read_text())
+    for score in SCORES:
+        try:
+            draw_by_lead(rows, score, folder / f"evaluation_{score}.png")
+        except ScorePlotError:
+            continue  # anomalies that vanish have no correlation
     loss_figure(folder)
 
 
-def _figure(folder: Path, scores, leads) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    size = (4 * len(scores), 3.2)
-    figure, axes = pyplot.subplots(1, len(scores), figsize=size, layout="constrained", squeeze=False)
-    for ax, (name, by) in zip(axes[0], scores.items()):
-        for kind, style in zip(FORECASTS, ("-o", "--s", ":")):
-            ax.plot(leads, by[kind], style, ms=3, label=kind)
-        ax.set(xlabel="lead (days)", ylabel=f"RMSE ({COMPARED[name][2]})", title=name)
-        ax.grid(alpha=0.3)
-    axes[0][0].legend()
-    figure.savefig(folder / "evaluation.png", dpi=120)
-    pyplot.close(figure)
-
-
-__all__ = ["errors_by_lead", "evaluate", "table"]
+__all__ = ["contenders_of", "evaluate", "scores_of", "table"]

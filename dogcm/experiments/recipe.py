@@ -13,24 +13,57 @@ from pydantic import Field, ValidationError, model_validator
 
 from dogcm.corrector import CorrectorConfig
 from dogcm.experiments.config import Config, Section, par
+from dogcm.experiments.inputs import vertical_grid
 from dogcm.experiments.registry import ConfigError, _assign, _split, load_config
 from dogcm.learning.checkpointing import MENU
 from dogcm.learning.losses import COMPARED
 from dogcm.learning.parameters import LearnableSet
 
 _VARIABLE = Literal[tuple(COMPARED)]
+# Keys of targets that mean something for some kinds only.
+_KEYS_OF = {
+    "experiment": ("finer",), "layers": ("finer",), "changes": ("twin", "finer"), "path": ("sst",),
+    "variable": ("sst",), "period": ("sst",), "monthly": ("sst",), "seasons": ("sst",),
+}  # fmt: skip
 
 
 class TargetsRecipe(Section):
     """The truth."""
 
-    kind: Literal["twin"] = par("twin", "1", "where it comes from; twin: the same model with other parameters")
-    changes: dict[str, Any] = par(dict, "1", "twin: configuration of the truth where it differs, e.g. parameters.*")
-    spinup: float = par(30.0, "days", "twin: run before the first record", ge=0)
-    days: float = par(60.0, "days", "twin: length of the record", gt=0)
-    every: float = par(1.0, "days", "interval between records", gt=0)
+    kind: Literal["twin", "finer", "sst"] = par(
+        "twin", "1", "twin: the same model with other parameters; finer: a finer run; sst: gridded observations"
+    )
+    experiment: str = par("", "1", "finer: name of its experiment; empty: that of the recipe, with changes")
+    layers: Literal["recipe", "own"] = par(
+        "recipe", "1", "finer: its layers are those of the recipe's grid, or its own, which are then remapped"
+    )
+    changes: dict[str, Any] = par(dict, "1", "twin, finer: configuration of the truth where it differs")
+    path: str = par("", "1", "sst: CF netCDF file, (time, lat, lon)")
+    variable: str = par("sst", "1", "sst: variable in the file")
+    period: tuple[str, str] | None = par(None, "1", "sst: first and last day, YYYY-MM-DD; null: all records")
+    monthly: bool = par(True, "1", "sst: records are monthly means, whatever day they are stamped with")
+    seasons: int = par(12, "1", "sst: states that windows start from, spread over the year after the spin-up", ge=1)
+    spinup: float = par(30.0, "days", "run before the first record", ge=0)
+    days: float = par(60.0, "days", "twin, finer: length of the record", gt=0)
+    every: float = par(1.0, "days", "interval between records; sst: of comparisons", gt=0)
     folder: str = par("", "1", "where the truth is kept; empty: truth/ in the output folder")
     test: float = par(0.2, "1", "last part of the record, kept for evaluation", ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _belongs(self):
+        """A key of another kind would be ignored in silence."""
+        for key, kinds in _KEYS_OF.items():
+            default = type(self).model_fields[key].get_default(call_default_factory=True)
+            if self.kind not in kinds and getattr(self, key) != default:
+                raise ValueError(f"targets.{key} belongs to kind {' or '.join(kinds)}, not to {self.kind}")
+        if self.kind == "sst" and not self.path:
+            raise ValueError("targets.path: kind sst needs a file")
+        return self
+
+    def identity(self) -> dict:
+        """All that makes the truth what it is."""
+        others = {k for k, kinds in _KEYS_OF.items() if self.kind not in kinds and k != "changes"}
+        return self.model_dump(mode="json", exclude={"folder", *others})
 
 
 class LossRecipe(Section):
@@ -105,6 +138,8 @@ class Recipe(Section):
             raise ValueError("nothing to learn: name physical parameters under learnable, or give a corrector a kind")
         if not self.loss.factors:
             raise ValueError("loss.factors: name at least one variable")
+        if self.targets.kind == "sst" and set(self.loss.factors) != {"sst"}:
+            raise ValueError("loss.factors: targets of kind sst hold sst alone; write factors: {sst: 1}")
         return self
 
     def config(self) -> Config:
@@ -112,15 +147,25 @@ class Recipe(Section):
         return load_config(self.experiment, self.overrides | {f"parameters.{n}": v for n, v in self.start.items()})
 
     def truth_config(self) -> Config:
-        """The experiment that makes the truth of a twin."""
-        return load_config(self.experiment, self.overrides | self.targets.changes)
+        """The experiment that makes the truth: the twin, the finer one, or for observations the spin-up."""
+        t = self.targets
+        if t.kind == "sst":
+            return self.config()
+        if t.kind == "twin":
+            return load_config(self.experiment, self.overrides | t.changes)
+        layers = {}
+        if t.layers == "recipe":
+            layers = {"grid.layers": [float(h) for h in vertical_grid(self.config()).dz]}
+        # Overrides are meant for the grid of the recipe's experiment, not for that of another.
+        source, overrides = (t.experiment, {}) if t.experiment else (self.experiment, self.overrides)
+        return load_config(source, overrides | layers | t.changes)
 
     def identity(self) -> dict[str, str]:
         """What a checkpoint of this recipe must agree in; lengths, intervals and rates may be changed on resume."""
         parts = {
             "experiment": [self.experiment, self.overrides, self.start], "learnable": self.learnable,
             "corrector": self.corrector.model_dump(mode="json", exclude={"halo"}),
-            "targets": self.targets.model_dump(mode="json", exclude={"folder"}),
+            "targets": self.targets.identity(),
             "loss": self.loss.model_dump(mode="json"), "seed": self.seed,
         }  # fmt: skip
         return {k: _short(v) for k, v in parts.items()}

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from dogcm.corrector import build_corrector
 from dogcm.decomp import world
 from dogcm.experiments.model import Model
+from dogcm.experiments.observed import observed
 from dogcm.experiments.progress import say
 from dogcm.experiments.recipe import Recipe, write_recipe
 from dogcm.experiments.registry import ConfigError
@@ -74,18 +76,18 @@ def build(recipe: Recipe, folder: str | Path, layout: str = "auto", comm=None) -
 
     Args:
         folder: of the run; the truth is made there if it is missing.
+
+    Raises:
+        TargetError: the truth cannot be used: grids that do not nest, a file without what is wanted.
     """
     ranks = Ranks(comm or world(), recipe.groups)
     truth = Path(recipe.targets.folder or Path(folder) / "truth")
     model = Model(recipe.config(), layout=layout, comm=ranks.tiles)
     every = model.steps_in(recipe.targets.every)
     start = time.perf_counter()
-    if make_truth(recipe, truth, ranks, layout):
-        say(ranks.comm, f"truth of {recipe.targets.days:g} days made in {time.perf_counter() - start:.0f} s: {truth}")
-    records = round(recipe.targets.days / recipe.targets.every)
-    cut = records - round(records * recipe.targets.test)
-    names = list(recipe.loss.factors)
-    train, test = (TwinTargets(model, truth, names, a, b, every) for a, b in ((0, cut), (cut, records)))
+    if make_truth(recipe, truth, ranks, model, layout):
+        say(ranks.comm, f"{recipe.targets.kind}: truth made in {time.perf_counter() - start:.0f} s: {truth}")
+    train, test = _targets(recipe, truth, model, every)
     learn = LearnableSet(recipe.learnable) if recipe.learnable else None
     step, trainable = _corrected(recipe, model)
     if learn is not None:
@@ -96,6 +98,16 @@ def build(recipe: Recipe, folder: str | Path, layout: str = "auto", comm=None) -
     setup = Setup(recipe, ranks, model, problem, trainable, fixed, train, test)
     fixed["loss"] = _loss(setup)
     return setup
+
+
+def _targets(recipe: Recipe, truth: Path, model: Model, every: int):
+    """Windows of training and of evaluation; they share no more than the record between them."""
+    t, names = recipe.targets, list(recipe.loss.factors)
+    if t.kind == "sst":
+        return observed(t, truth, model, every)
+    records = round(t.days / t.every)
+    cut = records - round(records * t.test)
+    return [TwinTargets(model, truth, names, a, b, every) for a, b in ((0, cut), (cut, records))]
 
 
 def _corrected(recipe: Recipe, model: Model):
@@ -124,9 +136,17 @@ def _loss(setup: Setup):
         for index in np.unique(np.linspace(0, count - 1, min(count, 8)).round().astype(int)):
             window = setup.train.window(int(index), steps)
             first.append(observe(window.state, loss.factors))
-            last.append({n: f.with_data(f.data[-1]) for n, f in window.values.items()})
+            last.append({n: _last(n, window, first[-1][n]) for n in loss.factors})
         scales = level_spread(model.halos, model.grid, stacked(last), stacked(first))
     return squared_error(model.halos, model.grid, dict(loss.factors), scales | dict(loss.scale), loss.vertical)
+
+
+def _last(name: str, window, start):
+    """The last target of a window; where there is none, no difference from the start."""
+    values, valid = window.values[name], (window.valid or {}).get(name)
+    if valid is None:
+        return values.with_data(values.data[-1])
+    return values.with_data(jnp.where(valid.data[-1] > 0, values.data[-1], start.data))
 
 
 def trainer_of(setup: Setup) -> Trainer:
@@ -278,5 +298,6 @@ def _check_folder(folder: Path, resume: bool, overwrite: bool) -> None:
 
 
 def _clear(folder: Path) -> None:
-    for path in [*folder.glob("checkpoint_*.npz"), folder / "training.csv", folder / "evaluation.csv"]:
-        path.unlink(missing_ok=True)
+    for pattern in ("checkpoint_*.npz", "training.csv", "evaluation*.*", "free_run.*"):
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Twin truth: the same model with other parameters, kept as restarts, which hold everything a rollout starts from."""
+"""Truth from a run: a twin or a finer one, kept as restarts, which hold everything a rollout starts from."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from dogcm.experiments.finer import VALID_FILE, CoarseGrainer, read_valid
 from dogcm.experiments.model import Model
 from dogcm.experiments.recipe import Recipe
 from dogcm.io.restart import RestartError, read_restart, write_restart
@@ -19,31 +20,67 @@ from dogcm.learning.problem import Window, stacked
 _MANIFEST = "truth.json"
 
 
-def make_truth(recipe: Recipe, folder: Path, ranks, layout: str = "auto") -> bool:
-    """Run the truth of a twin into ``folder``, unless it is there; every rank calls it, the first group works.
+def make_truth(recipe: Recipe, folder: Path, ranks, model: Model, layout: str = "auto") -> bool:
+    """Run the truth of a recipe into ``folder``, unless it is there; every rank calls it, the first group works.
+
+    Args:
+        model: that is trained; a finer truth is brought to its grid.
 
     Returns:
         whether it was made now.
 
     Raises:
-        OutputError: the folder holds another truth.
+        OutputError: the folder holds another truth. TargetError: the finer grid does not nest in the model's.
     """
-    description = json.dumps([recipe.truth_config().model_dump(mode="json"), recipe.targets.spinup,
-                              recipe.targets.days, recipe.targets.every])  # fmt: skip
+    description = _description(recipe)
     there = on_root(ranks.comm, _present, folder, description)
+    error = None
     if not there and ranks.group == 0:
-        model = Model(recipe.truth_config(), layout=layout, comm=ranks.tiles)
-        every = model.steps_in(recipe.targets.every)
-        if recipe.targets.spinup:
-            model.advance(model.steps_in(recipe.targets.spinup))
-        for record in range(round(recipe.targets.days / recipe.targets.every) + 1):
-            if record:
-                model.advance(every)
-            write_restart(record_path(folder, record), model)
-        _check(model, folder)
-        on_root(ranks.tiles, _finish, folder, description)
-    ranks.comm.barrier()
+        try:
+            _run(recipe, folder, ranks, model, layout)
+            on_root(ranks.tiles, _finish, folder, description)
+        # These are raised on all ranks of the group alike; the other groups wait and have to hear of them.
+        except (OutputError, ValueError) as e:
+            error = e
+    error = ranks.comm.broadcast(error)
+    if error is not None:
+        raise error
     return not there
+
+
+def _description(recipe: Recipe) -> str:
+    t = recipe.targets
+    parts = [recipe.truth_config().model_dump(mode="json"), t.spinup, t.days, t.every]
+    if t.kind == "finer":
+        own = recipe.config().model_dump(mode="json")
+        parts += ["finer", *(own[k] for k in ("grid", "bathymetry", "time", "run"))]
+    elif t.kind == "sst":
+        parts = ["sst", parts[0], t.spinup, t.seasons]
+    return json.dumps(parts)
+
+
+def _run(recipe: Recipe, folder: Path, ranks, model: Model, layout: str) -> None:
+    """All records of a truth; of observations the states that windows start from, over a year."""
+    t = recipe.targets
+    truth = Model(recipe.truth_config(), layout=layout, comm=ranks.tiles)
+    # Before the run: grids that do not nest are found out at once.
+    grain = CoarseGrainer(truth, model) if t.kind == "finer" else None
+    records, every = round(t.days / t.every), truth.steps_in(t.every)
+    if t.kind == "sst":
+        records = t.seasons - 1
+        every = round(truth.config.forcing.year * 86400.0 / t.seasons / truth.physics.dt)
+    if t.spinup:
+        truth.advance(truth.steps_in(t.spinup))
+    for record in range(records + 1):
+        if record:
+            truth.advance(every)
+        if grain is None:
+            write_restart(record_path(folder, record), truth)
+        else:
+            grain.write(record_path(folder, record))
+    _check(truth, folder)
+    if grain is not None:
+        grain.write_valid(folder / VALID_FILE)
 
 
 def record_path(folder: Path, record: int) -> Path:
@@ -77,7 +114,9 @@ def _finish(folder: Path, description: str) -> None:
 
 
 class TwinTargets:
-    """Windows of a twin's records; implements :class:`dogcm.learning.trainer.Targets`.
+    """Windows of a truth's records; implements :class:`dogcm.learning.trainer.Targets`.
+
+    All ranks build it together.
 
     Args:
         model: on whose tiles the records are wanted. names: variables that are compared.
@@ -87,6 +126,8 @@ class TwinTargets:
     def __init__(self, model: Model, folder: Path, names, first: int, last: int, every: int):
         self.model, self.folder, self.names = model, folder, list(names)
         self.first, self.last, self.every = first, last, every
+        #: Name to Field, 1 where the truth holds a value; None: wherever the model has water.
+        self.valid = read_valid(folder / VALID_FILE, model, self.names)
         self._states: dict[int, object] = {}
 
     def state(self, record: int):
@@ -104,7 +145,19 @@ class TwinTargets:
         """The window that starts at the ``index``-th record."""
         start = self.first + index
         records = range(start + 1, start + 1 + steps // self.every)
-        return Window(self.state(start), stacked([observe(self.state(r), self.names) for r in records]))
+        values = stacked([observe(self.state(r), self.names) for r in records])
+        valid = None if self.valid is None else stacked([self.valid] * len(records))
+        return Window(self.state(start), values, valid)
+
+    def record(self, number: int) -> tuple[float, dict, dict | None]:
+        """Time (s), observed variables (Fields) of the ``number``-th record of this part, and :attr:`valid`."""
+        state = self.state(self.first + number)
+        return float(state.time), observe(state, self.names), self.valid
+
+    @property
+    def records(self) -> int:
+        """Number of records of this part."""
+        return self.last - self.first + 1
 
 
 __all__ = ["RestartError", "TwinTargets", "make_truth", "record_path"]
