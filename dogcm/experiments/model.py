@@ -41,7 +41,8 @@ class Model:
 
     Attributes:
         state: the ocean now (:class:`dogcm.timestepping.State`).
-        params: physical parameters, a dict of scalars: the leaves that training may learn.
+        params: physical parameters, the leaves that training may learn: scalars; profiles or maps where learned.
+            Network weights are ``params["corrector"]``.
         grid, forcing, dynamics: see their classes. step: ``(state, params, forcing, grid) -> state``, pure.
     """
 

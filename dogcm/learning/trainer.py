@@ -180,12 +180,14 @@ class Trainer:
         data = lambda x: np.asarray(x.data if is_field(x) else x)  # noqa: E731
         bad_leaves = [jax.tree_util.keystr(p) for p, x in named if not np.isfinite(data(x)).all()]
         everyone = self.ranks.comm.gather((bad_windows, bad_leaves))
-        lines = []
+        losses, leaves = [], []
         for rank, (in_windows, in_leaves) in enumerate(everyone or []):
             if in_windows:
-                lines.append(f"rank {rank}: loss of window {', '.join(map(str, in_windows))}")
+                losses.append(f"rank {rank}: loss of window {', '.join(map(str, in_windows))}")
             elif in_leaves:
-                lines.append(f"rank {rank}: gradient of {', '.join(in_leaves[:3])}")
+                leaves.append(f"rank {rank}: gradient of {', '.join(in_leaves[:3])}")
+        # A bad loss is where it began; its gradient then spoils all ranks through what they exchange.
+        lines = losses + leaves
         text = "not finite on " + "; ".join(lines[:4]) if lines else "not finite: the sum over ranks overflowed"
         return self.ranks.comm.broadcast(text)
 
