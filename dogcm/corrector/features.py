@@ -65,6 +65,7 @@ class Scene:
 
 
 def tracers(s: Scene) -> list[Field]:
+    """Temperature and salinity less a reference, in units of their spread."""
     return [s.anomaly("temperature"), s.anomaly("salinity")]
 
 
@@ -75,14 +76,17 @@ def _differences(s: Scene) -> tuple[Field, Field]:
 
 
 def gradients(s: Scene) -> list[Field]:
+    """Differences of temperature and salinity across the cell, in x and y."""
     return [d for f in _differences(s) for d in s.across(f)]
 
 
 def vertical(s: Scene) -> list[Field]:
+    """Differences of temperature and salinity from layer to layer."""
     return [s.down(f) for f in _differences(s)]
 
 
 def velocity(s: Scene) -> list[Field]:
+    """Velocity at centres, in units of a typical speed."""
     u, v, scale = s.state.u * s.grid.mask_u, s.state.v * s.grid.mask_v, 1.0 / s.scales.speed
     return [mean_x_u2c(u) * scale, mean_y_v2c(v) * scale]
 
@@ -122,6 +126,7 @@ def surface(s: Scene) -> list[Field]:
 
 
 def sea_level(s: Scene) -> list[Field]:
+    """Sea level (m), and five times its differences across the cell."""
     eta = s.state.eta
     return [eta, *(d * 5.0 for d in s.across(eta))]
 
@@ -145,12 +150,14 @@ def geometry(s: Scene) -> list[Field]:
 
 
 def season(s: Scene) -> list[Field]:
+    """Sine and cosine of the time of the year."""
     angle = s.state.time * (2 * np.pi / _YEAR)
     wet = s.grid.wet_c
     return [wet * f(angle).astype(wet.dtype) for f in (jnp.sin, jnp.cos)]
 
 
 def mask(s: Scene) -> list[Field]:
+    """1 in water, 0 on land and below the sea floor."""
     return [s.grid.mask_c]
 
 
