@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 from dogcm.corrector import CorrectorConfig
 from dogcm.experiments.config import Config, Section, par
 from dogcm.experiments.inputs import vertical_grid
-from dogcm.experiments.registry import ConfigError, _assign, _split, load_config
+from dogcm.experiments.registry import ConfigError, load_config, read_yaml, set_key, split_setting, violation
 from dogcm.learning.checkpointing import MENU
 from dogcm.learning.losses import COMPARED
 from dogcm.learning.parameters import LearnableSet
@@ -185,14 +185,17 @@ def load_recipe(source: "str | Path | dict", sets=()) -> Recipe:
     Raises:
         ConfigError: no such file, unknown key (with the nearest), wrong value.
     """
-    tree = json.loads(json.dumps(source)) if isinstance(source, dict) else _read(Path(source))
-    for key, value in sets.items() if isinstance(sets, dict) else map(_split, sets):
+    if isinstance(source, dict):
+        tree = json.loads(json.dumps(source))
+    else:
+        tree = read_yaml(Path(source), "recipe", "experiment, learnable, targets")
+    for key, value in sets.items() if isinstance(sets, dict) else map(split_setting, sets):
         if key.startswith("overrides."):
             tree.setdefault("overrides", {})[key.removeprefix("overrides.")] = value
         elif key.startswith("targets.changes."):
             tree.setdefault("targets", {}).setdefault("changes", {})[key.removeprefix("targets.changes.")] = value
         else:
-            _assign(tree, key, value)
+            set_key(tree, key, value)
     try:
         recipe = Recipe.model_validate(tree)
     except ValidationError as error:
@@ -201,29 +204,15 @@ def load_recipe(source: "str | Path | dict", sets=()) -> Recipe:
     return recipe
 
 
-def _read(path: Path) -> dict:
-    if not path.is_file():
-        raise ConfigError(f"no such recipe: {path} (give the path of a YAML file)")
-    try:
-        tree = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from None
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path} holds no recipe: expected keys such as experiment, learnable, targets")
-    return tree
-
-
 def _message(error: dict) -> str:
-    key = ".".join(str(p) for p in error["loc"])
-    if error["type"] == "extra_forbidden":
-        section: Any = Recipe
-        for part in error["loc"][:-1]:
-            info = getattr(section, "model_fields", {}).get(part)
-            section = info.annotation if info else None
-        close = difflib.get_close_matches(str(error["loc"][-1]), getattr(section, "model_fields", {}), n=1)
-        return f"unknown parameter {key}" + (f"; did you mean {close[0]}?" if close else "")
-    text = error["msg"].removeprefix("Value error, ")
-    return f"{key}: {text} (given: {error['input']!r})" if key and not isinstance(error["input"], dict) else text
+    if error["type"] != "extra_forbidden":
+        return violation(error)
+    section: Any = Recipe
+    for part in error["loc"][:-1]:
+        info = getattr(section, "model_fields", {}).get(part)
+        section = info.annotation if info else None
+    close = difflib.get_close_matches(str(error["loc"][-1]), getattr(section, "model_fields", {}), n=1)
+    return f"unknown parameter {'.'.join(map(str, error['loc']))}" + (f"; did you mean {close[0]}?" if close else "")
 
 
 def write_recipe(path: Path, recipe: Recipe) -> None:

@@ -42,9 +42,9 @@ def load_config(source: "str | Path | dict | Config", overrides: dict | list | t
         tree = dict(source)
     else:
         tree = _read(str(source))
-    pairs = overrides.items() if isinstance(overrides, dict) else map(_split, overrides)
+    pairs = overrides.items() if isinstance(overrides, dict) else map(split_setting, overrides)
     for key, value in pairs:
-        _assign(tree, key, value)
+        set_key(tree, key, value)
     return check_config(tree)
 
 
@@ -54,13 +54,31 @@ def check_config(tree: dict) -> Config:
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        lines = []
-        for e in error.errors():
-            key = ".".join(str(p) for p in e["loc"])
-            message = e["msg"].removeprefix("Value error, ")
-            shown = f" (given: {e['input']!r})" if key and not isinstance(e["input"], dict) else ""
-            lines.append(f"{key}: {message}{shown}" if key else message)
-        raise ConfigError("; ".join(lines)) from None
+        raise ConfigError("; ".join(map(violation, error.errors()))) from None
+
+
+def violation(error: dict) -> str:
+    """One of pydantic's errors in a line: key, what is wrong, what was given."""
+    key, text = ".".join(str(p) for p in error["loc"]), error["msg"].removeprefix("Value error, ")
+    shown = f" (given: {error['input']!r})" if key and not isinstance(error["input"], dict) else ""
+    return f"{key}: {text}{shown}" if key else text
+
+
+def read_yaml(path: Path, what: str, keys: str) -> dict:
+    """The mapping in a YAML file.
+
+    Raises:
+        ConfigError: no such file, not YAML, or no mapping; ``what`` and ``keys`` say what was expected.
+    """
+    if not path.is_file():
+        raise ConfigError(f"no such file: {path}")
+    try:
+        tree = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path} holds no {what}: expected keys such as {keys}")
+    return tree
 
 
 def _read(source: str) -> dict:
@@ -69,14 +87,7 @@ def _read(source: str) -> dict:
         return yaml.safe_load((_FOLDER / f"{source}.yaml").read_text())
     path = Path(source)
     if path.suffix in (".yaml", ".yml"):
-        if not path.is_file():
-            raise ConfigError(f"no such file: {path}")
-        try:
-            tree = yaml.safe_load(path.read_text())
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{path} is not valid YAML: {error}") from None
-        if not isinstance(tree, dict):
-            raise ConfigError(f"{path} holds no configuration: expected keys such as grid, forcing, time")
+        tree = read_yaml(path, "configuration", "grid, forcing, time")
         base = tree.pop("base", None)
         return _merge(_read(base), tree) if base else tree
     raise ConfigError(f"unknown experiment {source!r}{_nearest(source, known)}; `dogcm list` shows all, "
@@ -91,7 +102,8 @@ def _merge(base: dict, change: dict) -> dict:
     return out
 
 
-def _split(text: str) -> tuple[str, object]:
+def split_setting(text: str) -> tuple[str, object]:
+    """Key and value of ``key=value``."""
     key, sign, value = text.partition("=")
     if not sign or not key.strip():
         raise ConfigError(f"--set {text!r}: write it as key=value, for example time.step=1800")
@@ -107,7 +119,8 @@ def _split(text: str) -> tuple[str, object]:
     return key.strip(), parsed
 
 
-def _assign(tree: dict, key: str, value) -> None:
+def set_key(tree: dict, key: str, value) -> None:
+    """Put ``value`` at the dotted ``key``."""
     *parents, last = key.split(".")
     place = tree
     for p in parents:

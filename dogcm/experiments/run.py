@@ -69,7 +69,7 @@ def run(
     return _Run(model, days, output, restart_from, overwrite, progress, binding).go()
 
 
-class _Signals:
+class Signals:
     """Notes that the run was asked to stop. A second Ctrl-C is obeyed at once.
 
     Launchers repeat their signals, so a second SIGTERM or SIGUSR1 must not cost the restart.
@@ -261,7 +261,7 @@ class _Run:
     # ---- the loop --------------------------------------------------------------------------------
     def go(self) -> Reading:
         """Run; see :func:`run`."""
-        with _Signals() as signals:
+        with Signals() as signals:
             self._prepare()
             try:
                 reading, status = self._loop(signals)
@@ -281,7 +281,7 @@ class _Run:
             except OSError as error:
                 print(f"warning: {files.RUN_FILE} could not be completed: {error}", flush=True)
 
-    def _loop(self, signals: _Signals) -> tuple[Reading, str]:
+    def _loop(self, signals: Signals) -> tuple[Reading, str]:
         self._compile()
         tell = Progress(self.first, self.end * self.model.physics.dt, self.config.forcing.year)
         stopped = False

@@ -20,7 +20,7 @@ from dogcm.experiments.observed import observed
 from dogcm.experiments.progress import say
 from dogcm.experiments.recipe import Recipe, write_recipe
 from dogcm.experiments.registry import ConfigError
-from dogcm.experiments.run import _Signals
+from dogcm.experiments.run import Signals
 from dogcm.experiments.training_log import TrainingLog
 from dogcm.experiments.twin import TwinTargets, make_truth
 from dogcm.io.root import OutputError, on_root
@@ -190,7 +190,7 @@ class _Run:
         clock = Clock(self.trainer)
         saved, save_every = self.trainer.progress.update, self.setup.recipe.save_every
         try:
-            with _Signals() as signals:
+            with Signals() as signals:
                 while self.trainer.progress.update < until:
                     report = self.trainer.step()
                     if log is not None:
