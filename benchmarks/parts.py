@@ -37,7 +37,7 @@ def _arguments(model):
     def prepare(state):
         s = d.with_halos(state, grid)
         stretch, density = stretch_c(s.eta, grid), d.eos.anomaly(s.temperature, s.salinity)
-        viscosity, diffusivity = d._mixing(s, density, stretch, params, grid)
+        _, viscosity, diffusivity = d._mixing(s, density, stretch, params, grid)
         now = model.forcing.at(s.time)
         predicted = d._momentum(s, density, stretch, viscosity, now, params, grid, {})
         top = [f.level(0) for f in (s.temperature, s.salinity, grid.h_c)]

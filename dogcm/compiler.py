@@ -1,6 +1,6 @@
 """Compiler settings that have to be made before JAX starts, by environment variables only.
 
-Two of XLA's habits on CPUs stand in this model's way:
+Three of XLA's habits on CPUs stand in this model's way:
 
 * It removes optimisation barriers before it merges loops, and then computes the same flux again and again. Keeping
   the barriers (see :func:`dogcm.field.hold`) makes a step two to three times faster.
@@ -8,6 +8,8 @@ Two of XLA's habits on CPUs stand in this model's way:
   remainders, so that the last bit of a value depends on where its tile ends. Without fused
   multiply-adds the answer is the same on every layout; that costs about a fifth of the speed. Set
   ``DOGCM_REPRODUCIBLE=0`` to trade it back.
+* It orders operations so that many could run at the same time, which keeps many arrays alive. A rank has one core, and
+  in the order that needs least memory more of them are still in its cache: a gradient takes a seventh less time.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from pathlib import Path
 
 # Small loops compiled as one kernel cannot hold a barrier, so they stay loops.
 _KEEP_BARRIERS = "--xla_disable_hlo_passes=cse_barrier_expander,small-while-loop-hoisting"
+_LEAST_MEMORY = "--xla_cpu_scheduler_type=CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"
 _NO_FUSED_MULTIPLY_ADD = "--xla_cpu_max_isa=AVX"
 
 
@@ -37,6 +40,6 @@ def configure() -> None:
     if not _on_cpu():
         return
     flags = os.environ.get("XLA_FLAGS", "")
-    wanted = [_KEEP_BARRIERS] + ([_NO_FUSED_MULTIPLY_ADD] if reproducible() else [])
+    wanted = [_KEEP_BARRIERS, _LEAST_MEMORY] + ([_NO_FUSED_MULTIPLY_ADD] if reproducible() else [])
     missing = [f for f in wanted if f.split("=")[0] not in flags]
     os.environ["XLA_FLAGS"] = " ".join([flags, *missing]).strip()

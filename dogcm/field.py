@@ -255,8 +255,17 @@ def align(*operands, what: str = "combine") -> tuple[list, str, Halo]:
     return arrays, at, halo
 
 
+def _on_levels(x, other):
+    """A two-dimensional array on all levels of ``other``; what they contribute to its cotangent is stored before it is
+    summed: merged with the arithmetic around it, the sum is an order of magnitude slower."""
+    if np.ndim(x) != 2 or np.ndim(other) != 3:
+        return x
+    return fences.fence(jnp.broadcast_to(x, np.shape(other)[:1] + np.shape(x)))
+
+
 def _binary(op: Callable, symbol: str, a, b) -> Field:
     (x, y), at, halo = align(a, b, what=f"apply '{symbol}' to")
+    x, y = _on_levels(x, y), _on_levels(y, x)
     name = f"({_name_of(a)} {symbol} {_name_of(b)})"
     return Field(op(x, y), at, halo, _Label(name[:80]))
 

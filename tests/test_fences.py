@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dogcm.dynamics import tracer_advection
 from dogcm.fences import fence, keep, with_stored_derivatives
-from dogcm.physics.vertical_mixing import thomas
+from dogcm.physics.vertical_mixing import diffuse, thomas
 
 X = jnp.asarray(np.random.default_rng(1).normal(size=(4, 5)))
 D = jnp.asarray(np.random.default_rng(2).normal(size=(4, 5)))
@@ -76,20 +77,75 @@ def test_solution_against_a_dense_solver():
         np.testing.assert_allclose(x, dense(above, diagonal, below, rhs), rtol=1e-12)
 
 
+def column():
+    """Thickness, exchange, sink and two contents of a few columns, one with a dry cell at its bottom."""
+    rng = np.random.default_rng(6)
+    h, sink = rng.uniform(0.5, 2, (2, NZ, 2, 3))
+    k, content = rng.uniform(0.1, 1, (NZ - 1, 2, 3)), rng.normal(size=(2, NZ, 2, 3))
+    h[-1, 0, 0] = k[-1, 0, 0] = content[0, -1, 0, 0] = content[1, -1, 0, 0] = 0.0
+    return [jnp.asarray(a) for a in (h, k, sink, *content)]
+
+
+WEIGHT = jnp.asarray(np.random.default_rng(7).normal(size=(2, NZ, 2, 3)))
+
+
+def cost(values, used=(1, 1)):
+    h, k, sink, one, two = values
+    return sum(jnp.sum(w * s**2) for w, s, u in zip(WEIGHT, diffuse(h, k, sink, (one, two)), used) if u)
+
+
+def tangent_of(values, seed: int):
+    """A random direction, 0 where a value is 0: there nothing may change."""
+    rng = np.random.default_rng(seed)
+    return [jnp.asarray(np.where(np.asarray(v) != 0, rng.normal(size=v.shape), 0.0)) for v in values]
+
+
 @pytest.mark.parametrize("used", [(1, 1), (1, 0)], ids=["both used", "one used"])
-@pytest.mark.parametrize("which", range(5), ids=["above", "diagonal", "below", "first rhs", "second rhs"])
+@pytest.mark.parametrize("which", range(5), ids=["thickness", "exchange", "sink", "first content", "second content"])
 def test_derivative_of_the_solution(which, used):
-    values = system()
-    weight = jnp.asarray(np.random.default_rng(7).normal(size=(2, NZ, 2, 3)))
-
-    def cost(x):
-        a, d, b, one, two = [*values[:which], x, *values[which + 1 :]]
-        return sum(jnp.sum(w * s**2) for w, s, u in zip(weight, thomas(a, d, b, (one, two)), used) if u)
-
-    direction = jnp.asarray(np.random.default_rng(8).normal(size=values[which].shape))
-    gradient = jax.jit(jax.grad(cost))(values[which])
-    slope = jax.jvp(cost, (values[which],), (direction,))[1]
+    values = column()
+    alone = lambda x: cost([*values[:which], x, *values[which + 1 :]], used)  # noqa: E731
+    direction = tangent_of(values, 8)[which]
+    gradient = jax.jit(jax.grad(alone))(values[which])
+    slope = jax.jvp(alone, (values[which],), (direction,))[1]
     np.testing.assert_allclose(jnp.vdot(gradient, direction), slope, rtol=1e-12, atol=1e-14)
     h = 1e-6
-    difference = (cost(values[which] + h * direction) - cost(values[which] - h * direction)) / (2 * h)
+    difference = (alone(values[which] + h * direction) - alone(values[which] - h * direction)) / (2 * h)
     np.testing.assert_allclose(slope, difference, rtol=1e-7, atol=1e-9)
+
+
+def test_second_derivative_of_the_solution():
+    values = column()
+    direction = tangent_of(values, 9)
+    gradient = jax.jit(jax.grad(cost))
+    _, along = jax.jit(lambda v: jax.jvp(jax.grad(cost), (v,), (direction,)))(values)
+    h = 1e-6
+    up, down = (gradient([v + s * d for v, d in zip(values, direction)]) for s in (h, -h))
+    for exact, a, b in zip(along, up, down):
+        np.testing.assert_allclose(exact, (a - b) / (2 * h), rtol=1e-6, atol=1e-7)
+
+
+# ---- the limiter ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", ["dst3_limited", "dst3"])
+def test_stored_weights_of_the_limiter(scheme):
+    """The derivatives written by hand are those of the formula, on every branch of the limiter."""
+    rng = np.random.default_rng(11)
+    velocity, low, high, below, here, above = jnp.asarray(rng.normal(size=(6, 500)))
+    courant = jnp.asarray(rng.uniform(0.01, 0.9, 500))
+    written, formula = tracer_advection._upwind_value, tracer_advection._upwind_value.fun
+    weights = tracer_advection._weights(scheme, here, jnp.where(velocity > 0, below, above), courant)
+    kinds = {(bool(a == 0), bool(a == 1), bool(b == 0)) for a, b in zip(*weights)}
+    assert len(kinds) == (4 if scheme == "dst3_limited" else 1), "not every branch is taken"
+    w = jnp.asarray(rng.normal(size=500))
+    of = lambda f: lambda *a: jnp.sum(w * f(scheme, velocity, *a) ** 2)  # noqa: E731
+    at, every = (courant, low, high, below, here, above), tuple(range(6))
+    towards = tuple(jnp.asarray(rng.normal(size=(6, 500))))
+    gradients = [jax.grad(of(f), every) for f in (formula, written)]
+    for expected, found in (
+        [g(*at) for g in gradients], [jax.jvp(g, at, towards)[1] for g in gradients],
+    ):  # fmt: skip
+        for a, b in zip(expected, found):
+            np.testing.assert_allclose(b, a, rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(jax.jvp(of(written), at, towards)[1], jax.jvp(of(formula), at, towards)[1], rtol=1e-11)

@@ -150,17 +150,28 @@ def check() -> int:
 
 @app.command()
 def verify(
-    what: Annotated[str, typer.Argument(help="layout, restart, conservation, gradients or all.")] = "all",
-    experiment: Annotated[str, typer.Option(help="Name or YAML file.")] = "global_4deg",
+    what: Annotated[
+        str, typer.Argument(help="layout, restart, conservation, gradients or all; or mitgcm: beside MITgcm's results.")
+    ] = "all",
+    experiment: Annotated[
+        Optional[str], typer.Option(help="Name or YAML file; default global_4deg.", show_default=False)
+    ] = None,
     steps: Annotated[
         Optional[int], typer.Option(min=2, help="Steps of each run; default 200, 48 for gradients.", show_default=False)
     ] = None,
     set_: Sets = None, layout: Layout = "auto", inputs: Inputs = None, precision: Precision = None,
+    reference: Annotated[
+        Optional[str], typer.Option(help="mitgcm: folder of its results; default mitgcm_reference beside the inputs.")
+    ] = None,
+    days: Annotated[Optional[float], typer.Option(help="mitgcm: last day compared.", show_default=False)] = None,
 ) -> int:  # fmt: skip
     """Show on your own machine and ranks that results are exact; exit status 1 where they are not."""
     from dogcm.cli import running, verifying
 
-    config = running.configuration(experiment, set_ or [], precision, inputs)
+    twin = what == "mitgcm"
+    config = running.configuration(experiment or ("mitgcm_4deg" if twin else "global_4deg"), set_ or [], precision, inputs)
+    if twin:
+        return verifying.verify_mitgcm(config, reference, days, layout)
     return verifying.verify(what, config, steps, layout)
 
 
@@ -193,12 +204,16 @@ def evaluate(
     free: Annotated[
         Optional[float], typer.Option(help="Also run freely for so many days: drift, stability.", show_default=False)
     ] = None,
+    against: Annotated[
+        Optional[list[str]],
+        typer.Option(metavar="RUN", help="Another training on the same truth to compare with; may be repeated."),
+    ] = None,
     layout: Layout = "auto",
 ) -> int:  # fmt: skip
     """Score a training on records it has not seen, beside the untrained model, persistence and climatology."""
     from dogcm.cli import training
 
-    return training.evaluate(run_, days, windows, free, layout)
+    return training.evaluate(run_, days, windows, free, against or [], layout)
 
 
 @app.command()

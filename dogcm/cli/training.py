@@ -33,9 +33,11 @@ def train(
     return OK if trainer.progress.update >= wanted else UNFINISHED
 
 
-def evaluate(folder: str, days: float | None, windows: int, free: float | None, layout: str) -> int:
+def evaluate(
+    folder: str, days: float | None, windows: int, free: float | None, against: list[str], layout: str
+) -> int:
     """Score a training run; see :func:`dogcm.experiments.evaluation.evaluate`."""
     from dogcm.experiments.evaluation import evaluate as run
 
-    run(folder, days=days, windows=windows, free=free, layout=layout)
+    run(folder, days=days, windows=windows, free=free, against=against, layout=layout)
     return OK

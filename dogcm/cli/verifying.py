@@ -7,9 +7,10 @@ from rich.table import Table
 
 from dogcm.cli.errors import FELL_SHORT, OK
 from dogcm.cli.show import console
-from dogcm.experiments import gradients
+from dogcm.experiments import gradients, mitgcm_twin
 from dogcm.experiments import verify as checks
 from dogcm.experiments.config import Config
+from dogcm.experiments.model import Model
 from dogcm.experiments.registry import ConfigError
 
 KINDS = ("layout", "restart", "conservation", "gradients")
@@ -24,6 +25,42 @@ _EXPLAINED = {
 }
 
 
+def verify_mitgcm(config: Config, reference: str | None, days: float | None, layout: str) -> int:
+    """Run MITgcm's ocean beside MITgcm's own results; 1 where a difference is beyond the bar.
+
+    Args:
+        reference: folder with its results; None: ``mitgcm_reference`` beside the inputs.
+        days: the last day compared; None: all.
+    """
+    if config.bathymetry.source != "mitgcm":
+        raise ConfigError(f"dogcm verify mitgcm: {config.name} does not read MITgcm's inputs; leave --experiment out")
+    folder = mitgcm_twin.reference_folder(config.bathymetry.path, reference)
+    wanted = [day for day in mitgcm_twin.DAYS if days is None or day <= days]
+    if not wanted:
+        raise ConfigError(f"--days {days:g}: the first day with results is {mitgcm_twin.DAYS[0]}")
+    out = console()
+    rows = mitgcm_twin.compare(
+        Model(config, layout=layout), folder, wanted, lambda text: out.print(f"[dim]{escape(text)}[/]")
+    )
+    out.print(f"[bold]mitgcm[/]: {escape(config.name)}, {config.run.precision}, steps of {config.time.step:g} s")
+    out.print(_twin(rows))
+    passed = all(row.passed for row in rows)
+    verdict = "[green]passed[/]" if passed else "[red]FELL SHORT[/]"
+    out.print(f"{verdict}: differences beside those of two runs of MITgcm that differ in tracer advection alone")
+    return OK if passed else FELL_SHORT
+
+
+def _twin(rows: list[mitgcm_twin.TwinRow]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("day", "field", "difference", "yardstick", "ratio", "limit", "ok"):
+        table.add_column(name)
+    for r in rows:
+        ok = "yes" if r.passed else "[red]NO[/]"
+        limit = f"{mitgcm_twin.BAR[r.field]:g}"
+        table.add_row(str(r.day), r.field, f"{r.rms:.3g}", f"{r.yardstick:.3g}", f"{r.ratio:.2f}", limit, ok)
+    return table
+
+
 def verify(what: str, config: Config, steps: int | None, layout: str) -> int:
     """Run the checks asked for and print their figures; 1 where one falls short.
 
@@ -31,7 +68,7 @@ def verify(what: str, config: Config, steps: int | None, layout: str) -> int:
         steps: of each run; None: 48 for gradients, 200 for all else.
     """
     if what != "all" and what not in KINDS:
-        raise ConfigError(f"dogcm verify {what}: choose {', '.join(KINDS)} or all")
+        raise ConfigError(f"dogcm verify {what}: choose {', '.join(KINDS)} or all; or mitgcm, with --inputs")
     wanted = KINDS if what == "all" else (what,)
     passed = [_one(kind, config, steps or STEPS.get(kind, DEFAULT_STEPS), layout) for kind in wanted]
     return OK if all(passed) else FELL_SHORT

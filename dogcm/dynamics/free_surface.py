@@ -16,7 +16,7 @@ import numpy as np
 
 from dogcm.decomp.depth import Halo
 from dogcm.dynamics.continuity import divergence, stretch_u, stretch_v
-from dogcm.field import Field, exchange, hold
+from dogcm.field import Field, exchange, fence, hold
 from dogcm.operators import (
     diff_x_c2u, diff_y_c2v, mean_x_q2v, mean_x_v2q, mean_y_q2u, mean_y_u2q,
 )  # fmt: skip
@@ -65,13 +65,14 @@ class SplitExplicit:
 
     Attributes:
         dt: long step, s. steps: short steps in ``dt``. per_exchange: short steps per halo exchange.
-        gravity: m s-2.
+        gravity: m s-2. coriolis: whether the short steps turn the flow themselves.
     """
 
     dt: float
     steps: int
     per_exchange: int
     gravity: float
+    coriolis: bool = True
 
     @property
     def wide(self) -> Halo:
@@ -122,11 +123,11 @@ def short_steps(scheme: SplitExplicit, halos, eta: Field, U: Field, V: Field, fo
         x, y = x * grid.wet_u, y * grid.wet_v
         sums = list(sums)
         for m in range(scheme.per_exchange):
-            sums[2] = sums[2] + x.crop(_LEFT) * weights[1][m]
-            sums[3] = sums[3] + y.crop(_LEFT) * weights[1][m]
+            sums[2] = sums[2] + fence(x.crop(_LEFT)) * weights[1][m]
+            sums[3] = sums[3] + fence(y.crop(_LEFT)) * weights[1][m]
             e, x, y = hold(*_short_step(scheme, e, x, y, coefficients, grid))
-            sums[0] = sums[0] + x.crop(_LEFT) * weights[0][m]
-            sums[1] = sums[1] + y.crop(_LEFT) * weights[0][m]
+            sums[0] = sums[0] + fence(x.crop(_LEFT)) * weights[0][m]
+            sums[1] = sums[1] + fence(y.crop(_LEFT)) * weights[0][m]
         return ([f.crop(0) for f in (e, x, y)], sums), None
 
     start = ([f.crop(0) for f in (eta, U, V)], sums)
@@ -163,6 +164,9 @@ def _short_step(scheme, eta, U, V, coefficients, grid):
     gu, gv, cu, cv, q, Fu, Fv, fw = coefficients
     dt = scheme.dt / scheme.steps
     eta = hold(eta + (fw - divergence(U, V, grid)) * grid.wet_c * dt)
+    if not scheme.coriolis:
+        U = hold(U + (Fu - gu * diff_x_c2u(eta)) * grid.wet_u * dt)
+        return eta, U, V + (Fv - gv * diff_y_c2v(eta)) * grid.wet_v * dt
     U = hold(U + (coriolis_u(V, cu, q, grid) + Fu - gu * diff_x_c2u(eta)) * grid.wet_u * dt)
     V = V + (coriolis_v(U, cv, q, grid) + Fv - gv * diff_y_c2v(eta)) * grid.wet_v * dt
     return eta, U, V

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import jax.numpy as jnp
+
 from dogcm.field import Field
-from dogcm.operators import diff_x_c2u, diff_y_c2v, mean_x_c2u, mean_y_c2v, running_sum_down
+from dogcm.operators import diff_x_c2u, diff_y_c2v, mean_x_c2u, mean_y_c2v, mean_z_c2w, running_sum_down
 
 
-def hydrostatic_pressure(density: Field, stretch: Field, grid, gravity: float, rho0: float) -> Field:
+PROFILES = ("layers", "linear")
+
+
+def hydrostatic_pressure(
+    density: Field, stretch: Field, grid, gravity: float, rho0: float, profile: str = "layers"
+) -> Field:
     """Pressure anomaly over rho0 at layer centres (m2 s-2), from the density anomaly (kg m-3).
 
     Every layer counts with its full thickness at rest, also where the bottom cuts it: a
     horizontally uniform ocean then has exactly uniform pressure on each layer, and stays at rest
     over any bathymetry.
+
+    Args:
+        profile: density between the centres: ``layers``: uniform in each layer; ``linear``: from centre to centre,
+            which is more accurate where neighbouring layers differ in thickness.
     """
+    if profile == "linear":
+        first = density.level(slice(0, 1)) * grid.dz[:1] * 0.5
+        steps = mean_z_c2w(density) * grid.dz_w
+        both = first.with_data(jnp.concatenate([first.data, steps.data]))
+        return running_sum_down(both) * (stretch * (gravity / rho0))
     weight = density * grid.dz
     upto = running_sum_down(weight)  # down to the bottom of each layer
     return (upto - 0.5 * weight) * (stretch * (gravity / rho0))

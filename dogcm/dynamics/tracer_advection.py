@@ -7,9 +7,11 @@ a division, so that it is safe to differentiate. ``upwind`` and ``centered`` are
 
 from __future__ import annotations
 
+from functools import partial
+
+import jax
 import jax.numpy as jnp
 
-from dogcm.fences import with_stored_derivatives
 from dogcm.field import Field, fence, fmap
 from dogcm.operators import (
     diff_x_c2u, diff_y_c2v, diff_z_c2w, lower_x_c2u, lower_y_c2v, lower_z_c2w, mean_x_c2u, mean_y_c2v,
@@ -35,15 +37,54 @@ def _correction(scheme: str, step, upstream, courant):
     return sign * jnp.maximum(bounded, 0.0)
 
 
+def _weights(scheme: str, step, upstream, courant):
+    """The correction is ``a step + b upstream``: a and b, on the branch that the limiter takes."""
+    d0 = (2.0 - courant) * (1.0 - courant) * (1.0 / 6.0)
+    d1 = (1.0 - courant * courant) * (1.0 / 6.0)
+    if scheme == "dst3":
+        return d0, d1
+    one, zero = jnp.ones_like(step), jnp.zeros_like(step)
+    sign = jnp.where(step < 0, -one, one)
+    size, before = step * sign, upstream * sign
+    room = (1.0 - courant) / jnp.where(courant > 1e-6, courant, 1e-6 * one)
+    third, limit = d0 * size + d1 * before, room * before
+    lower = jnp.minimum(size, limit)
+    on_third, on_size, any_at_all = third <= lower, size < limit, jnp.minimum(lower, third) > 0
+    of_step = jnp.where(any_at_all, jnp.where(on_third, d0, jnp.where(on_size, one, zero)), zero)
+    of_upstream = jnp.where(any_at_all, jnp.where(on_third, d1, jnp.where(on_size, zero, room)), zero)
+    return of_step, of_upstream
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _upwind_value(scheme: str, velocity, courant, low, high, below, here, above):
     """Value at a face between ``low`` and ``high`` for flow towards ``high`` where velocity > 0."""
     forward = velocity > 0
     value = jnp.where(forward, low, high)
     if scheme == "upwind":
         return value
-    limited = with_stored_derivatives(lambda step, before, k: _correction(scheme, step, before, k), 3)
-    correction = limited(here, jnp.where(forward, below, above), courant)
+    correction = _correction(scheme, here, jnp.where(forward, below, above), courant)
     return jnp.where(forward, value + correction, value - correction)
+
+
+@_upwind_value.defjvp
+def _(scheme, primals, tangents):
+    """On the branch that the limiter takes, the correction is linear in the two differences: its weights are stored
+    for the backward pass."""
+    velocity, courant, low, high, below, here, above = primals
+    _, d_courant, d_low, d_high, d_below, d_here, d_above = tangents
+    value, forward = _upwind_value(scheme, *primals), velocity > 0
+    choose = lambda a, b: jnp.where(forward, a, b)  # noqa: E731
+    if scheme == "upwind":
+        return value, choose(d_low, d_high)
+    upstream = choose(below, above)
+    weights = lambda k: tuple(choose(w, -w) for w in _weights(scheme, here, upstream, k))  # noqa: E731
+    a, b = jax.lax.optimization_barrier(weights(courant))
+    slope_a, slope_b = jax.jvp(weights, (courant,), (jnp.ones_like(courant),))[1]
+    zero = jnp.zeros_like(b)
+    return value, (
+        choose(d_low, d_high) + a * d_here + choose(b, zero) * d_below + choose(zero, b) * d_above
+        + (slope_a * here + slope_b * upstream) * d_courant
+    )  # fmt: skip
 
 
 def reconstruct_x(c: Field, velocity: Field, courant: Field, scheme: str, grid) -> Field:

@@ -10,7 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from dogcm.dynamics.pressure import PROFILES as PRESSURE_PROFILES
 from dogcm.dynamics.tracer_advection import SCHEMES as ADVECTION_SCHEMES
+from dogcm.physics.isoneutral import TAPERS as SLOPE_TAPERS
 from dogcm.timestepping.schemes import SCHEMES as TIME_SCHEMES
 
 
@@ -119,12 +121,28 @@ class PhysicsConfig(Section):
     rho0: float = par(1026.0, "kg m-3", "reference density", gt=0)
     heat_capacity: float = par(3991.868, "J kg-1 K-1", "heat capacity of sea water (TEOS-10)", gt=0)
     freezing: float | None = par(-1.9, "degC", "surface cooling stops here; null: never")
-    equation_of_state: Literal["teos10", "linear"] = par("teos10", "1", "equation of state")
+    equation_of_state: Literal["teos10", "jmd95", "linear"] = par(
+        "teos10", "1", "equation of state; jmd95 takes potential temperature and practical salinity"
+    )
     thermal_expansion: float = par(2.0e-4, "K-1", "linear equation of state", ge=0)
     haline_contraction: float = par(7.4e-4, "kg g-1", "linear equation of state", ge=0)
     tracer_advection: Literal[ADVECTION_SCHEMES] = par("dst3_limited", "1", "reconstruction of tracers at faces")
     momentum_advection: bool = par(True, "1", "nonlinear terms of the momentum equation")
     no_slip: bool = par(True, "1", "whether coasts exert viscous stress")
+    pressure: Literal[PRESSURE_PROFILES] = par("layers", "1", "density between layer centres: as layers, or linear")
+    coriolis: Literal["c_grid", "cd"] = par(
+        "c_grid", "1", "averaged on the C grid, or by the C-D scheme, which suppresses noise on coarse grids"
+    )
+    cd_time: float = par(321428.0, "s", "coupling time of the two velocities of the C-D scheme", gt=0)
+    friction: Literal["stress", "laplacian"] = par(
+        "stress", "1", "lateral friction: divergence of a stress tensor, or Laplacian of each component"
+    )
+    no_slip_bottom: bool = par(False, "1", "whether the bottom exerts viscous stress, besides bottom drag")
+    isoneutral: bool = par(False, "1", "eddies: isoneutral diffusion and Gent-McWilliams skew fluxes")
+    slope_taper: Literal[SLOPE_TAPERS] = par("gkw91", "1", "what happens where neutral surfaces are steep")
+    max_slope: float = par(1e-2, "1", "slope of neutral surfaces where gkw91 and clipping begin", gt=0)
+    critical_slope: float = par(4e-3, "1", "slope of neutral surfaces at which dm95 has halved the fluxes", gt=0)
+    slope_width: float = par(1e-3, "1", "range of slopes over which dm95 goes from all to nothing", gt=0)
 
 
 class ParameterConfig(Section):
@@ -135,11 +153,17 @@ class ParameterConfig(Section):
     viscosity_power: float = par(1.0, "1", "viscosity varies as (cell width / reference_spacing) to this power", ge=0)
     reference_spacing: float = par(444e3, "m", "cell width at which the viscosities hold", gt=0)
     lateral_diffusivity: float = par(1e3, "m2 s-1", "harmonic diffusivity of tracers along layers", ge=0)
+    isoneutral_diffusivity: float = par(1e3, "m2 s-1", "diffusivity of tracers along neutral surfaces (isoneutral)", ge=0)
+    gm_diffusivity: float = par(1e3, "m2 s-1", "Gent-McWilliams eddy diffusivity (isoneutral)", ge=0)
+    isoneutral_floor: float = par(
+        0.0, "m2 s-1", "least diffusivity along layers where slopes are tapered (isoneutral)", ge=0
+    )
     biharmonic_diffusivity: float = par(0.0, "m4 s-1", "biharmonic diffusivity of tracers along layers (0: off)", ge=0)
     vertical_viscosity: float = par(1e-3, "m2 s-1", "background vertical viscosity", ge=0)
     vertical_diffusivity: float = par(3e-5, "m2 s-1", "background vertical diffusivity", ge=0)
     mixing_richardson: float = par(5e-3, "m2 s-1", "Richardson-number mixing: viscosity without stratification", ge=0)
     convection_diffusivity: float = par(1.0, "m2 s-1", "diffusivity where the column is unstable", ge=0)
+    convection_viscosity: float = par(0.1, "m2 s-1", "viscosity where the column is unstable", ge=0)
     convection_n2: float = par(1e-7, "s-2", "instability (-N2) at which it is fully reached", gt=0)
     bottom_drag_linear: float = par(1e-4, "m s-1", "linear bottom drag", ge=0)
     bottom_drag_quadratic: float = par(1e-3, "1", "quadratic bottom drag coefficient", ge=0)
@@ -200,6 +224,11 @@ class Config(Section):
             raise ValueError(f"grid.lon {self.grid.lon}: must increase by at most 360 degrees")
         if any(d <= 0 for d in self.grid.layers):
             raise ValueError(f"grid.layers {self.grid.layers}: every layer must be thicker than 0 m")
+        if self.physics.coriolis == "cd" and self.physics.cd_time < self.time.step:
+            raise ValueError(
+                f"physics.cd_time {self.physics.cd_time:g} s is shorter than time.step {self.time.step:g} s: the C-D "
+                "scheme couples its two velocities once a step"
+            )
         needs_sphere = {"starter", "mitgcm"}
         for section in (self.bathymetry, self.initial, self.forcing):
             if section.source in needs_sphere and self.grid.kind != "latlon":

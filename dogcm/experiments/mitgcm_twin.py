@@ -12,10 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
+from dogcm.experiments.inputs import InputError
 from dogcm.experiments.model import Model
 
 STATES = "latlon4deg_sync_days_30_90_180_360.nc"
 YARDSTICK = "latlon4deg_sync_yardstick.csv"
+DAYS = (30, 90, 180, 360)
+# How many times the yardstick a difference may be.
+BAR = {"theta": 2.0, "salt": 2.0, "eta": 4.0, "u": 4.0, "v": 4.0}
 _NAMES = {"theta": "temperature", "salt": "salinity", "u": "u", "v": "v", "eta": "eta"}
 
 
@@ -32,8 +36,48 @@ class TwinRow:
     def ratio(self) -> float:
         return self.rms / self.yardstick
 
+    @property
+    def passed(self) -> bool:
+        """Whether it is within the bar; NaN never is."""
+        return bool(self.ratio <= BAR[self.field])
 
-def compare(model: Model, reference: str | Path, days=(30, 90, 180, 360), progress=print) -> list[TwinRow]:
+
+def reference_folder(inputs: str | Path, reference: str | Path | None = None) -> Path:
+    """The folder with the reference files: the one given, or ``mitgcm_reference`` beside the inputs.
+
+    Raises:
+        InputError: a file is missing there.
+    """
+    folder = Path(reference) if reference else Path(inputs).resolve().parent / "mitgcm_reference"
+    missing = [name for name in (STATES, YARDSTICK) if not (folder / name).is_file()]
+    if missing:
+        raise InputError(
+            f"{folder} has no {' and no '.join(missing)}: give the folder of MITgcm's results by --reference"
+        )
+    return folder
+
+
+def check_reference(folder: Path, shape: tuple[int, int, int], days) -> None:
+    """Refuse, before anything is run, reference files that do not fit.
+
+    Args:
+        shape: layers, rows and columns of the model.
+
+    Raises:
+        InputError: another grid, or a day that they do not hold.
+    """
+    import xarray as xr
+
+    with xr.open_dataset(folder / STATES) as data:
+        held = [int(day) for day in data["day"].values]
+        absent = [day for day in days if day not in held]
+        if absent:
+            raise InputError(f"{folder / STATES} has no day {absent[0]}; it holds {', '.join(map(str, held))}")
+        if data["theta"].shape[1:] != tuple(shape):
+            raise InputError(f"{folder / STATES} is of a grid of {data['theta'].shape[1:]} cells, the model of {shape}")
+
+
+def compare(model: Model, reference: str | Path, days=DAYS, progress=print) -> list[TwinRow]:
     """Run ``model`` through ``days`` and compare it with the reference states.
 
     Args:
@@ -41,10 +85,14 @@ def compare(model: Model, reference: str | Path, days=(30, 90, 180, 360), progre
         reference: folder with the reference states and the yardstick.
 
     Returns:
-        Rows on rank 0, an empty list elsewhere.
+        Rows, the same on every rank.
+
+    Raises:
+        InputError: reference files that do not fit the model.
     """
     folder, rows, done = Path(reference), [], 0
     root = model.comm.rank == 0
+    model._on_root(check_reference, folder, (model.vertical.nz, *model.horizontal.shape), days)
     yardstick = _yardstick(folder / YARDSTICK) if root else {}
     weights = _weights(model)
     for day in days:
@@ -58,7 +106,7 @@ def compare(model: Model, reference: str | Path, days=(30, 90, 180, 360), progre
                 rows.append(TwinRow(day, name, rms, yardstick[(day, name)]))
         if root and progress:
             progress("  ".join(f"{r.field} {r.rms:.3g} ({r.ratio:.1f}x)" for r in rows[-5:]) + f"  day {day}")
-    return rows
+    return model.comm.broadcast(rows)
 
 
 def _weights(model: Model) -> dict[str, np.ndarray]:

@@ -20,6 +20,8 @@ from dogcm.field import Field
 from dogcm.grid.geometry import build_grid
 from dogcm.halo import connect
 from dogcm.physics.eos import TEOS10, LinearEOS
+from dogcm.physics.eos_jmd95 import JMD95
+from dogcm.physics.isoneutral import SlopeTaper
 from dogcm.physics.surface import RECORDS, Forcing
 from dogcm.timestepping import SCHEMES, Dynamics, State
 from dogcm.timestepping.state import at_rest
@@ -61,9 +63,7 @@ class Model:
         self.grid = build_grid(
             self.horizontal, self.vertical, self.decomposition, cells, self.physics.halo, self.split.wide, self.dtype
         )
-        eos = TEOS10() if self.config.physics.equation_of_state == "teos10" else LinearEOS(
-            self.config.physics.thermal_expansion, self.config.physics.haline_contraction, self.config.physics.rho0
-        )  # fmt: skip
+        eos = _equation_of_state(self.config.physics)
         self.scheme = SCHEMES[self.config.time.scheme]
         self.dynamics = Dynamics(
             self.halos, eos.prepare(self.vertical.centres, self.dtype), self.physics, self.scheme, self.split
@@ -106,10 +106,13 @@ class Model:
             tracer_advection=c.tracer_advection, no_slip=c.no_slip, momentum_advection=c.momentum_advection,
             biharmonic_momentum=self._biharmonic(), biharmonic_tracers=p.biharmonic_diffusivity > 0,
             viscosity_power=p.viscosity_power, reference_spacing=p.reference_spacing,
+            eddies=SlopeTaper(c.slope_taper, c.max_slope, c.critical_slope, c.slope_width) if c.isoneutral else None,
+            pressure=c.pressure, friction=c.friction, no_slip_bottom=c.no_slip_bottom,
+            cd_time=c.cd_time if c.coriolis == "cd" else None,
         )  # fmt: skip
 
     def _split(self, cells: np.ndarray | None) -> SplitExplicit:
-        t = self.config.time
+        t, c = self.config.time, self.config.physics
         steps = t.barotropic_steps
         if not steps:
             longest = self.comm.broadcast(self._longest_short_step(cells) if self.comm.rank == 0 else None)
@@ -119,7 +122,7 @@ class Model:
         # The halo of one exchange has to fit into the smallest tile.
         while per > 1 and (2 * per + 2 > columns or per + 2 > rows):
             per -= 1
-        return SplitExplicit(t.step, steps, per, self.config.physics.gravity)
+        return SplitExplicit(t.step, steps, per, c.gravity, coriolis=c.coriolis != "cd")
 
     def _longest_short_step(self, cells: np.ndarray) -> float:
         """Largest stable step (s) of surface gravity waves over all wet cells."""
@@ -153,7 +156,7 @@ class Model:
         for name in ("temperature", "salinity"):
             values = self._scatter(inputs.initial_tracer, self.config, name, self.horizontal, self.vertical, cells)
             tracers[name] = Field(jnp.asarray(values, self.dtype), "c").named(name)
-        return at_rest(tracers, self.scheme.memory)
+        return at_rest(tracers, self.scheme.memory, d_grid=self.physics.cd_time is not None)
 
     # ---- running -------------------------------------------------------------------------------
     def _many_steps(self, state, count, params, forcing, grid):
@@ -203,6 +206,14 @@ class Model:
             f"salinity {r.salinity:.4f} g/kg, largest speed {r.speed:.3f} m/s, sea level {r.eta_min:.2f} to "
             f"{r.eta_max:.2f} m"
         )
+
+
+def _equation_of_state(physics):
+    if physics.equation_of_state == "teos10":
+        return TEOS10()
+    if physics.equation_of_state == "jmd95":
+        return JMD95(physics.rho0, physics.gravity)
+    return LinearEOS(physics.thermal_expansion, physics.haline_contraction, physics.rho0)
 
 
 def time_steps(model: Model, steps: int, repeats: int = 5) -> list[float]:

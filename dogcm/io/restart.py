@@ -21,7 +21,7 @@ import numpy as np
 
 from dogcm.field import Field, exchange
 from dogcm.io.root import OutputError, RootTask, on_root, require_space
-from dogcm.timestepping.state import HISTORY_U, HISTORY_V, State
+from dogcm.timestepping.state import D_GRID, HISTORY_U, HISTORY_V, State
 
 _FORMAT = 1
 _HEADER = ("format", "time", "steps", "dt", "scheme", "grid", "precision")
@@ -276,6 +276,7 @@ def _state(arrays: dict, header: dict, model, keep_history: bool) -> State:
         history_u=history_u, history_v=history_v, time=jnp.asarray(header["time"], jnp.float64),
         # Without old accelerations the scheme has to start as it does from rest.
         steps=jnp.asarray(header["steps"] if keep_history else 0, jnp.int32),
+        d_grid=tuple(field(n, f.at) for n, f in zip(D_GRID, old.d_grid)),
     )  # fmt: skip
 
 

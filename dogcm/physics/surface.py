@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from dogcm.field import Field, fmap
+from dogcm.field import Field, fmap, hold
 
 # name: (place, unit, meaning)
 RECORDS = {
@@ -37,7 +37,8 @@ class Forcing:
 
     def at(self, time) -> dict[str, Field]:
         """Linear interpolation between the centres of the records, periodic in time."""
-        return {name: _interpolate(f, time, self.period) for name, f in self.records.items()}
+        # Stored: a loop that looks records up for each cell is slow.
+        return {name: hold(_interpolate(f, time, self.period)) for name, f in self.records.items()}
 
 
 def _interpolate(records: Field, time, period: float) -> Field:

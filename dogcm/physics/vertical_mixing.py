@@ -33,6 +33,7 @@ def shear_squared(u: Field, v: Field, grid, stretch: Field) -> Field:
 
 _MIXING = (
     "mixing_richardson", "convection_n2", "convection_diffusivity", "vertical_viscosity", "vertical_diffusivity",
+    "convection_viscosity",
 )  # fmt: skip
 
 
@@ -40,19 +41,19 @@ def richardson_mixing(n2: Field, shear2: Field, params: dict, grid) -> tuple[Fie
     """Viscosity and diffusivity (m2 s-1) at interfaces.
 
     Pacanowski and Philander (1981), doi:10.1175/1520-0485(1981)011<1443:POVMIN>2.0.CO;2, with exponent 2,
-    plus an enhanced diffusivity where the column is unstable. It ramps up over a small range of N2
-    instead of jumping, so that it has a derivative. Each parameter is a scalar, a profile over interfaces
+    plus an enhanced diffusivity and viscosity where the column is unstable. They ramp up over a small range of N2
+    instead of jumping, so that they have a derivative. Each parameter is a scalar, a profile over interfaces
     (nz - 1, 1, 1), or a map at cell centres.
     """
 
-    def coefficients(n2, s2, richardson, convection_n2, convection, background_viscosity, background_diffusivity):
+    def coefficients(n2, s2, richardson, convection_n2, convection, background_viscosity, background_diffusivity,
+                     convection_viscosity):  # fmt: skip
         ri = jnp.maximum(n2, 0.0) / (s2 + 1e-10)
         damping = 1.0 / (1.0 + 5.0 * ri)
         nu = richardson * damping * damping
         unstable = jnp.clip(-n2 * (1.0 / convection_n2), 0.0, 1.0)
-        convective = convection * unstable
-        viscosity = nu + background_viscosity + 0.1 * convective
-        diffusivity = nu * damping + background_diffusivity + convective
+        viscosity = nu + background_viscosity + convection_viscosity * unstable
+        diffusivity = nu * damping + background_diffusivity + convection * unstable
         return viscosity, diffusivity
 
     n2, shear2 = common(n2, shear2)
@@ -60,6 +61,13 @@ def richardson_mixing(n2: Field, shear2: Field, params: dict, grid) -> tuple[Fie
     viscosity = fmap(lambda *a: coefficients(*a)[0], n2, shear2, *chosen, name="viscosity")
     diffusivity = fmap(lambda *a: coefficients(*a)[1], n2, shear2, *chosen, name="diffusivity")
     return viscosity * grid.mask_cw, diffusivity * grid.mask_cw
+
+
+def on_layers(value):
+    """A parameter of interfaces at the bottom of each layer: a profile's last value holds at the last layer's."""
+    if isinstance(value, Field) or jnp.ndim(value) == 0:
+        return value
+    return jnp.concatenate([value, value[-1:]])
 
 
 def to_u(coefficient: Field, grid) -> Field:
@@ -88,46 +96,67 @@ def implicit_solve(content: list[Field], thickness: Field, exchange: Field, sink
     """
     fields = common(*content, thickness, exchange, *([sink] if sink is not None else []))
     rhs, (h, k) = fields[: len(content)], fields[len(content) : len(content) + 2]
-    zero = jnp.zeros_like(k.data[:1])
-    above, below = jnp.concatenate([zero, k.data]), jnp.concatenate([k.data, zero])
-    diagonal = h.data + above + below
-    if sink is not None:
-        diagonal = diagonal + fields[-1].data
-    diagonal = jnp.where(h.data > 0, diagonal, 1.0)
-    solution = thomas(above, diagonal, below, tuple(f.data for f in rhs))
+    solution = diffuse(h.data, k.data, None if sink is None else fields[-1].data, tuple(f.data for f in rhs))
     return [f.with_data(x) for f, x in zip(rhs, solution)]
 
 
+def _matrix(h, k, sink):
+    """The diagonals of :func:`implicit_solve`: above, main, below."""
+    zero = jnp.zeros_like(k[:1])
+    above, below = jnp.concatenate([zero, k]), jnp.concatenate([k, zero])
+    diagonal = h + above + below if sink is None else h + above + below + sink
+    return above, jnp.where(h > 0, diagonal, 1.0), below
+
+
 @jax.custom_jvp
+def diffuse(h, k, sink, content: tuple):
+    """:func:`implicit_solve` of arrays with the vertical axis first.
+
+    Derivatives come from the solution, not from the elimination: ``A dC = d(content) - dA C``. A is symmetric, so
+    the adjoint of a solve is a solve.
+    """
+    return thomas(*_matrix(h, k, sink), content)
+
+
+@diffuse.defjvp
+def _(primals, tangents):
+    h, k, sink, content = primals
+    d_h, d_k, d_sink, d_content = tangents
+    solution = diffuse(*primals)
+    d_diagonal = jnp.where(h > 0, d_h if sink is None else d_h + d_sink, 0.0)
+    level = [(0, 0, 0)] * (h.ndim - 1)
+    zero = jnp.zeros((), h.dtype)
+
+    def force(f, x):
+        down = d_k * (x[:-1] - x[1:])
+        from_above, to_below = (jax.lax.pad(down, zero, [(n, 1 - n, 0), *level]) for n in (1, 0))
+        return f - d_diagonal * x + (from_above - to_below)
+
+    forced = [force(f, x) for f, x in zip(d_content, solution)]
+    if len(forced) == 1:
+        return solution, (_solve_linearly(h, k, sink, forced[0]),)
+    # One array for all right-hand sides: of several, those without a tangent could not be transposed.
+    apart = [c if c is None else c[:, None] for c in (h, k, sink)]
+    tangent = _solve_linearly(*apart, jnp.stack(forced, axis=1))
+    return solution, tuple(tangent[:, m] for m in range(len(forced)))
+
+
+def _solve_linearly(h, k, sink, rhs):
+    above, diagonal, below = _matrix(h, k, sink)
+
+    def product(x):
+        zero = jnp.zeros_like(x[:1])
+        return diagonal * x - above * jnp.concatenate([zero, x[:-1]]) - below * jnp.concatenate([x[1:], zero])
+
+    solve = lambda _, r: diffuse(h, k, sink, (r,))[0]  # noqa: E731
+    return jax.lax.custom_linear_solve(product, rhs, solve, symmetric=True)
+
+
 def thomas(above, diagonal, below, rhs: tuple):
     """Solve ``-above x[k-1] + diagonal x[k] - below x[k+1] = rhs`` along the first axis.
 
-    Derivatives come from the solution, not from the elimination: ``A dx = d(rhs) - dA x``, and the adjoint of a
-    solve is a solve with the transposed matrix.
+    Thomas algorithm. A scan over levels is four times faster on CPUs than unrolled code or the library solver.
     """
-    return _eliminate(above, diagonal, below, rhs)
-
-
-@thomas.defjvp
-def _(primals, tangents):
-    above, diagonal, below, rhs = primals
-    d_above, d_diagonal, d_below, d_rhs = tangents
-    up = lambda v: jnp.concatenate([jnp.zeros_like(v[:1]), v[:-1]])  # noqa: E731
-    down = lambda v: jnp.concatenate([v[1:], jnp.zeros_like(v[:1])])  # noqa: E731
-    solution = thomas(above, diagonal, below, rhs)
-    forced = [f + d_above * up(x) - d_diagonal * x + d_below * down(x) for f, x in zip(d_rhs, solution)]
-    a, d, b = (c[:, None] for c in (above, diagonal, below))
-
-    # One array for all right-hand sides: of several, those without a tangent could not be transposed.
-    tangent = jax.lax.custom_linear_solve(
-        lambda x: d * x - a * up(x) - b * down(x), jnp.stack(forced, axis=1),
-        lambda _, r: thomas(a, d, b, (r,))[0], lambda _, r: thomas(up(below)[:, None], d, down(above)[:, None], (r,))[0],
-    )  # fmt: skip
-    return solution, tuple(tangent[:, m] for m in range(len(rhs)))
-
-
-def _eliminate(above, diagonal, below, rhs: tuple):
-    """Thomas algorithm. A scan over levels is four times faster on CPUs than unrolled code or the library solver."""
 
     def eliminate(carry, level):
         ratio, values = carry

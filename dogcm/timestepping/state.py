@@ -13,12 +13,13 @@ from dogcm.field import Field
 
 # Where old accelerations are kept: also on the faces next door that this tile computes again, so that
 # extrapolating them needs no message.
+D_GRID = ("v_at_u", "u_at_v")
 HISTORY_U, HISTORY_V = Halo(s=1, n=1, w=0, e=1), Halo(s=0, n=1, w=0, e=0)
 
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["u", "v", "eta", "tracers", "history_u", "history_v", "time", "steps"],
+    data_fields=["u", "v", "eta", "tracers", "history_u", "history_v", "time", "steps", "d_grid"],
     meta_fields=[],
 )
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class State:
         history_u, history_v: older accelerations (m s-2), newest first.
         time: model time since the start of year 1 (s, float64).
         steps: steps since the cold start.
+        d_grid: v on west and u on south faces (m s-1) where the Coriolis force is by the C-D scheme, else empty.
     """
 
     u: Field
@@ -42,6 +44,7 @@ class State:
     history_v: tuple[Field, ...]
     time: jax.Array
     steps: jax.Array
+    d_grid: tuple[Field, ...] = ()
 
     @property
     def temperature(self) -> Field:
@@ -57,13 +60,14 @@ class State:
     def variables(self) -> dict[str, Field]:
         """All Fields by name, as a restart stores them."""
         out = {"u": self.u, "v": self.v, "eta": self.eta, **self.tracers}
+        out.update(zip(D_GRID, self.d_grid))
         for name, fields in (("history_u", self.history_u), ("history_v", self.history_v)):
             out.update({f"{name}_{m + 1}": f for m, f in enumerate(fields)})
         return out
 
 
-def at_rest(tracers: dict[str, Field], memory: int, time: float = 0.0) -> State:
-    """A state without motion, with the given tracers (interior, at centres)."""
+def at_rest(tracers: dict[str, Field], memory: int, time: float = 0.0, d_grid: bool = False) -> State:
+    """A state without motion, with the given tracers (interior, at centres); ``d_grid``: for the C-D scheme."""
     like = next(iter(tracers.values()))
     nz = like.shape[0]
     ny, nx = like.tile_shape
@@ -76,4 +80,5 @@ def at_rest(tracers: dict[str, Field], memory: int, time: float = 0.0) -> State:
         history_u=tuple(zero("u", HISTORY_U, (nz,)) for _ in range(memory)),
         history_v=tuple(zero("v", HISTORY_V, (nz,)) for _ in range(memory)),
         time=jnp.asarray(time, jnp.float64), steps=jnp.asarray(0, jnp.int32),
+        d_grid=tuple(zero(at, Halo(), (nz,)).named(n) for n, at in zip(D_GRID, "uv")) if d_grid else (),
     )  # fmt: skip

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 
 from dogcm.decomp.depth import Halo
 from dogcm.dynamics import free_surface as fs
-from dogcm.dynamics import momentum, tracer_advection
+from dogcm.dynamics import coriolis_cd, momentum, tracer_advection
 from dogcm.dynamics.continuity import (
     divergence, interface_flow, stretch_c, stretch_u, stretch_v,
 )  # fmt: skip
@@ -31,42 +31,12 @@ from dogcm.operators import (
     diff_x_c2u, diff_x_u2c, diff_y_c2v, diff_y_v2c, diff_z_w2c, mean_x_c2u, mean_x_u2c, mean_y_c2v, mean_y_v2c,
     sum_z,
 )  # fmt: skip
-from dogcm.physics import lateral, vertical_mixing
+from dogcm.physics import isoneutral, laplacian, lateral, vertical_mixing
 from dogcm.physics.coefficients import at_u, at_v
 from dogcm.physics.surface import Forcing, SurfaceFluxes, surface_fluxes
+from dogcm.timestepping.physics import Physics
 from dogcm.timestepping.schemes import TimeScheme
-from dogcm.timestepping.state import HISTORY_U, HISTORY_V, State
-
-
-@dataclass(frozen=True)
-class Physics:
-    """Constants and choices that are fixed when the model is compiled.
-
-    Attributes:
-        dt: s. gravity: m s-2. rho0: kg m-3. heat_capacity: J kg-1 K-1. freezing: degC or None.
-        tracer_advection: see :mod:`dogcm.dynamics.tracer_advection`. no_slip: at lateral walls.
-        biharmonic_momentum, biharmonic_tracers: whether these terms are computed at all.
-        viscosity_power, reference_spacing: lateral viscosities hold where the smaller side of a cell is
-            ``reference_spacing`` (m), and vary with its power elsewhere.
-    """
-
-    dt: float
-    gravity: float = 9.81
-    rho0: float = 1026.0
-    heat_capacity: float = 3991.868
-    freezing: float | None = -1.9
-    tracer_advection: str = "dst3_limited"
-    no_slip: bool = True
-    momentum_advection: bool = True
-    biharmonic_momentum: bool = False
-    biharmonic_tracers: bool = False
-    viscosity_power: float = 0.0
-    reference_spacing: float = 1.0
-
-    @property
-    def halo(self) -> int:
-        """Halo of the three-dimensional Fields that one step uses up."""
-        return 4 if self.biharmonic_momentum else 2
+from dogcm.timestepping.state import D_GRID, HISTORY_U, HISTORY_V, State
 
 
 @dataclass(frozen=True)
@@ -81,6 +51,7 @@ class Predictor:
     forcing_v: Field
     history_u: Field
     history_v: Field
+    d_grid: tuple[Field, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -121,7 +92,7 @@ class Dynamics:
         stretch = stretch_c(s.eta, grid)
         density = hold(self.eos.anomaly(s.temperature, s.salinity))
         with jax.named_scope("mixing"):
-            viscosity, diffusivity = self._mixing(s, density, stretch, params, grid)
+            n2, viscosity, diffusivity = self._mixing(s, density, stretch, params, grid)
         with jax.named_scope("momentum"):
             predicted = self._momentum(s, density, stretch, viscosity, now, params, grid, extra)
         top = lambda f: f.level(0)  # noqa: E731
@@ -135,7 +106,10 @@ class Dynamics:
             )  # fmt: skip
         u, v, flow_u, flow_v = self._correct(s.eta, predicted, baro, grid)
         with jax.named_scope("tracers"):
-            tracers = self._tracers(s, baro.eta, flow_u, flow_v, diffusivity, fluxes, params, grid, extra)
+            eddies = None
+            if p.eddies is not None:
+                eddies = isoneutral.prepare(density, n2, stretch, params, grid, p.eddies, p.gravity, p.rho0)
+            tracers = self._tracers(s, baro.eta, flow_u, flow_v, diffusivity, fluxes, params, grid, extra, eddies)
         keep = self.scheme.memory
         older_u, older_v = state.history_u, state.history_v
         new = State(
@@ -143,8 +117,24 @@ class Dynamics:
             history_u=((predicted.history_u, *older_u)[:keep]),
             history_v=((predicted.history_v, *older_v)[:keep]),
             time=state.time + p.dt, steps=state.steps + 1,
+            d_grid=tuple(f.crop(0) for f in predicted.d_grid),
         )  # fmt: skip
         return new, fluxes
+
+    def accelerations(self, state: State, params: dict, forcing: Forcing, grid) -> tuple[Field, Field]:
+        """What the state calls for: rates of u and v (m s-2) before the free surface has answered, without halo.
+
+        They include the slope of the sea surface, and vanish for a flow in balance.
+        """
+        dt = self.physics.dt
+        s = self.with_halos(state, grid)
+        now = forcing.at(s.time + 0.5 * dt)
+        stretch = stretch_c(s.eta, grid)
+        density = self.eos.anomaly(s.temperature, s.salinity)
+        _, viscosity, _ = self._mixing(s, density, stretch, params, grid)
+        extra = self._extra(s, params, now, grid)
+        new = self._momentum(s, density, stretch, viscosity, now, params, grid, extra)
+        return (new.u.crop(0) - s.u.crop(0)) * (1 / dt), (new.v.crop(0) - s.v.crop(0)) * (1 / dt)
 
     # ---- parts --------------------------------------------------------------------------------
     def _extra(self, state: State, params: dict, now: dict, grid) -> dict[str, Field]:
@@ -189,13 +179,14 @@ class Dynamics:
         )
         shear2 = vertical_mixing.shear_squared(s.u, s.v, grid, stretch)
         n2, shear2 = hold(n2, shear2)
-        return hold(*vertical_mixing.richardson_mixing(n2, shear2, params, grid))
+        return n2, *hold(*vertical_mixing.richardson_mixing(n2, shear2, params, grid))
 
     def _friction(self, u: Field, v: Field, params: dict, grid) -> tuple[Field, Field]:
         p = self.physics
         scale = lateral.spacing_scale(grid, p.reference_spacing, p.viscosity_power)
         viscosity = lateral.viscosities(params["lateral_viscosity"], scale, grid)
-        fu, fv = lateral.friction(u, v, viscosity, grid, p.no_slip)
+        form = laplacian.friction if p.friction == "laplacian" else lateral.friction
+        fu, fv = form(u, v, viscosity, grid, p.no_slip)
         if p.biharmonic_momentum:
             viscosity = lateral.viscosities(params["biharmonic_viscosity"], scale, grid)
             bu, bv = lateral.biharmonic_friction(u, v, viscosity, grid, p.no_slip)
@@ -205,7 +196,7 @@ class Dynamics:
     def _momentum(self, s, density, stretch, viscosity, now, params, grid, extra) -> Predictor:
         p, dt = self.physics, self.physics.dt
         u, v, eta = s.u, s.v, s.eta
-        pressure = hold(hydrostatic_pressure(density, stretch, grid, p.gravity, p.rho0))
+        pressure = hold(hydrostatic_pressure(density, stretch, grid, p.gravity, p.rho0, p.pressure))
         gu, gv = hold(*pressure_gradient(pressure, density, eta, grid, p.gravity, p.rho0))
         fu, fv = hold(*self._friction(u, v, params, grid))
         h_u, h_v = hold(grid.h_u * stretch_u(eta, grid), grid.h_v * stretch_v(eta, grid))
@@ -216,8 +207,9 @@ class Dynamics:
         if p.momentum_advection:
             w = hold(interface_flow(u * h_u, v * h_v, -divergence(U, V, grid), grid))
             au, av = momentum.advection(u, v, w, grid)
+        cd = p.cd_time is not None
         forward_backward = self.scheme.coriolis == "forward_backward"
-        if not forward_backward:
+        if not (forward_backward or cd):
             # Only the flow's deviation from its depth mean: the short steps turn the mean.
             mean_u = U / (sum_z(h_u) + (1.0 - grid.wet_u)) * grid.mask_u
             mean_v = V / (sum_z(h_v) + (1.0 - grid.wet_v)) * grid.mask_v
@@ -234,27 +226,52 @@ class Dynamics:
             rate_u = rate_u + extra["u"]
         if "v" in extra:
             rate_v = rate_v + extra["v"]
-        rate_u = rate_u + momentum.vorticity_flux_u(v if forward_backward else mean_v, planetary, grid)
+        if not cd:
+            rate_u = rate_u + momentum.vorticity_flux_u(v if forward_backward else mean_v, planetary, grid)
         new_u = self._implicit_u(u, v, hold(u + rate_u * dt), h_u, viscosity, stretch, now, params, grid)
-        rate_v = rate_v + momentum.vorticity_flux_v(new_u if forward_backward else mean_u, planetary, grid)
+        if not cd:
+            rate_v = rate_v + momentum.vorticity_flux_v(new_u if forward_backward else mean_u, planetary, grid)
         new_v = self._implicit_v(u, v, hold(v + rate_v * dt), h_v, viscosity, stretch, now, params, grid)
         new_u, new_v = hold(new_u, new_v)
+        d_grid = ()
+        if cd:
+            new_u, new_v, d_grid = self._turn(s, new_u, new_v, grid)
         Fu, Fv = self._slow_forcing(eta, U, V, sum_z(new_u * h_u), sum_z(new_v * h_v), surface_u, surface_v,
                                     h_u, h_v, grid)  # fmt: skip
-        return Predictor(new_u, new_v, U, V, Fu, Fv, au, av)
+        return Predictor(new_u, new_v, U, V, Fu, Fv, au, av, d_grid)
+
+    def _turn(self, s: State, new_u: Field, new_v: Field, grid):
+        """Coriolis force by the C-D scheme, after all else; returns u, v and the velocity on the D grid."""
+        dt = self.physics.dt
+        rate_u, rate_v, *d_grid = exchange(
+            self.halos, ((new_u - s.u) * (1 / dt), 1), ((new_v - s.v) * (1 / dt), 1), *((f, 1) for f in s.d_grid)
+        )
+        # Beyond a wall an exchange brings values from elsewhere.
+        rate_u, rate_v = hold(rate_u * grid.mask_u, rate_v * grid.mask_v)
+        d_grid = hold(*coriolis_cd.advance(*d_grid, s.u, s.v, rate_u, rate_v, dt, self.physics.cd_time, grid))
+        v_at_u, u_at_v = d_grid
+        u = s.u + (rate_u + coriolis_cd.f_at_u(grid) * v_at_u) * dt
+        v = s.v + (rate_v - coriolis_cd.f_at_v(grid) * u_at_v) * dt
+        u, v = hold(u * grid.mask_u, v * grid.mask_v)
+        return u, v, tuple(f.named(n) for f, n in zip(d_grid, D_GRID))
 
     def _slow_forcing(self, eta, U, V, new_U, new_V, surface_u, surface_v, h_u, h_v, grid):
         """What changed the depth-integrated flow, less what the short steps compute themselves."""
         dt = self.physics.dt
         _, _, cu, cv, q = fs.short_step_coefficients(self.split, eta, grid)
         newest_U = new_U if self.scheme.coriolis == "forward_backward" else U
-        fast_u = sum_z(h_u) * surface_u + fs.coriolis_u(V, cu, q, grid)
-        fast_v = sum_z(h_v) * surface_v + fs.coriolis_v(newest_U, cv, q, grid)
+        fast_u, fast_v = sum_z(h_u) * surface_u, sum_z(h_v) * surface_v
+        if self.split.coriolis:
+            fast_u = fast_u + fs.coriolis_u(V, cu, q, grid)
+            fast_v = fast_v + fs.coriolis_v(newest_U, cv, q, grid)
         return (new_U - U) * (1 / dt) - fast_u, (new_V - V) * (1 / dt) - fast_v
 
-    def _drag(self, speed: Field, bottom: Field, params: dict, at) -> Field:
+    def _drag(self, speed: Field, bottom: Field, params: dict, at, grid=None) -> Field:
         """Implicit bottom drag (m): dt times the drag velocity, in the deepest wet layer; ``at``: at_u or at_v."""
         linear, quadratic = at(params["bottom_drag_linear"]), at(params["bottom_drag_quadratic"])
+        if self.physics.no_slip_bottom:
+            # Velocity falls to zero over half a layer.
+            linear = linear + at(vertical_mixing.on_layers(params["vertical_viscosity"])) * (2.0 / grid.dz)
         drag = lambda s, b, cl, cq: (cl + cq * s) * b * self.physics.dt  # noqa: E731
         return fmap(drag, speed, bottom, linear, quadratic, name="drag")
 
@@ -268,7 +285,7 @@ class Dynamics:
             content = add_top(content, now["taux"] * (dt / p.rho0) * grid.wet_u)
         k = vertical_mixing.to_u(viscosity, grid) / mean_x_c2u(stretch) * (dt / grid.dz_w)
         (out,) = vertical_mixing.implicit_solve(
-            [content], h_u, k, self._drag(speed, grid.bottom_u, params, at_u)
+            [content], h_u, k, self._drag(speed, grid.bottom_u, params, at_u, grid)
         )
         return out * grid.mask_u
 
@@ -282,7 +299,7 @@ class Dynamics:
             content = add_top(content, now["tauy"] * (dt / p.rho0) * grid.wet_v)
         k = vertical_mixing.to_v(viscosity, grid) / mean_y_c2v(stretch) * (dt / grid.dz_w)
         (out,) = vertical_mixing.implicit_solve(
-            [content], h_v, k, self._drag(speed, grid.bottom_v, params, at_v)
+            [content], h_v, k, self._drag(speed, grid.bottom_v, params, at_v, grid)
         )
         return out * grid.mask_v
 
@@ -302,19 +319,23 @@ class Dynamics:
         v, flow_v = one(predicted.v, grid.h_v, grid.depth_v, stretch_v, baro.V, baro.V_mean, grid.mask_v, grid.wet_v)
         return hold(u, v, flow_u, flow_v)
 
-    def _tracers(self, s, new_eta, flow_u, flow_v, diffusivity, fluxes, params, grid, extra):
+    def _tracers(self, s, new_eta, flow_u, flow_v, diffusivity, fluxes, params, grid, extra, eddies=None):
         p, dt = self.physics, self.physics.dt
         rate = (new_eta - s.eta) * (1.0 / dt)
         w = hold(interface_flow(flow_u, flow_v, rate, grid))
         h_old = grid.h_c * stretch_c(s.eta, grid)
         new_stretch = stretch_c(new_eta, grid)
         h_new = grid.h_c * new_stretch
-        k = diffusivity / new_stretch * (dt / grid.dz_w)
+        k = diffusivity / new_stretch
+        if eddies is not None:
+            # Its explicit part is written for thicknesses at rest, and the two have to cancel for density.
+            k = k + eddies.vertical_diffusivity
+        k = k * (dt / grid.dz_w)
         carried_by = {"temperature": s.temperature.level(0), "salinity": None}
         entering = {"temperature": fluxes.heat, "salinity": fluxes.salt}
         contents = []
         for name, c in s.tracers.items():
-            content = c * h_old + self._explicit_tracer(c, flow_u, flow_v, w, params, grid) * dt
+            content = c * h_old + self._explicit_tracer(c, flow_u, flow_v, w, params, grid, eddies) * dt
             local = carried_by.get(name, c.level(0))
             source = entering.get(name)
             if local is not None:
@@ -329,8 +350,8 @@ class Dynamics:
         solved = vertical_mixing.implicit_solve(contents, h_new, k)
         return {n: (c * grid.mask_c).crop(0).named(n) for n, c in zip(s.tracers, solved)}
 
-    def _explicit_tracer(self, c, flow_u, flow_v, w, params, grid) -> Field:
-        """Rate of thickness times tracer (unit m s-1) by advection and lateral diffusion."""
+    def _explicit_tracer(self, c, flow_u, flow_v, w, params, grid, eddies=None) -> Field:
+        """Rate of thickness times tracer (unit m s-1) by advection, lateral diffusion and eddies."""
         p, scheme = self.physics, self.physics.tracer_advection
         dt = p.dt
         cu = fmap(lambda f, i, d: jnp.abs(f) * i * (dt / d), flow_u, grid.inv_h_u, grid.dx_u, name="courant_u")
@@ -339,7 +360,11 @@ class Dynamics:
         fx = flow_u * grid.dy_u * tracer_advection.reconstruct_x(c, flow_u, cu, scheme, grid)
         fy = flow_v * grid.dx_v * tracer_advection.reconstruct_y(c, flow_v, cv, scheme, grid)
         fz = w * tracer_advection.reconstruct_z(c, w, cw, scheme, grid)
-        dx, dy = lateral.diffusive_fluxes(c, params["lateral_diffusivity"], grid)
+        if eddies is None:
+            dx, dy = lateral.diffusive_fluxes(c, params["lateral_diffusivity"], grid)
+        else:
+            dx, dy, up = isoneutral.fluxes(c, eddies, grid)
+            fz = fz + up
         fx, fy = fx + dx, fy + dy
         if p.biharmonic_tracers:
             dx, dy = lateral.biharmonic_diffusive_fluxes(c, params["biharmonic_diffusivity"], grid)
