@@ -12,7 +12,8 @@ import pytest
 from pydantic import ValidationError
 
 from dogcm.corrector import (
-    CorrectorConfig, WeightsError, build_corrector, choose_halo_strategy, load_weights, save_weights,
+    CorrectorConfig, WeightsError, build_corrector, choose_halo_strategy, load_weights, network_alone,
+    save_weights,
 )  # fmt: skip
 from dogcm.corrector.features import BOUND, GROUPS, Scene, inputs
 from dogcm.corrector.layers import HaloConv, Level, check_corners, constant_level
@@ -35,7 +36,10 @@ OUTPUTS = {"temperature": "flux_3d", "salinity": "tendency_no_mean", "velocity":
 SEEN = ("tracers", "velocity", "surface", "mask")
 KINDS = {
     "column": dict(kind="column", depth=1, inputs=SEEN),
-    "conv": dict(kind="conv", depth=2, inputs=SEEN, halo="deep"),
+    "conv": dict(
+        kind="conv", depth=2, inputs=SEEN, halo="deep", maps=3,
+        rates={"temperature": [8.64, 4.32, 1.0], "salinity": 8.64, "velocity": 8.64},
+    ),
     "unet": dict(kind="unet", depth=2, inputs=SEEN),
     "attention": dict(kind="attention", depth=1, poolings=1, inputs=("gradients", "geometry")),
 }
@@ -72,7 +76,7 @@ def ocean(comm, layout, shape=SHAPE, dtype=np.float64):
 def with_halos(o):
     """What a time step hands to its hook."""
     s, g = o.state, o.grid
-    wanted = [s.u, s.v, s.eta, *s.tracers.values(), *o.now.values()]
+    wanted = [s.u, s.v, s.eta, s.temperature, s.salinity, *o.now.values()]
     u, v, eta, t, salt, *now = exchange(o.halos, *((f, 2) for f in wanted))
     tracers = {"temperature": t, "salinity": salt}
     state = s.replace(u=u * g.mask_u, v=v * g.mask_v, eta=eta * g.wet_c, tracers=tracers)
@@ -104,7 +108,8 @@ def run(corrector, o, weights, warming=0.0):
     """Tendencies of one call, its exchanges included; temperatures are larger by a factor ``1 + warming``."""
     tracers = o.state.tracers | {"temperature": o.state.temperature * (1.0 + warming)}
     state, now = with_halos(replace_state(o, o.state.replace(tracers=tracers)))
-    return corrector.tendency(state, {"corrector": weights}, now, o.grid)
+    act = corrector.hook if corrector.config.maps else corrector.tendency
+    return act(state, corrector.prepared({"corrector": weights}, o.grid), now, o.grid)
 
 
 def share(corrector, o, weights, warming=0.0):
@@ -159,7 +164,8 @@ def test_every_weight_matters_and_nothing_is_beyond_its_bound(serial, basin):
         # Keys of attention have no bias to speak of: adding a constant to all scores changes nothing.
         assert np.isfinite(g).all() and (np.abs(g).max() > 1e-12 or name.endswith("key/bias")), name
     rate = 8.64 / 86400
-    assert 0.01 * rate < np.abs(serial.out["u"].data).max() <= rate
+    assert 0.01 * rate < np.abs(serial.out["u"].data).max()
+    assert serial.corrector.config.maps or np.abs(serial.out["u"].data).max() <= rate
     assert (np.asarray(serial.out["u"].data)[np.asarray(basin.grid.mask_u.interior) == 0] == 0).all()
 
 
@@ -215,6 +221,74 @@ def test_inputs_are_of_order_one_everywhere(dtype):
     assert all(np.isfinite(f.data).all() and (f.data != 0).any() for f in g.variables().values())
 
 
+def test_a_network_alone_moves_the_ocean_by_its_tendencies(basin):
+    outputs = {"temperature": "tendency", "velocity": "tendency", "eta": "tendency"}
+    rates = {"temperature": 1.0, "velocity": 0.1, "eta": 0.2}
+    corrector = build_corrector(config("column", outputs=outputs, rates=rates, every=4), basin.halos, 3)
+    weights, (state, now) = trained(corrector, basin), with_halos(basin)
+    deep = lambda s, grid: with_halos(replace_state(basin, s))[0]  # noqa: E731
+    dynamics = SimpleNamespace(physics=SimpleNamespace(dt=600.0), with_halos=deep)
+    step = network_alone(dynamics, corrector)
+    forcing = SimpleNamespace(at=lambda time: now)
+    go = jit(lambda s: step(s, {"corrector": weights}, forcing, basin.grid))
+    one = go(basin.state)
+    rate = jit(corrector.tendency)(state, {"corrector": weights}, now, basin.grid)
+    for name, f in {"temperature": one.temperature, "u": one.u, "v": one.v, "eta": one.eta}.items():
+        before = basin.state.variables()[name]
+        assert float(jnp.abs(rate[name].data).max()) > 0
+        np.testing.assert_allclose(f.data, (before + rate[name] * 2400.0).crop(0).data, rtol=1e-13, atol=1e-15)
+    assert (one.salinity.data == basin.state.salinity.data).all() and int(one.steps) == 1
+    two = go(one)
+    assert (two.temperature.data == one.temperature.data).all() and float(two.time) == 1200.0
+    for bad, says in ((config("conv"), "must be of kind tendency, not so salinity, temperature"),
+                      (CorrectorConfig(kind="none"), "takes a network")):  # fmt: skip
+        with pytest.raises(ValueError, match=says):
+            network_alone(dynamics, build_corrector(bad, basin.halos, 3))
+    with pytest.raises(ValueError, match="eta is for a network without physics"):
+        corrector.install(dynamics)
+
+
+def test_maps_act_at_every_step_with_their_season(basin):
+    """With a silent network nothing but the maps: the mean, and waves that return every year; heat is kept."""
+    c = config("column", maps=3, every=4, scales={"year": 360.0})
+    corrector = build_corrector(c, basin.halos, 3)
+    state, now = with_halos(basin)
+    weights = corrector.init(jax.random.key(0), state, {}, now, basin.grid)
+    assert not any(np.asarray(f.data).any() for f in weights["maps"].values())
+    rng = np.random.default_rng(0)
+    maps = {n: f.with_data(jnp.asarray(rng.normal(size=f.shape))) for n, f in weights["maps"].items()}
+
+    @jit
+    def said(maps, time, steps):
+        params = corrector.prepared({"corrector": weights | {"maps": maps}}, basin.grid)
+        return corrector.hook(state.replace(time=time, steps=steps), params, now, basin.grid)
+
+    mean, sine, cosine = (np.asarray(basin.grid.mask_u.interior) * p for p in np.split(np.asarray(maps["u"].data), 3))
+    day, rate, area = 86400.0, 8.64 / 86400.0, np.asarray(basin.grid.area_c.interior)
+    cases = ((0, mean + cosine), (90, mean + sine), (180, mean - cosine), (360 * 7 + 270, mean - sine))
+    for steps, (days, expected) in enumerate(cases):  # the network's turn, and not
+        out = said(maps, days * day, steps)
+        np.testing.assert_allclose(out["u"].data, rate * expected, atol=1e-11)
+        content = np.asarray(out["temperature_content"].data)
+        assert np.abs(content).max() > 0.1 * rate and abs((content * area).sum()) < 1e-13 * np.abs(content * area).sum()
+    with pytest.raises(WeightsError, match="weights with maps are tiled"):
+        save_weights("weights.npz", corrector.config, weights)
+
+
+def test_a_rate_for_each_level(basin):
+    outputs, rates = {"temperature": "flux_3d", "salinity": "tendency"}, {"salinity": [3.0, 2.0, 1.0]}
+    c = config("column", outputs=outputs, rates=rates | {"temperature": [3.0, 2.0, 1.0]})
+    corrector = build_corrector(c, basin.halos, 3)
+    weights = trained(corrector, basin, size=50.0)
+    out = jit(lambda w: run(corrector, basin, w))(weights)
+    largest = np.abs(out["salinity"].data).max((1, 2)) * 86400
+    np.testing.assert_allclose(largest, [3.0, 2.0, 1.0], rtol=1e-3)
+    rate, area = np.asarray(out["temperature_content"].data), np.asarray(basin.grid.area_c.interior)
+    assert abs((rate * area).sum()) < 1e-13 * np.abs(rate * area).sum()
+    with pytest.raises(ValueError, match="salinity has 2 numbers: give 1, or one for each of 3 levels"):
+        build_corrector(config("column", rates={**SMALL["rates"], "salinity": [1.0, 2.0]}), basin.halos, 3)
+
+
 def test_differences_do_not_depend_on_resolution():
     """A front seen across a cell of half the width is half as high: the input is dx dT/dx, not dT/dx."""
     seen = []
@@ -231,8 +305,10 @@ def test_differences_do_not_depend_on_resolution():
 
 def test_the_same_weights_serve_twice_the_resolution(serial):
     fine = alone((26, 42))
-    corrector = build_corrector(serial.corrector.config, fine.halos, 3)
-    out = jax.eval_shape(lambda w: run(corrector, fine, w), serial.weights)
+    # All but maps, which belong to one grid.
+    corrector = build_corrector(serial.corrector.config.model_copy(update={"maps": 0}), fine.halos, 3)
+    weights = {n: w for n, w in serial.weights.items() if n != "maps"}
+    out = jax.eval_shape(lambda w: run(corrector, fine, w), weights)
     assert out["temperature_content"].shape == (3, 26, 42)
 
 
@@ -464,7 +540,8 @@ def test_layouts_agree(request, serial):
     for cut in cuts(kind):
         o = ocean_on(comm, cut)
         corrector = build_corrector(config(kind), o.halos, 3)
-        (part, here), (g, warming) = derivatives(corrector, o)(weights, 0.0)
+        (part, here), (g, warming) = derivatives(corrector, o)(on_tile(weights, o), 0.0)
+        maps = g.pop("maps", None)
         part, g, warming = jax.jit(lambda t: jax.tree.map(o.halos.psum, t))((part, g, warming))  # noqa: B023
         for name, f in here.items():
             whole = out[name].data
@@ -473,8 +550,17 @@ def test_layouts_agree(request, serial):
         np.testing.assert_allclose(part, loss, rtol=1e-11)
         np.testing.assert_allclose(warming, of_warming, rtol=1e-10)
         scale = max(np.abs(w).max() for w in leaves(of_weights).values())
-        for name, w in leaves(of_weights).items():
+        for name, f in (maps or {}).items():  # of the tile alone, not summed
+            there = on_tile(of_weights, o)["maps"][name].data
+            np.testing.assert_allclose(f.data, there, rtol=1e-10, atol=1e-12 * scale, err_msg=name)
+        for name, w in leaves({n: w for n, w in of_weights.items() if n != "maps"}).items():
             np.testing.assert_allclose(leaves(g)[name], w, rtol=1e-10, atol=1e-12 * scale, err_msg=name)
+
+
+def on_tile(weights: dict, o) -> dict:
+    """Weights with this tile's part of the maps."""
+    part = lambda f: f.with_data(f.data[:, o.tile.j0 : o.tile.j1, o.tile.i0 : o.tile.i1])  # noqa: E731
+    return {n: {k: part(f) for k, f in w.items()} if n == "maps" else w for n, w in weights.items()}
 
 
 def ocean_on(comm, cut):

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
 
 from dogcm.decomp import SerialCommunicator
 from dogcm.experiments import twin
-from dogcm.experiments.evaluation import Judge, depth_bands
+from dogcm.experiments.background import climatology, make_background, through_means
+from dogcm.experiments.evaluation import Contender, Judge, _advance, _mean, depth_bands
 from dogcm.experiments.model import Model
+from dogcm.experiments.observed import observed, reach, with_anomaly
 from dogcm.experiments.recipe import load_recipe
 from dogcm.experiments.registry import ConfigError
-from dogcm.experiments.training import _last, _targets
+from dogcm.experiments.training import _last, _targets, build
+from dogcm.field import Field
 from dogcm.io.restart import write_restart
 from dogcm.learning.groups import Ranks
 from dogcm.learning.targets import TargetError
@@ -100,21 +106,26 @@ def test_climatology_of_the_training_years_is_a_contender(setup):
     recipe, _, model, train, test = setup
     every = model.steps_in(5)
     judge = Judge(SimpleNamespace(recipe=recipe, every=every, model=model, train=train), ["sst"])
-    assert judge.seasonal and "two harmonics" in judge.note
+    assert judge.seasonal and "three harmonics" in judge.note
     for index in (0, 5):
         window = test.window(index, 3 * every)
-        judge.start(window)
+        judge.start(window, test.initial(index))
         for lead in range(3):
             judge.add("right", lead, {n: f.with_data(f.data[lead]) for n, f in window.values.items()})
             judge.add("warm", lead, {n: f.with_data(f.data[lead] + 2) for n, f in window.values.items()})
         judge.add_baselines()
     rows = {(r["contender"], r["lead_days"]): r for r in judge.book.rows()}
-    assert {c for c, _ in rows} == {"right", "warm", "persistence", "climatology"} and len(rows) == 12
+    baselines = {"persistence", "climatology", "anomaly_persistence", "damped_persistence", "uniformly_damped"}
+    assert {c for c, _ in rows} == {"right", "warm"} | baselines and len(rows) == 21
     for lead in (5, 10, 15):
         assert rows["right", lead]["rmse"] < 1e-12
         assert rows["warm", lead]["rmse"] == pytest.approx(2), "ice and land do not count"
         # Linear between months, so the cosine is not met exactly.
-        assert rows["climatology", lead]["rmse"] < 0.12 < 2 < rows["persistence", lead]["rmse"]
+        assert rows["climatology", lead]["rmse"] < 0.12
+        assert rows["anomaly_persistence", lead]["rmse"] < 0.2, "there are no anomalies"
+    # From the observation at the start, not from the state of the model, which knows nothing of it.
+    assert rows["persistence", 5]["rmse"] < 0.5 < 2 < float(np.abs(model.state.temperature.data[0]).max())
+    assert 2 * rows["persistence", 5]["rmse"] < rows["persistence", 15]["rmse"]
 
 
 def test_what_cannot_be_used(setup):
@@ -135,3 +146,102 @@ def test_depth_bands():
         "0-100 m": [0, 1], "100-500 m": [2], "500-1500 m": [3], "below 1500 m": [4],
     }  # fmt: skip
     assert depth_bands(np.array([10.0, 30])) == {}
+
+
+def test_records_whose_interpolation_has_given_means():
+    """Means of the interpolation, by fine sampling of it, are the wanted ones; those of raw means are flatter."""
+    means = np.random.default_rng(0).normal(size=(12, 3))
+    records = through_means(means)
+    position = (np.arange(12 * 200) + 0.5) / 200 - 0.5
+    first = np.floor(position).astype(int)
+    weight = (position - first)[:, None]
+    line = (1 - weight) * records[first % 12] + weight * records[(first + 1) % 12]
+    np.testing.assert_allclose(line.reshape(12, 200, 3).mean(1), means, atol=2e-5)
+    assert np.abs(records - means).max() > 0.1
+
+
+def test_an_anomaly_fills_the_mixed_layer():
+    column = np.array([20.0, 19.8, 19.0, 15.0, 19.9])
+    temperature = Field(jnp.asarray(np.broadcast_to(column[:, None, None], (5, 1, 2))), "c")
+    mask = Field(jnp.broadcast_to(jnp.asarray([1.0, 1, 0, 0, 0])[:, None, None], (5, 1, 2)), "c")
+    np.testing.assert_allclose(reach(temperature, 2.0)[:, 0, 0], [1, 0.9, 0.5, 0, 0])
+    warmer = with_anomaly(temperature, Field(jnp.asarray([[3.0, -1.0]]), "c"), 2.0, mask).data - temperature.data
+    np.testing.assert_allclose(warmer[:, 0, 0], [3, 2.7, 0, 0, 0], atol=1e-12)
+    np.testing.assert_allclose(warmer[:, 0, 1], [-1, -0.9, 0, 0, 0], atol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def held(setup, tmp_path_factory):
+    """The recipe with a year of 12 days, held at the observed climatology, and compared with means over a day."""
+    recipe, folder, *_ = setup
+    year = 12.0
+    again = load_recipe(
+        recipe.model_dump(mode="json"),
+        {"targets.monthly": True, "targets.mean": True, "targets.every": 1, "targets.hold": 0.1, "targets.anomaly": 1,
+         "targets.spinup": year,
+         "targets.seasons": 12, "overrides.forcing.year": year, "curriculum": [{"updates": 1, "days": 2}],
+         "loss.scale": {"sst": 1.0}, "loss.scales": "typical"},
+    )  # fmt: skip
+    return build(again, tmp_path_factory.mktemp("held"), comm=SerialCommunicator())
+
+
+@pytest.fixture(scope="module")
+def contender(held):
+    """Compiled once for all tests."""
+    return Contender(held.trainable, _advance(held.problem), held.fixed, "x", mean=_mean(held.problem))
+
+
+def test_a_held_model_stays_at_the_observed_climatology(held, contender):
+    """States follow the observed cycle, and the heat that this took carries it on when restoring is weak."""
+    model, train = held.model, held.train
+    ice = np.asarray(train.record(0)[2]["sst"].data) == 0
+    assert set(model.forcing.records) >= {"sst", "heat_flux"}
+    heat = np.asarray(model.forcing.records["heat_flux"].interior)
+    # 3 K of amplitude and a period of 12 days of the surface layer: what is needed is its heat content's rate.
+    capacity = float(model.grid.dz[0, 0, 0]) * model.physics.rho0 * model.physics.heat_capacity
+    needed = 3 * 2 * np.pi / (12 * DAY) * capacity
+    amplitude = 0.5 * np.ptp(heat[:, ~ice], axis=0)
+    assert 0.7 * needed < np.median(amplitude) < 2 * needed
+    window = train.window(13, 2 * held.every)
+    assert float(window.state.time) == pytest.approx(13.5 * DAY)
+    usual = cycle(365 * 1.5 / 12)
+    top = np.asarray(window.state.temperature.data[0])[~ice]
+    assert np.sqrt(np.mean((top - usual) ** 2)) < 0.5 < np.abs(usual - 12)
+    forecast = contender.forecast(window.state, held.every, 2, ["sst"])
+    for month, seen in zip((14, 15), forecast):
+        error = np.asarray(seen["sst"].data)[~ice] - cycle(365 * (month % 12 + 0.5) / 12)
+        assert np.sqrt(np.mean(error**2)) < 0.7, "without that heat the surface would stay 2 K behind"
+
+
+def test_training_and_evaluation_compare_the_same_means(held, contender):
+    window = held.train.window(5, 2 * held.every)
+    seen = contender.forecast(window.state, held.every, 2, ["sst"])
+    rolled = jax.jit(held.problem.forecast, static_argnums=(3, 4))(
+        held.trainable, window.state, held.fixed, 2 * held.every, ("sst",)
+    )
+    for n, here in enumerate(seen):
+        np.testing.assert_allclose(rolled["sst"].data[n], here["sst"].data, rtol=1e-12, atol=1e-12)
+
+
+def test_a_start_takes_over_what_was_observed(held):
+    """The record of a window's start less the climatology, in the mixed layer of the season's state."""
+    train = held.train
+    one = replace(train, anomalies=replace(train.anomalies, values={"sst": train.anomalies.values["sst"] + 2}))
+    kinds = replace(train, anomalies=None), train, one
+    without, plain, warm = (np.asarray(t.window(4, held.every).state.temperature.data) for t in kinds)
+    wet = np.asarray(held.model.grid.mask_c.interior) > 0
+    np.testing.assert_allclose((warm - plain)[0][wet[0]], 2)
+    assert (np.abs(warm - plain)[~wet] == 0).all() and np.abs(plain - without).max() < 0.05
+    fields, valid = train.initial(4)
+    np.testing.assert_array_equal(fields["sst"].data, train.record(4)[1]["sst"].data)
+
+
+def test_intervals_of_means_are_those_of_the_records(setup, held):
+    recipe, folder, *_ = setup
+    tree = held.recipe.model_dump(mode="json")
+    with pytest.raises(TargetError, match="2 days, but the records are 1 days apart"):
+        observed(load_recipe(tree, {"targets.every": 2}).targets, folder, held.model, 2 * held.every)
+    with pytest.raises(TargetError, match="records"):
+        climatology(held.recipe.targets, SimpleNamespace(times=np.arange(4.0), values={"sst": np.zeros((4, 1))}), 12.0)
+    with pytest.raises(ValueError, match="multiple of the year"):
+        make_background(load_recipe(tree, {"targets.spinup": 5}).targets, folder, held.model, twin.record_path)

@@ -11,7 +11,8 @@ import yaml
 from dogcm.cli import main
 from dogcm.cli.errors import FILE, OK, UNUSABLE
 from dogcm.decomp import SerialCommunicator, world
-from dogcm.experiments.recipe import load_recipe
+from dogcm.experiments.evaluation import evaluate
+from dogcm.experiments.recipe import load_recipe, write_recipe
 from dogcm.experiments.registry import ConfigError
 from dogcm.experiments.training import train
 from dogcm.experiments.training_log import read_log
@@ -22,6 +23,7 @@ TRUE_VISCOSITY = 5e3  # of the experiment gyre
 GRID = {"grid.nx": 12, "grid.ny": 10, "grid.nz": 2}
 # The gradient of simpler physics compiles faster.
 SIMPLE = {"physics.tracer_advection": "upwind", "physics.momentum_advection": False}
+ALONE = ("velocity", "eta")
 RECIPE = {
     "name": "small", "experiment": "gyre", "overrides": GRID | SIMPLE,
     "start": {"lateral_viscosity": 2e4}, "learnable": ["lateral_viscosity"],
@@ -100,7 +102,35 @@ def test_nothing_is_overwritten(run, capsys):
     assert main(["train", str(folder.parent / "none.yaml")]) == UNUSABLE
 
 
+def scored(folder, other) -> dict[tuple[str, str], float]:
+    """Root mean square errors after half a day by contender and variable."""
+    assert main(["evaluate", str(folder), "--windows", "1", "--against", str(other)]) == OK
+    rows = [r for r in read_csv(folder / "evaluation.csv") if r["depth"] == "all" and r["lead_days"] == 0.5]
+    return {(r["contender"], r["variable"]): r["rmse"] for r in rows}
+
+
+def test_a_network_alone_beside_the_physics(run, tmp_path):
+    network = {"kind": "column", "width": 4, "depth": 1, "every": 6, "outputs": {n: "tendency" for n in ALONE},
+               "inputs": ["velocity", "sea_level"]}  # fmt: skip
+    recipe = load_recipe(RECIPE, {
+        "name": "network", "physics": False, "learnable": [], "start": {}, "corrector": network,
+        "targets.folder": str(run[1] / "truth"), "curriculum": [{"updates": 2, "days": 0.5}],
+    })  # fmt: skip
+    train(recipe, tmp_path / "network", quiet=True)
+    first, second = read_log(tmp_path / "network")
+    assert float(first["gradient_norm"]) > 0 and float(first["loss"]) != float(second["loss"])
+    rows = scored(run[1], tmp_path / "network")
+    # The network starts as persistence, and two updates do not make it physics.
+    assert rows["network", "u"] != rows["persistence", "u"] and rows["trained", "u"] < rows["network", "u"]
+    (tmp_path / "other").mkdir()
+    write_recipe(tmp_path / "other" / "recipe.yaml", load_recipe(recipe.model_dump(mode="json"), {"targets.days": 5}))
+    with pytest.raises(ConfigError, match="another truth or grid than small"):
+        evaluate(run[1], against=[tmp_path / "other"])
+
+
 @pytest.mark.parametrize("change, says", [
+    ({"physics": False}, "leaves a network alone"),
+    ({"physics": False, "learnable": [], "corrector.kind": "column"}, "without physics nothing moves eta, u"),
     ({"learnabel": []}, "unknown parameter learnabel; did you mean learnable"),
     ({"loss.factor": {}}, "unknown parameter loss.factor; did you mean factors"),
     ({"learnable": ["lateral_viscsity"]}, "did you mean lateral_viscosity"),
@@ -119,8 +149,6 @@ def test_bad_recipes(change, says):
 
 
 def test_recipe_survives_its_file(tmp_path):
-    from dogcm.experiments.recipe import write_recipe
-
     recipe = load_recipe(RECIPE, ["batch=3", "overrides.time.step=900"])
     write_recipe(tmp_path / "recipe.yaml", recipe)
     again = load_recipe(tmp_path / "recipe.yaml")

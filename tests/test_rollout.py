@@ -83,6 +83,37 @@ def test_observations_are_those_of_the_run(toy):
     np.testing.assert_array_equal(seen[1][1], half["c"].data)
 
 
+@pytest.mark.parametrize("every, menu", [(2, "nested"), (3, "step")])
+def test_means_are_those_of_the_states_about_each_time(toy, every, menu):
+    """States of a plain loop, averaged by hand; the gradient is that of this average."""
+    count, look = 6 // every, lambda s: {"c": s["c"].data}
+    options = dict(observe=look, observe_every=every, mean=True)
+
+    def by_hand(values, params):
+        state, states = toy.start(2) | {"c": toy.start(2)["c"].with_data(values)}, []
+        for _ in range(6 + every // 2):
+            state = toy.step(state, params, toy.forcing, None)
+            states.append(state["c"].data)
+        states = jnp.stack(states[every // 2 :]).reshape(count, every, *toy.shape)
+        return states.mean(1), state["c"].data
+
+    def rolled(values, params):
+        start = toy.start(2) | {"c": toy.start(2)["c"].with_data(values)}
+        last, seen = rollout(toy.step, start, params, toy.forcing, None, 6, checkpoint=menu, **options)
+        return seen["c"], last["c"].data
+
+    at = toy.start(2)["c"].data, PARAMS
+
+    def checked(function):
+        def loss(*at):
+            means, last = function(*at)
+            return jnp.sum(means**3) + jnp.sum(last), means
+
+        return jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))(*at)
+
+    close(checked(rolled), checked(by_hand), rtol=1e-12, atol=1e-14)
+
+
 def test_truncation_cuts_the_way_back(toy):
     """With a cut after 4 of 6 steps the gradient of the last value is that of a rollout from the 4th state."""
     final = lambda s: s["c"].data  # noqa: E731

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dogcm.corrector.features import GROUPS
 from dogcm.corrector.layers import ACTIVATIONS
-from dogcm.corrector.outputs import KINDS, VELOCITY
+from dogcm.corrector.outputs import KINDS, SEA_LEVEL, VELOCITY
 
 
 def _par(default: Any, unit: str, text: str, **limits) -> Any:
@@ -30,6 +30,7 @@ class Scales(_Section):
     temperature_change: float = _par(2.0, "K", "difference between neighbouring cells", gt=0)
     salinity_change: float = _par(0.2, "g kg-1", "difference between neighbouring cells", gt=0)
     speed: float = _par(0.1, "m s-1", "velocity", gt=0)
+    year: float = _par(365.0, "days", "period of seasons", gt=0)
     degrees: float = _par(1.0, "degrees", "per unit of grid.lon_c (on a plane they are km: 0.009)", gt=0)
 
     @model_validator(mode="after")
@@ -57,10 +58,14 @@ class CorrectorConfig(_Section):
         lambda: {"temperature": "flux", "salinity": "flux"}, "1",
         "what is corrected, a tracer or velocity, and how: see dogcm.corrector.outputs",
     )  # fmt: skip
-    rates: dict[str, float] = _par(
-        lambda: {"temperature": 0.1, "salinity": 0.02, VELOCITY: 0.01}, "unit day-1",
-        "largest tendency of each variable (K, g kg-1 or m s-1 a day)",
+    rates: dict[str, float | list[float]] = _par(
+        lambda: {"temperature": 0.1, "salinity": 0.02, VELOCITY: 0.01, SEA_LEVEL: 0.05}, "unit day-1",
+        "largest tendency of each variable (K, g kg-1, m s-1 or m a day): one number, or one for each level",
     )  # fmt: skip
+    maps: Literal[0, 1, 3] = _par(
+        0, "1", "learned maps of every output's tendency: none, one, or also an annual cycle; they belong to one grid"
+    )
+    learn_maps: bool = _par(True, "1", "false: maps stay as their first guess is; they are many, and gradients are noisy")
     diffusivity: float = _par(1000.0, "m2 s-1", "kind diffusive: the diffusivity that is multiplied", gt=0)
     every: int = _par(24, "steps", "the corrector acts at every n-th step, n times as strongly", ge=1)
     precision: Literal["model", "float32", "float64"] = _par("model", "1", "of weights and network")
@@ -72,10 +77,11 @@ class CorrectorConfig(_Section):
         if self.kind == "attention" and self.width % self.heads:
             raise ValueError(f"heads: {self.heads} does not divide width ({self.width})")
         for name, kind in self.outputs.items():
-            if self.rates.get(name, 0.0) <= 0:
+            rates = self.rates.get(name, 0.0)
+            if min(rates if isinstance(rates, list) else [rates], default=0.0) <= 0:
                 raise ValueError(f"rates: give the largest tendency a day of {name!r}, above 0")
-            if name == VELOCITY and kind != "tendency":
-                raise ValueError(f"outputs: {VELOCITY} can be corrected by a tendency only, not by {kind!r}")
+            if name in (VELOCITY, SEA_LEVEL) and kind != "tendency":
+                raise ValueError(f"outputs: {name} can be corrected by a tendency only, not by {kind!r}")
         if not self.outputs:
             raise ValueError("outputs: name at least one, for example {temperature: flux}")
         return self

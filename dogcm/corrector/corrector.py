@@ -1,4 +1,9 @@
-"""Corrector: a network between the state and the tendencies that the time step adds to the physics."""
+"""Corrector: a network between the state and the tendencies that the time step adds to the physics.
+
+With ``maps`` there are learned maps of tendencies beside the network, which say what no state tells: the mean error of
+a coarse model where it is, and its annual cycle. They act at every step, so that they are in balance with the
+physics. They are Fields among the weights, tiled like all Fields; see :mod:`dogcm.corrector.maps`.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +16,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from dogcm.corrector import features, outputs
+from dogcm.corrector import features, maps, outputs
 from dogcm.corrector.config import CorrectorConfig
 from dogcm.corrector.layers import Level, check_corners, constant_level
 from dogcm.corrector.networks import MARGIN, NETWORKS
@@ -36,7 +41,7 @@ class Corrector:
     network: nn.Module | None
 
     def init(self, key, state, params: dict, now: dict, grid) -> dict:
-        """Weights that depend on ``key`` alone, hence the same on every rank; the last layer is zero."""
+        """Weights that depend on ``key`` alone, hence the same on every rank; the last layer and maps are zero."""
         if self.network is None:
             return {}
         seen = jax.eval_shape(lambda s, n, g: self._inputs(s, n, g), state, now, grid)
@@ -51,10 +56,31 @@ class Corrector:
             lambda k, x: self.network.init(k, x, level(x.level(0)), place),
             compiler_options={"xla_backend_optimization_level": 0},
         )
-        return dict(start(key, like)["params"])
+        weights = dict(start(key, like)["params"])
+        if self.config.maps:
+            weights[maps.MAPS] = maps.zero_maps(self.config, self.halos, self.nz, grid.area_c.dtype)
+        return weights
+
+    def prepared(self, params: dict, grid) -> dict:
+        """``params`` for a rollout: what the maps need once, not at every step."""
+        if not self.config.maps:
+            return params
+        weights = params["corrector"]
+        ready = maps.conserving(weights[maps.MAPS], self.config, self.halos, grid)
+        return params | {"corrector": weights | {maps.MAPS: ready}}
+
+    def hook(self, state, params: dict, now: dict, grid) -> dict[str, Field]:
+        """What acts at every step where there are maps: these, and at every n-th step the network, n times as strongly."""
+        rates = maps.tendencies(params["corrector"][maps.MAPS], self.config, state, grid)
+        strong = lambda: jax.tree.map(lambda x: x * self.config.every, self.tendency(state, params, now, grid))  # noqa: E731
+        if self.config.every == 1:
+            return _sum(rates, strong())
+        # All ranks count the same steps, so all take the same branch and its messages match.
+        silent = lambda: jax.tree.map(jnp.zeros_like, jax.eval_shape(strong))  # noqa: E731
+        return _sum(rates, jax.lax.cond(state.steps % self.config.every == 0, strong, silent))
 
     def tendency(self, state, params: dict, now: dict, grid) -> dict[str, Field]:
-        """The hook of :class:`dogcm.timestepping.Dynamics`: tendencies by name, without halo.
+        """The network's tendencies by name, without halo: the hook of :class:`dogcm.timestepping.Dynamics`.
 
         Args:
             state: with one valid halo cell or more. now: forcing of this moment.
@@ -70,7 +96,8 @@ class Corrector:
         x = self._inputs(state, now, grid)
         level = Level.of(self.halos, grid.wet_c, grid.area_c * grid.wet_c, self._depth(), self.config.halo)
         place = features.positions(grid, self.config.scales.degrees)
-        weights = jax.tree.map(lambda w: w.astype(x.dtype), params["corrector"])
+        plain = {n: w for n, w in params["corrector"].items() if n != maps.MAPS}
+        weights = jax.tree.map(lambda w: w.astype(x.dtype), plain)
         return level.fill(self.network.apply({"params": weights}, x, level, place), MARGIN).crop(MARGIN)
 
     def install(self, dynamics):
@@ -81,15 +108,21 @@ class Corrector:
         """
         if self.network is None:
             return dynamics
-        other, hook = dynamics.extra_tendency, self.tendency
+        if outputs.SEA_LEVEL in self.config.outputs:
+            raise ValueError(
+                "corrector.outputs: eta is for a network without physics; the free surface keeps the ocean's volume, "
+                "which a correction would not"
+            )
+        hook, every = (self.hook, 1) if self.config.maps else (self.tendency, self.config.every)
+        other, mine = dynamics.extra_tendency, hook
         if other is not None:
-            if dynamics.extra_every != self.config.every:
+            if dynamics.extra_every != every:
                 raise ValueError(
-                    f"corrector.every is {self.config.every}, but the tendency that is installed acts "
+                    f"this corrector acts at every {every} steps, but the tendency that is installed acts "
                     f"at every {dynamics.extra_every} steps; give both the same interval"
                 )
-            hook = lambda *now: _sum(other(*now), self.tendency(*now))  # noqa: E731
-        return dataclasses.replace(dynamics, extra_tendency=hook, extra_every=self.config.every)
+            hook = lambda *now: _sum(other(*now), mine(*now))  # noqa: E731
+        return dataclasses.replace(dynamics, extra_tendency=hook, extra_every=every)
 
     def _inputs(self, state, now, grid) -> Field:
         x = features.inputs(self.config.inputs, state, now, grid, self.config.scales)
@@ -122,6 +155,10 @@ def build_corrector(config: CorrectorConfig, halos, nz: int) -> Corrector:
             raise ValueError(
                 f"corrector.scales.{name} has {len(value)} numbers: give 1, or one for each of {nz} levels"
             )
+    for name, value in config.rates.items():
+        wanted = 1 if name == outputs.SEA_LEVEL else nz
+        if isinstance(value, list) and len(value) != wanted:
+            raise ValueError(f"corrector.rates: {name} has {len(value)} numbers: give 1, or one for each of {wanted} levels")
     layout = halos.layout
     check_corners(layout)
     for _ in range({"unet": config.depth, "attention": config.poolings}.get(config.kind, 0)):

@@ -27,7 +27,6 @@ BOUND = 5.0
 # smallest vertical difference that counts (relative density).
 _EXPANSION, _CONTRACTION, _SMALLEST = 2.0e-4, 7.4e-4, 1e-5
 _WAVE_SPEED = 2.5  # m s-1, of the first baroclinic mode
-_YEAR = 365.0 * 86400.0  # s
 # Typical size of surface records (units: dogcm.physics.surface.RECORDS), for sst and sss less the sea's own.
 _SURFACE = {"taux": 0.1, "tauy": 0.1, "heat_flux": 100.0, "freshwater_flux": 3e-8, "sst": 3.0, "sss": 0.5}
 
@@ -151,9 +150,14 @@ def geometry(s: Scene) -> list[Field]:
 
 def season(s: Scene) -> list[Field]:
     """Sine and cosine of the time of the year."""
-    angle = s.state.time * (2 * np.pi / _YEAR)
     wet = s.grid.wet_c
-    return [wet * f(angle).astype(wet.dtype) for f in (jnp.sin, jnp.cos)]
+    return [wet * w.astype(wet.dtype) for w in annual(s.state.time, s.scales)]
+
+
+def annual(time, scales) -> list:
+    """Sine and cosine of the time of the year."""
+    angle = time * (2 * np.pi / (scales.year * 86400.0))
+    return [jnp.sin(angle), jnp.cos(angle)]
 
 
 def mask(s: Scene) -> list[Field]:
@@ -190,4 +194,4 @@ def positions(grid, degrees: float = 1.0) -> Field:
     return Field(jnp.stack([jnp.cos(lat) * jnp.cos(lon), jnp.cos(lat) * jnp.sin(lon), jnp.sin(lat)]), "c")
 
 
-__all__ = ["BOUND", "GROUPS", "Scene", "inputs", "positions", "sine_of_latitude", "squash"]
+__all__ = ["BOUND", "GROUPS", "Scene", "annual", "inputs", "positions", "sine_of_latitude", "squash"]

@@ -10,6 +10,8 @@ tendency          1 (velocity: 2)                   a bounded rate; the ocean's 
 tendency_no_mean  1                                 a bounded rate less its mean over the ocean's volume
 ================  ================================  =========================================================
 
+Sea level (``eta``) has one channel and is moved by a network without physics alone.
+
 All but ``tendency`` conserve the tracer to round-off. All are zero where the channels are zero, and bounded
 by ``rates``: a flux through one face changes a cell as wide as the face's spacing by at most that rate.
 """
@@ -29,7 +31,7 @@ from dogcm.operators import (
     mean_z_c2w, upper_z_c2w,
 )  # fmt: skip
 
-VELOCITY = "velocity"
+VELOCITY, SEA_LEVEL = "velocity", "eta"
 DAY = 86400.0
 # A learned diffusivity, with the model's own, is between a tenth and ten times the configured one ...
 _RANGE = math.log(10.0)
@@ -42,18 +44,24 @@ class Place:
     """Where outputs become tendencies.
 
     Attributes:
-        rate: largest tendency (unit s-1). diffusivity: m2 s-1, for ``diffusive``.
+        rate: largest tendency (unit s-1), a number or a profile ``(nz, 1, 1)``. diffusivity: m2 s-1, for ``diffusive``.
     """
 
     name: str
     state: Any
     grid: Any
     halos: Any
-    rate: float
+    rate: Any
     diffusivity: float
 
     def bounded(self, x: Field) -> Field:
+        """``x`` at layers as a rate below the largest one."""
         return fmap(jnp.tanh, x) * self.rate
+
+    def bounded_between(self, x: Field) -> Field:
+        """The same for ``x`` at the interfaces between layers, where the smaller rate of both layers holds."""
+        rate = jnp.minimum(self.rate[1:], self.rate[:-1]) if jnp.ndim(self.rate) else self.rate
+        return fmap(jnp.tanh, x) * rate
 
     def content(self, fx: Field, fy: Field, fz: "Field | None" = None) -> dict[str, Field]:
         """Convergence of fluxes per area (unit m s-1) in x, y and, positive up, in z."""
@@ -76,7 +84,7 @@ def _flux(raw: list[Field], p: Place) -> dict[str, Field]:
 def _flux_3d(raw: list[Field], p: Place) -> dict[str, Field]:
     nx, ny = _faces(raw)
     thinner = minimum(upper_z_c2w(p.grid.h_c), lower_z_c2w(p.grid.h_c))
-    fz = p.bounded(mean_z_c2w(raw[2])) * thinner * p.grid.mask_cw
+    fz = p.bounded_between(mean_z_c2w(raw[2])) * thinner * p.grid.mask_cw
     return p.content(p.bounded(nx) * p.grid.dx_u, p.bounded(ny) * p.grid.dy_v, fz)
 
 
@@ -96,7 +104,7 @@ def _tendency(raw: list[Field], p: Place) -> dict[str, Field]:
     if p.name == VELOCITY:
         nx, ny = _faces(raw)
         return {"u": p.bounded(nx) * p.grid.mask_u, "v": p.bounded(ny) * p.grid.mask_v}
-    return {p.name: p.bounded(raw[0]) * p.grid.mask_c}
+    return {p.name: p.bounded(raw[0]) * (p.grid.wet_c if p.name == SEA_LEVEL else p.grid.mask_c)}
 
 
 def _tendency_no_mean(raw: list[Field], p: Place) -> dict[str, Field]:
@@ -126,13 +134,18 @@ KINDS = {
 
 
 def directions(name: str, kind: str) -> int:
-    """Channels per level of one output."""
+    """Groups of channels of one output, each with one per level."""
     return 2 if name == VELOCITY else KINDS[kind].directions
 
 
 def channels(outputs: dict[str, str], nz: int) -> int:
     """Channels that the network has to give for all outputs."""
-    return nz * sum(directions(name, kind) for name, kind in outputs.items())
+    return sum(1 if name == SEA_LEVEL else nz * directions(name, kind) for name, kind in outputs.items())
+
+
+def per_second(value, dtype):
+    """A rate a day as one per second: a number, or a profile ``(nz, 1, 1)`` where there is one for each level."""
+    return jnp.asarray(value, dtype)[:, None, None] / DAY if isinstance(value, list) else value / DAY
 
 
 def tendencies(raw: Field, config, state, grid, halos) -> dict[str, Field]:
@@ -144,9 +157,12 @@ def tendencies(raw: Field, config, state, grid, halos) -> dict[str, Field]:
     """
     nz, first, out = grid.nz, 0, {}
     for name, kind in config.outputs.items():
-        count = directions(name, kind)
-        parts = [raw.level(slice(first + m * nz, first + (m + 1) * nz)) for m in range(count)]
-        first += count * nz
-        place = Place(name, state, grid, halos, config.rates[name] / DAY, config.diffusivity)
+        if name == SEA_LEVEL:
+            parts, first = [raw.level(first)], first + 1
+        else:
+            count = directions(name, kind)
+            parts = [raw.level(slice(first + m * nz, first + (m + 1) * nz)) for m in range(count)]
+            first += count * nz
+        place = Place(name, state, grid, halos, per_second(config.rates[name], raw.dtype), config.diffusivity)
         out |= KINDS[kind].make(parts, place)
     return {name: f.crop(0).named(name) for name, f in out.items()}

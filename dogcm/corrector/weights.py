@@ -27,7 +27,13 @@ def leaves(weights) -> dict[str, jax.Array]:
 
 
 def save_weights(path: str | Path, config: CorrectorConfig, weights) -> None:
-    """Write ``weights`` and ``config`` to one ``.npz`` file. All ranks have the same: call it on one."""
+    """Write ``weights`` and ``config`` to one ``.npz`` file. All ranks have the same: call it on one.
+
+    Raises:
+        WeightsError: with ``maps``, whose tiles are on all ranks; checkpoints of a training hold them.
+    """
+    if config.maps:
+        raise WeightsError("weights with maps are tiled: keep the checkpoint of the training instead")
     path = Path(path)
     arrays = {name: np.asarray(leaf) for name, leaf in leaves(weights).items()}
     partial = path.with_name(path.name + ".partial")

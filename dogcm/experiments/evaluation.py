@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import functools
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Callable
 
@@ -12,11 +13,13 @@ import numpy as np
 from dogcm.diagnostics.score_plots import ScorePlotError, draw_by_lead
 from dogcm.experiments.free_run import free_run
 from dogcm.experiments.progress import say
-from dogcm.experiments.recipe import load_recipe
+from dogcm.experiments.recipe import Recipe, load_recipe
+from dogcm.experiments.registry import ConfigError
 from dogcm.experiments.training import RECIPE_FILE, Setup, build, read_into, trainer_of
 from dogcm.experiments.training_log import loss_figure
+from dogcm.experiments.twin import truth_of
 from dogcm.io.root import on_root
-from dogcm.learning.baselines import Climatology, Persistence
+from dogcm.learning.baselines import Climatology, DampedPersistence, Persistence
 from dogcm.learning.losses import observe
 from dogcm.learning.saving import latest_checkpoint
 from dogcm.learning.score_table import ScoreBook, write_csv, write_markdown
@@ -36,14 +39,37 @@ class Contender:
 
     Attributes:
         trainable: what is learned, or was. advance: ``(trainable, state, fixed, steps) -> state``, compiled.
+        fixed: see :meth:`dogcm.learning.problem.Problem.share`. name: in tables. seed: of its training; models of
+        one name and several seeds are one line of the table, with a spread. mean: where targets are means,
+        ``(trainable, state, fixed, steps, names) -> state, means`` of what is observed, compiled.
     """
 
     trainable: dict
     advance: Callable
+    fixed: dict = field(repr=False)
+    name: str
+    seed: int = 0
+    mean: Callable | None = None
+
+    def run(self, state, steps: int):
+        """The state after so many steps."""
+        return self.advance(self.trainable, state, self.fixed, steps)
+
+    def forecast(self, state, every: int, count: int, names):
+        """What is compared with each of ``count`` records: the state, or its mean over the interval about it."""
+        if self.mean is not None and every // 2:
+            state = self.run(state, every // 2)
+        for _ in range(count):
+            if self.mean is None:
+                state = self.run(state, every)
+                yield observe(state, names)
+            else:
+                state, seen = self.mean(self.trainable, state, self.fixed, every, tuple(names))
+                yield seen
 
 
 def evaluate(
-    folder: str | Path, *, days: float | None = None, windows: int = 8, free: float | None = None,
+    folder: str | Path, *, days: float | None = None, windows: int = 8, free: float | None = None, against=(),
     layout: str = "auto", comm=None,
 ) -> list[dict]:  # fmt: skip
     """Scores by lead and depth of the trained and the untrained model, of persistence and climatology.
@@ -53,42 +79,75 @@ def evaluate(
     Args:
         folder: of a training run. days: longest lead; default: the longest rollout of its curriculum.
         windows: at most so many test windows, evenly spread.
-        free: also run both models freely for so many days; see :func:`dogcm.experiments.free_run.free_run`.
+        free: also run all models freely for so many days; see :func:`dogcm.experiments.free_run.free_run`.
+        against: folders of other trainings on the same truth, which take part under the names of their recipes.
+            Those of the same name as this one are further seeds of it.
 
     Returns:
         on rank 0 the rows of the table, see :class:`dogcm.learning.score_table.ScoreBook`; elsewhere none.
 
     Raises:
         FileNotFoundError, CheckpointError: no training there.
+        ConfigError: a training to compare with has another truth or grid.
         ValueError: no test window is long enough.
     """
     folder = Path(folder)
-    if not (folder / RECIPE_FILE).is_file():
-        raise FileNotFoundError(0, "no training run (recipe.yaml is missing)", str(folder))
-    # All ranks are tiles here, however many groups there were in training.
-    recipe = load_recipe(folder / RECIPE_FILE, {"groups": 1})
-    setup = build(recipe, folder, layout, comm)
-    comm = setup.ranks.comm
-    tree, _ = read_into(trainer_of(setup), on_root(comm, latest_checkpoint, folder), setup)
+    setup, trained = trained_in(folder, layout, comm)
+    recipe, comm = setup.recipe, setup.ranks.comm
     steps = setup.steps(days or max(s.days for s in recipe.curriculum), "days")
-    contenders = contenders_of(setup, tree["now"].average)
+    contenders = contenders_of(setup, trained)
+    for other in map(Path, against):
+        contenders.append(_other(other, setup, layout, comm))
     rows, notes = scores_of(setup, contenders, steps, windows)
     on_root(comm, _write, folder, rows, notes)
     say(comm, "\n".join([*notes, table(rows)]) if rows else "")
     if free:
         state = setup.test.window(0, setup.every).state
-        free_run(setup.model, state, setup.fixed, contenders, setup.steps(free, "free"), setup.every, folder)
+        free_run(setup.model, state, contenders, setup.steps(free, "free"), setup.every, folder)
     return rows
 
 
-def contenders_of(setup: Setup, trained: dict) -> dict[str, Contender]:
+def trained_in(folder: Path, layout: str = "auto", comm=None) -> tuple[Setup, dict]:
+    """What a training folder holds: its setup, and what was learned (the moving average, if there is one).
+
+    Raises:
+        FileNotFoundError, CheckpointError: no training there.
+    """
+    setup = build(recipe_in(folder), folder, layout, comm)
+    path = on_root(setup.ranks.comm, latest_checkpoint, folder)
+    tree, _ = read_into(trainer_of(setup), path, setup)
+    return setup, tree["now"].average
+
+
+def recipe_in(folder: Path) -> Recipe:
+    """Of a training folder; all ranks are tiles, however many groups there were in training."""
+    if not (folder / RECIPE_FILE).is_file():
+        raise FileNotFoundError(0, "no training run (recipe.yaml is missing)", str(folder))
+    return load_recipe(folder / RECIPE_FILE, {"groups": 1})
+
+
+def contenders_of(setup: Setup, trained: dict) -> list[Contender]:
     """The model as trained, and as it was before: its first parameters and no corrector."""
-    advance = _advance(setup.problem)
+    advance, fixed, seed = _advance(setup.problem), setup.fixed, setup.recipe.seed
+    mean = _mean(setup.problem)
+    first = Contender(trained, advance, fixed, "trained", seed, mean)
     if setup.recipe.corrector.kind == "none":
         # The same program with other numbers; nothing has to be compiled twice.
-        return {"trained": Contender(trained, advance), "uncorrected": Contender(setup.trainable, advance)}
-    plain = _advance(replace(setup.problem, step=setup.model.step, learn=None))
-    return {"trained": Contender(trained, advance), "uncorrected": Contender({}, plain)}
+        return [first, Contender(setup.trainable, advance, fixed, "uncorrected", mean=mean)]
+    plain = replace(setup.problem, step=setup.model.step, learn=None)
+    return [first, Contender({}, _advance(plain), fixed, "uncorrected", mean=_mean(plain))]
+
+
+def _other(folder: Path, setup: Setup, layout: str, comm) -> Contender:
+    """The trained model of another folder, which must have learned from the same truth on the same grid."""
+    if truth_of(recipe_in(folder)) != truth_of(setup.recipe):
+        raise ConfigError(
+            f"{folder} was trained on another truth or grid than {setup.recipe.name}: compare runs whose recipes have "
+            "the same targets and the same grid"
+        )
+    other, trained = trained_in(folder, layout, comm)
+    name = "trained" if other.recipe.name == setup.recipe.name else other.recipe.name
+    return Contender(trained, _advance(other.problem), other.fixed, name, other.recipe.seed, _mean(other.problem))
 
 
 def _advance(problem) -> Callable:
@@ -100,8 +159,28 @@ def _advance(problem) -> Callable:
     return jax.jit(advance)
 
 
+def _mean(problem) -> Callable | None:
+    """See :attr:`Contender.mean`."""
+    if not problem.mean:
+        return None
+
+    def advance(trainable, state, fixed, steps, names):
+        params = problem.params(trainable, fixed)
+
+        def one(_, carry):
+            state, total = carry
+            state = problem.step(state, params, fixed["forcing"], fixed["grid"])
+            return state, jax.tree.map(jax.numpy.add, total, observe(state, names))
+
+        nothing = jax.tree.map(jax.numpy.zeros_like, observe(state, names))
+        state, total = jax.lax.fori_loop(0, steps, one, (state, nothing))
+        return state, jax.tree.map(lambda x: x / steps, total)
+
+    return jax.jit(advance, static_argnums=4)
+
+
 def scores_of(
-    setup: Setup, contenders: dict[str, Contender], steps: int, windows: int
+    setup: Setup, contenders: list[Contender], steps: int, windows: int
 ) -> tuple[list[dict], list[str]]:
     """Rows of scores over the test windows (on rank 0), and sentences that belong to them."""
     model, names, every = setup.model, list(setup.recipe.loss.factors), setup.every
@@ -115,12 +194,11 @@ def scores_of(
     judge = Judge(setup, names)
     for index in chosen:
         window = setup.test.window(int(index), steps)
-        judge.start(window)
-        for name, contender in contenders.items():
-            state = window.state
-            for lead in range(steps // every):
-                state = contender.advance(contender.trainable, state, setup.fixed, every)
-                judge.add(name, lead, observe(state, names))
+        initial = getattr(setup.test, "initial", None)
+        judge.start(window, None if initial is None else initial(int(index)))
+        for contender in contenders:
+            for lead, seen in enumerate(contender.forecast(window.state, every, steps // every, names)):
+                judge.add(contender.name, lead, seen, contender.seed)
         judge.add_baselines()
     longest = steps * model.physics.dt / 86400.0
     notes = [f"test windows: {len(chosen)}, leads up to {longest:g} days", judge.note]
@@ -138,7 +216,7 @@ class Judge:
         self.setup, self.names, self.model = setup, names, setup.model
         self.interval = setup.every * setup.model.physics.dt
         grid = TargetGrid.gather(setup.model)
-        self.book = None
+        self.book, self.damped = None, {}
         if grid is not None:
             bands = {"all": slice(None)} | depth_bands(grid.vertical.centres)
             self.book = ScoreBook({n: grid.weights(n) for n in names}, bands)
@@ -156,7 +234,9 @@ class Judge:
                 fields[n].append(values)
         # Twelve monthly means span eleven months.
         seasonal = times[-1] - times[0] >= 11.0 / 12.0 * year - 1.0 and len(times) >= 10
-        note = "anomalies are those from the climatology (mean, two harmonics of the year) of the training records"
+        observed = getattr(train, "usual", None)
+        number = "three" if observed else "two"
+        note = f"anomalies are those from the climatology (mean, {number} harmonics of the year) of the training part"
         if not seasonal:
             note = (
                 "no climatology among the contenders: the training records span "
@@ -166,6 +246,9 @@ class Judge:
             return {}, seasonal, note
         harmonics = 2 if seasonal else 0
         fits = {n: Climatology.fit(times, np.stack(f), harmonics, year) for n, f in fields.items()}
+        fits |= observed or {}
+        if seasonal and hasattr(train, "initial"):
+            self.damped = {n: _damped(fits[n], times, np.stack(f), self.book.weights[n]) for n, f in fields.items()}
         return fits, seasonal, note
 
     def _gathered(self, seen: dict[str, Any], valid: dict[str, Any] | None = None) -> dict[str, np.ndarray]:
@@ -175,15 +258,22 @@ class Judge:
         arrays = {n: gather(np.where(there(n), np.asarray(f.interior), np.nan)) for n, f in seen.items()}
         return {n: a for n, a in arrays.items() if a is not None}
 
-    def start(self, window) -> None:
-        """A new case."""
-        self._time = float(window.state.time)
-        self._initial = self._gathered(observe(window.state, self.names))
-        self._truth = self._gathered(window.values, window.valid)
+    def start(self, window, initial=None) -> None:
+        """A new case.
 
-    def add(self, name: str, lead: int, seen: dict[str, Any]) -> None:
+        Args:
+            initial: what was observed at the start, and where; default: the window's state.
+        """
+        self._time = float(window.state.time)
+        self._initial = self._gathered(*(initial or [observe(window.state, self.names)]))
+        self._truth = self._gathered(window.values, window.valid)
+        for n, start in self._initial.items() if initial else ():
+            # What nobody could start from is judged for nobody.
+            self._truth[n] = np.where(np.isfinite(start), self._truth[n], np.nan)
+
+    def add(self, name: str, lead: int, seen: dict[str, Any], seed: int = 0) -> None:
         """The forecast of a contender at the ``lead``-th record after the start."""
-        self._score(name, lead, self._gathered(seen))
+        self._score(name, lead, self._gathered(seen), seed)
 
     def add_baselines(self) -> None:
         """Persistence, and climatology where there is one."""
@@ -193,14 +283,27 @@ class Judge:
                 self._score("persistence", lead, {n: values})
             for lead in range(leads.size if self.seasonal else 0):
                 self._score("climatology", lead, {n: self.climatology[n].at(self._time + leads[lead])})
+            for name, method in self.damped.get(n, {}).items():
+                for lead, values in enumerate(method.forecast(initial, self._time, leads)):
+                    self._score(name, lead, {n: values})
 
-    def _score(self, name: str, lead: int, arrays: dict[str, np.ndarray]) -> None:
+    def _score(self, name: str, lead: int, arrays: dict[str, np.ndarray], seed: int = 0) -> None:
         length = self.interval * (lead + 1)
         for n, values in arrays.items():
             usual = self.climatology[n].at(self._time + length)
             # What was never seen in training has no anomaly and is judged for nobody.
             truth = np.where(np.isfinite(usual), self._truth[n][lead], np.nan)
-            self.book.add(name, n, length, values, truth, usual)
+            self.book.add(name, n, length, values, truth, usual, seed)
+
+
+def _damped(usual, times, fields, weights) -> dict[str, DampedPersistence]:
+    """Persistence of anomalies: as they are, damped at each cell by its own time scale, and by one for the ocean."""
+    interval = float(np.mean(np.diff(times)))
+    fit = functools.partial(DampedPersistence.fit, usual, times, fields, interval)
+    return {
+        "anomaly_persistence": DampedPersistence(usual, np.inf), "damped_persistence": fit(),
+        "uniformly_damped": fit(weights=weights),
+    }  # fmt: skip
 
 
 def depth_bands(centres: np.ndarray) -> dict[str, np.ndarray]:
@@ -239,4 +342,4 @@ def _write(folder: Path, rows: list[dict], notes: list[str]) -> None:
     loss_figure(folder)
 
 
-__all__ = ["contenders_of", "evaluate", "scores_of", "table"]
+__all__ = ["Contender", "contenders_of", "evaluate", "scores_of", "table", "trained_in"]

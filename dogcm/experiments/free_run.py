@@ -17,7 +17,7 @@ _SHOWN = {
 }  # fmt: skip
 
 
-def free_run(model, state, fixed: dict, contenders: dict, steps: int, every: int, folder: Path) -> list[dict]:
+def free_run(model, state, contenders: list, steps: int, every: int, folder: Path) -> list[dict]:
     """Run each contender for ``steps`` and follow its global means, until it is no longer finite.
 
     Every rank calls it. Results go to ``free_run.csv`` and ``free_run.png``.
@@ -33,13 +33,16 @@ def free_run(model, state, fixed: dict, contenders: dict, steps: int, every: int
     """
     interval = every * max(1, round(steps / every / _POINTS))
     rows = []
-    for name, contender in contenders.items():
+    names = [c.name for c in contenders]
+    for contender in contenders:
+        twice = names.count(contender.name) > 1
+        name = f"{contender.name} (seed {contender.seed})" if twice else contender.name
         now = state
         rows.append(_row(name, first := model.monitor(now, model.grid), first))
         done = 0
         while done < steps and rows[-1]["finite"]:
             count = min(interval, steps - done)
-            now = contender.advance(contender.trainable, now, fixed, count)
+            now = contender.run(now, count)
             done += count
             rows.append(_row(name, model.monitor(now, model.grid), first))
     on_root(model.comm, _write, Path(folder), rows)

@@ -6,25 +6,43 @@ import difflib
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from dogcm.corrector import CorrectorConfig
 from dogcm.experiments.config import Config, Section, par
 from dogcm.experiments.inputs import vertical_grid
 from dogcm.experiments.registry import ConfigError, load_config, read_yaml, set_key, split_setting, violation
 from dogcm.learning.checkpointing import MENU
+from dogcm.learning.initial import CHANGEABLE, InitialChange, InitialSet
 from dogcm.learning.losses import COMPARED
 from dogcm.learning.parameters import LearnableSet
 
 _VARIABLE = Literal[tuple(COMPARED)]
+_AT_CENTRES = Literal[tuple(n for n, (at, *_) in COMPARED.items() if at == "c")]
+#: The output of a network that moves a variable of another name.
+_MOVED_BY = {"u": "velocity", "v": "velocity", "sst": "temperature", "sss": "salinity"}
 # Keys of targets that mean something for some kinds only.
 _KEYS_OF = {
-    "experiment": ("finer",), "layers": ("finer",), "changes": ("twin", "finer"), "path": ("sst",),
+    "experiment": ("finer",), "layers": ("finer",), "changes": ("twin", "finer"), "blobs": ("twin",),
+    "skip": ("twin", "finer"), "path": ("sst",),
     "variable": ("sst",), "period": ("sst",), "monthly": ("sst",), "seasons": ("sst",),
+    "mean": ("sst",), "hold": ("sst",), "anomaly": ("sst",),
 }  # fmt: skip
+
+
+class BlobRecipe(Section):
+    """A Gaussian anomaly of a tracer."""
+
+    variable: Literal["temperature", "salinity"] = par("temperature", "1", "the tracer")
+    amplitude: float = par(1.0, "unit of the tracer", "at the centre")
+    lon: float = par(0.0, "degrees", "centre; on a plane x in km")
+    lat: float = par(0.0, "degrees", "centre; on a plane y in km")
+    depth: float = par(0.0, "m", "centre", ge=0)
+    width: float = par(5e5, "m", "standard deviation in the horizontal", gt=0)
+    thickness: float = par(200.0, "m", "standard deviation in the vertical", gt=0)
 
 
 class TargetsRecipe(Section):
@@ -38,15 +56,24 @@ class TargetsRecipe(Section):
         "recipe", "1", "finer: its layers are those of the recipe's grid, or its own, which are then remapped"
     )
     changes: dict[str, Any] = par(dict, "1", "twin, finer: configuration of the truth where it differs")
+    blobs: list[BlobRecipe] = par(
+        list, "1", "twin: anomalies, added to the truth after its first record, which rollouts start from, was written"
+    )
     path: str = par("", "1", "sst: CF netCDF file, (time, lat, lon)")
     variable: str = par("sst", "1", "sst: variable in the file")
     period: tuple[str, str] | None = par(None, "1", "sst: first and last day, YYYY-MM-DD; null: all records")
     monthly: bool = par(True, "1", "sst: records are monthly means, whatever day they are stamped with")
     seasons: int = par(12, "1", "sst: states that windows start from, spread over the year after the spin-up", ge=1)
+    mean: bool = par(False, "1", "sst: records are means over every; compare with such means of the model")
+    hold: float = par(0.0, "days", "sst: restoring time of a spin-up to the observed climatology, whose heat flux "
+                      "then holds the model there; 0: none", ge=0)  # fmt: skip
+    anomaly: float = par(0.0, "K", "sst: a start takes over the observed anomaly, down to where the temperature differs "
+                         "from that of the surface by so much; 0: it does not", ge=0)  # fmt: skip
     spinup: float = par(30.0, "days", "run before the first record", ge=0)
     days: float = par(60.0, "days", "twin, finer: length of the record", gt=0)
     every: float = par(1.0, "days", "interval between records; sst: of comparisons", gt=0)
     folder: str = par("", "1", "where the truth is kept; empty: truth/ in the output folder")
+    skip: float = par(0.0, "days", "twin, finer: first part of the record, not used: what a drifting truth was like", ge=0)
     test: float = par(0.2, "1", "last part of the record, kept for evaluation", ge=0, lt=1)
 
     @model_validator(mode="after")
@@ -61,9 +88,8 @@ class TargetsRecipe(Section):
         return self
 
     def identity(self) -> dict:
-        """All that makes the truth what it is."""
-        others = {k for k, kinds in _KEYS_OF.items() if self.kind not in kinds and k != "changes"}
-        return self.model_dump(mode="json", exclude={"folder", *others})
+        """What a training that goes on must agree in. Without defaults, so that keys younger than a checkpoint do not count."""
+        return self.model_dump(mode="json", exclude={"folder"}, exclude_defaults=True)
 
 
 class LossRecipe(Section):
@@ -77,6 +103,26 @@ class LossRecipe(Section):
     scale: dict[_VARIABLE, float] = par(dict, "unit of the variable", "unit of an error, by hand")
     vertical: Literal["volume", "level"] = par("level", "1", "every cell counts by its volume, or every level alike")
     prior: float = par(0.0, "1", "weight of the prior of physical parameters", ge=0)
+    background: float = par(0.0, "1", "weight of the background term of changes of the initial state", ge=0)
+    columns: dict[_AT_CENTRES, int] = par(
+        dict, "1", "variables that are known at so many columns only, drawn by area: 'temperature: 60' for 60 profiles"
+    )
+
+
+class InitialRecipe(Section):
+    """What may change about one variable at the start, see :mod:`dogcm.learning.initial`."""
+
+    scale: float | None = par(None, "unit of the variable", "standard deviation of its error; null: a typical one", gt=0)
+    length: float = par(1e6, "m", "horizontal correlation length of the error, at most 4 cells", ge=0)
+    depth: float = par(300.0, "m", "vertical correlation length of the error, at most 4 layers", ge=0)
+
+
+class FirstGuessRecipe(Section):
+    """Maps of the corrector before the first update, see :mod:`dogcm.experiments.first_guess`."""
+
+    passes: int = par(0, "1", "corrections by the mean errors of short forecasts; 0: maps start from zero", ge=0)
+    days: float = par(5.0, "days", "length of these forecasts", gt=0)
+    windows: int = par(70, "1", "forecasts of each pass, spread over the training part", ge=4)
 
 
 class StageRecipe(Section):
@@ -91,7 +137,7 @@ class RatesRecipe(Section):
 
     physics: float = par(0.03, "1", "of physical parameters, in units of their raw numbers", gt=0)
     corrector: float = par(1e-3, "1", "of network weights", gt=0)
-    initial: float = par(0.01, "1", "of changes of the initial state", gt=0)
+    initial: float = par(1.0, "1", "of changes of the initial state: length of a step in all controls together", gt=0)
 
 
 class OptimiserRecipe(Section):
@@ -114,7 +160,12 @@ class Recipe(Section):
     overrides: dict[str, Any] = par(dict, "1", "changes of the experiment's configuration, e.g. grid.nx: 18")
     start: dict[str, float] = par(dict, "1", "physical parameters that training starts from, where they differ")
     learnable: list[Any] = par(list, "1", "physical parameters that are learned: NAME, NAME: SHAPE, or with options")
+    initial: dict[Literal[tuple(CHANGEABLE)], InitialRecipe] = par(
+        dict, "1", "variables whose initial state is learned, in one window: [NAME], or NAME: {scale, length, depth}"
+    )
     corrector: Annotated[CorrectorConfig, Field(default_factory=CorrectorConfig)]
+    first_guess: Annotated[FirstGuessRecipe, Field(default_factory=FirstGuessRecipe)]
+    physics: bool = par(True, "1", "false: the network alone moves the ocean, to be compared with")
     targets: Annotated[TargetsRecipe, Field(default_factory=TargetsRecipe)]
     loss: Annotated[LossRecipe, Field(default_factory=LossRecipe)]
     curriculum: list[StageRecipe] = par(lambda: [StageRecipe()], "1", "stages of rollout length", min_length=1)
@@ -131,16 +182,60 @@ class Recipe(Section):
     keep: int = par(2, "1", "how many checkpoints are kept", ge=1)
     tensorboard: bool = par(False, "1", "also log for TensorBoard (needs the package tensorboardX)")
 
+    @field_validator("initial", mode="before")
+    @classmethod
+    def _names_alone(cls, value):
+        return {str(name): {} for name in value} if isinstance(value, list | tuple) else value
+
     @model_validator(mode="after")
     def _consistent(self):
         LearnableSet(self.learnable)
-        if not self.learnable and self.corrector.kind == "none":
-            raise ValueError("nothing to learn: name physical parameters under learnable, or give a corrector a kind")
+        if not self.learnable and self.corrector.kind == "none" and not self.initial:
+            raise ValueError(
+                "nothing to learn: name physical parameters under learnable or variables under initial, or give a "
+                "corrector a kind"
+            )
+        self._check_initial()
+        if not self.physics:
+            self._check_alone()
+        if self.first_guess.passes and (not self.corrector.maps or not self.physics or self.targets.kind == "sst"):
+            raise ValueError(
+                "first_guess.passes: a first guess is of the corrector's maps beside the physics, from a truth of whole "
+                "states: set corrector.maps to 1 or 3, physics: true, and targets.kind to twin or finer"
+            )
         if not self.loss.factors:
             raise ValueError("loss.factors: name at least one variable")
         if self.targets.kind == "sst" and set(self.loss.factors) != {"sst"}:
             raise ValueError("loss.factors: targets of kind sst hold sst alone; write factors: {sst: 1}")
         return self
+
+    def _check_initial(self) -> None:
+        """What is said of a start that is not learned would be ignored in silence."""
+        self.initial_set()
+        if self.loss.background and not self.initial:
+            raise ValueError("loss.background weighs changes of the initial state, and initial names no variable")
+        if self.initial and self.batch * self.groups > 1:
+            raise ValueError("initial: a change of the initial state belongs to one window: batch and groups must be 1")
+        odd = sorted(set(self.loss.columns) - set(self.loss.factors))
+        if odd:
+            raise ValueError(f"loss.columns: {odd[0]} is not compared; name it under loss.factors")
+        if min(self.loss.columns.values(), default=1) < 1:
+            raise ValueError("loss.columns: at least 1 column of each variable")
+
+    def initial_set(self) -> InitialSet | None:
+        """What may change about the start; None: nothing."""
+        items = [InitialChange(n, i.scale or CHANGEABLE[n], i.length, i.depth) for n, i in self.initial.items()]
+        return InitialSet(items) if items else None
+
+    def _check_alone(self) -> None:
+        """What is not moved by the network would be persistence."""
+        if self.corrector.kind == "none" or self.learnable:
+            raise ValueError("physics: false leaves a network alone: give the corrector a kind, and learnable: []")
+        still = sorted(n for n in self.loss.factors if _MOVED_BY.get(n, n) not in self.corrector.outputs)
+        if still:
+            raise ValueError(
+                f"corrector.outputs: without physics nothing moves {', '.join(still)}, which loss.factors compares"
+            )
 
     def config(self) -> Config:
         """The experiment that is trained, at the start of training."""
@@ -164,10 +259,14 @@ class Recipe(Section):
         """What a checkpoint of this recipe must agree in; lengths, intervals and rates may be changed on resume."""
         parts = {
             "experiment": [self.experiment, self.overrides, self.start], "learnable": self.learnable,
-            "corrector": self.corrector.model_dump(mode="json", exclude={"halo"}),
-            "targets": self.targets.identity(),
-            "loss": self.loss.model_dump(mode="json"), "seed": self.seed,
+            "corrector": self.corrector.model_dump(mode="json", exclude={"halo"}, exclude_defaults=True),
+            "targets": self.targets.identity(), "seed": self.seed, "physics": self.physics,
+            "loss": self.loss.model_dump(mode="json", exclude_defaults=True),
         }  # fmt: skip
+        if self.first_guess.passes:
+            parts["first_guess"] = self.first_guess.model_dump(mode="json")
+        if self.initial:
+            parts["initial"] = self.model_dump(mode="json", include={"initial"})
         return {k: _short(v) for k, v in parts.items()}
 
 
@@ -209,8 +308,10 @@ def _message(error: dict) -> str:
         return violation(error)
     section: Any = Recipe
     for part in error["loc"][:-1]:
+        inside = get_args(section)
+        # Into a section by its key; into a dict or list of sections by any.
         info = getattr(section, "model_fields", {}).get(part)
-        section = info.annotation if info else None
+        section = info.annotation if info else inside[-1] if inside else None
     close = difflib.get_close_matches(str(error["loc"][-1]), getattr(section, "model_fields", {}), n=1)
     return f"unknown parameter {'.'.join(map(str, error['loc']))}" + (f"; did you mean {close[0]}?" if close else "")
 

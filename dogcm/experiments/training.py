@@ -13,8 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dogcm.corrector import build_corrector
+from dogcm.corrector import build_corrector, network_alone
+from dogcm.corrector.maps import MAPS
 from dogcm.decomp import world
+from dogcm.experiments.first_guess import first_guess
 from dogcm.experiments.model import Model
 from dogcm.experiments.observed import observed
 from dogcm.experiments.progress import say
@@ -24,6 +26,7 @@ from dogcm.experiments.run import Signals
 from dogcm.experiments.training_log import TrainingLog
 from dogcm.experiments.twin import TwinTargets, make_truth
 from dogcm.io.root import OutputError, on_root
+from dogcm.learning.columns import at_columns
 from dogcm.learning.groups import Ranks
 from dogcm.learning.losses import level_spread, observe, squared_error
 from dogcm.learning.optimiser import Settings
@@ -41,7 +44,8 @@ class Setup:
 
     Attributes:
         trainable: at the start. fixed: see :meth:`dogcm.learning.problem.Problem.share`.
-        train, test: targets of training and of evaluation.
+        train, test: targets of training and of evaluation. corrector: None where there is none.
+        truth: folder of its records.
     """
 
     recipe: Recipe
@@ -52,6 +56,8 @@ class Setup:
     fixed: dict
     train: Any
     test: Any
+    corrector: Any = None
+    truth: Path = Path()
 
     @property
     def every(self) -> int:
@@ -89,15 +95,37 @@ def build(recipe: Recipe, folder: str | Path, layout: str = "auto", comm=None) -
         say(ranks.comm, f"{recipe.targets.kind}: truth made in {time.perf_counter() - start:.0f} s: {truth}")
     train, test = _targets(recipe, truth, model, every)
     learn = LearnableSet(recipe.learnable) if recipe.learnable else None
-    step, trainable = _corrected(recipe, model)
+    step, trainable, corrector = _corrected(recipe, model)
     if learn is not None:
         trainable["physics"] = learn.initial(model.params, model.grid)
     truncate = model.steps_in(recipe.truncate) if recipe.truncate else None
-    problem = Problem(step, model.halos, every, learn, recipe.checkpoint, truncate, recipe.loss.prior)
+    initial = recipe.initial_set()
+    if initial is not None:
+        trainable["initial"] = initial.start(model.state)
+    problem = Problem(
+        step, model.halos, every, learn, recipe.checkpoint, truncate, recipe.loss.prior, recipe.targets.mean, initial,
+        recipe.loss.background, None if corrector is None else corrector.prepared,
+    )  # fmt: skip
     fixed = {"params": model.params, "forcing": model.forcing, "grid": model.grid}
-    setup = Setup(recipe, ranks, model, problem, trainable, fixed, train, test)
+    setup = Setup(recipe, ranks, model, problem, trainable, fixed, train, test, corrector, truth)
+    if initial is not None:
+        _check_one_window(setup)
     fixed["loss"] = _loss(setup)
     return setup
+
+
+def _check_one_window(setup: Setup) -> None:
+    """Raises:
+    ConfigError: rollouts could start from several records, but only one start is learned.
+    """
+    for stage in setup.recipe.curriculum:
+        count = setup.train.count(setup.steps(stage.days, "curriculum"))
+        if count > 1:
+            raise ConfigError(
+                f"initial: a change of the initial state belongs to one window, but {count} windows of {stage.days:g} "
+                "days fit into the records for training; make the rollouts of every stage as long as these, for "
+                "instance with targets.days the same and targets.test: 0"
+            )
 
 
 def _targets(recipe: Recipe, truth: Path, model: Model, every: int):
@@ -106,19 +134,25 @@ def _targets(recipe: Recipe, truth: Path, model: Model, every: int):
     if t.kind == "sst":
         return observed(t, truth, model, every)
     records = round(t.days / t.every)
-    cut = records - round(records * t.test)
-    return [TwinTargets(model, truth, names, a, b, every) for a, b in ((0, cut), (cut, records))]
+    cut, first = records - round(records * t.test), round(t.skip / t.every)
+    if first >= cut:
+        raise ConfigError(f"targets.skip: {t.skip:g} days leave nothing to train on before the test part")
+    return [TwinTargets(model, truth, names, a, b, every) for a, b in ((first, cut), (cut, records))]
 
 
 def _corrected(recipe: Recipe, model: Model):
     """The step with the corrector in it, and the corrector's part of the trainable tree."""
     if recipe.corrector.kind == "none":
-        return model.step, {}
+        return model.step, {}, None
     corrector = build_corrector(recipe.corrector, model.halos, model.vertical.nz)
     now = model.forcing.at(model.state.time)
     deep = jax.eval_shape(model.dynamics.with_halos, model.state, model.grid)
     weights = corrector.init(jax.random.key(recipe.seed), deep, model.params, now, model.grid)
-    return corrector.install(model.dynamics).step, {"corrector": weights}
+    try:
+        step = corrector.install(model.dynamics).step if recipe.physics else network_alone(model.dynamics, corrector)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    return step, {"corrector": weights}, corrector
 
 
 def _loss(setup: Setup):
@@ -138,7 +172,10 @@ def _loss(setup: Setup):
             first.append(observe(window.state, loss.factors))
             last.append({n: _last(n, window, first[-1][n]) for n in loss.factors})
         scales = level_spread(model.halos, model.grid, stacked(last), stacked(first))
-    return squared_error(model.halos, model.grid, dict(loss.factors), scales | dict(loss.scale), loss.vertical)
+    found = squared_error(model.halos, model.grid, dict(loss.factors), scales | dict(loss.scale), loss.vertical)
+    if not loss.columns:
+        return found
+    return at_columns(found, dict(loss.columns), model.decomposition, model.halos, model.grid, setup.recipe.seed)
 
 
 def _last(name: str, window, start):
@@ -264,6 +301,8 @@ def train(recipe: Recipe, folder: str | Path, *, resume: bool = False, overwrite
     folder, comm = Path(folder), comm or world()
     on_root(comm, _check_folder, folder, resume, overwrite)
     setup = build(recipe, folder, layout, comm)
+    if recipe.first_guess.passes and not resume:
+        setup.trainable["corrector"] |= {MAPS: first_guess(setup)}
     run = _Run(setup, folder)
     if resume:
         run.load()

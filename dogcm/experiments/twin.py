@@ -8,7 +8,11 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from pydantic import ValidationError
 
+from dogcm.experiments.background import make_background
+from dogcm.experiments.blobs import with_blobs
+from dogcm.experiments.config import Config
 from dogcm.experiments.finer import VALID_FILE, CoarseGrainer, read_valid
 from dogcm.experiments.model import Model
 from dogcm.experiments.recipe import Recipe
@@ -32,7 +36,7 @@ def make_truth(recipe: Recipe, folder: Path, ranks, model: Model, layout: str = 
     Raises:
         OutputError: the folder holds another truth. TargetError: the finer grid does not nest in the model's.
     """
-    description = _description(recipe)
+    description = truth_of(recipe)
     there = on_root(ranks.comm, _present, folder, description)
     error = None
     if not there and ranks.group == 0:
@@ -48,15 +52,36 @@ def make_truth(recipe: Recipe, folder: Path, ranks, model: Model, layout: str = 
     return not there
 
 
-def _description(recipe: Recipe) -> str:
+def truth_of(recipe: Recipe) -> dict:
+    """All that makes the records of a recipe's truth what they are."""
     t = recipe.targets
-    parts = [recipe.truth_config().model_dump(mode="json"), t.spinup, t.days, t.every]
-    if t.kind == "finer":
-        own = recipe.config().model_dump(mode="json")
-        parts += ["finer", *(own[k] for k in ("grid", "bathymetry", "time", "run"))]
-    elif t.kind == "sst":
-        parts = ["sst", parts[0], t.spinup, t.seasons]
-    return json.dumps(parts)
+    out = {"kind": t.kind, "config": recipe.truth_config().model_dump(mode="json"), "spinup": t.spinup}
+    if t.kind == "sst":
+        kept = ("seasons", *(("hold", "variable", "period", "monthly", "mean", "test") if t.hold else ()))
+        # A file may move.
+        return out | t.model_dump(mode="json", include=set(kept)) | ({"file": Path(t.path).name} if t.hold else {})
+    out |= {"days": t.days, "every": t.every}
+    if t.blobs:
+        out["blobs"] = [b.model_dump(mode="json") for b in t.blobs]
+    return out | {"grid": _grid_of(recipe.config().model_dump(mode="json"))} if t.kind == "finer" else out
+
+
+def _grid_of(config: dict) -> dict:
+    """What the records of a finer truth take from the model that is trained."""
+    return {k: config[k] for k in ("grid", "bathymetry", "time", "run")}
+
+
+def _same(stored: dict, wanted: dict) -> bool:
+    """Whether two descriptions agree. A key that is younger than the stored one had its default then."""
+    try:
+        own = Config.model_validate(stored["config"]).model_dump(mode="json")
+        stored = stored | {"config": own}
+        if "grid" in stored:
+            stored["grid"] = {k: type(getattr(Config(), k)).model_validate(v).model_dump(mode="json")
+                              for k, v in stored["grid"].items()}  # fmt: skip
+    except (KeyError, TypeError, ValidationError):
+        return False  # a key that is no more
+    return stored == wanted
 
 
 def _run(recipe: Recipe, folder: Path, ranks, model: Model, layout: str) -> None:
@@ -66,6 +91,9 @@ def _run(recipe: Recipe, folder: Path, ranks, model: Model, layout: str) -> None
     # Before the run: grids that do not nest are found out at once.
     grain = CoarseGrainer(truth, model) if t.kind == "finer" else None
     records, every = round(t.days / t.every), truth.steps_in(t.every)
+    if t.hold:
+        make_background(t, folder, truth, record_path)
+        return _check(truth, folder)
     if t.kind == "sst":
         records = t.seasons - 1
         every = round(truth.config.forcing.year * 86400.0 / t.seasons / truth.physics.dt)
@@ -76,6 +104,9 @@ def _run(recipe: Recipe, folder: Path, ranks, model: Model, layout: str) -> None
             truth.advance(every)
         if grain is None:
             write_restart(record_path(folder, record), truth)
+            if not record:
+                # Rollouts start from the first record and do not know of these.
+                truth.state = with_blobs(truth.state, t.blobs, truth)
         else:
             grain.write(record_path(folder, record))
     _check(truth, folder)
@@ -88,12 +119,12 @@ def record_path(folder: Path, record: int) -> Path:
     return folder / f"record_{record:05d}.nc"
 
 
-def _present(folder: Path, description: str) -> bool:
+def _present(folder: Path, description: dict) -> bool:
     manifest = folder / _MANIFEST
     if not manifest.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         return False
-    if json.loads(manifest.read_text())["truth"] != description:
+    if not _same(json.loads(manifest.read_text())["truth"], description):
         raise OutputError(
             f"{folder} holds the truth of another recipe (experiment, changes, length or interval differ); choose "
             "another output folder, or another targets.folder"
@@ -106,7 +137,7 @@ def _check(model: Model, folder: Path) -> None:
         raise OutputError(f"the truth blew up while it was made; see targets.changes (records in {folder})")
 
 
-def _finish(folder: Path, description: str) -> None:
+def _finish(folder: Path, description: dict) -> None:
     # Last, so that a truth that was interrupted is not taken for whole.
     partial = folder / f".{_MANIFEST}.partial"
     partial.write_text(json.dumps({"truth": description}))
@@ -160,4 +191,4 @@ class TwinTargets:
         return self.last - self.first + 1
 
 
-__all__ = ["RestartError", "TwinTargets", "make_truth", "record_path"]
+__all__ = ["RestartError", "TwinTargets", "make_truth", "record_path", "truth_of"]

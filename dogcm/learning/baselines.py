@@ -129,8 +129,12 @@ class DampedPersistence:
     tau: np.ndarray | float
 
     @classmethod
-    def fit(cls, climatology, times, fields, interval: float) -> "DampedPersistence":
+    def fit(cls, climatology, times, fields, interval: float, weights=None) -> "DampedPersistence":
         """Decay from the autocorrelation of anomalies one ``interval`` (s) apart, in evenly spaced records.
+
+        Args:
+            weights: of the cells, for one ``tau`` of all of them; default: each has its own, which few records
+                cannot tell well.
 
         Raises:
             ScoreError: records that are not ``interval`` apart.
@@ -142,6 +146,8 @@ class DampedPersistence:
         now, later = anomaly[:-1], anomaly[1:]
         there = np.isfinite(now) & np.isfinite(later)
         cross, square = (np.where(there, x, 0.0).sum(0) for x in (now * later, now * now))
+        if weights is not None:
+            cross, square = np.sum(cross * weights), np.sum(square * weights)
         rho = np.clip(cross / np.where(square > 0, square, 1.0), 1e-6, 1.0 - 1e-9)
         return cls(climatology, np.where(square > 0, -interval / np.log(rho), interval))
 

@@ -40,6 +40,10 @@ class Problem:
         every: steps between targets. learn: a :class:`dogcm.learning.parameters.LearnableSet`, or None.
         checkpoint, truncate: see :func:`dogcm.learning.rollout.rollout`.
         prior: weight of the prior of the physical parameters.
+        mean: targets are means over ``every`` steps about their times.
+        initial: a :class:`dogcm.learning.initial.InitialSet` that says what ``initial`` in the trainable tree
+            means; None: it holds the changes themselves. background: weight of its background term.
+        prepare: ``(params, grid) -> params``, what the corrector needs once a rollout.
     """
 
     step: Callable
@@ -49,20 +53,34 @@ class Problem:
     checkpoint: str = "step"
     truncate: int | None = None
     prior: float = 0.0
+    mean: bool = False
+    initial: Any = None
+    background: float = 0.0
+    prepare: Callable | None = None
 
     def params(self, trainable: dict, fixed: dict) -> dict:
         """The model's parameters with what is learned in place."""
         params = fixed["params"]
         if self.learn is not None and "physics" in trainable:
             params = self.learn.apply(trainable["physics"], params, self.halos, fixed["grid"])
-        return params | ({"corrector": trainable["corrector"]} if "corrector" in trainable else {})
+        if "corrector" not in trainable:
+            return params
+        params = params | {"corrector": trainable["corrector"]}
+        return params if self.prepare is None else self.prepare(params, fixed["grid"])
+
+    def start(self, trainable: dict, state: State, fixed: dict) -> State:
+        """``state`` with what is learned about the start added."""
+        changes = trainable.get("initial", {})
+        if self.initial is not None and changes:
+            changes = self.initial.changes(changes, self.halos, fixed["grid"])
+        return perturbed(state, changes)
 
     def forecast(self, trainable: dict, state: State, fixed: dict, steps: int, names) -> dict[str, Field]:
         """Observed variables ``(n, [nz,] y, x)`` at every target time of a rollout."""
         _, seen = rollout(
-            self.step, perturbed(state, trainable.get("initial", {})), self.params(trainable, fixed),
+            self.step, self.start(trainable, state, fixed), self.params(trainable, fixed),
             fixed["forcing"], fixed["grid"], steps, checkpoint=self.checkpoint, observe=lambda s: observe(s, names),
-            observe_every=self.every, truncate=self.truncate,
+            observe_every=self.every, mean=self.mean, truncate=self.truncate,
         )  # fmt: skip
         return seen
 
@@ -70,7 +88,7 @@ class Problem:
         """This rank's share of the loss of one window.
 
         Args:
-            trainable: see :mod:`dogcm.learning.optimiser`; ``initial`` holds changes of the initial state.
+            trainable: see :mod:`dogcm.learning.optimiser`; for ``initial`` see :attr:`initial`.
             fixed: ``params``, ``forcing``, ``grid`` of the model, and ``loss``
                 (:class:`dogcm.learning.losses.SquaredError`).
         """
@@ -79,6 +97,9 @@ class Problem:
         if self.prior and self.learn is not None:
             away = self.learn.prior(trainable["physics"], fixed["params"], self.halos, fixed["grid"])
             share = share + self.prior * away.astype(share.dtype)
+        if self.background and self.initial is not None:
+            away = self.initial.background(trainable["initial"], fixed["grid"])
+            share = share + self.background * away.astype(share.dtype)
         return share
 
 

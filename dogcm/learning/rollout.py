@@ -12,7 +12,8 @@ from dogcm.learning.checkpointing import check_menu, repeat
 
 def rollout(
     step: Callable, state, params, forcing, grid, steps: int, *, checkpoint: str = "step",
-    observe: Callable | None = None, observe_every: int | None = None, truncate: int | None = None,
+    observe: Callable | None = None, observe_every: int | None = None, mean: bool = False,
+    truncate: int | None = None,
 ) -> tuple[Any, Any]:  # fmt: skip
     """Advance ``state`` by ``steps`` steps.
 
@@ -22,6 +23,9 @@ def rollout(
             derivatives need ``none`` or ``halo``.
         observe: function ``state -> pytree``, called after every ``observe_every`` steps (default: at the end).
             Values are kept at these times only. Parameters that it needs belong into the loss.
+        mean: instead of values at these times, their means over ``observe_every`` steps about each of them, as in
+            monthly means. The rollout goes on for ``observe_every // 2`` steps after the last; the mean of an even
+            number of states lies half a step later than the middle.
         truncate: cut the gradient's way back through the state every so many steps (truncated back-propagation
             through time): each piece of the rollout starts from a state that counts as given.
 
@@ -37,6 +41,8 @@ def rollout(
         raise ValueError(f"a rollout of {steps} steps cannot be observed every {every} steps: make it a multiple")
     if truncate is not None and truncate < 1:
         raise ValueError(f"truncate must be at least 1 step, not {truncate}")
+    if mean and observe is None:
+        raise ValueError("a mean of what? Give observe")
     fixed = (params, forcing, grid)
 
     def one(carry, fixed):
@@ -44,6 +50,12 @@ def rollout(
         if truncate is not None:
             state = _cut(state, (count > 0) & (count % truncate == 0))
         return (step(state, *fixed), count + 1), None
+
+    def one_more(carry, fixed):
+        """A step that also adds to the sum of what is observed."""
+        carry, total = carry
+        carry, _ = one(carry, fixed)
+        return (carry, jax.tree.map(jnp.add, total, observe(carry[0]))), None
 
     segments = steps // every
     start = (state, jnp.asarray(0, jnp.int32))
@@ -58,9 +70,15 @@ def rollout(
     inner = "none" if outer == "nested" and every == 1 else checkpoint
 
     def segment(carry, fixed):
-        carry, _ = repeat(one, carry, every, fixed, inner, levels)
-        return carry, observe(carry[0])
+        if not mean:
+            carry, _ = repeat(one, carry, every, fixed, inner, levels)
+            return carry, observe(carry[0])
+        nothing = jax.tree.map(jnp.zeros_like, jax.eval_shape(observe, carry[0]))
+        (carry, total), _ = repeat(one_more, (carry, nothing), every, fixed, inner, levels)
+        return carry, jax.tree.map(lambda x: x / every, total)
 
+    if mean and every // 2:
+        start, _ = repeat(one, start, every // 2, fixed, checkpoint)
     (state, _), seen = repeat(segment, start, segments, fixed, outer, levels)
     return state, seen
 

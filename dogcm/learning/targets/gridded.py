@@ -10,7 +10,7 @@ import xarray as xr
 from dogcm.grid.horizontal import CartesianGrid, LatLonGrid, Metrics
 from dogcm.grid.vertical import VerticalGrid
 from dogcm.io import regrid
-from dogcm.learning.targets.clock import Clock, decode_times, middle_of_month, select_period
+from dogcm.learning.targets.clock import DAY, Clock, decode_times, middle_of_month, select_period
 from dogcm.learning.targets.container import VARIABLES, Targets
 from dogcm.learning.targets.errors import TargetError, in_unit
 
@@ -157,7 +157,7 @@ def _calendar(path) -> str:
 
 def read_sst(
     path, grid: TargetGrid, *, variable: str = "sst", period=None, clock: Clock | None = None,
-    monthly: bool = True, mask_ice: bool = True, max_uncovered: float = 0.1,
+    year: float = 365.0 * DAY, monthly: bool = True, mask_ice: bool = True, max_uncovered: float = 0.1,
 ) -> Targets:
     """Gridded sea surface temperature (for instance ERSSTv5, doi:10.1175/JCLI-D-16-0836.1) as targets ``sst``.
 
@@ -165,7 +165,7 @@ def read_sst(
         path: CF netCDF, absolute temperatures in degC or K, ``(time, lat, lon)``; missing on land.
         grid: the model grid.
         period: first and last day, ``("2010-01-01", "2015-12-31")``; default: all records.
-        clock: default: model year 1 is the year of the first record used.
+        clock: default: model year 1, of ``year`` seconds, is the year of the first record used.
         monthly: the records are monthly means; their time is then the middle of the month, whatever the
             stamp.
         mask_ice: leave out cells where the analysis only says that there is sea ice (at most -1.79 degC).
@@ -195,5 +195,5 @@ def read_sst(
         values = np.where(values <= UNDER_ICE, np.nan, values)
     dates = [dates[n] for n in chosen]
     dates = middle_of_month(dates) if monthly else dates
-    clock = clock or Clock(dates[0].year)
+    clock = clock or Clock(dates[0].year, year)
     return Targets(clock.seconds(dates), {"sst": np.where(wet, average(values), np.nan)})

@@ -1,0 +1,202 @@
+"""First guess of a corrector's maps: the mean error of short forecasts from the truth, and its annual cycle.
+
+Gradients through rollouts would find the maps too, but slowly, since an error of the momentum balance is felt by
+temperature only after weeks. Two sources of knowledge are direct:
+
+1. The truth changes little from day to day, so the accelerations that the coarse model computes for the truth's own
+   states are its errors of momentum.
+2. Short forecasts then drift by what is left: tracers by the mean error of their tendencies. Sea level within days
+   goes to where the depth-averaged forces balance; a sea level that is too high by ``d`` is brought down, with the same
+   flow, by the force of the slope of ``-d`` on the whole column.
+
+Step 2 is repeated with part of its answer. This is the classical correction of a model by its mean short-range errors
+(Saha 1992, doi:10.1175/1520-0493(1992)120<1723:ROTOIM>2.0.CO;2; DelSole and Hou 1999,
+doi:10.1175/1520-0493(1999)127<2533:ECOSBM>2.0.CO;2).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dogcm.corrector.features import annual
+from dogcm.corrector.maps import MAPS, rate_of
+from dogcm.experiments.progress import say
+from dogcm.field import Field, exchange
+from dogcm.io.root import RootTask, on_root
+from dogcm.learning.losses import observe
+from dogcm.operators import diff_x_c2u, diff_y_c2v
+
+# Parts of an error that one pass corrects: errors come to rest, so all of it would be too much.
+_TRACERS, _SEA_LEVEL = 0.6, 0.7
+
+
+class _Cycle:
+    """Least squares for a mean and, with three coefficients, an annual cycle, on this tile."""
+
+    def __init__(self, count: int, scales):
+        self.count, self.scales = count, scales
+        self.normal, self.sums = np.zeros((count, count)), {}
+
+    def add(self, time: float, errors: dict[str, np.ndarray]) -> None:
+        waves = np.array([1.0, *map(float, annual(time, self.scales))])[: self.count]
+        self.normal += np.outer(waves, waves)
+        for name, e in errors.items():
+            self.sums[name] = self.sums.get(name, 0.0) + waves.reshape(-1, *[1] * e.ndim) * e
+
+    def coefficients(self) -> dict[str, np.ndarray]:
+        """``(count, [nz,] y, x)`` by name."""
+        inverse = np.linalg.inv(self.normal)
+        return {n: np.einsum("ij,j...->i...", inverse, s) for n, s in self.sums.items()}
+
+
+def first_guess(setup) -> dict[str, Field]:
+    """Maps of ``setup.corrector`` on this tile; every rank calls it.
+
+    Args:
+        setup: a :class:`dogcm.experiments.training.Setup` with a corrector with maps and a truth of whole states.
+    """
+    guess, recipe, path = _Guess(setup), setup.recipe.first_guess, _file(setup)
+    if on_root(setup.ranks.comm, path.is_file):
+        say(setup.ranks.comm, f"first guess from {path}")
+        return guess.read(path)
+    if "u" in guess.maps:
+        guess.balance_momentum()
+    for n in range(recipe.passes):
+        errors = guess.correct()
+        shown = "  ".join(f"{name} {e:.3g}" for name, e in errors.items())
+        say(setup.ranks.comm, f"first guess, pass {n + 1}/{recipe.passes}: error after {recipe.days:g} days  {shown}")
+    guess.write(path)
+    return guess.maps
+
+
+def _file(setup) -> Path:
+    """Beside the truth, under a name that says what it depends on: other seeds and rates of learning share it."""
+    r = setup.recipe
+    parts = [r.config().model_dump(mode="json"), r.first_guess.model_dump(mode="json"), r.targets.test, r.targets.skip]
+    parts += [r.corrector.model_dump(mode="json", include={"maps", "outputs", "rates", "scales"})]
+    short = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+    return Path(setup.truth) / f"first_guess_{short}.npz"
+
+
+class _Guess:
+    """The maps while they are improved."""
+
+    def __init__(self, setup):
+        self.setup, self.model, self.config = setup, setup.model, setup.recipe.corrector
+        self.maps = dict(setup.trainable["corrector"][MAPS])
+        self.scored = [n for n in ("temperature", "salinity", "eta") if n in self.maps or n == "eta"]
+        self.steps = setup.steps(setup.recipe.first_guess.days, "first_guess.days")
+        self.loss = None
+
+        def forecast(trainable, state, fixed):
+            params = setup.problem.params(trainable, fixed)
+            one = lambda _, s: setup.problem.step(s, params, fixed["forcing"], fixed["grid"])  # noqa: E731
+            return jax.lax.fori_loop(0, self.steps, one, state)
+
+        self._forecast = jax.jit(forecast)
+        self._accelerations = jax.jit(self.model.dynamics.accelerations)
+        self._slopes = jax.jit(self._slope)
+
+    def write(self, path: Path) -> None:
+        """Keep the maps as global arrays.
+
+        Raises:
+            OutputError: they cannot be written.
+        """
+        if self.setup.ranks.group:
+            return
+        arrays = {n: self.model.decomposition.gather(np.asarray(f.data)) for n, f in self.maps.items()}
+        task = RootTask(self.model.comm, path)
+        task.do(lambda: np.savez_compressed(path, **arrays))
+        task.finish()
+
+    def read(self, path: Path) -> dict[str, Field]:
+        """Maps that :meth:`write` kept, on this tile."""
+        arrays = None
+        if self.model.comm.rank == 0:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {n: file[n] for n in file.files}
+        scatter = lambda n: self.model.decomposition.scatter(None if arrays is None else arrays[n])  # noqa: E731
+        return {n: f.with_data(jnp.asarray(scatter(n), f.dtype)) for n, f in self.maps.items()}
+
+    def _records(self, margin: int, last: int) -> np.ndarray:
+        """Numbers of training records, evenly spread."""
+        count = self.setup.recipe.first_guess.windows
+        return np.unique(np.linspace(margin, last, min(count, last - margin + 1)).round().astype(int))
+
+    def balance_momentum(self) -> None:
+        """Maps of u and v that make the truth's own flow a steady one but for how it really changes."""
+        m, train, fit = self.model, self.setup.train, _Cycle(self.config.maps, self.config.scales)
+        for k in self._records(1, train.records - 2):
+            before, now, after = (train.state(train.first + k + d) for d in (-1, 0, 1))
+            wrong = self._accelerations(now, m.params, m.forcing, m.grid)
+            span, errors = float(after.time - before.time), {}
+            for name, rate in zip(("u", "v"), wrong):
+                change = getattr(after, name).interior - getattr(before, name).interior
+                errors[name] = np.asarray(rate.data, float) - np.asarray(change, float) / span
+            fit.add(float(now.time), errors)
+        for name, error in fit.coefficients().items():
+            self._subtract(name, error)
+
+    def correct(self) -> dict[str, float]:
+        """One pass over forecasts; returns root mean square errors over the ocean, before the correction."""
+        setup, train, fit = self.setup, self.setup.train, _Cycle(self.config.maps, self.config.scales)
+        trainable = setup.trainable | {"corrector": setup.trainable["corrector"] | {MAPS: self.maps}}
+        squares, records = {n: 0.0 for n in self.scored}, self.steps // setup.every
+        chosen = self._records(0, train.records - 1 - records)
+        for k in chosen:
+            start, truth = train.state(train.first + k), train.state(train.first + k + records)
+            end = self._forecast(trainable, start, setup.fixed)
+            errors = {n: self._error(n, end, truth) for n in self.scored}
+            fit.add(float(truth.time), errors)
+            for n, e in errors.items():
+                squares[n] += float((self._weight(n) * e**2).sum()) / chosen.size
+        seconds, found = self.steps * self.model.physics.dt, fit.coefficients()
+        for name in set(self.scored) & set(self.maps) - {"eta"}:
+            self._subtract(name, found[name] * (_TRACERS / seconds))
+        if "u" in self.maps:
+            depth = lambda f: f[:, None] * np.ones((1, self.model.vertical.nz, 1, 1))  # noqa: E731
+            slopes = [self._slopes(jnp.asarray(e, self.model.dtype)) for e in found["eta"]]
+            for n, name in enumerate(("u", "v")):
+                force = np.stack([np.asarray(s[n].data, float) for s in slopes])
+                self._subtract(name, depth(force) * (_SEA_LEVEL * self.model.physics.gravity))
+        return self._summed(squares)
+
+    def _error(self, name: str, end, truth) -> np.ndarray:
+        a, b = (np.asarray(observe(s, [name])[name].data, float) for s in (end, truth))
+        valid = (self.setup.train.valid or {}).get(name)
+        return np.where(np.asarray(valid.data) > 0, a - b, 0.0) if valid is not None else a - b
+
+    def _slope(self, error):
+        """Differences of sea level over distance at open faces."""
+        g = self.model.grid
+        (f,) = exchange(self.model.halos, (Field(error, "c"), 1))
+        f = f * g.wet_c
+        return (diff_x_c2u(f) / g.dx_u * g.wet_u).crop(0), (diff_y_c2v(f) / g.dy_v * g.wet_v).crop(0)
+
+    def _subtract(self, name: str, rate: np.ndarray) -> None:
+        """Take ``rate`` (unit s-1; ``(count, nz, y, x)``) off a map."""
+        f = self.maps[name]
+        change = rate / np.asarray(rate_of(self.config, name, np.float64))
+        self.maps[name] = f.with_data(f.data - jnp.asarray(change.reshape(f.shape), f.dtype))
+
+    def _weight(self, name: str) -> np.ndarray:
+        g = self.model.grid
+        return np.asarray((g.area_c * g.wet_c if name == "eta" else g.h_c * g.area_c).interior, float)
+
+    def _summed(self, squares: dict[str, float]) -> dict[str, float]:
+        """Over all ranks, as root mean squares."""
+        comm = self.model.comm
+        mine = [(squares[n], float(self._weight(n).sum())) for n in self.scored]
+        everyone = comm.gather(mine)
+        total = np.sum(everyone, axis=0).tolist() if everyone else None
+        return {n: float(np.sqrt(a / b)) for n, (a, b) in zip(self.scored, comm.broadcast(total))}
+
+
+__all__ = ["first_guess"]
