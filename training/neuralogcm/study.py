@@ -1,0 +1,84 @@
+"""Train all variants of the recipe and compare them on the last year of the truth.
+
+    python training/neuralogcm/study.py train OUTPUT [VARIANT ...]
+    python training/neuralogcm/study.py evaluate OUTPUT
+    python training/neuralogcm/study.py draw OUTPUT
+
+OUTPUT holds the truth, which all share, and a folder for each variant. Trainings that are there already are left
+alone. ``draw`` writes the small tables and figures that are kept beside this script.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+
+from dogcm.diagnostics.score_plots import draw_by_lead
+from dogcm.experiments.evaluation import evaluate
+from dogcm.experiments.recipe import load_recipe
+from dogcm.experiments.training import train
+from dogcm.learning.score_table import read_csv
+
+HERE = Path(__file__).parent
+LEADS = (10, 20, 30, 60, 90, 120)
+NO_NETWORK = {"corrector": {"kind": "none"}, "first_guess.passes": 0}
+# What each variant changes in the recipe.
+VARIANTS = {
+    "neuralogcm": {"seed": 0},
+    "neuralogcm_1": {"seed": 1},
+    "neuralogcm_2": {"seed": 2},
+    "physics_only": NO_NETWORK | {"optimiser.learning_rate.physics": 0.02},
+    "network_only": {
+        "physics": False, "learnable": [], "first_guess.passes": 0, "curriculum": [{"updates": 150, "days": 10}],
+        "optimiser.learning_rate.corrector": 2e-3,
+        "corrector.rates.eta": 0.01, "corrector.kind": "unet", "corrector.width": 24, "corrector.depth": 2, "corrector.every": 16,
+        "corrector.outputs": {"temperature": "tendency", "salinity": "tendency", "velocity": "tendency", "eta": "tendency"},
+    },
+    "fixed_physics": {"learnable": []},
+    "one_step": {"curriculum": [{"updates": 100, "days": 5}]},
+    "stop_gradient": {"truncate": 0.5},
+    "no_maps": {"corrector.maps": 0, "first_guess.passes": 0},
+}  # fmt: skip
+
+
+def main(argv: list[str]) -> None:
+    """See the module."""
+    if len(argv) < 2 or argv[0] not in ("train", "evaluate", "draw"):
+        sys.exit(__doc__)
+    folder = Path(argv[1])
+    if argv[0] == "train":
+        for name in argv[2:] or VARIANTS:
+            train_one(name, folder)
+    elif argv[0] == "evaluate":
+        others = [folder / n for n in VARIANTS if n != "neuralogcm" and (folder / n / "recipe.yaml").exists()]
+        evaluate(folder / "neuralogcm", days=120, windows=8, against=others)
+        evaluate(folder / "neuralogcm", days=120, windows=1, free=3650)
+    else:
+        draw(folder / "neuralogcm")
+
+
+def train_one(name: str, folder: Path) -> None:
+    """One variant, unless it is there. Seeds of one model have its name."""
+    if (folder / name / "recipe.yaml").exists():
+        return print(f"{name}: trained already", flush=True)
+    changes = VARIANTS[name] | {"name": name.rstrip("_0123456789"), "targets.folder": str(folder / "truth")}
+    train(load_recipe(HERE / "recipe.yaml", changes), folder / name)
+
+
+def draw(run: Path) -> None:
+    """Figures and the table of the scores at the leads that are asked for."""
+    rows = read_csv(run / "evaluation.csv")
+    for row in rows:
+        row["contender"] = {"trained": "neuralogcm"}.get(row["contender"], row["contender"])
+    chosen = [r for r in rows if r["lead_days"] in LEADS]
+    columns = ["variable", "depth", "lead_days", "contender", "seeds", "cases", "rmse", "rmse_std", "acc", "bias"]
+    with open(HERE / "scores.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, columns, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows({k: f"{v:.4g}" if isinstance(v, float) else v for k, v in r.items()} for r in chosen)
+    draw_by_lead(rows, "rmse", HERE / "rmse.png")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
