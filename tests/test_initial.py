@@ -113,7 +113,7 @@ RECIPE = {
     "name": "start", "experiment": "gyre", "overrides": GYRE, "initial": {"temperature": {"length": 4e5, "depth": 0}},
     "targets": {"spinup": 1, "days": 0.5, "every": 0.25, "test": 0, "blobs": [BLOB]},
     "loss": {"factors": {"temperature": 1}, "scales": "typical", "background": 1e-5},
-    "curriculum": [{"updates": 40, "days": 0.5}], "checkpoint": "none", "optimiser": {"learning_rate": {"initial": 2.0}, "clip": 1e6},
+    "curriculum": [{"updates": 40, "days": 0.5}], "optimiser": {"learning_rate": {"initial": 2.0}, "clip": 1e6},
 }  # fmt: skip
 
 
