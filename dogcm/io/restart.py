@@ -121,10 +121,12 @@ def _define(data, model, header: dict, attributes: dict) -> None:
         data.setncattr(key, np.int64(value) if isinstance(value, int) else value)
     data.header_sha256 = _header_hash(header)
     ny, nx = model.horizontal.shape
-    for name, size in (("z", model.vertical.nz), ("y", ny), ("x", nx)):
-        data.createDimension(name, size)
+    # z: layers; z_w: the interfaces between them.
+    for name, size in (("z", model.vertical.nz), ("z_w", model.vertical.nz - 1), ("y", ny), ("x", nx)):
+        if size > 0:  # netCDF takes 0 for unlimited
+            data.createDimension(name, size)
     for name, field in model.state.variables().items():
-        dimensions = ("z", "y", "x") if field.ndim == 3 else ("y", "x")
+        dimensions = ("z_w" if field.at.endswith("w") else "z", "y", "x")[3 - field.ndim :]
         v = data.createVariable(name, model.dtype.str[1:], dimensions, fill_value=False)
         v.place = field.at
 
@@ -277,6 +279,7 @@ def _state(arrays: dict, header: dict, model, keep_history: bool) -> State:
         # Without old accelerations the scheme has to start as it does from rest.
         steps=jnp.asarray(header["steps"] if keep_history else 0, jnp.int32),
         d_grid=tuple(field(n, f.at) for n, f in zip(D_GRID, old.d_grid)),
+        closures={n: field(n, f.at) for n, f in old.closures.items()},
     )  # fmt: skip
 
 

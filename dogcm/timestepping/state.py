@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ HISTORY_U, HISTORY_V = Halo(s=1, n=1, w=0, e=1), Halo(s=0, n=1, w=0, e=0)
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["u", "v", "eta", "tracers", "history_u", "history_v", "time", "steps", "d_grid"],
+    data_fields=["u", "v", "eta", "tracers", "history_u", "history_v", "time", "steps", "d_grid", "closures"],
     meta_fields=[],
 )
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class State:
         time: model time since the start of year 1 (s, float64).
         steps: steps since the cold start.
         d_grid: v on west and u on south faces (m s-1) where the Coriolis force is by the C-D scheme, else empty.
+        closures: what closures carry from step to step, by name (turbulent kinetic energy, ice, ...): Fields of
+            (ny, nx), (nz, ny, nx) at layers or (nz - 1, ny, nx) at the interfaces between them.
     """
 
     u: Field
@@ -45,6 +47,7 @@ class State:
     time: jax.Array
     steps: jax.Array
     d_grid: tuple[Field, ...] = ()
+    closures: dict[str, Field] = field(default_factory=dict)
 
     @property
     def temperature(self) -> Field:
@@ -59,7 +62,7 @@ class State:
 
     def variables(self) -> dict[str, Field]:
         """All Fields by name, as a restart stores them."""
-        out = {"u": self.u, "v": self.v, "eta": self.eta, **self.tracers}
+        out = {"u": self.u, "v": self.v, "eta": self.eta, **self.tracers, **self.closures}
         out.update(zip(D_GRID, self.d_grid))
         for name, fields in (("history_u", self.history_u), ("history_v", self.history_v)):
             out.update({f"{name}_{m + 1}": f for m, f in enumerate(fields)})

@@ -117,7 +117,7 @@ class Dynamics:
             history_u=((predicted.history_u, *older_u)[:keep]),
             history_v=((predicted.history_v, *older_v)[:keep]),
             time=state.time + p.dt, steps=state.steps + 1,
-            d_grid=tuple(f.crop(0) for f in predicted.d_grid),
+            d_grid=tuple(f.crop(0) for f in predicted.d_grid), closures=s.closures,
         )  # fmt: skip
         return new, fluxes
 
