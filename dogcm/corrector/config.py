@@ -67,6 +67,10 @@ class CorrectorConfig(_Section):
     )
     learn_maps: bool = _par(True, "1", "false: maps stay as their first guess is; they are many, and gradients are noisy")
     diffusivity: float = _par(1000.0, "m2 s-1", "kind diffusive: the diffusivity that is multiplied", gt=0)
+    strength: float = _par(
+        1.0, "1", "factor of all rates: about (this spacing / that of training)^2 where a corrector moves to another grid",
+        ge=0,
+    )  # fmt: skip
     every: int = _par(24, "steps", "the corrector acts at every n-th step, n times as strongly", ge=1)
     precision: Literal["model", "float32", "float64"] = _par("model", "1", "of weights and network")
     halo: Literal["layer", "deep"] = _par("layer", "1", "exchange for each layer, or a deep one")

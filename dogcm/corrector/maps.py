@@ -28,7 +28,7 @@ def places(outputs: dict[str, str]) -> dict[str, str]:
 
 def rate_of(config, name: str, dtype):
     """Unit of a map (unit of the variable s-1): number or profile ``(nz, 1, 1)``."""
-    return per_second(config.rates[VELOCITY if name in ("u", "v") else name], dtype)
+    return per_second(config.rates[VELOCITY if name in ("u", "v") else name], dtype) * config.strength
 
 
 def zero_maps(config, halos, nz: int, dtype) -> dict[str, Field]:

@@ -163,6 +163,6 @@ def tendencies(raw: Field, config, state, grid, halos) -> dict[str, Field]:
             count = directions(name, kind)
             parts = [raw.level(slice(first + m * nz, first + (m + 1) * nz)) for m in range(count)]
             first += count * nz
-        place = Place(name, state, grid, halos, per_second(config.rates[name], raw.dtype), config.diffusivity)
+        place = Place(name, state, grid, halos, per_second(config.rates[name], raw.dtype) * config.strength, config.diffusivity)
         out |= KINDS[kind].make(parts, place)
     return {name: f.crop(0).named(name) for name, f in out.items()}

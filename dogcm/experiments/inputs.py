@@ -152,10 +152,11 @@ def record(config: Config, name: str, horizontal, wet: np.ndarray) -> np.ndarray
         out = mitgcm.record(f.path, name, horizontal.shape)
     else:
         out = idealised.record(f.source, name, horizontal, f.wind_amplitude)[None]
-    return _checked(out, _wet_at(wet, at, horizontal.periodic_x)[None], name, horizontal, None)
+    return _checked(out, wet_at(wet, at, horizontal.periodic_x)[None], name, horizontal, None)
 
 
-def _wet_at(wet: np.ndarray, at: str, periodic: bool) -> np.ndarray:
+def wet_at(wet: np.ndarray, at: str, periodic: bool) -> np.ndarray:
+    """Where a place of the grid (c, u or v) has water, for cells (ny, nx) that have it."""
     if at == "u":
         west = np.roll(wet, 1, -1)
         if not periodic:

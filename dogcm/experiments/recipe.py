@@ -164,6 +164,7 @@ class Recipe(Section):
         dict, "1", "variables whose initial state is learned, in one window: [NAME], or NAME: {scale, length, depth}"
     )
     corrector: Annotated[CorrectorConfig, Field(default_factory=CorrectorConfig)]
+    weights: str = par("", "1", "folder of a training whose corrector is where this one begins, from any grid; empty: none")
     first_guess: Annotated[FirstGuessRecipe, Field(default_factory=FirstGuessRecipe)]
     physics: bool = par(True, "1", "false: the network alone moves the ocean, to be compared with")
     targets: Annotated[TargetsRecipe, Field(default_factory=TargetsRecipe)]
@@ -198,6 +199,8 @@ class Recipe(Section):
         self._check_initial()
         if not self.physics:
             self._check_alone()
+        if self.weights and (self.corrector.kind == "none" or self.first_guess.passes):
+            raise ValueError("weights: needs a corrector to put them into, and first_guess.passes: 0")
         if self.first_guess.passes and (not self.corrector.maps or not self.physics or self.targets.kind == "sst"):
             raise ValueError(
                 "first_guess.passes: a first guess is of the corrector's maps beside the physics, from a truth of whole "
@@ -265,6 +268,8 @@ class Recipe(Section):
         }  # fmt: skip
         if self.first_guess.passes:
             parts["first_guess"] = self.first_guess.model_dump(mode="json")
+        if self.weights:
+            parts["weights"] = self.weights
         if self.initial:
             parts["initial"] = self.model_dump(mode="json", include={"initial"})
         return {k: _short(v) for k, v in parts.items()}

@@ -24,6 +24,7 @@ from dogcm.experiments.recipe import Recipe, write_recipe
 from dogcm.experiments.registry import ConfigError
 from dogcm.experiments.run import Signals
 from dogcm.experiments.training_log import TrainingLog
+from dogcm.experiments.transfer import carried_over
 from dogcm.experiments.twin import TwinTargets, make_truth
 from dogcm.io.root import OutputError, on_root
 from dogcm.learning.columns import at_columns
@@ -303,6 +304,8 @@ def train(recipe: Recipe, folder: str | Path, *, resume: bool = False, overwrite
     setup = build(recipe, folder, layout, comm)
     if recipe.first_guess.passes and not resume:
         setup.trainable["corrector"] |= {MAPS: first_guess(setup)}
+    if recipe.weights and not resume:
+        setup.trainable["corrector"] = carried_over(recipe.weights, setup.trainable["corrector"], setup.model)
     run = _Run(setup, folder)
     if resume:
         run.load()
@@ -310,6 +313,8 @@ def train(recipe: Recipe, folder: str | Path, *, resume: bool = False, overwrite
         on_root(comm, _clear, folder)
     on_root(comm, write_recipe, folder / RECIPE_FILE, recipe)
     say(comm, start_text(setup, run.trainer))
+    if recipe.weights and not resume:
+        run.save()  # what was carried over can be evaluated as it is
     run.go(updates, quiet)
     return run.trainer
 

@@ -92,6 +92,15 @@ def read_header(path: str | Path) -> dict:
     return _read(Path(path))[0]
 
 
+def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
+    """The global arrays of a checkpoint by the path of their leaf.
+
+    Raises:
+        CheckpointError: missing or damaged.
+    """
+    return _read(Path(path))[1]
+
+
 def _read(path: Path) -> tuple[dict, dict[str, np.ndarray]]:
     if not path.is_file():
         raise CheckpointError(f"no such training checkpoint: {path}")
@@ -166,6 +175,6 @@ def _leaf(like, name: str, arrays: dict | None, decomposition, comm):
 
 
 __all__ = [
-    "CheckpointError", "OutputError", "checkpoint_path", "latest_checkpoint", "load_checkpoint", "read_header",
-    "save_checkpoint",
+    "CheckpointError", "OutputError", "checkpoint_path", "latest_checkpoint", "load_checkpoint", "read_arrays",
+    "read_header", "save_checkpoint",
 ]  # fmt: skip
