@@ -191,3 +191,19 @@ def test_the_same_truth_on_several_ranks(tmp_path):
         for name, values in expected.items():
             assert np.abs(values).max() > 0.05
             np.testing.assert_array_equal(found[name].data, values[:, t.j0 : t.j1, t.i0 : t.i1])
+
+
+def test_velocities_of_the_cd_scheme_are_averaged_over_faces_too():
+    both = RECIPE | {"overrides": GRID | {"physics.coriolis": "cd"}}
+    with pytest.raises(TargetError, match="coriolis: cd in targets.changes"):
+        recipe = load_recipe(both, {"targets.changes.physics.coriolis": "c_grid"})
+        CoarseGrainer(Model(recipe.truth_config()), Model(recipe.config()))
+    recipe = load_recipe(both)
+    fine, coarse = Model(recipe.truth_config()), Model(recipe.config())
+    rng, (v_at_u, u_at_v) = np.random.default_rng(0), fine.state.d_grid
+    a, b = rng.normal(size=v_at_u.data.shape), rng.normal(size=u_at_v.data.shape)
+    fine.state = fine.state.replace(d_grid=(v_at_u.with_data(a), u_at_v.with_data(b)))
+    one, other = (np.asarray(f.data) for f in CoarseGrainer(fine, coarse).state().d_grid)
+    # The bottom is flat and the sea level at rest, so every open face counts alike. Walls lie along the rim.
+    np.testing.assert_allclose(one[:, 2:-2, 2:-2], a.reshape(4, 12, 2, 18, 2).mean(2)[..., 0][:, 2:-2, 2:-2], atol=1e-14)
+    np.testing.assert_allclose(other[:, 2:-2, 2:-2], b.reshape(4, 12, 2, 18, 2).mean(-1)[:, :, 0][:, 2:-2, 2:-2], atol=1e-14)

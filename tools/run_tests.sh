@@ -3,12 +3,15 @@
 # failed; the exit status is non-zero if any did. Arguments go to pytest on one rank.
 #
 #   TEST_NP      ranks of the MPI stages      (2 4 6)
+#   TEST_WORKERS processes of the one-rank stage, which share its files (as many as cores, at most 4)
 #   TEST_LIMIT   seconds a stage may take     (2400); a hang is a failure
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 venv=${VENV:-.venv}
 read -r -a rank_counts <<<"${TEST_NP-2 4 6}"
 limit=${TEST_LIMIT:-2400}
+cores=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+workers=${TEST_WORKERS:-$((cores < 4 ? cores : 4))}
 
 summary=()
 failed=0
@@ -27,7 +30,10 @@ stage() { # name, command
     summary+=("$(printf '%-10s %s, %d s' "$name" "$word" $((SECONDS - start)))")
 }
 
-stage "1 rank" timeout --kill-after=20 "$limit" "$venv/bin/python" -m pytest "$@"
+# By files, since the tests of one file share a compiled model. One process needs no helpers.
+share=()
+((workers > 1)) && share=(-n "$workers" --dist loadfile)
+stage "1 rank" timeout --kill-after=20 "$limit" "$venv/bin/python" -m pytest ${share[@]+"${share[@]}"} "$@"
 for ranks in ${rank_counts[@]+"${rank_counts[@]}"}; do
     if [[ ! -f $venv/.dogcm-mpi ]]; then
         summary+=("$ranks ranks    not run: the environment was made without MPI")

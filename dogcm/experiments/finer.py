@@ -1,7 +1,7 @@
 """Truth from a finer run: its states brought to the grid that is trained, as restarts of the coarser model.
 
 A record is a full state, so that a rollout can start from it: ``u, v, eta`` and tracers are those of the finer
-run, averaged as :mod:`dogcm.learning.targets.twin` does it. Coarse cells without fine water keep what the coarser
+run, averaged as :mod:`dogcm.learning.targets.twin` does it, and so are the velocities of a C-D scheme. Coarse cells without fine water keep what the coarser
 model starts with, and are marked as not valid. Old accelerations have no meaning on another grid: the time scheme
 starts anew.
 """
@@ -21,6 +21,7 @@ from dogcm.io.root import RootTask, on_root
 from dogcm.learning.losses import COMPARED
 from dogcm.learning.targets import Coarsening, TargetError, TargetGrid, nesting_problems
 from dogcm.timestepping import State
+from dogcm.timestepping.state import D_GRID
 
 VALID_FILE = "valid.npz"
 #: What is compared at the surface: the variable that it is the first layer of.
@@ -34,10 +35,15 @@ class CoarseGrainer:
         fine, coarse: models on the same ranks; their layouts may differ. ``coarse`` is left as it is.
 
     Raises:
-        TargetError: the horizontal grids do not nest.
+        TargetError: the horizontal grids do not nest, or the coarser ocean alone has the C-D scheme.
     """
 
     def __init__(self, fine: Model, coarse: Model):
+        if coarse.state.d_grid and not fine.state.d_grid:
+            raise TargetError(
+                "targets: the recipe's ocean turns by the C-D scheme, the finer one does not and has no velocities for "
+                "it; set physics.coriolis: cd in targets.changes"
+            )
         self.fine, self.coarse = fine, coarse
         self._coarsening: Coarsening | None = None  # on rank 0
         self._valid: dict[str, np.ndarray] = {}
@@ -69,9 +75,10 @@ class CoarseGrainer:
         now = self.fine.state
         # Old accelerations stay behind.
         names = ["u", "v", "eta", *now.tracers]
-        arrays = {n: self.fine.gather(n) for n in names}
-        means = on_root_only(self.coarse.comm, self._coarsened, arrays)
         old = self.coarse.state
+        d_grid = D_GRID if old.d_grid and now.d_grid else ()
+        arrays = {n: self.fine.gather(n) for n in (*names, *d_grid)}
+        means = on_root_only(self.coarse.comm, self._coarsened, arrays)
         variables = old.variables()
 
         def field(name: str) -> Field:
@@ -80,15 +87,17 @@ class CoarseGrainer:
             values = np.where(np.isfinite(values), values, kept).astype(self.coarse.dtype)
             return Field(jnp.asarray(values), variables[name].at).named(name)
 
-        new = {n: field(n) for n in names}
+        new = {n: field(n) for n in (*names, *d_grid)}
         zero = lambda fields: tuple(f.with_data(jnp.zeros_like(f.data)) for f in fields)  # noqa: E731
         return old.replace(
             u=new["u"], v=new["v"], eta=new["eta"], tracers={n: new[n] for n in now.tracers},
             history_u=zero(old.history_u), history_v=zero(old.history_v),
             time=jnp.asarray(float(now.time), jnp.float64), steps=jnp.zeros_like(old.steps),
+            d_grid=tuple(new[n] for n in d_grid) or old.d_grid,
         )  # fmt: skip
 
     def _coarsened(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        turned = {at: arrays.pop(n) for n, at in zip(D_GRID, "uv") if n in arrays}
         values = self._coarsening(arrays).values
         valid = {n: np.isfinite(v) for n, v in values.items()}
         water = valid["temperature"]
@@ -97,6 +106,9 @@ class CoarseGrainer:
         valid["u"] &= water & np.roll(water, 1, -1)
         valid["v"] &= water & np.roll(water, 1, -2)
         self._valid = valid
+        if turned:
+            there = self._coarsening(turned | {"eta": arrays["eta"]}).values
+            values |= {n: np.nan_to_num(there[at]) for n, at in zip(D_GRID, "uv")}
         return values
 
     def write(self, path: Path) -> None:
