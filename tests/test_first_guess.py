@@ -51,13 +51,15 @@ def test_momentum_of_a_right_model_is_in_balance(setup):
     assert size(right) < 0.1 * size(wrong)
 
 
-def test_a_cycle_is_found_again():
+@pytest.mark.parametrize("count", [1, 3, 5])
+def test_a_cycle_is_found_again(count):
     rng = np.random.default_rng(1)
     scales = load_recipe(MAPPED).corrector.scales
-    truth, fit = rng.normal(size=(3, 2, 4, 5)), _Cycle(3, scales)
+    truth, fit = rng.normal(size=(count, 2, 4, 5)), _Cycle(count, scales)
     for day in rng.uniform(0, 3000, 20):
         phase = 2 * np.pi * day / 365.0
-        fit.add(day * 86400.0, {"u": truth[0] + truth[1] * np.sin(phase) + truth[2] * np.cos(phase)})
+        waves = [1.0, np.sin(phase), np.cos(phase), np.sin(2 * phase), np.cos(2 * phase)][:count]
+        fit.add(day * 86400.0, {"u": sum(w * t for w, t in zip(waves, truth))})
     np.testing.assert_allclose(fit.coefficients()["u"], truth, atol=1e-10)
 
 

@@ -62,8 +62,8 @@ class CorrectorConfig(_Section):
         lambda: {"temperature": 0.1, "salinity": 0.02, VELOCITY: 0.01, SEA_LEVEL: 0.05}, "unit day-1",
         "largest tendency of each variable (K, g kg-1, m s-1 or m a day): one number, or one for each level",
     )  # fmt: skip
-    maps: Literal[0, 1, 3] = _par(
-        0, "1", "learned maps of every output's tendency: none, one, or also an annual cycle; they belong to one grid"
+    maps: Literal[0, 1, 3, 5] = _par(
+        0, "1", "learned maps of every output's tendency: none, the mean, also an annual cycle (3), of two harmonics (5); they belong to one grid"
     )
     learn_maps: bool = _par(True, "1", "false: maps stay as their first guess is; they are many, and gradients are noisy")
     diffusivity: float = _par(1000.0, "m2 s-1", "kind diffusive: the diffusivity that is multiplied", gt=0)

@@ -154,10 +154,10 @@ def season(s: Scene) -> list[Field]:
     return [wet * w.astype(wet.dtype) for w in annual(s.state.time, s.scales)]
 
 
-def annual(time, scales) -> list:
-    """Sine and cosine of the time of the year."""
+def annual(time, scales, harmonics: int = 1) -> list:
+    """Sine and cosine of the time of the year, and of ``harmonics - 1`` of its multiples."""
     angle = time * (2 * np.pi / (scales.year * 86400.0))
-    return [jnp.sin(angle), jnp.cos(angle)]
+    return [wave(n * angle) for n in range(1, harmonics + 1) for wave in (jnp.sin, jnp.cos)]
 
 
 def mask(s: Scene) -> list[Field]:

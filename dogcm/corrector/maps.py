@@ -1,7 +1,7 @@
 """Learned maps of tendencies: the mean error of a coarse model at every cell and face, and its annual cycle.
 
 A map holds ``count`` times ``nz`` numbers a column: the mean, and with ``count`` 3 what goes with the sine and the
-cosine of the year. Numbers are in units of the largest tendencies (``rates``) of the network, but not bounded by them.
+cosine of the year, with 5 also with those of half a year. Numbers are in units of the largest tendencies (``rates``) of the network, but not bounded by them.
 Tracers are kept: their maps lose their mean over the ocean's volume.
 """
 
@@ -63,7 +63,7 @@ def rates(maps: dict[str, Field], config, time) -> dict[str, Field]:
     out = {}
     for name, f in maps.items():
         parts = jnp.split(f.data, config.maps)
-        waves = [jnp.ones(()), *annual(time, config.scales)]
+        waves = [jnp.ones(()), *annual(time, config.scales, config.maps // 2)]
         now = sum(p * w.astype(p.dtype) for p, w in zip(parts, waves)) * rate_of(config, name, f.dtype)
         out[name] = f.with_data(now[0] if name == SEA_LEVEL else now)
     return out

@@ -37,14 +37,14 @@ _TRACERS, _SEA_LEVEL = 0.6, 0.7
 
 
 class _Cycle:
-    """Least squares for a mean and, with three coefficients, an annual cycle, on this tile."""
+    """Least squares for a mean and, with 3 (5) coefficients, an annual cycle of one (two) harmonics, on this tile."""
 
     def __init__(self, count: int, scales):
         self.count, self.scales = count, scales
         self.normal, self.sums = np.zeros((count, count)), {}
 
     def add(self, time: float, errors: dict[str, np.ndarray]) -> None:
-        waves = np.array([1.0, *map(float, annual(time, self.scales))])[: self.count]
+        waves = np.array([1.0, *map(float, annual(time, self.scales, self.count // 2))])
         self.normal += np.outer(waves, waves)
         for name, e in errors.items():
             self.sums[name] = self.sums.get(name, 0.0) + waves.reshape(-1, *[1] * e.ndim) * e
@@ -65,7 +65,8 @@ def first_guess(setup) -> dict[str, Field]:
     if on_root(setup.ranks.comm, path.is_file):
         say(setup.ranks.comm, f"first guess from {path}")
         return guess.read(path)
-    if "u" in guess.maps:
+    # The C-D scheme has two velocities to balance, and the maps move both by one force.
+    if "u" in guess.maps and setup.model.physics.cd_time is None:
         guess.balance_momentum()
     for n in range(recipe.passes):
         errors = guess.correct()
