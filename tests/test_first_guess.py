@@ -71,3 +71,15 @@ def test_a_first_guess_needs_maps_and_physics(change):
 
 def test_maps_are_part_of_what_is_trained(setup):
     assert {n: f.at for n, f in setup.trainable["corrector"][MAPS].items()} == {"temperature": "c", "u": "u", "v": "v"}
+
+
+def test_what_changes_from_forecast_to_forecast_is_left_alone():
+    rng, fit = np.random.default_rng(2), _Cycle(3, load_recipe(MAPPED).corrector.scales)
+    for day in np.arange(0.0, 3650.0, 10.0):
+        noise = rng.normal(size=3)
+        phase = 2 * np.pi * day / 365.0
+        fit.add(day * 86400.0, {"u": np.array([1 + 2 * np.sin(phase), noise[0], 1.0 + noise[1]])})
+    all_of_it, kept = (np.abs(f()["u"]) for f in (fit.coefficients, fit.reliable))
+    np.testing.assert_allclose(kept[:, 0], all_of_it[:, 0], atol=1e-12)
+    assert kept[:, 1].max() < 0.1 * all_of_it[:, 1].max()
+    assert 0.4 < kept[0, 2] < 0.6, "half of the squares is a mean of one, the other half noise of variance one"

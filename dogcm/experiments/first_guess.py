@@ -41,18 +41,29 @@ class _Cycle:
 
     def __init__(self, count: int, scales):
         self.count, self.scales = count, scales
-        self.normal, self.sums = np.zeros((count, count)), {}
+        self.normal, self.sums, self.squares = np.zeros((count, count)), {}, {}
 
     def add(self, time: float, errors: dict[str, np.ndarray]) -> None:
         waves = np.array([1.0, *map(float, annual(time, self.scales, self.count // 2))])
         self.normal += np.outer(waves, waves)
         for name, e in errors.items():
             self.sums[name] = self.sums.get(name, 0.0) + waves.reshape(-1, *[1] * e.ndim) * e
+            self.squares[name] = self.squares.get(name, 0.0) + e * e
 
     def coefficients(self) -> dict[str, np.ndarray]:
         """``(count, [nz,] y, x)`` by name."""
         inverse = np.linalg.inv(self.normal)
         return {n: np.einsum("ij,j...->i...", inverse, s) for n, s in self.sums.items()}
+
+    def reliable(self) -> dict[str, np.ndarray]:
+        """:meth:`coefficients`, at each place times the part of the errors' squares that they account for.
+
+        What changes from forecast to forecast is no error that a map could know: where a front is mixed or not, all of the mean
+        would do harm at any other time (as in a Wiener filter).
+        """
+        found = self.coefficients()
+        part = {n: (c * self.sums[n]).sum(0) / np.maximum(self.squares[n], 1e-300) for n, c in found.items()}
+        return {n: c * np.clip(part[n], 0.0, 1.0) for n, c in found.items()}
 
 
 def first_guess(setup) -> dict[str, Field]:
@@ -158,7 +169,7 @@ class _Guess:
             fit.add(float(truth.time), errors)
             for n, e in errors.items():
                 squares[n] += float((self._weight(n) * e**2).sum()) / chosen.size
-        seconds, found = self.steps * self.model.physics.dt, fit.coefficients()
+        seconds, found = self.steps * self.model.physics.dt, fit.reliable()
         for name in set(self.scored) & set(self.maps) - {"eta"}:
             self._subtract(name, found[name] * (_TRACERS / seconds))
         if "u" in self.maps:
