@@ -37,8 +37,9 @@ def _arguments(model):
     def prepare(state):
         s = d.with_halos(state, grid)
         stretch, density = stretch_c(s.eta, grid), d.eos.anomaly(s.temperature, s.salinity)
-        _, viscosity, diffusivity = d._mixing(s, density, stretch, params, grid)
         now = model.forcing.at(s.time)
+        mixing = d._mixing(s, density, stretch, now, params, grid)
+        viscosity, diffusivity = mixing.viscosity, mixing.diffusivity
         predicted = d._momentum(s, density, stretch, viscosity, now, params, grid, {})
         top = [f.level(0) for f in (s.temperature, s.salinity, grid.h_c)]
         fluxes = surface_fluxes(now, top[0], top[1], top[2] * stretch, params, grid, d.physics)
@@ -62,7 +63,10 @@ def shares(model) -> dict[str, float]:
     parts = {
         "step": seconds(d.step, model.state, params, model.forcing, model.grid),
         "eos": seconds(lambda T, S: d.eos.anomaly(T, S), s.temperature, s.salinity),
-        "mixing": seconds(lambda s, r, h, g: d._mixing(s, r, h, params, g), s, density, stretch, model.grid),
+        "mixing": seconds(
+            lambda s, r, h, w, g: (lambda m: (m.n2, m.viscosity, m.diffusivity, m.closures))(d._mixing(s, r, h, w, params, g)),
+            s, density, stretch, now, model.grid,
+        ),
         "momentum": seconds(
             lambda s, r, h, n, w, g: tuple(vars(d._momentum(s, r, h, n, w, params, g, {})).values()),
             s, density, stretch, nu, now, model.grid,

@@ -7,6 +7,8 @@ from pathlib import Path
 from dogcm.experiments.config import (
     Config, ForcingFile, OutputConfig, StraitEdit, parameter_table,
 )  # fmt: skip
+from dogcm.tracers import KINDS
+from dogcm.tracers.base import learnable_options
 
 _HEAD = """# All parameters
 
@@ -19,7 +21,7 @@ that an experiment uses.
 def _rows(rows) -> list[str]:
     out = ["| parameter | unit | default | meaning |", "|---|---|---|---|"]
     for key, unit, default, meaning in rows:
-        shown = "" if default in ("", [], {}) else f"`{_plain(default)}`"
+        shown = "" if default in ("", [], {}, None) else f"`{_plain(default)}`"
         out.append(f"| `{key}` | {'' if unit == '1' else unit} | {shown} | {meaning} |")
     return out
 
@@ -43,6 +45,10 @@ def page() -> str:
     for name, kind in (("bathymetry.straits", StraitEdit), ("forcing.files.NAME", ForcingFile),
                        ("run.output.NAME", OutputConfig)):  # fmt: skip
         lines += [f"\n## {name}\n", kind.__doc__.strip().split("\n")[0] + "\n", *_rows(parameter_table(kind))]
+    for name, kind in KINDS.items():
+        lines += [f"\n## tracers.NAME, kind {name}\n", kind.__doc__.strip().split("\n")[0] + "\n"]
+        rows = [(f"{n} (learnable)" if n in learnable_options(kind) else n, *rest) for n, *rest in parameter_table(kind)]
+        lines += _rows(rows) if rows else ["No options."]
     return "\n".join(lines) + "\n"
 
 

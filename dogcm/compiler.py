@@ -10,10 +10,14 @@ Three of XLA's habits on CPUs stand in this model's way:
   ``DOGCM_REPRODUCIBLE=0`` to trade it back.
 * It orders operations so that many could run at the same time, which keeps many arrays alive. A rank has one core, and
   in the order that needs least memory more of them are still in its cache: a gradient takes a seventh less time.
+
+It also asks the C library for the working memory of each call and gives it back afterwards, and the system clears every
+page of it anew: a tenth of the time of a gradient. :func:`keep_memory` has the C library hold on to it.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 from pathlib import Path
 
@@ -43,3 +47,18 @@ def configure() -> None:
     wanted = [_KEEP_BARRIERS, _LEAST_MEMORY] + ([_NO_FUSED_MULTIPLY_ADD] if reproducible() else [])
     missing = [f for f in wanted if f.split("=")[0] not in flags]
     os.environ["XLA_FLAGS"] = " ".join([flags, *missing]).strip()
+    keep_memory()
+
+
+# mallopt(3), of the GNU C library.
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+
+
+def keep_memory() -> None:
+    """Keep up to 2 GiB of freed memory for the next call, leaving alone what the user has set by ``MALLOC_...``."""
+    if any(name.startswith("MALLOC_") for name in os.environ):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)

@@ -93,6 +93,8 @@ mean_y_c2v, mean_y_v2c = _make("mean", "y", "c", "v"), _make("mean", "y", "v", "
 mean_y_u2q, mean_y_q2u = _make("mean", "y", "u", "q"), _make("mean", "y", "q", "u")
 lower_x_c2u, upper_x_c2u = _make("lower", "x", "c", "u"), _make("upper", "x", "c", "u")
 lower_y_c2v, upper_y_c2v = _make("lower", "y", "c", "v"), _make("upper", "y", "c", "v")
+lower_x_q2v, upper_x_q2v = _make("lower", "x", "q", "v"), _make("upper", "x", "q", "v")
+lower_y_q2u, upper_y_q2u = _make("lower", "y", "q", "u"), _make("upper", "y", "q", "u")
 lower_x_u2c, upper_x_u2c = _make("lower", "x", "u", "c"), _make("upper", "x", "u", "c")
 lower_y_v2c, upper_y_v2c = _make("lower", "y", "v", "c"), _make("upper", "y", "v", "c")
 sum_x_c2u, sum_y_c2v = _make("sum", "x", "c", "u"), _make("sum", "y", "c", "v")
@@ -223,7 +225,8 @@ def _ordered_sum(levels):
 @_ordered_sum.defjvp
 def _(primals, tangents):
     # Taken apart level by level, its transpose would add up as many padded arrays as there are levels.
-    return _ordered_sum(*primals), jnp.sum(tangents[0], axis=-3)
+    # Stored: merged with what follows, the sum would be computed for each neighbour anew.
+    return jax.lax.optimization_barrier(_ordered_sum(*primals)), jnp.sum(tangents[0], axis=-3)
 
 
 def sum_z(f: Field) -> Field:

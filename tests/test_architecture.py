@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "dogcm"
 # From the bottom up; rooms of one line may import each other.
 LEVELS = [
     {"compiler"}, {"fences"}, {"decomp"}, {"halo"}, {"field"}, {"operators"}, {"io.regrid"}, {"grid"},
-    {"dynamics", "physics", "corrector"}, {"timestepping"}, {"diagnostics"}, {"io"}, {"learning", "spinup"},
+    {"dynamics", "physics", "corrector", "tracers"}, {"timestepping"}, {"diagnostics"}, {"io"}, {"learning", "spinup"},
     {"experiments"}, {"cli"},
 ]  # fmt: skip
 LEVEL = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}

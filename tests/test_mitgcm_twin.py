@@ -10,6 +10,7 @@ import xarray as xr
 
 from dogcm.cli import main
 from dogcm.decomp import SerialCommunicator
+from dogcm.experiments import mitgcm_asynchronous as asynchronous
 from dogcm.experiments import mitgcm_twin
 from dogcm.experiments.inputs import InputError
 from dogcm.experiments.mitgcm_twin import BAR, TwinRow, compare, reference_folder
@@ -84,6 +85,31 @@ def test_command_line(model, reference, monkeypatch, capsys):
     assert main(words) == 0
     assert main(["verify", "mitgcm", "--inputs", str(reference), "--days", "3"]) != 0
     assert main(["verify", "mitgcm", "--experiment", "gyre"]) == 2
+
+
+def test_the_asynchronous_run_has_its_table(model, tmp_path, monkeypatch, capsys):
+    """Against a monitor that holds the model's own statistics, and then against one with other deviations."""
+    monkeypatch.setattr(model, "advance", lambda steps: None)
+    monkeypatch.setattr("dogcm.cli.verifying.Model", lambda config, layout: model)
+    words = ["verify", "mitgcm", "--asynchronous", "--inputs", str(tmp_path), "--reference", str(tmp_path)]
+    assert main(words) != 0 and "--reference" in capsys.readouterr().err
+    weights = asynchronous._weights(model)
+    for wider, code in ((1.0, 0), (1.02, 1)):
+        row = {}
+        for name, own in NAMES.items():
+            s = asynchronous.statistics(model.gather(own), weights[name])
+            key = f"dynstat_{asynchronous._THEIRS.get(name, name)}_"
+            # The others are uniform in this model.
+            deviation = s.sd * wider if name == "theta" else s.sd or 1e-30
+            row |= {f"{key}min": s.low, f"{key}max": s.high, f"{key}mean": s.mean, f"{key}sd": deviation}
+        with open(tmp_path / asynchronous.MONITOR, "w", newline="") as file:
+            rows = csv.DictWriter(file, ["time_secondsf", *row])
+            rows.writeheader()
+            rows.writerows({"time_secondsf": 86400.0 * day, **row} for day in (1, 10))
+        monkeypatch.setattr(asynchronous, "BAR", {**asynchronous.BAR, "eta": 2.0, "u": 2.0, "v": 2.0})
+        assert main(words) == code
+        out = capsys.readouterr().out
+        assert "MITgcm" in out and "theta" in out and ("FELL SHORT" in out) == bool(code)
 
 
 @pytest.mark.slow

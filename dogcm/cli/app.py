@@ -164,6 +164,9 @@ def verify(
         Optional[str], typer.Option(help="mitgcm: folder of its results; default mitgcm_reference beside the inputs.")
     ] = None,
     days: Annotated[Optional[float], typer.Option(help="mitgcm: last day compared.", show_default=False)] = None,
+    asynchronous: Annotated[
+        bool, typer.Option("--asynchronous", help="mitgcm: its tutorial as published, tracers at a step of a day.")
+    ] = False,
 ) -> int:  # fmt: skip
     """Show on your own machine and ranks that results are exact; exit status 1 where they are not."""
     from dogcm.cli import running, verifying
@@ -171,7 +174,7 @@ def verify(
     twin = what == "mitgcm"
     config = running.configuration(experiment or ("mitgcm_4deg" if twin else "global_4deg"), set_ or [], precision, inputs)
     if twin:
-        return verifying.verify_mitgcm(config, reference, days, layout)
+        return verifying.verify_mitgcm(config, reference, days, layout, asynchronous)
     return verifying.verify(what, config, steps, layout)
 
 
@@ -214,6 +217,19 @@ def evaluate(
     from dogcm.cli import training
 
     return training.evaluate(run_, days, windows, free, against or [], layout)
+
+
+@app.command(name="compare-stats")
+def compare_stats(
+    first: Annotated[str, typer.Argument(help="Output folder of a run, or its monitor.csv.")],
+    second: Annotated[str, typer.Argument(help="Another one.")],
+) -> int:
+    """Compare two runs' monitor files to the last bit; exit status 1 where they differ."""
+    from dogcm.diagnostics.compare import compare
+
+    found = compare(first, second)
+    typer.echo(found.text)
+    return 0 if found.same else 1
 
 
 @app.command()

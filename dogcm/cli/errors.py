@@ -28,7 +28,7 @@ OK, FELL_SHORT, UNUSABLE, FILE, BLEW_UP, LAUNCH, INTERNAL, UNFINISHED, INTERRUPT
 _STATUS = {
     "ConfigError": UNUSABLE, "LayoutError": UNUSABLE, "FieldError": INTERNAL, "InputError": FILE, "RestartError": FILE,
     "CheckpointError": FILE, "TrainingError": BLEW_UP,
-    "OutputError": FILE, "PlotError": FILE,
+    "OutputError": FILE, "PlotError": FILE, "StatsError": FILE,
     "ModelBlewUp": BLEW_UP, "LaunchError": LAUNCH, "XlaRuntimeError": INTERNAL, "JaxRuntimeError": INTERNAL,
     "NotImplementedError": INTERNAL, "RecursionError": INTERNAL, "KeyboardInterrupt": INTERRUPTED,
     "Abort": INTERRUPTED, "OSError": FILE, "ValueError": UNUSABLE, "RuntimeError": LAUNCH,

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rich.markup import escape
 from rich.table import Table
 
 from dogcm.cli.errors import FELL_SHORT, OK
 from dogcm.cli.show import console
-from dogcm.experiments import gradients, mitgcm_twin
+from dogcm.experiments import gradients, mitgcm_asynchronous, mitgcm_twin
 from dogcm.experiments import verify as checks
 from dogcm.experiments.config import Config
 from dogcm.experiments.model import Model
-from dogcm.experiments.registry import ConfigError
+from dogcm.experiments.registry import ConfigError, load_config
 
 KINDS = ("layout", "restart", "conservation", "gradients")
 # A gradient costs several runs, and needs fewer steps to show what is wrong.
@@ -25,15 +27,20 @@ _EXPLAINED = {
 }
 
 
-def verify_mitgcm(config: Config, reference: str | None, days: float | None, layout: str) -> int:
+def verify_mitgcm(
+    config: Config, reference: str | None, days: float | None, layout: str, asynchronous: bool = False
+) -> int:
     """Run MITgcm's ocean beside MITgcm's own results; 1 where a difference is beyond the bar.
 
     Args:
         reference: folder with its results; None: ``mitgcm_reference`` beside the inputs.
-        days: the last day compared; None: all.
+        days: the last day compared; None: all, of the asynchronous run the first 20.
+        asynchronous: the tutorial as published, with tracers at a step of a day, instead of one step for all.
     """
     if config.bathymetry.source != "mitgcm":
         raise ConfigError(f"dogcm verify mitgcm: {config.name} does not read MITgcm's inputs; leave --experiment out")
+    if asynchronous or config.time.momentum_step:
+        return _asynchronous(config, reference, days, layout)
     folder = mitgcm_twin.reference_folder(config.bathymetry.path, reference)
     wanted = [day for day in mitgcm_twin.DAYS if days is None or day <= days]
     if not wanted:
@@ -48,6 +55,46 @@ def verify_mitgcm(config: Config, reference: str | None, days: float | None, lay
     verdict = "[green]passed[/]" if passed else "[red]FELL SHORT[/]"
     out.print(f"{verdict}: differences beside those of two runs of MITgcm that differ in tracer advection alone")
     return OK if passed else FELL_SHORT
+
+
+def _asynchronous(config: Config, reference: str | None, days: float | None, layout: str) -> int:
+    if not config.time.momentum_step:
+        config = load_config(config, mitgcm_asynchronous.SETTINGS)
+    folder = Path(reference) if reference else Path(config.bathymetry.path).resolve().parent / "mitgcm_reference"
+    last = mitgcm_asynchronous.STATE_DAYS[-1] if days is None else days
+    wanted = [day for day in mitgcm_asynchronous.available_days(folder) if day <= last]
+    if not wanted:
+        raise ConfigError(f"--days {last:g}: the first day with results is {mitgcm_asynchronous.DAYS[0]}")
+    out = console()
+    rows = mitgcm_asynchronous.compare(
+        Model(config, layout=layout), folder, wanted, lambda text: out.print(f"[dim]{escape(text)}[/]")
+    )
+    out.print(
+        f"[bold]mitgcm[/]: {escape(config.name)}, {config.run.precision}, steps of {config.time.step:g} s, of velocity "
+        f"{config.time.momentum_step:g} s"
+    )
+    out.print(_statistics(rows))
+    passed = all(row.passed for row in rows)
+    out.print(
+        f"{'[green]passed[/]' if passed else '[red]FELL SHORT[/]'}: standard deviations within "
+        f"{mitgcm_asynchronous.BAR['theta']:.0%} (tracers) and {mitgcm_asynchronous.BAR['u']:.0%} (flow and sea level), "
+        f"means within {mitgcm_asynchronous.MEAN_BAR:.0%} of one, from day {mitgcm_asynchronous.FIRST_DAY_OF_BAR} on"
+    )
+    return OK if passed else FELL_SHORT
+
+
+def _statistics(rows: list[mitgcm_asynchronous.StatisticsRow]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("day", "field", "model", "min", "max", "mean", "sd", "rms difference", "ok"):
+        table.add_column(name)
+    for r in rows:
+        for who, s in (("dogcm", r.own), ("MITgcm", r.theirs)):
+            own = s is r.own
+            rms = f"{r.rms:.3g}" if own and r.rms is not None else ""
+            ok = ("yes" if r.passed else "[red]NO[/]") if own else ""
+            heading = (str(r.day), r.field) if own else ("", "")
+            table.add_row(*heading, who, f"{s.low:.6g}", f"{s.high:.6g}", f"{s.mean:.7g}", f"{s.sd:.6g}", rms, ok)
+    return table
 
 
 def _twin(rows: list[mitgcm_twin.TwinRow]) -> Table:

@@ -1,6 +1,7 @@
 """Monitor: the few numbers that tell whether a run is well.
 
 Sums are order-independent (:mod:`dogcm.halo.sums`), so the monitor's file is the same on every layout.
+With its checksum of the state it tells whether two runs are the same to the bit: ``dogcm compare-stats A B``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dogcm.diagnostics.checksum import state_checksum
 from dogcm.dynamics.continuity import stretch_c
+from dogcm.dynamics.momentum import vorticity
+from dogcm.field import exchange
 from dogcm.halo import exact_sum
 from dogcm.timestepping.state import State
 
@@ -23,7 +27,9 @@ class Reading:
     Attributes:
         time: s. volume: m3. heat: J above 0 degC. salt: kg. kinetic_energy: J m-3, volume mean.
         temperature, salinity: volume means (degC, g kg-1). speed: largest (m s-1). eta_min, eta_max: m.
-        cfl: largest Courant number of the horizontal flow. finite: whether every value is a number.
+        cfl: largest Courant number of the horizontal flow. enstrophy: half the mean squared vorticity (s-2).
+        sst: area mean of the first layer's temperature (degC). finite: whether every value is a number.
+        checksum: of all bits of the state, hexadecimal (:mod:`dogcm.diagnostics.checksum`).
     """
 
     time: float
@@ -37,7 +43,10 @@ class Reading:
     eta_min: float
     eta_max: float
     cfl: float
+    enstrophy: float
+    sst: float
     finite: bool
+    checksum: str
 
     @classmethod
     def names(cls) -> list[str]:
@@ -62,7 +71,8 @@ class Monitor:
             kinetic_energy=float(values["energy"]) / volume * p.rho0,
             temperature=heat / volume, salinity=salt / volume, speed=float(values["speed"]),
             eta_min=float(-values["eta_low"]), eta_max=float(values["eta_high"]), cfl=float(values["cfl"]),
-            finite=bool(values["finite"]),
+            enstrophy=float(values["enstrophy"]) / volume, sst=float(values["warmth"]) / float(values["area"]),
+            finite=bool(values["finite"]), checksum=f"{int(values['checksum']):016x}",
         )  # fmt: skip
 
     def _measure(self, state: State, grid) -> dict:
@@ -71,7 +81,7 @@ class Monitor:
         h_u, h_v = (grid.h_u * grid.area_u).interior, (grid.h_v * grid.area_v).interior
         sums = exact_sum(
             self._halos, cell, cell * state.temperature.interior, cell * state.salinity.interior,
-            0.5 * h_u * u * u, 0.5 * h_v * v * v,
+            0.5 * h_u * u * u, 0.5 * h_v * v * v, *self._surface(state, grid), self._enstrophy(state, grid),
         )  # fmt: skip
         dt = self._physics.dt
         courant = jnp.maximum(jnp.abs(u) * dt / grid.dx_u.interior, jnp.abs(v) * dt / grid.dy_v.interior)
@@ -84,6 +94,20 @@ class Monitor:
             speed, courant.max(), low.max(), high.max())]))  # fmt: skip
         return dict(
             time=state.time, volume=sums[0], heat=sums[1], salt=sums[2], energy=sums[3] + sums[4],
+            area=sums[5], warmth=sums[6], enstrophy=sums[7], checksum=state_checksum(state, grid, self._halos),
             speed=extremes[0], cfl=extremes[1], eta_low=extremes[2], eta_high=extremes[3],
             finite=jnp.isfinite(sums).all() & jnp.isfinite(extremes).all(),
         )  # fmt: skip
+
+    def _surface(self, state: State, grid) -> tuple:
+        """Area, and area times temperature, of the first layer."""
+        area = (grid.area_c * grid.wet_c).interior.astype(jnp.float64)
+        return area, area * state.temperature.interior[0]
+
+    def _enstrophy(self, state: State, grid):
+        """Half the squared vorticity times volume, at corners (m3 s-2)."""
+        u, v = exchange(self._halos, (state.u, 1), (state.v, 1))
+        zeta = vorticity(u * grid.mask_u, v * grid.mask_v, grid).interior.astype(jnp.float64)
+        per_thickness = grid.inv_h_q.interior
+        thickness = jnp.where(per_thickness > 0, 1.0 / jnp.where(per_thickness > 0, per_thickness, 1.0), 0.0)
+        return 0.5 * zeta * zeta * thickness * grid.area_q.interior

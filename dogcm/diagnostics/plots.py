@@ -10,6 +10,7 @@ import numpy as np
 
 _LAND = "0.72"
 _DAY = 86400.0
+_CIRCULATION = "diagnostics.nc"  # numbers of the circulation, which have pictures of their own
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def pictures(folder: str | Path, variables: list[str] | None = None, file: str |
     Args:
         folder: output folder of a run.
         variables: maps wanted (any variable of the file, or ``speed``); default: of :data:`DEFAULT_MAPS` those
-            that are there, a section of temperature, and the monitor.
+            that are there, a section of temperature, the circulation, and the monitor.
         file: name of the netCDF file without ``.nc``; default: the first of means, then any other.
 
     Returns:
@@ -74,6 +75,10 @@ def pictures(folder: str | Path, variables: list[str] | None = None, file: str |
             written += [draw_map(data, name, target) for name in names]
             if variables is None and "temperature" in data:
                 written.append(draw_section(data, "temperature", target))
+    if variables is None and (folder / _CIRCULATION).is_file():
+        from dogcm.diagnostics.circulation_plots import circulation_pictures
+
+        written += circulation_pictures(folder / _CIRCULATION, target)
     if variables is None and (folder / "monitor.csv").is_file():
         written.append(draw_monitor(folder / "monitor.csv", target))
     return [p for p in written if p is not None]
@@ -82,7 +87,7 @@ def pictures(folder: str | Path, variables: list[str] | None = None, file: str |
 def _find(folder: Path, file: str | None) -> Path | None:
     if not folder.is_dir():
         raise FileNotFoundError(f"no such output folder: {folder}")
-    files = sorted(p for p in folder.glob("*.nc") if not p.name.startswith("restart_"))
+    files = sorted(p for p in folder.glob("*.nc") if not p.name.startswith("restart_") and p.name != _CIRCULATION)
     if file is not None:
         wanted = folder / f"{file.removesuffix('.nc')}.nc"
         if wanted not in files:
@@ -408,6 +413,7 @@ _PANELS = (
     ("salinity", "mean salinity", "g kg$^{-1}$", "change"),
     ("volume", "volume", "m$^3$", "relative"), ("kinetic_energy", "kinetic energy", "J m$^{-3}$", "value"),
     ("speed", "largest speed", "m s$^{-1}$", "value"), ("cfl", "largest Courant number", "", "value"),
+    ("sst", "mean surface temperature", "°C", "value"), ("enstrophy", "enstrophy", "s$^{-2}$", "value"),
 )  # fmt: skip
 
 

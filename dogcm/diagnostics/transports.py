@@ -96,7 +96,8 @@ def drake_passage(grid, lon: float = 294.0, lat: tuple[float, float] = (-68.0, -
 def overturning(state: State, section: Section, halos, grid) -> jax.Array:
     """Overturning stream function (m3 s-1) at a section along a parallel.
 
-    Northward transport above each layer's bottom; float64, shape (nz,). The last value is the net transport, near 0 in a basin that is closed on one side.
+    Northward transport above each layer's bottom; float64, shape (nz,). The last value is the net transport, near 0 in
+    a basin that is closed on one side.
     """
     return jnp.cumsum(transport_by_layer(state, section, halos, grid))
 

@@ -1,12 +1,19 @@
-"""Momentum in vector-invariant form: Coriolis and vorticity fluxes, kinetic energy, vertical advection."""
+"""Momentum in vector-invariant form: Coriolis and vorticity fluxes, kinetic energy, vertical advection.
+
+The flux of relative vorticity is one of :data:`VORTICITY_SCHEMES`, see :mod:`dogcm.dynamics.vorticity`; the planetary
+part is always the one that conserves energy.
+"""
 
 from __future__ import annotations
 
+from dogcm.dynamics import vorticity as fluxes
 from dogcm.field import Field, fence, hold
 from dogcm.operators import (
     diff_x_c2u, diff_x_v2q, diff_y_c2v, diff_y_u2q, diff_z_c2w, mean_x_c2u, mean_x_q2v, mean_x_u2c,
     mean_x_v2q, mean_y_c2v, mean_y_q2u, mean_y_u2q, mean_y_v2c, mean_z_w2c,
 )  # fmt: skip
+
+VORTICITY_SCHEMES = ("energy", *fluxes.SCHEMES)
 
 
 def vorticity(u: Field, v: Field, grid) -> Field:
@@ -38,17 +45,22 @@ def kinetic_energy(u: Field, v: Field, grid) -> Field:
     return (mean_x_u2c(u * u * grid.area_u) + mean_y_v2c(v * v * grid.area_v)) * (0.5 / grid.area_c)
 
 
-def advection(u: Field, v: Field, w: Field, grid) -> tuple[Field, Field]:
+def advection(u: Field, v: Field, w: Field, grid, scheme: str = "energy") -> tuple[Field, Field]:
     """Nonlinear accelerations (m s-2): vorticity flux, kinetic energy gradient, vertical advection.
 
     Args:
         w: volume flux through the interfaces of cell centres per area (m s-1, positive up).
+        scheme: of the vorticity flux, one of :data:`VORTICITY_SCHEMES`.
     """
     q, energy, flux = hold(
         vorticity(u, v, grid) * grid.inv_h_q, kinetic_energy(u, v, grid), w * grid.area_c
     )
     up_u = mean_x_c2u(flux) / grid.area_u * diff_z_c2w(fence(u)) * grid.mask_uw
     up_v = mean_y_c2v(flux) / grid.area_v * diff_z_c2w(fence(v)) * grid.mask_vw
-    gu = vorticity_flux_u(v, q, grid) - diff_x_c2u(energy) / grid.dx_u - mean_z_w2c(up_u) * grid.inv_h_u
-    gv = vorticity_flux_v(u, q, grid) - diff_y_c2v(energy) / grid.dy_v - mean_z_w2c(up_v) * grid.inv_h_v
+    if scheme == "energy":
+        turn_u, turn_v = vorticity_flux_u(v, q, grid), vorticity_flux_v(u, q, grid)
+    else:
+        turn_u, turn_v = fluxes.SCHEMES[scheme](u, v, q, grid)
+    gu = turn_u - diff_x_c2u(energy) / grid.dx_u - mean_z_w2c(up_u) * grid.inv_h_u
+    gv = turn_v - diff_y_c2v(energy) / grid.dy_v - mean_z_w2c(up_v) * grid.inv_h_v
     return gu * grid.mask_u, gv * grid.mask_v

@@ -3,6 +3,8 @@
 ``dst3`` is third order in space and time for constant flow (direct space-time, after Hundsdorfer and Trompert
 1994, doi:10.1016/0168-9274(94)90052-3); ``dst3_limited`` adds the limiter of Sweby (1984), written without
 a division, so that it is safe to differentiate. ``upwind`` and ``centered`` are for tests and comparison.
+``weno5``, ``weno7`` (:mod:`dogcm.dynamics.weno`) and ``ppm`` (:mod:`dogcm.dynamics.ppm`) take several stages a step, see
+:mod:`dogcm.dynamics.tracer_transport`.
 """
 
 from __future__ import annotations
@@ -12,13 +14,14 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from dogcm.dynamics.tracer_transport import STAGED
 from dogcm.field import Field, fence, fmap
 from dogcm.operators import (
     diff_x_c2u, diff_y_c2v, diff_z_c2w, lower_x_c2u, lower_y_c2v, lower_z_c2w, mean_x_c2u, mean_y_c2v,
     mean_z_c2w, next_x, next_y, previous_x, previous_y, upper_x_c2u, upper_y_c2v, upper_z_c2w,
 )  # fmt: skip
 
-SCHEMES = ("dst3_limited", "dst3", "centered", "upwind")
+SCHEMES = ("dst3_limited", "dst3", "centered", "upwind", *STAGED)
 
 
 def _correction(scheme: str, step, upstream, courant):
@@ -55,6 +58,16 @@ def _weights(scheme: str, step, upstream, courant):
     return of_step, of_upstream
 
 
+def _slope(scheme: str, a, b, step, upstream, courant):
+    """How ``a step + b upstream`` changes with the Courant number; the weights tell which branch they are of."""
+    third = (2.0 * courant - 3.0) * (1.0 / 6.0) * step - courant * (1.0 / 3.0) * upstream
+    if scheme == "dst3":
+        return third
+    # On the branch of the third bound b = 1 / courant - 1.
+    bound = jnp.where(courant > 1e-6, -((1.0 + b) ** 2), -1e6) * upstream
+    return jnp.where(b == 0, 0.0, jnp.where(a == 0, bound, third))
+
+
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _upwind_value(scheme: str, velocity, courant, low, high, below, here, above):
     """Value at a face between ``low`` and ``high`` for flow towards ``high`` where velocity > 0."""
@@ -72,18 +85,18 @@ def _(scheme, primals, tangents):
     for the backward pass."""
     velocity, courant, low, high, below, here, above = primals
     _, d_courant, d_low, d_high, d_below, d_here, d_above = tangents
-    value, forward = _upwind_value(scheme, *primals), velocity > 0
+    # Stored as well: the flow's cotangent needs it, in a loop that would compute the limiter again.
+    value, forward = jax.lax.optimization_barrier(_upwind_value(scheme, *primals)), velocity > 0
     choose = lambda a, b: jnp.where(forward, a, b)  # noqa: E731
     if scheme == "upwind":
         return value, choose(d_low, d_high)
-    upstream = choose(below, above)
-    weights = lambda k: tuple(choose(w, -w) for w in _weights(scheme, here, upstream, k))  # noqa: E731
-    a, b = jax.lax.optimization_barrier(weights(courant))
-    slope_a, slope_b = jax.jvp(weights, (courant,), (jnp.ones_like(courant),))[1]
-    zero = jnp.zeros_like(b)
+    upstream, zero = choose(below, above), jnp.zeros_like(here)
+    a, b = jax.lax.optimization_barrier(_weights(scheme, here, upstream, courant))
+    slope = _slope(scheme, a, b, here, upstream, courant)
+    a, b, slope = (choose(x, -x) for x in (a, b, slope))
     return value, (
         choose(d_low, d_high) + a * d_here + choose(b, zero) * d_below + choose(zero, b) * d_above
-        + (slope_a * here + slope_b * upstream) * d_courant
+        + slope * d_courant
     )  # fmt: skip
 
 

@@ -8,18 +8,30 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from dogcm.dynamics.momentum import VORTICITY_SCHEMES
 from dogcm.dynamics.pressure import PROFILES as PRESSURE_PROFILES
 from dogcm.dynamics.tracer_advection import SCHEMES as ADVECTION_SCHEMES
+from dogcm.physics.background_mixing import KINDS as BACKGROUND_KINDS
+from dogcm.physics.eddy_viscosity import FORMS as VISCOSITY_FORMS
+from dogcm.physics.eddy_viscosity import SCHEMES as VISCOSITY_SCHEMES
 from dogcm.physics.isoneutral import TAPERS as SLOPE_TAPERS
+from dogcm.physics.surface.shortwave import JERLOV, PARAMETERS as LIGHT
+from dogcm.physics.vertical_mixing import SCHEMES as MIXING_SCHEMES
 from dogcm.timestepping.schemes import SCHEMES as TIME_SCHEMES
+from dogcm.tracers import NAMES_OF_STATE, PassiveTracers
 
 
 def par(default: Any, unit: str, text: str, **limits) -> Any:
     """A documented parameter: default, unit, meaning and limits (``gt``, ``ge``, ``lt``, ``le``)."""
     factory = {"default_factory": default} if callable(default) else {"default": default}
     return Field(description=text, json_schema_extra={"unit": unit}, **factory, **limits)
+
+
+# Largest ratio of time.step to time.momentum_step. Gravity waves slow down by its root, inertial motion and short
+# Rossby waves by itself: at 100 a mode of 3 m/s takes a year to cross 10000 km.
+LARGEST_ACCELERATION = 100
 
 
 class Section(BaseModel):
@@ -96,6 +108,10 @@ class ForcingFile(Section):
 
     path: str = par("", "1", "CF netCDF file")
     variable: str = par("", "1", "variable name; one record is steady, twelve are months")
+    unit: str = par("", "1", "unit of the values; empty: as the file says")
+    accumulated: float = par(
+        0.0, "s", "the values are sums over this time (J m-2, m), and are divided by it; 0: they are rates", ge=0
+    )
 
 
 class ForcingConfig(Section):
@@ -107,7 +123,16 @@ class ForcingConfig(Section):
     path: str = par("", "1", "folder (source: mitgcm)")
     year: float = par(365.0, "days", "period of the records", gt=0)
     files: dict[str, ForcingFile] = par(
-        dict, "1", "taux, tauy, heat_flux, freshwater_flux, sst, sss: replaces or adds to the source"
+        dict, "1", "surface fields by name, see the docs page on surface forcing: replaces or adds to the source"
+    )
+    bulk: Literal["none", "ncar"] = par(
+        "none", "1", "heat, evaporation and stress from the air by the NCAR bulk formulae (Large and Yeager 2009)"
+    )
+    bulk_iterations: int = par(2, "1", "bulk: iterations for the stability of the air", ge=2, le=5)
+    air_height: float = par(10.0, "m", "height of air temperature and humidity (winds: 10 m)", ge=1, le=100)
+    relative_wind: bool = par(True, "1", "bulk: stress from the wind relative to the current")
+    balance_freshwater: bool = par(
+        False, "1", "take the global mean off the sum of evaporation, precipitation and runoff, at every step"
     )
     heat_flux: bool = par(True, "1", "use the source's heat flux, if it has one")
     freshwater_flux: bool = par(True, "1", "use the source's fresh-water flux, if it has one")
@@ -128,7 +153,17 @@ class PhysicsConfig(Section):
     haline_contraction: float = par(7.4e-4, "kg g-1", "linear equation of state", ge=0)
     tracer_advection: Literal[ADVECTION_SCHEMES] = par("dst3_limited", "1", "reconstruction of tracers at faces")
     momentum_advection: bool = par(True, "1", "nonlinear terms of the momentum equation")
+    vorticity_scheme: Literal[VORTICITY_SCHEMES] = par(
+        "energy", "1", "flux of relative vorticity: what it conserves, or weno5, which needs no viscosity"
+    )
     no_slip: bool = par(True, "1", "whether coasts exert viscous stress")
+    slip: float | None = par(
+        None, "1", "partial slip: part of the stress of a no-slip coast that is missing; null: see no_slip", ge=0, le=1
+    )
+    viscosity_scheme: Literal[VISCOSITY_SCHEMES] = par(
+        "constant", "1", "lateral viscosity by the parameters alone, or one that follows the flow besides"
+    )
+    viscosity_form: Literal[VISCOSITY_FORMS] = par("harmonic", "1", "form of the friction that follows the flow")
     pressure: Literal[PRESSURE_PROFILES] = par("layers", "1", "density between layer centres: as layers, or linear")
     coriolis: Literal["c_grid", "cd"] = par(
         "c_grid", "1", "averaged on the C grid, or by the C-D scheme, which suppresses noise on coarse grids"
@@ -137,7 +172,22 @@ class PhysicsConfig(Section):
     friction: Literal["stress", "laplacian"] = par(
         "stress", "1", "lateral friction: divergence of a stress tensor, or Laplacian of each component"
     )
+    vertical_mixing: Literal[MIXING_SCHEMES] = par(
+        "richardson", "1", "vertical mixing: local in the Richardson number, or by turbulent kinetic energy"
+    )
+    background_mixing: Literal[BACKGROUND_KINDS] = par(
+        "constant", "1", "vertical mixing without shear: vertical_diffusivity, or a profile that grows with depth"
+    )
+    tidal_mixing: bool = par(False, "1", "whether tides over the bottom add to background mixing")
+    enhanced_convection: bool = par(
+        True, "1", "tke: whether unstable columns also get convection_diffusivity and convection_viscosity"
+    )
     no_slip_bottom: bool = par(False, "1", "whether the bottom exerts viscous stress, besides bottom drag")
+    shortwave: Literal["surface", "two_band", *JERLOV] = par(
+        "surface", "1", "where light is absorbed: in the first layer, or at depth; a Jerlov water type (I, IA, IB, II, "
+        "III) sets parameters.shortwave_*, two_band takes them as they are"
+    )
+    sea_ice: bool = par(False, "1", "thermodynamic sea ice (Semtner 1976), which needs forcing.bulk")
     isoneutral: bool = par(False, "1", "eddies: isoneutral diffusion and Gent-McWilliams skew fluxes")
     slope_taper: Literal[SLOPE_TAPERS] = par("gkw91", "1", "what happens where neutral surfaces are steep")
     max_slope: float = par(1e-2, "1", "slope of neutral surfaces where gkw91 and clipping begin", gt=0)
@@ -150,6 +200,8 @@ class ParameterConfig(Section):
 
     lateral_viscosity: float = par(5e5, "m2 s-1", "harmonic viscosity where cells are reference_spacing wide", ge=0)
     biharmonic_viscosity: float = par(0.0, "m4 s-1", "biharmonic viscosity, scaled likewise (0: off)", ge=0)
+    smagorinsky: float = par(3.0, "1", "coefficient of physics.viscosity_scheme: smagorinsky", ge=0, le=10)
+    leith: float = par(1.0, "1", "coefficient of physics.viscosity_scheme: leith", ge=0, le=10)
     viscosity_power: float = par(1.0, "1", "viscosity varies as (cell width / reference_spacing) to this power", ge=0)
     reference_spacing: float = par(444e3, "m", "cell width at which the viscosities hold", gt=0)
     lateral_diffusivity: float = par(1e3, "m2 s-1", "harmonic diffusivity of tracers along layers", ge=0)
@@ -165,22 +217,49 @@ class ParameterConfig(Section):
     convection_diffusivity: float = par(1.0, "m2 s-1", "diffusivity where the column is unstable", ge=0)
     convection_viscosity: float = par(0.1, "m2 s-1", "viscosity where the column is unstable", ge=0)
     convection_n2: float = par(1e-7, "s-2", "instability (-N2) at which it is fully reached", gt=0)
+    tke_c_k: float = par(0.1, "1", "tke: viscosity over length times root of energy", gt=0)
+    tke_c_eps: float = par(0.7, "1", "tke: dissipation times length over energy to the power 3/2", gt=0)
+    tke_alpha: float = par(30.0, "1", "tke: diffusivity of energy over viscosity", ge=0)
+    tke_surface_flux: float = par(1.0, "1", "tke: flux of energy through the surface over the friction velocity cubed", ge=0)
+    tke_background: float = par(1e-6, "m2 s-2", "tke: least energy", gt=0)
+    bryan_lewis_mean: float = par(0.8e-4, "m2 s-1", "bryan_lewis: diffusivity at bryan_lewis_depth", ge=0)
+    bryan_lewis_range: float = par(1.05e-4, "m2 s-1", "bryan_lewis: increase from far above to far below that depth", ge=0)
+    bryan_lewis_rate: float = par(4.5e-3, "m-1", "bryan_lewis: one over the length over which it changes", gt=0)
+    bryan_lewis_depth: float = par(2500.0, "m", "bryan_lewis: depth of the change", gt=0)
+    tidal_dissipation: float = par(1e-3, "W m-2", "tidal mixing: energy dissipated near the bottom, per area", ge=0)
+    tidal_decay: float = par(500.0, "m", "tidal mixing: height over which it decays", gt=0)
     bottom_drag_linear: float = par(1e-4, "m s-1", "linear bottom drag", ge=0)
     bottom_drag_quadratic: float = par(1e-3, "1", "quadratic bottom drag coefficient", ge=0)
     sst_restoring_time: float = par(60.0 * 86400, "s", "time scale of temperature restoring, for the first layer", gt=0)
     sss_restoring_time: float = par(180.0 * 86400, "s", "time scale of salinity restoring, for the first layer", gt=0)
+    bulk_momentum_factor: float = par(1.0, "1", "bulk: factor of the drag coefficient", ge=0)
+    bulk_heat_factor: float = par(1.0, "1", "bulk: factor of the Stanton number", ge=0)
+    bulk_moisture_factor: float = par(1.0, "1", "bulk: factor of the Dalton number", ge=0)
+    ocean_albedo: float = par(0.066, "1", "bulk: albedo of open water", ge=0, lt=1)
+    shortwave_red_fraction: float = par(0.58, "1", "part of the light that decays fast", gt=0, lt=1)
+    shortwave_red_depth: float = par(0.35, "m", "depth over which it decays", gt=0)
+    shortwave_blue_depth: float = par(23.0, "m", "depth over which the rest decays", gt=0)
+    ice_albedo: float = par(0.75, "1", "sea ice: albedo where the air is colder than -2 degC", gt=0, lt=1)
+    ice_melting_albedo: float = par(0.60, "1", "sea ice: albedo where it is warmer than 0 degC", gt=0, lt=1)
+    ice_conductivity: float = par(2.03, "W m-1 K-1", "sea ice: thermal conductivity", gt=0)
+    ice_salinity: float = par(4.0, "g kg-1", "sea ice: salinity", ge=0)
+    ice_lead_thickness: float = par(0.3, "m", "sea ice: thickness below which open water remains", gt=0)
+    ice_ocean_exchange: float = par(6e-5, "m s-1", "sea ice: velocity of heat exchange with the sea below", ge=0)
 
 
 class TimeConfig(Section):
     """Time stepping."""
 
     step: float = par(3600.0, "s", "time step", gt=0)
+    momentum_step: float = par(
+        0.0, "s", "shorter step of velocity for asynchronous spin-up: distorts all but the steady state; 0: step", ge=0
+    )
     scheme: Literal[tuple(TIME_SCHEMES)] = par("forward_backward_ab2", "1", "see the docs page on time stepping")
     barotropic_steps: int = par(0, "1", "short steps of the free surface per step; 0: as many as stability needs", ge=0)
     short_steps_per_exchange: int = par(0, "1", "short steps per halo exchange; 0: chosen from the tile size", ge=0)
 
 
-OutputWhat = Literal["snapshot", "mean"]
+OutputWhat = Literal["snapshot", "mean", "minimum", "maximum", "root_mean_square"]
 
 
 class OutputConfig(Section):
@@ -188,8 +267,27 @@ class OutputConfig(Section):
 
     variables: list[str] = par(lambda: ["temperature", "salinity", "u", "v", "w", "eta"], "1",
                                "variables, see `dogcm show --variables`")  # fmt: skip
-    kind: OutputWhat = par("mean", "1", "mean over the interval, or snapshot at its end")
+    kind: OutputWhat = par("mean", "1", "over the interval: mean, minimum, maximum, root_mean_square; or snapshot at its end")
     every: float = par(30.0, "days", "interval", gt=0)
+
+
+class SectionConfig(Section):
+    """A section of one's own, from land to land. Positive is what crosses to the left of the way from first to last."""
+
+    points: list[tuple[float, float]] = par(list, "degrees", "longitude and latitude of two or more points (x, y in km)")
+
+
+class DiagnosticsConfig(Section):
+    """Transports, overturning and stream functions, as means over an interval, in ``diagnostics.nc``."""
+
+    every: float = par(0.0, "days", "interval; 0: none", ge=0)
+    basins: list[str] | None = par(
+        None, "1", "global, atlantic, indo_pacific, indian, pacific; null: the first three where the grid has them"
+    )
+    named_sections: list[str] | None = par(None, "1", "see the docs page on diagnostics; null: all that cross water")
+    sections: dict[str, SectionConfig] = par(dict, "1", "sections of one's own, by name")
+    density: Literal["none", "sigma0", "sigma2"] = par("sigma2", "1", "overturning also in classes of this density")
+    density_edges: list[float] = par(list, "kg m-3", "edges of the classes, less 1000; empty: a set for the ocean")
 
 
 class RunConfig(Section):
@@ -200,6 +298,7 @@ class RunConfig(Section):
     restart_every: float = par(0.0, "days", "interval of restarts besides the one at the end; 0: none", ge=0)
     keep_restarts: int = par(2, "1", "how many restarts are kept", ge=1)
     output: dict[str, OutputConfig] = par(lambda: {"monthly": OutputConfig()}, "1", "output files by name")
+    diagnostics: Annotated[DiagnosticsConfig, Field(default_factory=DiagnosticsConfig)]
 
 
 class Config(Section):
@@ -214,21 +313,57 @@ class Config(Section):
     physics: Annotated[PhysicsConfig, Field(default_factory=PhysicsConfig)]
     parameters: Annotated[ParameterConfig, Field(default_factory=ParameterConfig)]
     time: Annotated[TimeConfig, Field(default_factory=TimeConfig)]
+    tracers: dict[str, Any] = par(
+        dict, "1", "passive tracers by name, {kind: KIND, ...}: see the docs page on passive tracers"
+    )
     run: Annotated[RunConfig, Field(default_factory=RunConfig)]
+
+    @field_validator("tracers")
+    @classmethod
+    def _tracers_make_sense(cls, entries: dict) -> dict:
+        from dogcm.experiments.variables import VARIABLES
+
+        PassiveTracers.declared(entries, taken=(*NAMES_OF_STATE, *VARIABLES))
+        return entries
 
     @model_validator(mode="after")
     def _consistent(self):
+        for kind in PassiveTracers.declared(self.tracers).kinds:
+            if kind.needs_sphere and self.grid.kind != "latlon":
+                raise ValueError(f"tracers.{kind.label}: its kind needs daylight at a latitude, so grid.kind: latlon")
         if self.grid.kind == "latlon" and not -90 <= self.grid.lat[0] < self.grid.lat[1] <= 90:
             raise ValueError(f"grid.lat {self.grid.lat}: must increase within -90 to 90 degrees")
         if self.grid.kind == "latlon" and not 0 < self.grid.lon[1] - self.grid.lon[0] <= 360:
             raise ValueError(f"grid.lon {self.grid.lon}: must increase by at most 360 degrees")
         if any(d <= 0 for d in self.grid.layers):
             raise ValueError(f"grid.layers {self.grid.layers}: every layer must be thicker than 0 m")
-        if self.physics.coriolis == "cd" and self.physics.cd_time < self.time.step:
+        step, momentum = self.time.step, self.time.momentum_step or self.time.step
+        if momentum > step:
             raise ValueError(
-                f"physics.cd_time {self.physics.cd_time:g} s is shorter than time.step {self.time.step:g} s: the C-D "
-                "scheme couples its two velocities once a step"
+                f"time.momentum_step {momentum:g} s is longer than time.step {step:g} s: it is the shorter of the two "
+                "(time.step is that of tracers and the clock); 0 makes them equal"
             )
+        if step > LARGEST_ACCELERATION * momentum:
+            raise ValueError(
+                f"time.step {step:g} s is {step / momentum:.4g} times time.momentum_step {momentum:g} s: beyond "
+                f"{LARGEST_ACCELERATION} velocity is slower than the tracers that it should follow; shorten time.step"
+            )
+        if self.physics.coriolis == "cd" and self.physics.cd_time < momentum:
+            raise ValueError(
+                f"physics.cd_time {self.physics.cd_time:g} s is shorter than the step of velocity, {momentum:g} s: the "
+                "C-D scheme couples its two velocities once a step"
+            )
+        if self.physics.sea_ice and self.forcing.bulk == "none":
+            raise ValueError("physics.sea_ice needs the air above the ice: set forcing.bulk: ncar, with its files")
+        for name, value in zip(LIGHT, JERLOV.get(self.physics.shortwave, ())):
+            setattr(self.parameters, name, value)
+        if self.physics.viscosity_scheme != "constant" and self.physics.friction != "stress":
+            raise ValueError(
+                f"physics.viscosity_scheme {self.physics.viscosity_scheme} acts on the stress tensor: it needs "
+                "physics.friction: stress"
+            )
+        if self.physics.vertical_mixing != "richardson" and (len(self.grid.layers) or self.grid.nz) < 3:
+            raise ValueError(f"physics.vertical_mixing {self.physics.vertical_mixing}: needs at least 3 layers (grid.nz)")
         needs_sphere = {"starter", "mitgcm"}
         for section in (self.bathymetry, self.initial, self.forcing):
             if section.source in needs_sphere and self.grid.kind != "latlon":

@@ -60,7 +60,7 @@ def _check_writable(folder: Path) -> None:
 
 def _existing(folder: Path, config) -> list[str]:
     """Files of an earlier run that this one would write over."""
-    names = [RUN_FILE, MONITOR_FILE, CONFIG_FILE, *(f"{n}.nc" for n in config.run.output)]
+    names = [RUN_FILE, MONITOR_FILE, CONFIG_FILE, "diagnostics.nc", *(f"{n}.nc" for n in config.run.output)]
     found = [n for n in names if (folder / n).exists()]
     return found + sorted(p.name for p in folder.glob("restart_*.nc"))
 

@@ -10,19 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from dogcm.experiments.config import Config
-from dogcm.experiments import idealised, mitgcm
+from dogcm.experiments import atmosphere, idealised, mitgcm
+from dogcm.experiments.atmosphere import DEW_POINT, InputError
 from dogcm.grid import bathymetry as bathy
 from dogcm.grid.horizontal import CartesianGrid, LatLonGrid
 from dogcm.grid.vertical import VerticalGrid, stretched_layers
-from dogcm.io import regrid
+from dogcm.io import curvilinear, regrid
 from dogcm.physics.surface import RECORDS
 
 STARTER = Path(__file__).parent / "starter"
 _STARTER_RECORDS = {"taux": "taux", "tauy": "tauy", "sst": "sst", "sss": "sss", "heat_flux": "qnet"}
-
-
-class InputError(ValueError):
-    """Input data that cannot be used; says what, where and what to do."""
 
 
 def horizontal_grid(config: Config) -> LatLonGrid | CartesianGrid:
@@ -111,48 +108,79 @@ def _regridded_volume(source, horizontal, vertical) -> np.ndarray:
 
 def _regridded(source, values: np.ndarray, horizontal, at: str) -> np.ndarray:
     """One level on the model grid: averages where the model is coarser, interpolation where finer."""
-    c = horizontal.coordinates()
-    lon = c["lon_u"][0] if at == "u" else c["lon"][0]
-    lat = c["lat_v"][0] if at == "v" else c["lat"][0]
     coarser = np.diff(horizontal.lat_edges).min() > 1.5 * np.abs(np.diff(source.lat)).mean()
     if at == "c" and coarser:
         mean, covered = regrid.conservative_average(
             values, source.lat_edges, source.lon_edges, horizontal.lat_edges, horizontal.lon_edges
         )
         return mean
-    lat2, lon2 = np.meshgrid(lat, lon, indexing="ij")
-    return regrid.bilinear(values, source.lat, source.lon, lat2, lon2)
+    return regrid.bilinear(values, source.lat, source.lon, *_points(horizontal, at))
 
 
 def records(config: Config) -> list[str]:
-    """Names of the surface fields that the configuration provides."""
-    f = config.forcing
-    names = {
+    """Names of the surface fields that the configuration provides.
+
+    Raises:
+        InputError: an unknown field, or one that the chosen physics needs and nobody gives.
+    """
+    offered = {
         "none": [], "starter": list(_STARTER_RECORDS), "file": [], "gyre": ["taux"], "channel": ["taux", "sst"],
-        "two_basin": ["taux", "sst", "sss"], "mitgcm": list(RECORDS),
-    }[f.source]  # fmt: skip
-    unknown = set(f.files) - set(RECORDS)
-    if unknown:
-        raise InputError(f"forcing.files: unknown field {sorted(unknown)}; known: {', '.join(RECORDS)}")
-    dropped = {n for n, keep in (("heat_flux", f.heat_flux), ("freshwater_flux", f.freshwater_flux)) if not keep}
-    return [n for n in RECORDS if (n in names and n not in dropped) or n in f.files]
+        "two_basin": ["taux", "sst", "sss"], "mitgcm": list(atmosphere.GIVEN),
+    }[config.forcing.source]  # fmt: skip
+    return atmosphere.choose(config, offered)
 
 
 def record(config: Config, name: str, horizontal, wet: np.ndarray) -> np.ndarray:
     """One surface field (n, ny, nx) at its place on the grid."""
-    f = config.forcing
-    at, unit, _ = RECORDS[name]
-    if name in f.files or f.source == "starter":
-        own = f.files.get(name)
-        path, variable = (own.path, own.variable) if own else (STARTER / "surface.nc", _STARTER_RECORDS[name])
-        source = regrid.read_cf(path, variable, unit=unit)
-        values = source.values.reshape(-1, *source.values.shape[-2:])
-        out = np.stack([_regridded(source, v, horizontal, at) for v in values])
+    f, at = config.forcing, RECORDS[name][0]
+    if name in f.files:
+        out = _from_file(f, name, horizontal, wet)
+    elif name == "specific_humidity":
+        out = _humidity(f, horizontal, wet)
+    elif f.source == "starter":
+        source = regrid.read_cf(STARTER / "surface.nc", _STARTER_RECORDS[name], unit=RECORDS[name][1])
+        out = _on_grid(source, horizontal, at)
     elif f.source == "mitgcm":
         out = mitgcm.record(f.path, name, horizontal.shape)
     else:
         out = idealised.record(f.source, name, horizontal, f.wind_amplitude)[None]
     return _checked(out, wet_at(wet, at, horizontal.periodic_x)[None], name, horizontal, None)
+
+
+def _from_file(f, name: str, horizontal, wet: np.ndarray) -> np.ndarray:
+    source = atmosphere.read(f.files[name], name, f)
+    if name == "runoff":
+        return atmosphere.spread_runoff(source, horizontal, wet)
+    return _on_grid(source, horizontal, "c" if name == DEW_POINT else RECORDS[name][0])
+
+
+def _humidity(f, horizontal, wet: np.ndarray) -> np.ndarray:
+    """From dew point and, where given, pressure at sea level."""
+    dew_point, pressure = _from_file(f, DEW_POINT, horizontal, wet), atmosphere.STANDARD_PRESSURE
+    if "sea_level_pressure" in f.files:
+        pressure = _from_file(f, "sea_level_pressure", horizontal, wet)
+        if len(pressure) not in (1, len(dew_point)):
+            raise InputError(
+                f"forcing.files: dew_point has {len(dew_point)} records and sea_level_pressure {len(pressure)}: "
+                "humidity needs as many of both, or one steady pressure"
+            )
+    return atmosphere.humidity_at_dew_point(dew_point, pressure)
+
+
+def _on_grid(source, horizontal, at: str) -> np.ndarray:
+    """All records (n, ny, nx) of a source on the model grid."""
+    if isinstance(source, curvilinear.ScatteredVariable):
+        lat, lon = _points(horizontal, at)
+        return curvilinear.interpolate(source.values, source.lat, source.lon, lat, lon)
+    values = source.values.reshape(-1, *source.values.shape[-2:])
+    return np.stack([_regridded(source, v, horizontal, at) for v in values])
+
+
+def _points(horizontal, at: str) -> tuple[np.ndarray, np.ndarray]:
+    c = horizontal.coordinates()
+    lon = c["lon_u"][0] if at == "u" else c["lon"][0]
+    lat = c["lat_v"][0] if at == "v" else c["lat"][0]
+    return tuple(np.meshgrid(lat, lon, indexing="ij"))
 
 
 def wet_at(wet: np.ndarray, at: str, periodic: bool) -> np.ndarray:

@@ -10,15 +10,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dogcm.decomp import Decomposition, Halo, layout_for, world
+from dogcm.decomp import Decomposition, Halo, LayoutError, layout_for, world
 from dogcm.diagnostics.monitor import Monitor, Reading
 from dogcm.dynamics.free_surface import SplitExplicit
-from dogcm.experiments import inputs
+from dogcm.experiments import atmosphere, inputs
 from dogcm.experiments.config import Config
 from dogcm.experiments.registry import load_config
 from dogcm.field import Field
 from dogcm.grid.geometry import build_grid
 from dogcm.halo import connect
+from dogcm.physics import mixing_schemes
 from dogcm.physics.eos import TEOS10, LinearEOS
 from dogcm.physics.eos_jmd95 import JMD95
 from dogcm.physics.isoneutral import SlopeTaper
@@ -26,6 +27,7 @@ from dogcm.physics.surface import RECORDS, Forcing
 from dogcm.timestepping import SCHEMES, Dynamics, State
 from dogcm.timestepping.state import at_rest
 from dogcm.timestepping.step import Physics
+from dogcm.tracers import PassiveTracers
 
 _FORCING_HALO = 2
 # Courant number of the short steps: forward-backward on a C grid is stable up to 1.
@@ -65,8 +67,10 @@ class Model:
         )
         eos = _equation_of_state(self.config.physics)
         self.scheme = SCHEMES[self.config.time.scheme]
+        self.passive = PassiveTracers.declared(self.config.tracers, self.config.forcing.year * 86400.0)
         self.dynamics = Dynamics(
-            self.halos, eos.prepare(self.vertical.centres, self.dtype), self.physics, self.scheme, self.split
+            self.halos, eos.prepare(self.vertical.centres, self.dtype), self.physics, self.scheme, self.split,
+            passive=self.passive,
         )
         self.step = self.dynamics.step
         self.params = self._params()
@@ -91,9 +95,16 @@ class Model:
         return result
 
     def _choose_layout(self, cells: np.ndarray, request: str):
+        depth = self._physics().halo
+        if min(self.horizontal.shape) < depth:
+            ny, nx = self.horizontal.shape
+            raise LayoutError(
+                f"a grid of {nx} x {ny} cells is smaller than the halo of {depth} that these schemes need; use a larger "
+                "grid, or schemes of lower order (physics.tracer_advection, vorticity_scheme, viscosity_form)"
+            )
         return layout_for(
             self.horizontal.shape, self.comm.size, request, periodic_x=self.horizontal.periodic_x,
-            wet=cells[0] > 0, min_cells=4,
+            wet=cells[0] > 0, min_cells=max(4, self._physics().halo),
         )  # fmt: skip
 
     def _biharmonic(self) -> bool:
@@ -108,21 +119,29 @@ class Model:
             viscosity_power=p.viscosity_power, reference_spacing=p.reference_spacing,
             eddies=SlopeTaper(c.slope_taper, c.max_slope, c.critical_slope, c.slope_width) if c.isoneutral else None,
             pressure=c.pressure, friction=c.friction, no_slip_bottom=c.no_slip_bottom,
-            cd_time=c.cd_time if c.coriolis == "cd" else None,
+            slip=c.slip, vorticity_scheme=c.vorticity_scheme, viscosity_scheme=c.viscosity_scheme,
+            viscosity_form=c.viscosity_form,
+            vertical_mixing=c.vertical_mixing, background_mixing=c.background_mixing, tidal_mixing=c.tidal_mixing,
+            enhanced_convection=c.enhanced_convection,
+            cd_time=c.cd_time if c.coriolis == "cd" else None, momentum_step=t.momentum_step,
+            surface=atmosphere.surface_scheme(self.config),
         )  # fmt: skip
 
     def _split(self, cells: np.ndarray | None) -> SplitExplicit:
         t, c = self.config.time, self.config.physics
-        steps = t.barotropic_steps
+        steps, momentum_dt = t.barotropic_steps, t.momentum_step or t.step
         if not steps:
             longest = self.comm.broadcast(self._longest_short_step(cells) if self.comm.rank == 0 else None)
-            steps = max(2, math.ceil(t.step / longest))
+            # A wave takes sea level by one step and velocity by the other in turn: their geometric mean counts.
+            steps = max(2, math.ceil(math.sqrt(t.step * momentum_dt) / longest))
         rows, columns = self.layout.smallest_tile
         per = t.short_steps_per_exchange or (1 if self.comm.size == 1 else 3)
         # The halo of one exchange has to fit into the smallest tile.
         while per > 1 and (2 * per + 2 > columns or per + 2 > rows):
             per -= 1
-        return SplitExplicit(t.step, steps, per, c.gravity, coriolis=c.coriolis != "cd")
+        return SplitExplicit(
+            t.step, steps, per, c.gravity, coriolis=c.coriolis != "cd", momentum_dt=momentum_dt
+        )
 
     def _longest_short_step(self, cells: np.ndarray) -> float:
         """Largest stable step (s) of surface gravity waves over all wet cells."""
@@ -135,7 +154,7 @@ class Model:
 
     def _params(self) -> dict:
         static = {"viscosity_power", "reference_spacing"}
-        values = self.config.parameters.model_dump()
+        values = self.config.parameters.model_dump() | self.passive.parameters()
         return {k: jnp.asarray(v, self.dtype) for k, v in values.items() if k not in static}
 
     def _scatter(self, function, *args, halo=0) -> np.ndarray:
@@ -156,7 +175,11 @@ class Model:
         for name in ("temperature", "salinity"):
             values = self._scatter(inputs.initial_tracer, self.config, name, self.horizontal, self.vertical, cells)
             tracers[name] = Field(jnp.asarray(values, self.dtype), "c").named(name)
-        return at_rest(tracers, self.scheme.memory, d_grid=self.physics.cd_time is not None)
+        tracers.update(self.passive.initial(self.grid))
+        start = at_rest(tracers, self.scheme.memory, d_grid=self.physics.cd_time is not None)
+        carried = mixing_schemes.at_rest(start.temperature, self.params, self.grid, self.physics)
+        carried |= atmosphere.ice_at_rest(start.temperature, self.physics)
+        return start.replace(closures={**start.closures, **carried})
 
     # ---- running -------------------------------------------------------------------------------
     def _many_steps(self, state, count, params, forcing, grid):

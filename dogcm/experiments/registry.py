@@ -14,6 +14,19 @@ from dogcm.experiments.config import Config, Section
 _FOLDER = Path(__file__).parent / "configs"
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is given twice; plain YAML would forget the first."""
+
+    def construct_mapping(self, node, deep=False):
+        seen = set()
+        for key, _ in node.value:
+            name = self.construct_object(key, deep=True)
+            if isinstance(name, str) and name in seen:
+                raise yaml.YAMLError(f"{name} is given twice, the second time in line {key.start_mark.line + 1}")
+            seen.add(name if isinstance(name, str) else None)
+        return super().construct_mapping(node, deep)
+
+
 class ConfigError(ValueError):
     """A configuration that cannot be used; the message says which key, why, and what to do."""
 
@@ -73,7 +86,7 @@ def read_yaml(path: Path, what: str, keys: str) -> dict:
     if not path.is_file():
         raise ConfigError(f"no such file: {path}")
     try:
-        tree = yaml.safe_load(path.read_text())
+        tree = yaml.load(path.read_text(), _Loader)  # noqa: S506: a SafeLoader
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(tree, dict):

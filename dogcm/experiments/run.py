@@ -23,12 +23,11 @@ from dogcm.diagnostics.monitor import Reading
 from dogcm.experiments import folder as files
 from dogcm.experiments.progress import Progress, say, start_table
 from dogcm.experiments.registry import ConfigError
-from dogcm.experiments.variables import Scene, Variable, find_variables
+from dogcm.experiments.tables import Every, Table, compiled_for, tables_of
 from dogcm.field import Field
-from dogcm.io.output import OutputFile, date_of, metric_bytes, record_bytes
+from dogcm.io.output import date_of
 from dogcm.io.restart import read_restart, restart_bytes, write_restart
 from dogcm.io.root import OutputError, on_root
-from dogcm.physics.surface import SurfaceFluxes
 
 SPEED_LIMIT, ETA_LIMIT = 10.0, 50.0  # m s-1, m: nothing in an ocean comes near
 # A signal is seen between two chunks, so these must not take long (s).
@@ -95,76 +94,6 @@ class Signals:
             signal.signal(number, handler)
 
 
-class _Every:
-    """An event that comes each ``steps`` steps, counted from model time zero."""
-
-    def __init__(self, steps: int):
-        self.steps = steps
-
-    def next(self, tick: int) -> int:
-        """The first occurrence after ``tick``."""
-        return (tick // self.steps + 1) * self.steps
-
-    def due(self, tick: int) -> bool:
-        return tick % self.steps == 0
-
-
-class _Table:
-    """One entry of ``run.output``: its variables, its interval, and its file if there is one."""
-
-    def __init__(self, name: str, config, every: _Every):
-        self.name, self.kind, self.every = name, config.kind, every
-        self.variables: list[Variable] = find_variables(config.variables)
-        self.file: OutputFile | None = None
-        self.start = 0.0  # of the present interval, s
-        self.count = 0  # steps summed so far
-
-
-class _Compiled:
-    """The compiled parts of a run, kept with the model so that its next run need not compile again.
-
-    Args:
-        dynamics: of the model. tables: ``{name: (kind, variables)}``.
-    """
-
-    def __init__(self, dynamics, tables: dict[str, tuple[str, tuple[Variable, ...]]]):
-        self.dynamics, self.tables = dynamics, tables
-        self.advance = jax.jit(self._many_steps, donate_argnums=(0, 1, 2))
-        self.diagnose = jax.jit(self._values, static_argnums=0)
-
-    def _many_steps(self, state, sums, fluxes, count, params, forcing, grid):
-        """``count`` steps; adds each new state to the sums of the means."""
-
-        def body(_, carry):
-            state, sums, _ = carry
-            state, f = self.dynamics.step_with_fluxes(state, params, forcing, grid)
-            # Not to be merged into the step, whose bits may not depend on the output asked for.
-            fluxes = tuple(x.crop(0) for x in (f.heat, f.salt, f.freshwater))
-            state, fluxes = jax.lax.optimization_barrier((state, fluxes))
-            new = self.means(state, fluxes, params, forcing, grid)
-            return state, jax.tree.map(lambda s, x: s + x.astype(s.dtype), sums, new), fluxes
-
-        return jax.lax.fori_loop(0, count, body, (state, sums, fluxes))
-
-    def means(self, *parts) -> dict:
-        """One addend of every mean, by table and variable."""
-        return {name: self._values(name, *parts) for name, (kind, _) in self.tables.items() if kind == "mean"}
-
-    def _values(self, table: str, state, fluxes, params, forcing, grid) -> dict:
-        """The table's variables as arrays without halo."""
-        scene = Scene(state, SurfaceFluxes(*fluxes), self.dynamics, params, forcing, grid)
-        return {v.name: v.compute(scene).interior for v in self.tables[table][1]}
-
-
-def _compiled_for(model, tables: list[_Table]) -> _Compiled:
-    """The compiled parts for these tables; those of the last run if they fit."""
-    wanted = {t.name: (t.kind, tuple(t.variables)) for t in tables}
-    last = getattr(model, "compiled_run", None)
-    if last is None or last.dynamics is not model.dynamics or last.tables != wanted:
-        model.compiled_run = last = _Compiled(model.dynamics, wanted)
-    return last
-
-
 class _Run:
     """The state of one call of :func:`run`."""
 
@@ -173,10 +102,10 @@ class _Run:
         self.days, self.overwrite, self.progress, self.binding = days, overwrite, progress, binding
         self.folder = Path(output) if output is not None else None
         self.restart_from = Path(restart_from) if restart_from is not None else None
-        self.monitor = _Every(self._steps("run.monitor_every", self.config.run.monitor_every))
+        self.monitor = Every(self._steps("run.monitor_every", self.config.run.monitor_every))
         every = self.config.run.restart_every
-        self.restarts = _Every(self._steps("run.restart_every", every)) if every and self.folder else None
-        self.tables = self._tables() if self.folder else []
+        self.restarts = Every(self._steps("run.restart_every", every)) if every and self.folder else None
+        self.tables = tables_of(model, lambda key, days: Every(self._steps(key, days))) if self.folder else []
         self.length = self._steps("the length of the run", days)
         self.written: list[Path] = []  # restarts, oldest first
         self.record: files.RunRecord | None = None
@@ -188,18 +117,6 @@ class _Run:
             return self.model.steps_in(days)
         except ValueError as error:
             raise ConfigError(f"{what}: {error}") from None
-
-    def _tables(self) -> list[_Table]:
-        tables = []
-        for name, config in self.config.run.output.items():
-            try:
-                every = _Every(self._steps(f"run.output.{name}.every", config.every))
-                tables.append(_Table(name, config, every))
-            except ConfigError:
-                raise
-            except ValueError as error:
-                raise ConfigError(f"run.output.{name}.variables: {error}") from None
-        return tables
 
     def _prepare(self) -> None:
         """Everything that can be refused is refused here; then the files are made."""
@@ -228,19 +145,15 @@ class _Run:
         on_root(self.comm, self._start_files, continues)
         attributes = self.comm.broadcast(files.provenance(self.model) if self.comm.rank == 0 else None)
         for t in self.tables:
-            path = self.folder / f"{t.name}.nc"
-            t.file = OutputFile(path, t.variables, t.kind, self.model, attributes, continues)
+            t.open(self.folder, self.model, attributes, continues)
             t.start = self.first.time
         if continues and self.comm.rank == 0:
             self.written = sorted(self.folder.glob("restart_*.nc"), key=lambda p: p.stat().st_mtime)
 
     def _needs(self) -> dict[str, int]:
         """Bytes to be written, by file, at most."""
-        needs = {
-            f"{t.name}.nc": metric_bytes(self.model)
-            + (self.length // t.every.steps + 1) * record_bytes(t.variables, self.model)
-            for t in self.tables
-        }
+        records = lambda t: self.length // t.every.steps + 1  # noqa: E731
+        needs = {f"{t.name}.nc": t.bytes(self.model, records(t)) for t in self.tables}
         kept = min(self.config.run.keep_restarts, self.length // self.restarts.steps) if self.restarts else 0
         # The one at the end, and one more while it is being written.
         return needs | {"restarts": (kept + 2) * restart_bytes(self.model)}
@@ -300,7 +213,7 @@ class _Run:
         say(self.comm, f"stopped by {name} at {date}, step {int(self.model.state.steps)}{where}")
         return reading, f"interrupted by {name}"
 
-    def _events(self) -> list[_Every]:
+    def _events(self) -> list[Every]:
         return [self.monitor, *(t.every for t in self.tables), *([self.restarts] if self.restarts else [])]
 
     def _target(self) -> int:
@@ -325,11 +238,10 @@ class _Run:
 
     def _compile(self) -> None:
         m = self.model
-        self.compiled = _compiled_for(m, self.tables)
+        self.compiled = compiled_for(m, self.tables)
         eta = m.state.eta
         self.fluxes = tuple(eta.with_data(jnp.zeros_like(eta.data)) for _ in range(3))
-        shapes = jax.eval_shape(self.compiled.means, m.state, self.fluxes, m.params, m.forcing, m.grid)
-        self.sums = jax.tree.map(lambda s: jnp.zeros(s.shape, jnp.float64), shapes)
+        self.sums = self.compiled.start(m.state, self.fluxes, m.params, m.forcing, m.grid)
         # No steps: compiles, so that the progress line's speed is that of the steps alone.
         m.state, self.sums, self.fluxes = self.compiled.advance(
             m.state, self.sums, self.fluxes, 0, m.params, m.forcing, m.grid
@@ -346,7 +258,7 @@ class _Run:
             if self.progress:
                 say(self.comm, tell.line(reading))
         for t in self.tables:
-            if t.every.due(self.tick) or (last and t.kind == "mean" and t.count):
+            if t.every.due(self.tick) or (last and t.summed and t.count):
                 self._write_record(t, reading.time)
         if self.folder and (last or self.restarts and self.restarts.due(self.tick)):
             self._write_restart(last)
@@ -356,17 +268,17 @@ class _Run:
         path = self.folder / files.MONITOR_FILE
         try:
             with open(path, "a", newline="") as f:
-                values = asdict(reading).values()
-                csv.writer(f, lineterminator="\n").writerow([int(self.model.state.steps), *map(repr, values)])
+                values = (v if isinstance(v, str) else repr(v) for v in asdict(reading).values())
+                csv.writer(f, lineterminator="\n").writerow([int(self.model.state.steps), *values])
         except OSError as error:
             raise OutputError(f"cannot write {path}: {error.strerror}; earlier files are kept") from None
 
-    def _write_record(self, t: _Table, now: float) -> None:
+    def _write_record(self, t: Table, now: float) -> None:
         m = self.model
-        if t.kind == "mean":
-            sums, dtype = self.sums[t.name], m.dtype
-            values = {n: (np.asarray(s) / t.count).astype(dtype) for n, s in sums.items()}
-            self.sums[t.name] = jax.tree.map(jnp.zeros_like, sums)
+        if t.summed:
+            sums = self.sums[t.name]
+            values = t.result(sums, m.dtype)
+            self.sums[t.name] = jax.tree.map(lambda s: self.compiled.zero(t.name, s.shape), sums)
         else:
             values = self.compiled.diagnose(t.name, m.state, self.fluxes, m.params, m.forcing, m.grid)
         t.file.append(values, t.start, now)
@@ -436,9 +348,11 @@ def _monitor_rows(path: Path, now: float) -> list[list[str]]:
     """Lines of an earlier monitor file up to model time ``now`` (s)."""
     if not path.exists():
         return []
+    columns = ["step", *Reading.names()]
     with open(path, newline="") as f:
-        rows = list(csv.reader(f))
-    return [r for r in rows[1:] if len(r) == len(rows[0]) and float(r[1]) <= now + 1e-3]
+        rows = [r for r in csv.DictReader(f) if None not in r.values() and float(r["time"]) <= now + 1e-3]
+    # A file of an earlier version may lack columns.
+    return [[r.get(c, "nan") for c in columns] for r in rows]
 
 
 __all__ = ["ModelBlewUp", "run"]

@@ -10,12 +10,14 @@ from typing import Callable
 import jax.numpy as jnp
 
 from dogcm.decomp.depth import Halo
-from dogcm.dynamics.continuity import divergence, interface_flow, stretch_u, stretch_v
+from dogcm.diagnostics.budgets import TERMS, VOLUME_TERMS, tracer_budget, volume_budget
+from dogcm.diagnostics.circulation import reference_density
+from dogcm.dynamics.continuity import divergence, interface_flow, stretch_c, stretch_u, stretch_v
 from dogcm.field import Field, exchange, fmap
 from dogcm.io.output import FileVariable
 from dogcm.operators import mean_x_u2c, mean_y_v2c, sum_z
-from dogcm.physics.eos import S_REF, T_REF, PreparedTEOS10, teos10_density
 from dogcm.physics.surface import SurfaceFluxes
+from dogcm.physics.surface.air_sea import Exchange
 
 _MLD_THRESHOLD, _MLD_REFERENCE = 0.03, 10.0  # kg m-3, m
 
@@ -26,11 +28,34 @@ class Scene:
     Args:
         state: :class:`dogcm.timestepping.State`. fluxes: what entered during the last step.
         dynamics, params, forcing, grid: as the step takes them.
+        before, parts: the state before the last step and what its tracers were advanced with
+            (:meth:`dogcm.timestepping.Dynamics.step_with_parts`), for variables that describe a step.
     """
 
-    def __init__(self, state, fluxes: SurfaceFluxes, dynamics, params, forcing, grid):
+    def __init__(self, state, fluxes: SurfaceFluxes, dynamics, params, forcing, grid, before=None, parts=None):
         self.state, self.fluxes, self.dynamics = state, fluxes, dynamics
         self.params, self.forcing, self.grid = params, forcing, grid
+        self.before, self.parts = before, parts
+
+    @functools.cached_property
+    def terms(self) -> dict:
+        """Terms of the last step of the tracers."""
+        return self.dynamics.tracer_terms(self.parts)
+
+    def budget(self, what: str) -> dict[str, Field]:
+        """The last step's budget of a tracer, or of ``volume``; see :mod:`dogcm.diagnostics.budgets`."""
+        if what not in self._budgets:
+            steps = (self.before, self.state, self.terms)
+            dt, g = self.dynamics.physics.dt, self.grid
+            if what == "volume":
+                self._budgets[what] = volume_budget(*steps, self.fluxes.freshwater, g, dt)
+            else:
+                self._budgets[what] = tracer_budget(what, *steps, g, dt)
+        return self._budgets[what]
+
+    @functools.cached_property
+    def _budgets(self) -> dict:
+        return {}
 
     @functools.cached_property
     def flow(self) -> tuple[Field, Field, Field]:
@@ -47,21 +72,31 @@ class Scene:
         return u * (g.h_u * stretch_u(eta, g)), v * (g.h_v * stretch_v(eta, g))
 
     @functools.cached_property
+    def driven(self):
+        """What the surface gets, :class:`dogcm.physics.surface.air_sea.Exchange`, of the state as it is now."""
+        d, g = self.dynamics, self.grid
+        now = self.forcing.at(self.state.time - 0.5 * d.physics.dt)
+        if d.physics.surface is None:
+            return Exchange(now, self.fluxes, {})
+        s = d.with_halos(self.state, g)
+        return d.surface(s, now, stretch_c(s.eta, g), self.params, g)
+
+    @functools.cached_property
     def potential_density(self) -> Field:
         """Density of water brought to the first layer, less 1000 (kg m-3)."""
         s, eos = self.state, self.dynamics.eos
-        if isinstance(eos, PreparedTEOS10):
-            base = float(teos10_density(T_REF, S_REF, 0.0))
-        else:
-            base = eos.rho0
-        return eos.anomaly(s.temperature, s.salinity, slice(0, 1)) + (base - 1000.0)
+        return eos.anomaly(s.temperature, s.salinity, slice(0, 1)) + (reference_density(eos, 0.0) - 1000.0)
 
 
 @dataclass(frozen=True)
 class Variable(FileVariable):
-    """A :class:`dogcm.io.output.FileVariable` and the function ``(Scene) -> Field`` that computes it."""
+    """A :class:`dogcm.io.output.FileVariable` and the function ``(Scene) -> Field`` that computes it.
+
+    ``of_step``: it describes a step rather than a state, so only its mean over steps can be written.
+    """
 
     compute: Callable[[Scene], Field]
+    of_step: bool = False
 
 
 VARIABLES: dict[str, Variable] = {}
@@ -77,21 +112,41 @@ def variable(name: str, at: str, unit: str, long_name: str, standard_name: str =
     return register
 
 
-def find_variables(names) -> list[Variable]:
+def passive_variables(passive) -> dict[str, Variable]:
+    """The output variables of a model's passive tracers.
+
+    Args:
+        passive: :class:`dogcm.tracers.PassiveTracers`.
+    """
+
+    def of_state(name: str) -> Callable[[Scene], Field]:
+        return lambda s: s.state.tracers[name]
+
+    return {
+        v.name: Variable(v.name, "c", True, v.unit, v.standard_name, v.long_name, of_state(v.name))
+        for v in passive.variables
+    }
+
+
+def find_variables(names, more: dict[str, Variable] | None = None) -> list[Variable]:
     """The variables of these names.
+
+    Args:
+        more: variables of this model alone, such as its passive tracers.
 
     Raises:
         ValueError: unknown name (with the nearest known ones) or a repeated one.
     """
     names = list(names)
+    known = VARIABLES | (more or {})
     for n in names:
-        if n not in VARIABLES:
-            close = difflib.get_close_matches(n, VARIABLES, n=3, cutoff=0.5)
-            hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(VARIABLES)}"
+        if n not in known:
+            close = difflib.get_close_matches(n, known, n=3, cutoff=0.5)
+            hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"
             raise ValueError(f"unknown output variable {n!r}; {hint}")
     if len(set(names)) < len(names):
         raise ValueError(f"output variables are named twice: {', '.join(names)}")
-    return [VARIABLES[n] for n in names]
+    return [known[n] for n in names]
 
 
 @variable("temperature", "c", "degree_C", "conservative temperature", "sea_water_conservative_temperature")
@@ -204,7 +259,7 @@ def _(s: Scene) -> Field:
 
 
 def _stress(s: Scene, name: str, wet: Field) -> Field:
-    now = s.forcing.at(s.state.time - 0.5 * s.dynamics.physics.dt)
+    now = s.driven.now
     return now[name] * wet if name in now else wet * 0.0
 
 
@@ -218,4 +273,60 @@ def _(s: Scene) -> Field:
     return _stress(s, "tauy", s.grid.wet_v)
 
 
-__all__ = ["Scene", "VARIABLES", "Variable", "find_variables", "variable"]
+def _part(name: str, part: str, unit: str, long_name: str, standard_name: str) -> None:
+    """A part of the exchange with the air, over water and ice; 0 in models without bulk formulae."""
+
+    @variable(name, "c", unit, long_name, standard_name, layers=False)
+    def _(s: Scene) -> Field:
+        wet = s.grid.wet_c.crop(0)
+        return s.driven.parts[part] * wet if part in s.driven.parts else wet * 0.0
+
+
+_part("sensible_heat_flux", "sensible", "W m-2", "sensible heat, downward", "surface_downward_sensible_heat_flux")
+_part("latent_heat_flux", "latent", "W m-2", "latent heat, downward", "surface_downward_latent_heat_flux")
+_part("longwave_flux", "longwave", "W m-2", "net long wave, downward", "surface_net_downward_longwave_flux")
+_part("shortwave_flux", "shortwave", "W m-2", "net short wave, downward", "surface_net_downward_shortwave_flux")
+_part("evaporation", "evaporation", "kg m-2 s-1", "evaporation, upward", "water_evapotranspiration_flux")
+_part("ice_concentration", "ice_concentration", "1", "part of the cell under sea ice", "sea_ice_area_fraction")
+
+
+@variable("ice_thickness", "c", "m", "sea ice, mean over the cell", "sea_ice_thickness", layers=False)
+def _(s: Scene) -> Field:
+    ice = s.state.closures.get("ice_thickness")
+    return s.grid.wet_c.crop(0) * 0.0 if ice is None else ice
+
+
+@variable("heat_content", "c", "J m-2", "heat above 0 degC in the whole column",
+          layers=False)  # fmt: skip
+def _(s: Scene) -> Field:
+    p = s.dynamics.physics
+    thickness = s.grid.h_c * stretch_c(s.state.eta, s.grid)
+    return sum_z(s.state.temperature * thickness) * (p.rho0 * p.heat_capacity)
+
+
+# ---- budgets ---------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class BudgetTerm:
+    """Computes one term of a budget."""
+
+    what: str
+    term: str
+
+    def __call__(self, s: Scene) -> Field:
+        p = s.dynamics.physics
+        factor = {"temperature": p.rho0 * p.heat_capacity, "salinity": p.rho0 * 1e-3}.get(self.what, 1.0)
+        return s.budget(self.what)[self.term] * factor
+
+
+for _name, _what, _unit, _terms in (
+    ("heat", "temperature", "W m-2", TERMS), ("salt", "salinity", "kg m-2 s-1", TERMS),
+    ("volume", "volume", "m s-1", VOLUME_TERMS),
+):  # fmt: skip
+    for _term in _terms:
+        _text = f"{_name} budget of the cell, per area: {_term.replace('_', ' ')}"
+        VARIABLES[f"{_name}_{_term}"] = Variable(
+            f"{_name}_{_term}", "c", True, _unit, "", _text, BudgetTerm(_what, _term), of_step=True
+        )
+
+
+__all__ = ["BudgetTerm", "Scene", "VARIABLES", "Variable", "find_variables", "passive_variables", "variable"]

@@ -23,6 +23,7 @@ from dogcm.experiments.config import Config
 from dogcm.experiments.model import Model
 from dogcm.experiments.registry import load_config
 from dogcm.halo import exact_sum
+from dogcm.physics.surface import ice
 
 # Relative residual of a budget, in units of the arithmetic's epsilon. A step rounds each cell a few times;
 # errors of cells and steps are independent, so the sum over the ocean stays near one epsilon.
@@ -209,6 +210,7 @@ class Budget:
                 for f in (fluxes.heat, fluxes.salt, fluxes.freshwater)
             )
             # Fresh water brings the heat of the surface it falls on (see Dynamics._tracers), and no salt.
+            q = q + ice.heat_of_frazil(state.closures, self._model.physics).astype(jnp.float64) * area
             return state, heat + q + w * surface, salt + s, water + w
 
         zero = jnp.zeros(area.shape, jnp.float64)
@@ -224,11 +226,14 @@ def verify_conservation(config: Config | str, steps: int = 200, layout: str = "a
     return Conservation(steps, tuple(figures))
 
 
+_DYE = "constant tracer"  # a name that no declared tracer can have
+
+
 def with_dye(model: Model):
-    """The model's state with one more tracer, ``dye``, that is 1 in all water."""
+    """The model's state with one more tracer that is 1 in all water."""
     mask = model.grid.mask_c.crop(0)
     return model.state.replace(
-        tracers={**model.state.tracers, "dye": mask.with_data(mask.data + 0.0).named("dye")}
+        tracers={**model.state.tracers, _DYE: mask.with_data(mask.data + 0.0).named(_DYE)}
     )
 
 
@@ -244,7 +249,7 @@ def budget_figures(model: Model, steps: int) -> list[Figure]:
     for name, r, s, e in zip(Budget.names, residual, scale, entered):
         meaning = f"change of {name} less what entered ({e / s:+.2e} of the content), relative to the content"
         figures.append(Figure(name, float(abs(r) / s), BUDGET_LIMIT * eps, "", meaning))
-    off = jnp.where(model.grid.mask_c.interior > 0, jnp.abs(state.tracers["dye"].interior - 1.0), 0.0)
+    off = jnp.where(model.grid.mask_c.interior > 0, jnp.abs(state.tracers[_DYE].interior - 1.0), 0.0)
     largest = float(np.asarray(jax.jit(model.halos.pmax)(jnp.max(off).astype(jnp.float64)[None]))[0])
     meaning = "largest |c - 1| of a tracer that was 1 everywhere"
     return [*figures, Figure("constant tracer", largest, TRACER_LIMIT_PER_STEP * eps * steps, "", meaning)]
@@ -258,6 +263,8 @@ def lake(config: Config, layout: str = "auto") -> Model:
             "initial": {"source": "profile", "surface_temperature": 20.0, "deep_temperature": 2.0},
             "forcing": {"source": "none", "year": config.forcing.year},
             "physics.freezing": None,
+            "physics.sea_ice": False,
+            "physics.shortwave": "surface",
             # Over a slope diffusion bends isotherms and sets the ocean in motion, rightly (Phillips 1970,
             # doi:10.1016/0011-7471(70)90058-6): not what is asked here.
             "parameters.vertical_diffusivity": 0.0,

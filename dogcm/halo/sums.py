@@ -50,6 +50,40 @@ def _exact_sum(exchange, terms):
     return jnp.where(finite, jnp.ldexp(value, exponent - _BITS), jnp.nan)
 
 
+def exact_row_sums(exchange, values):
+    """Order-independent sums over x, for every row of the globe, with the derivatives of plain ones.
+
+    Args:
+        exchange: a :class:`dogcm.halo.HaloExchange`, which knows where this tile lies.
+        values: this tile's ``(m, y, x)``; NaN or infinity makes all sums of its ``m`` NaN.
+
+    Returns:
+        float64 array (m, rows of the globe), the same on every rank.
+    """
+    values = jnp.asarray(values, jnp.float64)
+    tile, rows = exchange.layout.tile(exchange.rank), exchange.layout.shape[0]
+
+    def placed(part):
+        """All ranks' parts added up, each at its rows."""
+        globe = jnp.zeros((*part.shape[:-1], rows), part.dtype)
+        return exchange.psum(jax.lax.dynamic_update_slice_in_dim(globe, part, tile.j0, axis=-1))
+
+    fixed = jax.lax.stop_gradient(values)
+    good = jnp.isfinite(fixed)
+    fixed = jnp.where(good, fixed, 0.0)
+    bad = (~good).any(axis=(1, 2)).astype(jnp.float64)
+    largest, bad = exchange.pmax(jnp.stack([jnp.abs(fixed).max(axis=(1, 2)), bad]))
+    _, exponent = jnp.frexp(jnp.where(largest > 0, largest, 1.0))
+    scaled = jnp.ldexp(fixed, (_BITS - exponent)[:, None, None])
+    high = jnp.round(scaled)
+    low = jnp.round((scaled - high) * 2.0**_BITS)
+    high, low = placed(jnp.stack([jnp.sum(part.astype(jnp.int64), axis=-1) for part in (high, low)]))
+    exact = jnp.ldexp(high.astype(jnp.float64) + low.astype(jnp.float64) * 2.0**-_BITS, (exponent - _BITS)[:, None])
+    exact = jnp.where(bad[:, None] == 0, exact, jnp.nan)
+    plain = placed(jnp.sum(values, axis=-1))
+    return exact + (plain - jax.lax.stop_gradient(plain))
+
+
 def differentiable_sum(exchange, term):
     """:func:`exact_sum` of one array with the derivatives, of any order, of a plain sum over ranks."""
     term = jnp.asarray(term)

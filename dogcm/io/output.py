@@ -24,6 +24,11 @@ FILL = 9.969209968386869e36  # netCDF's own default for floats
 SECONDS_PER_DAY = 86400.0
 _CALENDARS = {360.0: "360_day", 365.0: "noleap", 365.25: "julian", 366.0: "all_leap"}
 _HEADER_BYTES = 1 << 20
+# Kinds of output, and what CF calls them.
+METHODS = {
+    "snapshot": "point", "mean": "mean", "minimum": "minimum", "maximum": "maximum",
+    "root_mean_square": "root_mean_square",
+}  # fmt: skip
 # Grid Fields that are written once: name -> (unit, meaning).
 _METRICS = {
     **{f"area_{p}": ("m2", f"horizontal area of {w}") for p, w in
@@ -73,7 +78,7 @@ class OutputFile:
     """One netCDF file, written by rank 0, to which records are appended.
 
     Args:
-        path: of the file. variables: what it holds. kind: ``mean`` or ``snapshot``.
+        path: of the file. variables: what it holds. kind: ``snapshot``, or what is made of an interval (:data:`METHODS`).
         model: gives grid, decomposition, precision and length of the year.
         attributes: global attributes (provenance).
         resume: add to the file if it is there, dropping records later than the model's present time.
@@ -137,7 +142,7 @@ class OutputFile:
         return self._decomposition.gather(np.where(mask, values, land), float(land))
 
     def _stamp(self, data, start: float, end: float) -> None:
-        mean = self.kind == "mean"
+        mean = self.kind != "snapshot"
         data["time"][self._index] = (0.5 * (start + end) if mean else end) / SECONDS_PER_DAY
         if mean:
             data["time_bnds"][self._index] = np.array([start, end]) / SECONDS_PER_DAY
@@ -185,7 +190,7 @@ class OutputFile:
         attributes = {"units": variable.unit, "long_name": variable.long_name}
         if variable.standard_name:
             attributes["standard_name"] = variable.standard_name
-        attributes["cell_methods"] = "time: mean" if self.kind == "mean" else "time: point"
+        attributes["cell_methods"] = f"time: {METHODS[self.kind]}"
         attributes["cell_measures"] = f"area: area_{variable.at[0]}"
         v.setncatts(attributes)
 
@@ -195,16 +200,7 @@ class OutputFile:
         return (("zw" if at.endswith("w") else "z",) if layers else ()) + (y, x)
 
     def _define_axes(self, data) -> None:
-        data.createDimension("time", None)
-        time = data.createVariable("time", "f8", ("time",))
-        time.setncatts({
-            "units": "days since 0001-01-01 00:00:00", "calendar": self._calendar, "standard_name": "time",
-            "long_name": "model time", "axis": "T",
-        })  # fmt: skip
-        if self.kind == "mean":
-            time.bounds = "time_bnds"
-            data.createDimension("nv", 2)
-            data.createVariable("time_bnds", "f8", ("time", "nv"))
+        self._define_time(data)
         vertical, spherical = self._model.vertical, self._model.horizontal.spherical
         for name, values, shift, text in (
             ("z", vertical.centres, None, "depth of layer centres at rest"),
@@ -218,6 +214,18 @@ class OutputFile:
             shift = -0.5 if key in ("lon_u", "lat_v") else None
             attributes = _horizontal_attributes(key, unit, spherical)
             _define_axis(data, self._axes[key], values, attributes, shift)
+
+    def _define_time(self, data) -> None:
+        data.createDimension("time", None)
+        time = data.createVariable("time", "f8", ("time",))
+        time.setncatts({
+            "units": "days since 0001-01-01 00:00:00", "calendar": self._calendar, "standard_name": "time",
+            "long_name": "model time", "axis": "T",
+        })  # fmt: skip
+        if self.kind != "snapshot":
+            time.bounds = "time_bnds"
+            data.createDimension("nv", 2)
+            data.createVariable("time_bnds", "f8", ("time", "nv"))
 
     # ---- continuing ----------------------------------------------------------------------------
     def _resume(self, now: float) -> None:

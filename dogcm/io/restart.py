@@ -111,8 +111,15 @@ def _header(model) -> dict:
     s = model.state
     return {
         "format": _FORMAT, "time": float(s.time), "steps": int(s.steps), "dt": float(model.physics.dt),
-        "scheme": model.scheme.name, "grid": fingerprint(model), "precision": model.dtype.name,
+        "scheme": _scheme(model), "grid": fingerprint(model), "precision": model.dtype.name,
     }  # fmt: skip
+
+
+def _scheme(model) -> str:
+    """What old accelerations belong to, besides the step."""
+    p = model.physics
+    own = "" if p.momentum_dt == p.dt else f" with {p.momentum_dt:g} s for velocity"
+    return model.scheme.name + own
 
 
 def _define(data, model, header: dict, attributes: dict) -> None:
@@ -168,7 +175,7 @@ def read_restart(path: str | Path, model) -> State:
 
     Everything is checked before anything is used. A restart of another time step or time scheme is accepted:
     the old accelerations that it carries are then dropped and the scheme starts anew. Another precision is
-    converted. Both with a warning.
+    converted. Passive tracers that it lacks start from their initial values. All with a warning.
 
     Raises:
         RestartError: no such file, damaged file, other grid, missing variable.
@@ -179,11 +186,13 @@ def read_restart(path: str | Path, model) -> State:
     if model.comm.rank == 0:
         for text in problems:
             warnings.warn(text, stacklevel=2)
-    keep_history = header["dt"] == model.physics.dt and header["scheme"] == model.scheme.name
+    keep_history = header["dt"] == model.physics.dt and header["scheme"] == _scheme(model)
     data = netCDF4.Dataset(path) if model.comm.rank == 0 else None
     try:
         arrays = {
-            n: _scatter(data, n, model) for n in names if keep_history or not n.startswith("history_")
+            n: _scatter(data, n, model)
+            for n in names
+            if n not in header["fresh"] and (keep_history or not n.startswith("history_"))
         }
     finally:
         if data is not None:
@@ -199,9 +208,12 @@ def _check(path: Path, grid: str, model, names: dict[str, int]) -> tuple[dict, l
         with netCDF4.Dataset(path) as data:
             header = {k: _plain(data.getncattr(k)) for k in _HEADER}
             sound = data.header_sha256 == _header_hash(header)
-            same_scheme = header["dt"] == model.physics.dt and header["scheme"] == model.scheme.name
+            same_scheme = header["dt"] == model.physics.dt and header["scheme"] == _scheme(model)
             wanted = [n for n in names if same_scheme or not n.startswith("history_")]
-            missing = [n for n in wanted if n not in data.variables]
+            passive = {v.name for v in model.passive.variables}
+            header["fresh"] = [n for n in names if n in passive and n not in data.variables]
+            missing = [n for n in wanted if n not in data.variables and n not in passive]
+            wanted = [n for n in wanted if n not in header["fresh"]]
             if header["grid"] == grid and not missing:
                 damaged = [n for n in wanted if _hash(data[n]) != data[n].sha256]
             else:
@@ -225,10 +237,12 @@ def _check(path: Path, grid: str, model, names: dict[str, int]) -> tuple[dict, l
 
 def _warnings(header: dict, model) -> list[str]:
     found = []
-    if header["dt"] != model.physics.dt or header["scheme"] != model.scheme.name:
+    if header["fresh"]:
+        found.append(f"the restart has no {', '.join(header['fresh'])}: passive tracers that start now")
+    if header["dt"] != model.physics.dt or header["scheme"] != _scheme(model):
         found.append(
             f"the restart was made with steps of {header['dt']:g} s of {header['scheme']}, this run "
-            f"takes {model.physics.dt:g} s of {model.scheme.name}: its old accelerations are dropped"
+            f"takes {model.physics.dt:g} s of {_scheme(model)}: its old accelerations are dropped"
         )
     if header["precision"] != model.dtype.name:
         found.append(f"the restart is in {header['precision']}, converted to {model.dtype.name}")
@@ -266,6 +280,7 @@ def _scatter(data, name: str, model) -> np.ndarray:
 
 def _state(arrays: dict, header: dict, model, keep_history: bool) -> State:
     old = model.state
+    fresh = model.passive.initial(model.grid) if header["fresh"] else {}
     field = lambda n, at: Field(jnp.asarray(arrays[n]), at).named(n)  # noqa: E731
     if keep_history:
         history_u, history_v = _histories(arrays, model)
@@ -274,7 +289,7 @@ def _state(arrays: dict, header: dict, model, keep_history: bool) -> State:
         history_v = tuple(f.with_data(jnp.zeros_like(f.data)) for f in old.history_v)
     return State(
         u=field("u", "u"), v=field("v", "v"), eta=field("eta", "c"),
-        tracers={n: field(n, "c") for n in old.tracers},
+        tracers={n: field(n, "c") if n in arrays else fresh[n] for n in old.tracers},
         history_u=history_u, history_v=history_v, time=jnp.asarray(header["time"], jnp.float64),
         # Without old accelerations the scheme has to start as it does from rest.
         steps=jnp.asarray(header["steps"] if keep_history else 0, jnp.int32),

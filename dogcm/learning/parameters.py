@@ -22,9 +22,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from dogcm.field import Field, exchange, zeros_like
-from dogcm.learning.bijectors import Bijector, Exp, LogInterval
+from dogcm.learning.bijectors import Bijector, Exp, Interval, LogInterval
 from dogcm.learning.priors import prior_of
 from dogcm.physics.coefficients import at_faces
+from dogcm.tracers import parameter_info
 
 SHAPES = ("scalar", "profile", "map", "orthotropic")
 FACTOR_OF_TWO = float(np.log(2.0))
@@ -59,9 +60,12 @@ def _table() -> dict[str, ParameterInfo]:
     at_interfaces = dict(levels="interfaces")
     flat = dict(shapes=("scalar", "map"))
     directed = dict(shapes=SHAPES)
+    single = dict(shapes=("scalar",))
     entries = [
         ParameterInfo("lateral_viscosity", "m2 s-1"),
         ParameterInfo("biharmonic_viscosity", "m4 s-1"),
+        ParameterInfo("smagorinsky", "1", **flat),
+        ParameterInfo("leith", "1", **flat),
         ParameterInfo("lateral_diffusivity", "m2 s-1", **directed),
         ParameterInfo("biharmonic_diffusivity", "m4 s-1", **directed),
         ParameterInfo("isoneutral_diffusivity", "m2 s-1", **flat),
@@ -73,15 +77,45 @@ def _table() -> dict[str, ParameterInfo]:
         ParameterInfo("convection_diffusivity", "m2 s-1", **at_interfaces),
         ParameterInfo("convection_viscosity", "m2 s-1", **at_interfaces),
         ParameterInfo("convection_n2", "s-2", **at_interfaces),
+        ParameterInfo("tke_c_k", "1", **at_interfaces),
+        ParameterInfo("tke_c_eps", "1", **at_interfaces),
+        ParameterInfo("tke_alpha", "1", **flat),
+        ParameterInfo("tke_surface_flux", "1", **flat),
+        ParameterInfo("tke_background", "m2 s-2", **at_interfaces),
+        ParameterInfo("bryan_lewis_mean", "m2 s-1", **single),
+        ParameterInfo("bryan_lewis_range", "m2 s-1", **single),
+        ParameterInfo("bryan_lewis_rate", "m-1", **single),
+        ParameterInfo("bryan_lewis_depth", "m", **single),
+        ParameterInfo("tidal_dissipation", "W m-2", **flat),
+        ParameterInfo("tidal_decay", "m", **flat),
         ParameterInfo("bottom_drag_linear", "m s-1", **flat),
         ParameterInfo("bottom_drag_quadratic", "1", **flat),
         ParameterInfo("sst_restoring_time", "s", **flat),
         ParameterInfo("sss_restoring_time", "s", **flat),
+        ParameterInfo("bulk_momentum_factor", "1", **flat),
+        ParameterInfo("bulk_heat_factor", "1", **flat),
+        ParameterInfo("bulk_moisture_factor", "1", **flat),
+        ParameterInfo("ocean_albedo", "1", **flat, bijector=Interval(0.0, 1.0)),
+        ParameterInfo("shortwave_red_fraction", "1", **flat, bijector=Interval(0.0, 1.0)),
+        ParameterInfo("shortwave_red_depth", "m", **flat),
+        ParameterInfo("shortwave_blue_depth", "m", **flat),
+        ParameterInfo("ice_albedo", "1", **flat, bijector=Interval(0.0, 1.0)),
+        ParameterInfo("ice_melting_albedo", "1", **flat, bijector=Interval(0.0, 1.0)),
+        ParameterInfo("ice_conductivity", "W m-1 K-1", **flat),
+        ParameterInfo("ice_salinity", "g kg-1", **flat),
+        ParameterInfo("ice_lead_thickness", "m", **flat),
+        ParameterInfo("ice_ocean_exchange", "m s-1", **flat),
     ]
     return {entry.name: entry for entry in entries}
 
 
 PARAMETERS: dict[str, ParameterInfo] = _table()
+
+
+def info_of(name: str) -> ParameterInfo | None:
+    """What is known about a parameter, also about ``LABEL.OPTION`` of a passive tracer; None if there is none."""
+    unit = parameter_info(name)
+    return PARAMETERS.get(name) or (unit and ParameterInfo(name, unit, shapes=("scalar", "map"))) or None
 
 
 @dataclass(frozen=True)
@@ -105,7 +139,7 @@ class Learnable:
     smoothness: float = 0.0
 
     def __post_init__(self):
-        if self.name not in PARAMETERS:
+        if info_of(self.name) is None:
             near = difflib.get_close_matches(self.name, PARAMETERS, 1)
             hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(PARAMETERS)}"
             raise LearnableError(f"unknown parameter {self.name!r}; {hint}")
@@ -120,7 +154,7 @@ class Learnable:
 
     @property
     def info(self) -> ParameterInfo:
-        return PARAMETERS[self.name]
+        return info_of(self.name)
 
     @property
     def tiled(self) -> bool:

@@ -87,22 +87,33 @@ class PreparedTEOS10:
     def anomaly(self, temperature: Field, salinity: Field, levels: slice = slice(None)) -> Field:
         """Density anomaly (kg m-3) of water brought to the depths of ``levels``."""
         c = self.table[:, :, levels]
+        degree = np.arange(1, 7).astype(c.dtype).reshape(-1, 1, 1, 1)
 
-        def value(T, S, c):
+        def root(S):
             # S below zero cannot occur in a sane run; the bound keeps the root's derivative finite.
-            s = jnp.sqrt(jnp.maximum(S + _S_SHIFT, 1.0) * (1.0 / _S_UNIT)) - self.s0
-            t = T * (1.0 / _T_UNIT) - self.t0
-            total = None
-            for j in range(6, -1, -1):
-                inner = c[6 - j, j]
-                for i in range(5 - j, -1, -1):
-                    inner = inner * s + c[i, j] if (i, j) != (0, 0) else inner * s
-                total = inner if total is None else total * t + inner
-            return total
+            return jnp.sqrt(jnp.maximum(S + _S_SHIFT, 1.0) * (1.0 / _S_UNIT)) - self.s0
 
-        return fmap(
-            lambda T, S: with_stored_derivatives(value, 2)(T, S, c), *fence(temperature, salinity), name="density_anomaly"
+        scaled = lambda T: T * (1.0 / _T_UNIT) - self.t0  # noqa: E731
+        slope = lambda S: jax.jvp(root, (S,), (jnp.ones_like(S),))[1]  # noqa: E731
+        partials = (
+            lambda T, S, c: _polynomial(c[:, 1:] * degree, root(S), scaled(T), 5) * (1.0 / _T_UNIT),
+            lambda T, S, c: _polynomial(c[1:] * degree[:, None], root(S), scaled(T), 5) * slope(S),
         )
+        value = lambda T, S, c: _polynomial(c, root(S), scaled(T), 6, constant=False)  # noqa: E731
+        # The coefficients are an argument: derivatives may be taken where values of this call are out of reach.
+        density = with_stored_derivatives(value, 2, partials)
+        return fmap(lambda T, S: density(T, S, c), *fence(temperature, salinity), name="density_anomaly")
+
+
+def _polynomial(c, s, t, degree: int, constant: bool = True):
+    """Sum of ``c[i, j] s^i t^j`` for i + j up to ``degree``; without c[0, 0] unless ``constant``."""
+    total = None
+    for j in range(degree, -1, -1):
+        inner = c[degree - j, j]
+        for i in range(degree - 1 - j, -1, -1):
+            inner = inner * s + c[i, j] if constant or (i, j) != (0, 0) else inner * s
+        total = inner if total is None else total * t + inner
+    return total
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dogcm.operators import (
 )  # fmt: skip
 
 
-def friction(u: Field, v: Field, viscosity, grid, no_slip: bool) -> tuple[Field, Field]:
+def friction(u: Field, v: Field, viscosity, grid, no_slip: bool | float) -> tuple[Field, Field]:
     """Divergence of ``viscosity grad u`` and ``viscosity grad v``: accelerations (m s-2) at west and south faces.
 
     As MITgcm has it by default. Compared with :func:`dogcm.physics.lateral.friction` it is simpler at partial cells:
@@ -18,7 +18,7 @@ def friction(u: Field, v: Field, viscosity, grid, no_slip: bool) -> tuple[Field,
 
     Args:
         viscosity: m2 s-1; a scalar, or a pair for c and q of scalars, profiles over layers or Fields.
-        no_slip: whether walls exert stress (velocity zero at the wall) or not.
+        no_slip: whether walls exert stress (velocity zero at the wall) or not, or a part of it between 0 and 1.
     """
     A_c, A_q = viscosity if isinstance(viscosity, tuple) else (viscosity, viscosity)
     u, v = fence(u, v)
@@ -35,7 +35,7 @@ def friction(u: Field, v: Field, viscosity, grid, no_slip: bool) -> tuple[Field,
         # Velocity falls to zero over half a cell, on both sides.
         closed_u = grid.h_u * mean_y_q2u(side_u) - mean_y_q2u(through_u)
         closed_v = grid.h_v * mean_x_q2v(side_v) - mean_x_q2v(through_v)
-        fu, fv = fu - closed_u * u * 4.0, fv - closed_v * v * 4.0
+        fu, fv = fu - closed_u * u * (4.0 * no_slip), fv - closed_v * v * (4.0 * no_slip)
     return fu * grid.inv_h_u / grid.area_u * grid.mask_u, fv * grid.inv_h_v / grid.area_v * grid.mask_v
 
 

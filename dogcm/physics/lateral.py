@@ -31,7 +31,23 @@ def viscosities(value, scale: tuple, grid) -> tuple:
     return scale[0] * value, scale[1] * at_q(value, grid)
 
 
-def friction(u: Field, v: Field, viscosity, grid, no_slip: bool) -> tuple[Field, Field]:
+def strain(u: Field, v: Field, grid, no_slip: bool | float) -> tuple[Field, Field]:
+    """Tension at centres and shearing strain at corners (s-1), in orthogonal coordinates: none in solid-body rotation.
+
+    Args:
+        no_slip: see :func:`friction`.
+    """
+    tension = diff_x_u2c(u / grid.dy_u) * (grid.dy_c / grid.dx_c) - diff_y_v2c(v / grid.dx_v) * (
+        grid.dx_c / grid.dy_c
+    )
+    shear = diff_y_u2q(u / grid.dx_u) * (grid.dx_q / grid.dy_q) + diff_x_v2q(v / grid.dy_v) * (
+        grid.dy_q / grid.dx_q
+    )
+    # Next to a wall the velocity falls to zero over half a cell, so the strain is twice as large.
+    return tension, shear * (2.0 * no_slip + grid.mask_q * (1.0 - 2.0 * no_slip))
+
+
+def friction(u: Field, v: Field, viscosity, grid, no_slip: bool | float) -> tuple[Field, Field]:
     """Divergence of the viscous stress: accelerations (m s-2) at west and south faces.
 
     The stress is the viscosity times tension and shearing strain in orthogonal coordinates (Smagorinsky 1993;
@@ -40,18 +56,11 @@ def friction(u: Field, v: Field, viscosity, grid, no_slip: bool) -> tuple[Field,
 
     Args:
         viscosity: m2 s-1; a scalar, or a pair for c and q of scalars, profiles over layers or Fields.
-        no_slip: whether walls exert stress (velocity zero at the wall) or not.
+        no_slip: whether walls exert stress (velocity zero at the wall) or not; a number between 0 and 1 is the
+            part of that stress (partial slip).
     """
     A_c, A_q = viscosity if isinstance(viscosity, tuple) else (viscosity, viscosity)
-    u, v = fence(u, v)
-    tension = diff_x_u2c(u / grid.dy_u) * (grid.dy_c / grid.dx_c) - diff_y_v2c(v / grid.dx_v) * (
-        grid.dx_c / grid.dy_c
-    )
-    shear = diff_y_u2q(u / grid.dx_u) * (grid.dx_q / grid.dy_q) + diff_x_v2q(v / grid.dy_v) * (
-        grid.dy_q / grid.dx_q
-    )
-    # Next to a wall the velocity falls to zero over half a cell, so the strain is twice as large.
-    shear = shear * (2.0 - grid.mask_q) if no_slip else shear * grid.mask_q
+    tension, shear = strain(*fence(u, v), grid, no_slip)
     stress_c, stress_q = hold(tension * grid.h_visc_c * A_c, shear * grid.h_visc_q * A_q)
     across, along = stress_c * (grid.dy_c**2), stress_q * (grid.dx_q**2)
     fu = (diff_x_c2u(across) / grid.dy_u + diff_y_q2u(along) / grid.dx_u) * grid.inv_h_u / grid.area_u
@@ -60,10 +69,14 @@ def friction(u: Field, v: Field, viscosity, grid, no_slip: bool) -> tuple[Field,
     return fu * grid.mask_u, fv * grid.mask_v
 
 
-def biharmonic_friction(u: Field, v: Field, viscosity, grid, no_slip: bool) -> tuple[Field, Field]:
-    """Minus the friction of the friction: accelerations (m s-2); ``viscosity`` in m4 s-1."""
-    lu, lv = friction(u, v, 1.0, grid, no_slip)
-    fu, fv = friction(lu, lv, viscosity, grid, no_slip)
+def biharmonic_friction(u: Field, v: Field, viscosity, grid, no_slip: bool | float, root_scale=(1.0, 1.0)):
+    """Minus the friction of the friction: accelerations (m s-2); ``viscosity`` in m4 s-1.
+
+    Where the viscosity varies in space by a factor, both frictions take its root, ``root_scale`` (centres and
+    corners): with all of it in one of them kinetic energy could rise.
+    """
+    lu, lv = friction(u, v, root_scale, grid, no_slip)
+    fu, fv = friction(lu, lv, viscosities(viscosity, root_scale, grid), grid, no_slip)
     return -fu, -fv
 
 

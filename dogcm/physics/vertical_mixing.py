@@ -31,27 +31,46 @@ def shear_squared(u: Field, v: Field, grid, stretch: Field) -> Field:
     return squared * (1.0 / grid.dz_w**2) / (stretch * stretch)
 
 
+SCHEMES = ("richardson", "tke")
 _MIXING = (
     "mixing_richardson", "convection_n2", "convection_diffusivity", "vertical_viscosity", "vertical_diffusivity",
     "convection_viscosity",
 )  # fmt: skip
 
 
-def richardson_mixing(n2: Field, shear2: Field, params: dict, grid) -> tuple[Field, Field]:
+def unstable_share(n2, convection_n2):
+    """0 in a stable column to 1 at N2 = ``-convection_n2``: a ramp and no jump, so that it has a derivative."""
+    return jnp.clip(-n2 * (1.0 / convection_n2), 0.0, 1.0)
+
+
+def enhanced(coefficient: Field, n2: Field, convection, params: dict) -> Field:
+    """A coefficient (m2 s-1), and ``convection`` (m2 s-1) on top of it where the column is unstable."""
+    add = lambda k, n2, convection, scale: k + convection * unstable_share(n2, scale)  # noqa: E731
+    return fmap(add, coefficient, n2, convection, params["convection_n2"], name="convection")
+
+
+def richardson_mixing(n2: Field, shear2: Field, params: dict, grid,
+                      background: tuple | None = None) -> tuple[Field, Field]:  # fmt: skip
     """Viscosity and diffusivity (m2 s-1) at interfaces.
 
     Pacanowski and Philander (1981), doi:10.1175/1520-0485(1981)011<1443:POVMIN>2.0.CO;2, with exponent 2,
     plus an enhanced diffusivity and viscosity where the column is unstable. They ramp up over a small range of N2
     instead of jumping, so that they have a derivative. Each parameter is a scalar, a profile over interfaces
     (nz - 1, 1, 1), or a map at cell centres.
+
+    Args:
+        background: viscosity and diffusivity without shear (m2 s-1); default: the parameters of these names.
     """
+    params = {n: params[n] for n in _MIXING}
+    if background is not None:
+        params["vertical_viscosity"], params["vertical_diffusivity"] = background
 
     def coefficients(n2, s2, richardson, convection_n2, convection, background_viscosity, background_diffusivity,
                      convection_viscosity):  # fmt: skip
         ri = jnp.maximum(n2, 0.0) / (s2 + 1e-10)
         damping = 1.0 / (1.0 + 5.0 * ri)
         nu = richardson * damping * damping
-        unstable = jnp.clip(-n2 * (1.0 / convection_n2), 0.0, 1.0)
+        unstable = unstable_share(n2, convection_n2)
         viscosity = nu + background_viscosity + convection_viscosity * unstable
         diffusivity = nu * damping + background_diffusivity + convection * unstable
         return viscosity, diffusivity

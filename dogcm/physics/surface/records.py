@@ -1,4 +1,4 @@
-"""Surface fluxes: periodic records interpolated in time, restoring, fresh water, freezing."""
+"""Surface forcing: periodic records, interpolated in time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from dogcm.field import Field, fmap, hold
+from dogcm.field import Field, hold
 
 # name: (place, unit, meaning)
 RECORDS = {
@@ -18,6 +18,17 @@ RECORDS = {
     "freshwater_flux": ("c", "m s-1", "volume of fresh water entering the ocean"),
     "sst": ("c", "degC", "temperature that the surface is restored to"),
     "sss": ("c", "g kg-1", "salinity that the surface is restored to"),
+    "wind_u": ("c", "m s-1", "eastward wind at 10 m"),
+    "wind_v": ("c", "m s-1", "northward wind at 10 m"),
+    "wind_speed": ("c", "m s-1", "mean wind speed at 10 m"),
+    "air_temperature": ("c", "degC", "air temperature"),
+    "specific_humidity": ("c", "kg kg-1", "specific humidity of the air"),
+    "shortwave_down": ("c", "W m-2", "downward short-wave radiation"),
+    "longwave_down": ("c", "W m-2", "downward long-wave radiation"),
+    "precipitation": ("c", "m s-1", "rain and snow"),
+    "snowfall": ("c", "m s-1", "that part of the precipitation which is snow (water equivalent)"),
+    "runoff": ("c", "m s-1", "fresh water from rivers and ice sheets"),
+    "sea_level_pressure": ("c", "Pa", "air pressure at sea level"),
 }
 
 
@@ -52,47 +63,3 @@ def _interpolate(records: Field, time, period: float) -> Field:
     low = jax.lax.dynamic_index_in_dim(records.data, i, 0, keepdims=False)
     high = jax.lax.dynamic_index_in_dim(records.data, jnp.mod(i + 1, count), 0, keepdims=False)
     return records.with_data(low * (1 - weight) + high * weight)
-
-
-@dataclass(frozen=True)
-class SurfaceFluxes:
-    """What enters the ocean during one step, per area.
-
-    Attributes:
-        heat: temperature flux (K m s-1), all heat divided by rho0 cp. salt: salinity flux (g kg-1 m s-1).
-        freshwater: volume flux (m s-1).
-    """
-
-    heat: Field
-    salt: Field
-    freshwater: Field
-
-
-def surface_fluxes(now: dict[str, Field], temperature: Field, salinity: Field, thickness: Field, params: dict,
-                   grid, physics) -> SurfaceFluxes:  # fmt: skip
-    """Fluxes from this moment's records and the surface layer's temperature and salinity.
-
-    Restoring acts as a flux, ``dz[0] / timescale`` times the difference. Fresh water enters with the
-    temperature of the sea and without salt. Cooling stops where the sea is about to freeze.
-
-    Args:
-        thickness: of the surface layer (m).
-        physics: constants (rho0, heat_capacity, freezing, dt).
-    """
-    zero = temperature * 0.0
-    heat, salt, fresh = zero, zero, zero
-    if "heat_flux" in now:
-        heat = heat + now["heat_flux"] * (1.0 / (physics.rho0 * physics.heat_capacity))
-    dz = grid.dz[0, 0, 0]
-    if "sst" in now:
-        heat = heat + (now["sst"] - temperature) * (dz / params["sst_restoring_time"])
-    if "sss" in now:
-        salt = salt + (now["sss"] - salinity) * (dz / params["sss_restoring_time"])
-    if "freshwater_flux" in now:
-        fresh = fresh + now["freshwater_flux"]
-    if physics.freezing is not None:
-        # At most what takes the layer to the freezing point within this step.
-        room = (temperature - physics.freezing) * thickness * (1.0 / physics.dt)
-        heat = fmap(lambda q, r: jnp.maximum(q, -jnp.maximum(r, 0.0)), heat, room, name="heat")
-    wet = grid.wet_c
-    return SurfaceFluxes(heat * wet, salt * wet, fresh * wet)
