@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
@@ -54,6 +55,15 @@ def pytest_configure(config):
         config.option.timeout_method = "thread"
 
 
+def pytest_collection_modifyitems(config, items):
+    """Costly tests of several ranks run on the numbers of ranks that they name: every rank compiles for itself."""
+    wanted = lambda item: RANKS == 1 or all(RANKS in mark.args for mark in item.iter_markers("ranks"))  # noqa: E731
+    left_out = [item for item in items if not wanted(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if wanted(item)]
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session):
     terminal = session.config.pluginmanager.get_plugin("terminalreporter")
@@ -87,6 +97,16 @@ def _abort(where: str, text: str, code: int = 1) -> None:
     time.sleep(1.0)
     abort_all_ranks(code)
     os._exit(code)  # MPI is not up on this rank; mpirun ends the others
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_programs_are_dropped():
+    """After every file: kept until the end they would fill gigabytes, times the number of ranks."""
+    yield
+    import jax
+
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

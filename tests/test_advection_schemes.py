@@ -254,6 +254,7 @@ def test_order_of_convergence(scheme, order):
 
 
 # ---- layouts, settings -------------------------------------------------------------------------------
+@pytest.mark.ranks(2)
 @pytest.mark.mpi(min_size=2)
 def test_the_same_bits_on_tiles():
     comm = world()

@@ -220,6 +220,7 @@ def test_errors_pass_on_one_rank(machine):
         raise SystemExit(3)
 
 
+@pytest.mark.layouts
 @pytest.mark.mpi(min_size=2)
 def test_launcher_and_mpi_agree():
     from mpi4py import MPI
@@ -232,6 +233,7 @@ def test_launcher_and_mpi_agree():
     assert sorted(on_this_machine.allgather(binding.local_rank())) == list(range(on_this_machine.Get_size()))
 
 
+@pytest.mark.layouts
 @pytest.mark.mpi(min_size=2)
 def test_bound_ranks_have_cores_of_their_own():
     from mpi4py import MPI

@@ -117,6 +117,7 @@ def test_coupling_faster_than_a_step_is_refused():
         load_config("two_basin", {**SMALL, "physics.cd_time": 3600.0})
 
 
+@pytest.mark.ranks(4)
 @pytest.mark.mpi(min_size=2)
 def test_layouts_agree_to_the_bit():
     model = Model("two_basin", SMALL)

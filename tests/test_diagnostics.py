@@ -300,6 +300,7 @@ def everything(o):
     return numbers(state), Monitor(o.halos, PHYSICS)(state, o.grid)
 
 
+@pytest.mark.ranks(4)
 @pytest.mark.mpi(min_size=2)
 def test_the_same_bits_on_every_layout():
     comm = world()

@@ -186,6 +186,7 @@ def test_snapshots_of_a_step_are_refused(model, tmp_path):
         model.config = before
 
 
+@pytest.mark.ranks(2)
 @pytest.mark.mpi(min_size=2)
 def test_numbers_of_a_model_on_tiles():
     """From the same means, the same bits as on one rank."""

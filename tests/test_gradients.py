@@ -88,6 +88,7 @@ def tiled():
             yield connect(d.layout, comm), t, parts
 
 
+@pytest.mark.layouts
 @pytest.mark.mpi(min_size=2)
 @pytest.mark.parametrize("remat", [False, True], ids=["stored", "checkpoint"])
 def test_reverse_mode_across_ranks(expected, remat):
@@ -122,6 +123,7 @@ def test_batches_across_ranks():
     np.testing.assert_allclose(batched, looped, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.layouts
 @pytest.mark.mpi(min_size=2)
 def test_exchange_and_its_transpose_are_adjoint():
     """<exchange(x), y> = <x, exchange'(y)> summed over ranks: no cotangent is lost or counted twice."""
@@ -133,6 +135,7 @@ def test_exchange_and_its_transpose_are_adjoint():
         np.testing.assert_allclose(left, right, rtol=1e-12)
 
 
+@pytest.mark.layouts
 @pytest.mark.mpi(min_size=2)
 def test_maximum_over_ranks_has_no_derivative():
     halos, _, (x, _, _) = next(tiled())
@@ -230,6 +233,7 @@ def test_forward_mode_agrees_with_reverse_mode(rollout):
     assert float(slope) == pytest.approx(float(expected), rel=1e-10)
 
 
+@pytest.mark.ranks(2)
 @pytest.mark.mpi(min_size=2)
 def test_gradient_of_the_ocean_across_ranks(request):
     """One gradient end to end through space, time and ranks: the same as on one rank."""

@@ -114,6 +114,7 @@ def test_exchange_on_one_rank(dtype, how):
         check_exchange(SerialCommunicator(), layout, dtype, RUNS[how])
 
 
+@pytest.mark.layouts
 @pytest.mark.mpi(min_size=2)
 @pytest.mark.parametrize("dtype, how", [(np.float64, "jit"), (np.float32, "scan")])
 def test_exchange(dtype, how):
@@ -122,6 +123,7 @@ def test_exchange(dtype, how):
         check_exchange(comm, layout, dtype, RUNS[how])
 
 
+@pytest.mark.layouts
 @pytest.mark.mpi(min_size=2)
 def test_halos_as_wide_as_the_tile():
     """The free surface takes as much halo as the smallest tile has cells."""
@@ -135,6 +137,7 @@ def test_halos_as_wide_as_the_tile():
         check_windows(layout, d.rank, whole, deep)
 
 
+@pytest.mark.layouts
 @pytest.mark.mpi(min_size=2)
 def test_too_deep_a_halo_is_refused():
     comm = world()
@@ -144,6 +147,7 @@ def test_too_deep_a_halo_is_refused():
         exchange(connect(layout, comm), (tile, Halo.of(max(SHAPE) + 1)))
 
 
+@pytest.mark.layouts
 @pytest.mark.mpi(min_size=2)
 def test_one_message_each_way_for_all_fields():
     """Latency rules on clusters: four sends for a step's Fields together, two if one direction is whole."""
@@ -156,6 +160,7 @@ def test_one_message_each_way_for_all_fields():
         assert text.count("sendrecv") == expected
 
 
+@pytest.mark.layouts
 @pytest.mark.mpi(min_size=2)
 def test_every_rank_runs_one_program():
     """Ranks with equal tiles compile the same messages, whatever the coast: else backward passes deadlock."""
@@ -168,6 +173,7 @@ def test_every_rank_runs_one_program():
     assert len(set(counts)) == 1
 
 
+@pytest.mark.layouts
 @pytest.mark.mpi(min_size=2)
 def test_repeated_exchanges_agree_with_a_serial_model():
     """Thirty smoothing steps with one exchange each: the same bits as on one rank."""

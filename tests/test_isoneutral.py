@@ -244,6 +244,7 @@ def test_bad_taper_is_refused():
         Model("two_basin", {**SMALL, "physics.max_slope": 0.0}, comm=SerialCommunicator())
 
 
+@pytest.mark.ranks(4)
 @pytest.mark.mpi(min_size=2)
 def test_layouts_agree_to_the_bit():
     model = Model("two_basin", SMALL)

@@ -243,6 +243,7 @@ def test_quadratic_bottom_drag(sea):
 
 
 # ---- layouts -------------------------------------------------------------------------------------------------
+@pytest.mark.ranks(2)
 @pytest.mark.mpi(min_size=2)
 def test_the_same_bits_on_tiles():
     comm = world()

@@ -52,6 +52,7 @@ def cases():
     return [pytest.param(n, c, id=f"{n}-{name(c)}") for n, cuts in LAYOUTS.items() for c in cuts]
 
 
+@pytest.mark.layouts
 @pytest.mark.mpi(min_size=2)
 @pytest.mark.parametrize("size, cuts", cases())
 def test_state_is_bit_identical(size, cuts, reference):

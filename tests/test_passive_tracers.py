@@ -170,6 +170,7 @@ def test_derivative_of_mean_age(model):
     assert exact < 0 and float(exact) == pytest.approx(float(difference), rel=1e-5)
 
 
+@pytest.mark.ranks(2)
 @pytest.mark.mpi(min_size=2)
 def test_layouts_agree_to_the_bit():
     model = build(rain=1e-7)

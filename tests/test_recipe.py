@@ -158,6 +158,7 @@ def test_recipe_survives_its_file(tmp_path):
 
 @pytest.mark.slow  # compiles the gradient of the ocean with a network twice
 @pytest.mark.timeout(900)
+@pytest.mark.ranks(2)
 @pytest.mark.mpi(min_size=2)
 def test_the_ocean_learns_the_same_on_several_ranks(tmp_path):
     """A map and a column network, 20 updates, and a checkpoint of one rank that goes on with tiles."""

@@ -166,6 +166,7 @@ def test_the_newest_is_found(tmp_path):
         latest_restart(tmp_path)
 
 
+@pytest.mark.ranks(4)
 @pytest.mark.mpi(min_size=2)
 def test_a_restart_moves_to_another_layout(tmp_path):
     """Written by N ranks; continued by them, by N ranks cut into strips, and by one rank: the same bits."""

@@ -149,6 +149,7 @@ def test_sigterm_ends_the_process_in_order(alone, tmp_path):
     assert json.loads((tmp_path / "o" / "run.json").read_text())["status"] == "interrupted by SIGTERM"
 
 
+@pytest.mark.ranks(2)
 @pytest.mark.mpi(min_size=2)
 def test_all_ranks_stop_together(tmp_path, capsys):
     """A signal to the last rank alone, then a NaN on it alone."""

@@ -126,6 +126,7 @@ def exchanges(comm):
             yield connect(layout, comm), Decomposition(layout, comm)
 
 
+@pytest.mark.layouts
 @pytest.mark.mpi(min_size=2)
 def test_reductions_over_ranks():
     comm = world()
@@ -143,6 +144,7 @@ def test_reductions_over_ranks():
     assert integers.tolist() == [2**60 // comm.size * comm.size, comm.size * (comm.size - 1) // 2]
 
 
+@pytest.mark.layouts
 @pytest.mark.mpi(min_size=2)
 def test_sum_has_the_bits_of_one_rank_on_every_layout():
     comm = world()
@@ -155,6 +157,7 @@ def test_sum_has_the_bits_of_one_rank_on_every_layout():
         np.testing.assert_array_equal(jax.jit(lambda *x: exact_sum(halos, *x))(*mine), expected)  # noqa: B023
 
 
+@pytest.mark.layouts
 @pytest.mark.mpi(min_size=2)
 def test_a_bad_value_on_one_rank_is_seen_by_all():
     comm = world()

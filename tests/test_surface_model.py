@@ -196,6 +196,7 @@ def test_single_precision_stays_single(sea):
     assert len(found) > 15 and {x.dtype for x in found} == {jnp.dtype("float32")}
 
 
+@pytest.mark.ranks(2)
 @pytest.mark.mpi(min_size=2)
 def test_layouts_agree_to_the_bit(tmp_path):
     comm = world()

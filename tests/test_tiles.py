@@ -50,6 +50,7 @@ def test_round_trip(lead, halo, fill):
     check_round_trip(SerialCommunicator(), make_layout(SHAPE, 1, 1), lead, halo, fill, np.float64)
 
 
+@pytest.mark.layouts
 @pytest.mark.mpi(min_size=2)
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int32])
 def test_round_trip_over_ranks(dtype):
@@ -72,6 +73,7 @@ def with_dropped_tiles(size):
     return layout, wet
 
 
+@pytest.mark.layouts
 @pytest.mark.mpi(min_size=2)
 def test_dropped_tiles_come_back_as_fill():
     comm = world()
@@ -114,6 +116,7 @@ def test_errors():
             call(SerialCommunicator())
 
 
+@pytest.mark.layouts
 @pytest.mark.mpi(min_size=2)
 def test_host_messages():
     comm = world()

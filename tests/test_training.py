@@ -227,6 +227,7 @@ def compare(found, expected, comm, tolerance):
         assert np.abs(found["source"] - expected["source"]).max() < tolerance
 
 
+@pytest.mark.ranks(4)
 @pytest.mark.mpi(min_size=2)
 def test_same_training_on_any_layout():
     """Scalars and a map learned by tiles: as on one rank, and with the same bits on all ranks."""
@@ -238,6 +239,7 @@ def test_same_training_on_any_layout():
     assert trainer.ranks.fingerprints(trainer.weights) == []
 
 
+@pytest.mark.ranks(4)
 @pytest.mark.mpi(min_size=2)
 def test_groups_are_a_larger_batch():
     """G groups with one window each learn what one rank learns with G windows."""
@@ -254,6 +256,7 @@ def test_groups_are_a_larger_batch():
     assert trainer.ranks.fingerprints(trainer.weights) == []
 
 
+@pytest.mark.ranks(4)
 @pytest.mark.mpi(min_size=2)
 def test_checkpoint_moves_to_another_layout(tmp_path):
     comm = world()

@@ -173,6 +173,7 @@ def test_on_a_plane():
         tr.meridional_section(o.grid, 100.0, (50, 20), period=None)
 
 
+@pytest.mark.ranks(2)
 @pytest.mark.mpi(min_size=2)
 @pytest.mark.parametrize("px", [1, 2])
 def test_the_same_on_every_layout(px):

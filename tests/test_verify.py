@@ -21,6 +21,7 @@ STEPS = 20
 one_rank = pytest.mark.skipif(looks_like_mpi_launch(), reason="checked on one rank")
 
 
+@pytest.mark.ranks(2)
 @pytest.mark.mpi
 @pytest.mark.slow
 def test_layout_gives_identical_bits():
@@ -33,6 +34,7 @@ def test_layout_gives_identical_bits():
 SMALL = {"grid.nx": 24, "grid.ny": 20, "grid.nz": 4}
 
 
+@pytest.mark.ranks(2)
 @pytest.mark.mpi
 def test_restart_gives_identical_bits_on_several_ranks():
     result = verify.verify_restart(load_config("channel", SMALL), 10)

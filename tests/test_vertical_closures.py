@@ -304,6 +304,7 @@ def mixed(model, steps: int = 5) -> dict:
     return {n: model.gather(f) for n, f in found.items()}
 
 
+@pytest.mark.ranks(2)
 @pytest.mark.mpi(min_size=2)
 def test_layouts_agree_to_the_bit():
     model = Model("two_basin", SMALL)

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The suite in stages: all tests on one rank, then those marked mpi under mpirun. Every stage runs even if one before it
+# The suite in stages: all tests on one rank, then those marked mpi under mpirun (on more than 4 ranks
+# those marked layouts as well). Every stage runs even if one before it
 # failed; the exit status is non-zero if any did. Arguments go to pytest on one rank.
 #
 #   TEST_NP      ranks of the MPI stages      (2 4 6)
@@ -12,6 +13,13 @@ read -r -a rank_counts <<<"${TEST_NP-2 4 6}"
 limit=${TEST_LIMIT:-2400}
 cores=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 workers=${TEST_WORKERS:-$((cores < 4 ? cores : 4))}
+
+# Many tests compile the same program.
+if [[ -z ${JAX_COMPILATION_CACHE_DIR:-} ]]; then
+    JAX_COMPILATION_CACHE_DIR=$(mktemp -d "${TMPDIR:-/tmp}/dogcm-tests.XXXXXX")
+    export JAX_COMPILATION_CACHE_DIR JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.5
+    trap 'rm -rf "$JAX_COMPILATION_CACHE_DIR"' EXIT
+fi
 
 summary=()
 failed=0
@@ -35,13 +43,15 @@ share=()
 ((workers > 1)) && share=(-n "$workers" --dist loadfile)
 stage "1 rank" timeout --kill-after=20 "$limit" "$venv/bin/python" -m pytest ${share[@]+"${share[@]}"} "$@"
 for ranks in ${rank_counts[@]+"${rank_counts[@]}"}; do
+    # What works on 2 and on 4 ranks can fail on more only where tiles meet.
+    ((ranks > 4)) && marks="mpi and layouts" || marks=mpi
     if [[ ! -f $venv/.dogcm-mpi ]]; then
         summary+=("$ranks ranks    not run: the environment was made without MPI")
         continue
     fi
     # Ranks would write one cache at the same time, and mpirun gives each a terminal, so colours have to be refused.
     stage "$ranks ranks" launch/mpirun.sh -n "$ranks" -t "$limit" \
-        python -m pytest --with-mpi -m mpi -p no:cacheprovider -q --no-header --color=no
+        python -m pytest --with-mpi -m "$marks" -p no:cacheprovider -q --no-header --color=no
 done
 
 printf '\n=== summary\n'

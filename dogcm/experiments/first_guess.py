@@ -11,7 +11,8 @@ temperature only after weeks. Two sources of knowledge are direct:
 
 Step 2 is repeated with part of its answer. This is the classical correction of a model by its mean short-range errors
 (Saha 1992, doi:10.1175/1520-0493(1992)120<1723:ROTOIM>2.0.CO;2; DelSole and Hou 1999,
-doi:10.1175/1520-0493(1999)127<2533:ECOSBM>2.0.CO;2).
+doi:10.1175/1520-0493(1999)127<2533:ECOSBM>2.0.CO;2). Between two passes maps of physical parameters can be searched, see
+:mod:`dogcm.experiments.column_search`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import numpy as np
 
 from dogcm.corrector.features import annual
 from dogcm.corrector.maps import MAPS, rate_of
+from dogcm.experiments.column_search import ColumnSearch
 from dogcm.experiments.progress import say
 from dogcm.field import Field, exchange
 from dogcm.io.root import RootTask, on_root
@@ -66,8 +68,8 @@ class _Cycle:
         return {n: c * np.clip(part[n], 0.0, 1.0) for n, c in found.items()}
 
 
-def first_guess(setup) -> dict[str, Field]:
-    """Maps of ``setup.corrector`` on this tile; every rank calls it.
+def first_guess(setup) -> dict:
+    """``setup.trainable`` with the maps of the corrector, and of physics where searched; every rank calls it.
 
     Args:
         setup: a :class:`dogcm.experiments.training.Setup` with a corrector with maps and a truth of whole states.
@@ -75,16 +77,21 @@ def first_guess(setup) -> dict[str, Field]:
     guess, recipe, path = _Guess(setup), setup.recipe.first_guess, _file(setup)
     if on_root(setup.ranks.comm, path.is_file):
         say(setup.ranks.comm, f"first guess from {path}")
-        return guess.read(path)
+        guess.read(path)
+        return guess.trainable
     # The C-D scheme has two velocities to balance, and the maps move both by one force.
     if "u" in guess.maps and setup.model.physics.cd_time is None:
         guess.balance_momentum()
     for n in range(recipe.passes):
+        if recipe.columns.factors and n == recipe.columns.after:
+            guess.search_columns()
         errors = guess.correct()
         shown = "  ".join(f"{name} {e:.3g}" for name, e in errors.items())
         say(setup.ranks.comm, f"first guess, pass {n + 1}/{recipe.passes}: error after {recipe.days:g} days  {shown}")
+    if recipe.columns.factors and recipe.columns.after >= recipe.passes:
+        guess.search_columns()
     guess.write(path)
-    return guess.maps
+    return guess.trainable
 
 
 def _file(setup) -> Path:
@@ -92,6 +99,8 @@ def _file(setup) -> Path:
     r = setup.recipe
     parts = [r.config().model_dump(mode="json"), r.first_guess.model_dump(mode="json"), r.targets.test, r.targets.skip]
     parts += [r.corrector.model_dump(mode="json", include={"maps", "outputs", "rates", "scales"})]
+    if r.first_guess.columns.factors:
+        parts += [str(r.learnable)]
     short = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
     return Path(setup.truth) / f"first_guess_{short}.npz"
 
@@ -102,18 +111,29 @@ class _Guess:
     def __init__(self, setup):
         self.setup, self.model, self.config = setup, setup.model, setup.recipe.corrector
         self.maps = dict(setup.trainable["corrector"][MAPS])
+        self.physics = dict(setup.trainable.get("physics", {}))
         self.scored = [n for n in ("temperature", "salinity", "eta") if n in self.maps or n == "eta"]
         self.steps = setup.steps(setup.recipe.first_guess.days, "first_guess.days")
-        self.loss = None
 
-        def forecast(trainable, state, fixed):
+        def forecast(trainable, state, fixed, steps):
             params = setup.problem.params(trainable, fixed)
             one = lambda _, s: setup.problem.step(s, params, fixed["forcing"], fixed["grid"])  # noqa: E731
-            return jax.lax.fori_loop(0, self.steps, one, state)
+            return jax.lax.fori_loop(0, steps, one, state)
 
         self._forecast = jax.jit(forecast)
         self._accelerations = jax.jit(self.model.dynamics.accelerations)
         self._slopes = jax.jit(self._slope)
+
+    @property
+    def trainable(self) -> dict:
+        """What was found so far, in its place among all that is learned."""
+        found = self.setup.trainable | {"corrector": self.setup.trainable["corrector"] | {MAPS: self.maps}}
+        return found | ({"physics": self.physics} if self.physics else {})
+
+    @property
+    def _kept(self) -> dict[str, Field]:
+        """Everything that a file holds, by name in it."""
+        return self.maps | {f"physics.{n}": self.physics[n] for n in self.setup.recipe.first_guess.columns.factors}
 
     def write(self, path: Path) -> None:
         """Keep the maps as global arrays.
@@ -123,23 +143,25 @@ class _Guess:
         """
         if self.setup.ranks.group:
             return
-        arrays = {n: self.model.decomposition.gather(np.asarray(f.data)) for n, f in self.maps.items()}
+        arrays = {n: self.model.decomposition.gather(np.asarray(f.data)) for n, f in self._kept.items()}
         task = RootTask(self.model.comm, path)
         task.do(lambda: np.savez_compressed(path, **arrays))
         task.finish()
 
-    def read(self, path: Path) -> dict[str, Field]:
-        """Maps that :meth:`write` kept, on this tile."""
+    def read(self, path: Path) -> None:
+        """Take the maps that :meth:`write` kept."""
         arrays = None
         if self.model.comm.rank == 0:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {n: file[n] for n in file.files}
         scatter = lambda n: self.model.decomposition.scatter(None if arrays is None else arrays[n])  # noqa: E731
-        return {n: f.with_data(jnp.asarray(scatter(n), f.dtype)) for n, f in self.maps.items()}
+        for n, f in self._kept.items():
+            head, _, name = n.partition(".")
+            (self.physics if name else self.maps)[name or head] = f.with_data(jnp.asarray(scatter(n), f.dtype))
 
-    def _records(self, margin: int, last: int) -> np.ndarray:
+    def _records(self, margin: int, last: int, count: int | None = None) -> np.ndarray:
         """Numbers of training records, evenly spread."""
-        count = self.setup.recipe.first_guess.windows
+        count = count or self.setup.recipe.first_guess.windows
         return np.unique(np.linspace(margin, last, min(count, last - margin + 1)).round().astype(int))
 
     def balance_momentum(self) -> None:
@@ -158,17 +180,13 @@ class _Guess:
 
     def correct(self) -> dict[str, float]:
         """One pass over forecasts; returns root mean square errors over the ocean, before the correction."""
-        setup, train, fit = self.setup, self.setup.train, _Cycle(self.config.maps, self.config.scales)
-        trainable = setup.trainable | {"corrector": setup.trainable["corrector"] | {MAPS: self.maps}}
-        squares, records = {n: 0.0 for n in self.scored}, self.steps // setup.every
-        chosen = self._records(0, train.records - 1 - records)
-        for k in chosen:
-            start, truth = train.state(train.first + k), train.state(train.first + k + records)
-            end = self._forecast(trainable, start, setup.fixed)
-            errors = {n: self._error(n, end, truth) for n in self.scored}
-            fit.add(float(truth.time), errors)
+        fit, squares, count = _Cycle(self.config.maps, self.config.scales), {n: 0.0 for n in self.scored}, 0
+        for time, errors in self._forecasts(self.trainable, self.steps, self.setup.recipe.first_guess.windows):
+            fit.add(time, errors)
+            count += 1
             for n, e in errors.items():
-                squares[n] += float((self._weight(n) * e**2).sum()) / chosen.size
+                squares[n] += float((self._weight(n) * e**2).sum())
+        squares = {n: s / count for n, s in squares.items()}
         seconds, found = self.steps * self.model.physics.dt, fit.reliable()
         for name in set(self.scored) & set(self.maps) - {"eta"}:
             self._subtract(name, found[name] * (_TRACERS / seconds))
@@ -179,6 +197,25 @@ class _Guess:
                 force = np.stack([np.asarray(s[n].data, float) for s in slopes])
                 self._subtract(name, depth(force) * (_SEA_LEVEL * self.model.physics.gravity))
         return self._summed(squares)
+
+    def search_columns(self) -> None:
+        """Improve the maps of physical parameters, see :mod:`dogcm.experiments.column_search`."""
+        columns = self.setup.recipe.first_guess.columns
+        steps = self.setup.steps(columns.days, "first_guess.columns.days")
+        weights = {n: self._weight(n) for n in self.scored}
+
+        def forecasts(trainable):
+            return ((errors, weights) for _, errors in self._forecasts(trainable, steps, columns.windows))
+
+        self.physics = ColumnSearch(self.setup, forecasts).run(self.trainable)
+
+    def _forecasts(self, trainable: dict, steps: int, windows: int):
+        """Time and errors of forecasts of ``steps`` steps from the truth's states."""
+        train, records = self.setup.train, steps // self.setup.every
+        for k in self._records(0, train.records - 1 - records, windows):
+            start, truth = train.state(train.first + k), train.state(train.first + k + records)
+            end = self._forecast(trainable, start, self.setup.fixed, steps)
+            yield float(truth.time), {n: self._error(n, end, truth) for n in self.scored}
 
     def _error(self, name: str, end, truth) -> np.ndarray:
         a, b = (np.asarray(observe(s, [name])[name].data, float) for s in (end, truth))

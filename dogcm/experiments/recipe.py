@@ -117,12 +117,25 @@ class InitialRecipe(Section):
     depth: float = par(300.0, "m", "vertical correlation length of the error, at most 4 layers", ge=0)
 
 
+class ColumnsRecipe(Section):
+    """Maps of physical parameters by trial, see :mod:`dogcm.experiments.column_search`."""
+
+    factors: dict[str, list[Annotated[float, Field(gt=0)]]] = par(
+        dict, "1", "by parameter, which is learned as a map: what each column may multiply it by, one at a time"
+    )
+    after: int = par(3, "1", "after how many passes", ge=0)
+    days: float = par(10.0, "days", "length of the forecasts", gt=0)
+    windows: int = par(24, "1", "forecasts with each factor, spread over the training part", ge=2)
+    least_gain: float = par(0.1, "1", "part of its squared errors that a column must lose to change", ge=0, lt=1)
+
+
 class FirstGuessRecipe(Section):
     """Maps of the corrector before the first update, see :mod:`dogcm.experiments.first_guess`."""
 
     passes: int = par(0, "1", "corrections by the mean errors of short forecasts; 0: maps start from zero", ge=0)
     days: float = par(5.0, "days", "length of these forecasts", gt=0)
     windows: int = par(70, "1", "forecasts of each pass, spread over the training part", ge=4)
+    columns: Annotated[ColumnsRecipe, Field(default_factory=ColumnsRecipe)]
 
 
 class StageRecipe(Section):
@@ -206,11 +219,25 @@ class Recipe(Section):
                 "first_guess.passes: a first guess is of the corrector's maps beside the physics, from a truth of whole "
                 "states: set corrector.maps to 1 or 3, physics: true, and targets.kind to twin or finer"
             )
+        self._check_columns()
         if not self.loss.factors:
             raise ValueError("loss.factors: name at least one variable")
         if self.targets.kind == "sst" and set(self.loss.factors) != {"sst"}:
             raise ValueError("loss.factors: targets of kind sst hold sst alone; write factors: {sst: 1}")
         return self
+
+    def _check_columns(self) -> None:
+        searched = self.first_guess.columns.factors
+        items = LearnableSet(self.learnable).items
+        maps = [item.name for item in items if item.shape == "map"]
+        for item in items:
+            if item.held and item.name not in searched:
+                raise ValueError(f"learnable: {item.name} is held, and first_guess.columns.factors does not find it either")
+        for name in searched:
+            if name not in maps:
+                raise ValueError(f"first_guess.columns.factors: {name} is not learned as a map; write learnable: [{name}: map]")
+        if searched and not self.first_guess.passes:
+            raise ValueError("first_guess.columns: needs first_guess.passes, between which columns are searched")
 
     def _check_initial(self) -> None:
         """What is said of a start that is not learned would be ignored in silence."""

@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from dogcm.corrector import build_corrector, network_alone
-from dogcm.corrector.maps import MAPS
 from dogcm.decomp import world
 from dogcm.experiments.first_guess import first_guess
 from dogcm.experiments.model import Model
@@ -303,7 +302,7 @@ def train(recipe: Recipe, folder: str | Path, *, resume: bool = False, overwrite
     on_root(comm, _check_folder, folder, resume, overwrite)
     setup = build(recipe, folder, layout, comm)
     if recipe.first_guess.passes and not resume:
-        setup.trainable["corrector"] |= {MAPS: first_guess(setup)}
+        setup.trainable |= first_guess(setup)
     if recipe.weights and not resume:
         setup.trainable["corrector"] = carried_over(recipe.weights, setup.trainable["corrector"], setup.model)
     run = _Run(setup, folder)

@@ -127,6 +127,7 @@ class Learnable:
         prior_sd: standard deviation of the raw number about its start; default: a factor of two, or most of ``bounds``.
         bounds: lowest and highest value, both positive; default: any positive value.
         smoothness: correlation length (m) of a map's deviation from its start; 0: cells are independent.
+        held: no gradient reaches it; it stays as something else than gradients has found it.
 
     Raises:
         LearnableError: unknown name, a shape that the physics does not take, or impossible bounds.
@@ -137,6 +138,7 @@ class Learnable:
     prior_sd: float | None = None
     bounds: tuple[float, float] | None = None
     smoothness: float = 0.0
+    held: bool = False
 
     def __post_init__(self):
         if info_of(self.name) is None:
@@ -171,7 +173,7 @@ class Learnable:
         return self.prior_sd or (self.info.prior_sd if self.bounds is None else _WIDE)
 
 
-_KEYS = ("shape", "prior_sd", "bounds", "smoothness")
+_KEYS = ("shape", "prior_sd", "bounds", "smoothness", "held")
 
 
 def parse_learnable(item: "str | dict | Learnable") -> Learnable:
@@ -243,7 +245,8 @@ class LearnableSet:
 
     def values(self, raw: dict) -> dict:
         """Values of the learned parameters, maps without halo."""
-        return {i.name: jax.tree.map(i.bijector.forward, raw[i.name]) for i in self.items}
+        stopped = {i.name: jax.lax.stop_gradient(raw[i.name]) if i.held else raw[i.name] for i in self.items}
+        return {i.name: jax.tree.map(i.bijector.forward, stopped[i.name]) for i in self.items}
 
     def apply(self, raw: dict, params: dict, halos, grid) -> dict:
         """``params`` with the learned values in place, maps with the halo that the physics needs.
