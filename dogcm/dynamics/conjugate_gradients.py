@@ -24,7 +24,7 @@ from dogcm.operators import diff_x_c2u, diff_x_u2c, diff_y_c2v, diff_y_v2c, sum_
 # Products with the matrix in one preconditioning and the residual after it.
 DEGREE = 4
 # Where the polynomial's damping begins, as part of the largest eigenvalue. Below, conjugate gradients do the work.
-_LOWEST = 0.06
+_LOWEST = 0.02
 _COEFFICIENTS = ("area", "k_u", "k_v", "wet")
 
 
