@@ -164,4 +164,5 @@ def test_twenty_days_beside_mitgcm(data_dir):
     rows = mitgcm_asynchronous.compare(model, data_dir / "mitgcm_reference", progress=None)
     assert all(row.passed for row in rows)
     rms = {(r.day, r.field): r.rms for r in rows}
+    assert rms[1, "eta"] < 1e-3 and rms[20, "eta"] < 0.06
     assert rms[20, "theta"] < 0.02 and rms[20, "salt"] < 0.003 and rms[20, "u"] < 0.004

@@ -23,7 +23,7 @@ from dogcm.operators import (
 
 # What must still be valid when the short steps are over: the new sea level is needed one cell to
 # the west and south, and one to the east and north, of every transport of the tracer step.
-_LEFT = Halo(s=1, n=2, w=1, e=2)
+LEFT = Halo(s=1, n=2, w=1, e=2)
 
 
 def averaging_weights(steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -81,7 +81,15 @@ class SplitExplicit:
     def wide(self) -> Halo:
         """The halo that ``per_exchange`` short steps use up."""
         m = self.per_exchange
-        return Halo(s=m + _LEFT.s, n=m + _LEFT.n, w=m + _LEFT.w, e=2 * m + _LEFT.e)
+        return Halo(s=m + LEFT.s, n=m + LEFT.n, w=m + LEFT.w, e=2 * m + LEFT.e)
+
+    def describe(self) -> str:
+        """For the start table."""
+        return f"short steps: {self.steps}, {self.per_exchange} per exchange"
+
+    def advance(self, *args) -> "Barotropic":
+        """:func:`short_steps` of this scheme."""
+        return short_steps(self, *args)
 
     def weights(self) -> tuple[np.ndarray, np.ndarray]:
         """Averaging weights, padded with zeros to whole groups of ``per_exchange``."""
@@ -99,6 +107,7 @@ class Barotropic(NamedTuple):
     U_mean: Field  # the mean over the long step that carried volume
     V_mean: Field
     eta: Field  # new sea level
+    iterations: jax.Array | None = None  # of a solver, negative where they did not suffice
 
 
 def short_steps(scheme: SplitExplicit, halos, eta: Field, U: Field, V: Field, forcing_u: Field,
@@ -116,7 +125,7 @@ def short_steps(scheme: SplitExplicit, halos, eta: Field, U: Field, V: Field, fo
     )
     coefficients = hold(*short_step_coefficients(scheme, eta, grid), Fu, Fv, fw * grid.wet_c)
     a, b = (jnp.asarray(w, eta.dtype) for w in scheme.weights())
-    kept = [f.crop(_LEFT) for f in (U, V, U, V)]
+    kept = [f.crop(LEFT) for f in (U, V, U, V)]
     sums = [f.with_data(jnp.zeros_like(f.data)) for f in kept]
 
     def group(carry, weights):
@@ -126,11 +135,11 @@ def short_steps(scheme: SplitExplicit, halos, eta: Field, U: Field, V: Field, fo
         x, y = x * grid.wet_u, y * grid.wet_v
         sums = list(sums)
         for m in range(scheme.per_exchange):
-            sums[2] = sums[2] + fence(x.crop(_LEFT)) * weights[1][m]
-            sums[3] = sums[3] + fence(y.crop(_LEFT)) * weights[1][m]
+            sums[2] = sums[2] + fence(x.crop(LEFT)) * weights[1][m]
+            sums[3] = sums[3] + fence(y.crop(LEFT)) * weights[1][m]
             e, x, y = hold(*_short_step(scheme, e, x, y, coefficients, grid))
-            sums[0] = sums[0] + fence(x.crop(_LEFT)) * weights[0][m]
-            sums[1] = sums[1] + fence(y.crop(_LEFT)) * weights[0][m]
+            sums[0] = sums[0] + fence(x.crop(LEFT)) * weights[0][m]
+            sums[1] = sums[1] + fence(y.crop(LEFT)) * weights[0][m]
         return ([f.crop(0) for f in (e, x, y)], sums), None
 
     start = ([f.crop(0) for f in (eta, U, V)], sums)

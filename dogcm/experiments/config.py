@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from dogcm.dynamics.momentum import VORTICITY_SCHEMES
 from dogcm.dynamics.pressure import PROFILES as PRESSURE_PROFILES
 from dogcm.dynamics.tracer_advection import SCHEMES as ADVECTION_SCHEMES
+from dogcm.experiments.surface_settings import check_free_surface
 from dogcm.physics.background_mixing import KINDS as BACKGROUND_KINDS
 from dogcm.physics.eddy_viscosity import FORMS as VISCOSITY_FORMS
 from dogcm.physics.eddy_viscosity import SCHEMES as VISCOSITY_SCHEMES
@@ -255,8 +256,20 @@ class TimeConfig(Section):
         0.0, "s", "shorter step of velocity for asynchronous spin-up: distorts all but the steady state; 0: step", ge=0
     )
     scheme: Literal[tuple(TIME_SCHEMES)] = par("forward_backward_ab2", "1", "see the docs page on time stepping")
+    free_surface: Literal["split", "implicit"] = par(
+        "split", "1", "short steps that resolve gravity waves, or one linear system a step that damps them"
+    )
+    implicitness: float = par(
+        1.0, "1", "implicit free surface: weight of the new time; 1 damps gravity waves most", ge=0.5, le=1
+    )
+    solver_tolerance: float = par(
+        1e-11, "1", "implicit free surface: residual of the linear system, relative to its right-hand side", gt=0, le=1e-3
+    )
+    solver_iterations: int = par(500, "1", "implicit free surface: largest number of iterations", ge=1)
     barotropic_steps: int = par(0, "1", "short steps of the free surface per step; 0: as many as stability needs", ge=0)
-    short_steps_per_exchange: int = par(0, "1", "short steps per halo exchange; 0: chosen from the tile size", ge=0)
+    short_steps_per_exchange: int = par(
+        0, "1", "short steps (implicit: products with the matrix) per halo exchange; 0: chosen from the tile size", ge=0
+    )
 
 
 OutputWhat = Literal["snapshot", "mean", "minimum", "maximum", "root_mean_square"]
@@ -348,6 +361,7 @@ class Config(Section):
                 f"time.step {step:g} s is {step / momentum:.4g} times time.momentum_step {momentum:g} s: beyond "
                 f"{LARGEST_ACCELERATION} velocity is slower than the tracers that it should follow; shorten time.step"
             )
+        check_free_surface(self)
         if self.physics.coriolis == "cd" and self.physics.cd_time < momentum:
             raise ValueError(
                 f"physics.cd_time {self.physics.cd_time:g} s is shorter than the step of velocity, {momentum:g} s: the "

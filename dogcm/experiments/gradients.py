@@ -17,7 +17,7 @@ from dogcm.decomp import SerialCommunicator
 from dogcm.experiments.config import Config
 from dogcm.experiments.model import Model
 from dogcm.experiments.registry import load_config
-from dogcm.experiments.verify import Figure
+from dogcm.experiments.verify import Figure, halo_uses
 from dogcm.field import exchange
 from dogcm.halo import differentiable_sum, exact_sum
 from dogcm.learning.derivatives import check_derivatives, hessian_symmetry, order_deviation
@@ -179,7 +179,7 @@ def verify_gradients(
     say("the same once more to compare with")
     if model.comm.size == 1:
         other = load_config(config, {"time.short_steps_per_exchange": 3})
-        theirs, title = _gradient(Rollout(Model(other), steps)), "1 against 3 short steps to a halo exchange"
+        theirs, title = _gradient(Rollout(Model(other), steps)), halo_uses(config)
         note = "one rank has one layout: start it with several (mpirun -n 2 dogcm verify gradients) to compare layouts"
     elif model.comm.rank == 0:
         theirs = _gradient(Rollout(Model(config, comm=SerialCommunicator()), steps))

@@ -12,7 +12,9 @@ import numpy as np
 
 from dogcm.decomp import Decomposition, Halo, LayoutError, layout_for, world
 from dogcm.diagnostics.monitor import Monitor, Reading
+from dogcm.dynamics.conjugate_gradients import DEGREE
 from dogcm.dynamics.free_surface import SplitExplicit
+from dogcm.dynamics.implicit_surface import ImplicitSurface
 from dogcm.experiments import atmosphere, inputs
 from dogcm.experiments.config import Config
 from dogcm.experiments.registry import load_config
@@ -127,8 +129,14 @@ class Model:
             surface=atmosphere.surface_scheme(self.config),
         )  # fmt: skip
 
-    def _split(self, cells: np.ndarray | None) -> SplitExplicit:
+    def _split(self, cells: np.ndarray | None) -> SplitExplicit | ImplicitSurface:
         t, c = self.config.time, self.config.physics
+        if t.free_surface == "implicit":
+            # More products than the preconditioner has need no halo, and none may be deeper than a tile.
+            per = min(t.short_steps_per_exchange or DEGREE, DEGREE, *self.layout.smallest_tile)
+            return ImplicitSurface(
+                t.step, c.gravity, t.implicitness, t.solver_tolerance, t.solver_iterations, per, t.momentum_step or None
+            )
         steps, momentum_dt = t.barotropic_steps, t.momentum_step or t.step
         if not steps:
             longest = self.comm.broadcast(self._longest_short_step(cells) if self.comm.rank == 0 else None)
@@ -179,7 +187,8 @@ class Model:
         start = at_rest(tracers, self.scheme.memory, d_grid=self.physics.cd_time is not None)
         carried = mixing_schemes.at_rest(start.temperature, self.params, self.grid, self.physics)
         carried |= atmosphere.ice_at_rest(start.temperature, self.physics)
-        return start.replace(closures={**start.closures, **carried})
+        solver = (jnp.int32(0),) if isinstance(self.split, ImplicitSurface) else ()
+        return start.replace(closures={**start.closures, **carried}, solver=solver)
 
     # ---- running -------------------------------------------------------------------------------
     def _many_steps(self, state, count, params, forcing, grid):

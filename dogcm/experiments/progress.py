@@ -48,11 +48,10 @@ def start_table(model, binding: DeviceBinding | None = None) -> str | None:
     total, most = sum(g[1] for g in gathered), max(g[1] for g in gathered)
     p = model.physics
     velocity = "" if p.momentum_dt == p.dt else f"of velocity {p.momentum_dt:g} s, "
-    split = f"short steps: {model.split.steps}, {model.split.per_exchange} per exchange"
     summary = (
         f"{model.layout.describe()}; {model.vertical.nz} layers, {total} wet cells, largest share "
         f"{most * len(gathered) / max(total, 1):.2f} of the mean; {model.dtype.name}, "
-        f"step {model.physics.dt:g} s, {velocity}{split}"
+        f"step {model.physics.dt:g} s, {velocity}{model.split.describe()}"
     )
     title = f"{model.config.name} on {len(gathered)} rank(s), process {os.getpid()}"
     return "\n".join([title, *lines, summary, *(f"warning: {w}" for w in warnings)])

@@ -307,8 +307,18 @@ class _Run:
         date = date_of(r.time, self.config.forcing.year)
         raise ModelBlewUp(
             f"the model blew up by step {int(self.model.state.steps)} ({date}): {'; '.join(where[:4])}{more}."
-            f" {self._last_good()}. A smaller time.step, more viscosity (parameters.lateral_viscosity) or a "
+            f"{self._unsolved()} {self._last_good()}. A smaller time.step, more viscosity (parameters.lateral_viscosity) or a "
             "look at the bathymetry there may help"
+        )
+
+    def _unsolved(self) -> str:
+        """Whether the solver of sea level gave up, which makes everything NaN."""
+        if not any(int(n) < 0 for n in self.model.state.solver):
+            return ""
+        t = self.config.time
+        return (
+            f" The implicit free surface had not reached its time.solver_tolerance of {t.solver_tolerance:g} after "
+            f"{t.solver_iterations} iterations: raise time.solver_iterations, or shorten time.step."
         )
 
     def _last_good(self) -> str:

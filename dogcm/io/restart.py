@@ -295,6 +295,7 @@ def _state(arrays: dict, header: dict, model, keep_history: bool) -> State:
         steps=jnp.asarray(header["steps"] if keep_history else 0, jnp.int32),
         d_grid=tuple(field(n, f.at) for n, f in zip(D_GRID, old.d_grid)),
         closures={n: field(n, f.at) for n, f in old.closures.items()},
+        solver=jax.tree.map(jnp.zeros_like, old.solver),
     )  # fmt: skip
 
 

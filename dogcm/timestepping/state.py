@@ -19,7 +19,7 @@ HISTORY_U, HISTORY_V = Halo(s=1, n=1, w=0, e=1), Halo(s=0, n=1, w=0, e=0)
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["u", "v", "eta", "tracers", "history_u", "history_v", "time", "steps", "d_grid", "closures"],
+    data_fields=["u", "v", "eta", "tracers", "history_u", "history_v", "time", "steps", "d_grid", "closures", "solver"],
     meta_fields=[],
 )
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class State:
         d_grid: v on west and u on south faces (m s-1) where the Coriolis force is by the C-D scheme, else empty.
         closures: what closures carry from step to step, by name (turbulent kinetic energy, ice, ...): Fields of
             (ny, nx), (nz, ny, nx) at layers or (nz - 1, ny, nx) at the interfaces between them.
+        solver: where the free surface is implicit, its solver's iterations in the last step; from a step
+            on in which they did not suffice, minus that. Not part of a restart.
     """
 
     u: Field
@@ -48,6 +50,7 @@ class State:
     steps: jax.Array
     d_grid: tuple[Field, ...] = ()
     closures: dict[str, Field] = field(default_factory=dict)
+    solver: tuple[jax.Array, ...] = ()
 
     @property
     def temperature(self) -> Field:

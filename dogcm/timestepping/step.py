@@ -25,6 +25,7 @@ from dogcm.dynamics import coriolis_cd, momentum, tracer_advection, tracer_trans
 from dogcm.dynamics.continuity import (
     divergence, interface_flow, stretch_c, stretch_u, stretch_v,
 )  # fmt: skip
+from dogcm.dynamics.implicit_surface import ImplicitSurface
 from dogcm.dynamics.pressure import hydrostatic_pressure, pressure_gradient
 from dogcm.field import Field, exchange, fence, fmap, hold
 from dogcm.operators import (
@@ -63,7 +64,7 @@ class Dynamics:
 
     Attributes:
         halos: :class:`dogcm.halo.HaloExchange`. eos: prepared equation of state. scheme: time scheme.
-        split: the short steps of the free surface.
+        split: the free surface: short steps, or implicit.
         extra_tendency: hook for correctors, a function ``(state, params, now, grid) -> dict`` of additional
             tendencies by variable name, or None. Its state has halos; ``now`` is the forcing of this moment.
             ``u`` and ``v`` are accelerations (m s-2), a tracer's name its rate (unit s-1), and
@@ -77,7 +78,7 @@ class Dynamics:
     eos: Any
     physics: Physics
     scheme: TimeScheme
-    split: fs.SplitExplicit
+    split: fs.SplitExplicit | ImplicitSurface
     extra_tendency: Any = field(default=None)
     extra_every: int = 1
     passive: PassiveTracers = PassiveTracers()
@@ -111,8 +112,8 @@ class Dynamics:
         with jax.named_scope("momentum"):
             predicted = self._momentum(s, density, stretch, viscosity, now, params, grid, extra)
         with jax.named_scope("free_surface"):
-            baro = fs.short_steps(
-                self.split, self.halos, s.eta.crop(0), predicted.U.crop(0), predicted.V.crop(0),
+            baro = self.split.advance(
+                self.halos, s.eta.crop(0), predicted.U.crop(0), predicted.V.crop(0),
                 predicted.forcing_u.crop(0), predicted.forcing_v.crop(0), fluxes.freshwater.crop(0), grid,
             )  # fmt: skip
         u, v, flow_u, flow_v = self._correct(s.eta, predicted, baro, grid)
@@ -131,6 +132,7 @@ class Dynamics:
             history_v=((predicted.history_v, *older_v)[:keep]),
             time=state.time + p.dt, steps=state.steps + 1,
             d_grid=tuple(f.crop(0) for f in predicted.d_grid), closures={**s.closures, **mixing.closures, **frozen},
+            solver=tuple(jnp.where(old < 0, old, baro.iterations) for old in state.solver),
         )  # fmt: skip
         return new, fluxes, parts
 
@@ -317,6 +319,8 @@ class Dynamics:
     def _slow_forcing(self, eta, U, V, new_U, new_V, surface_u, surface_v, h_u, h_v, grid):
         """What changed the depth-integrated flow, less what the short steps compute themselves."""
         dt = self.physics.momentum_dt
+        if isinstance(self.split, ImplicitSurface):
+            return (new_U - U) * (1 / dt), (new_V - V) * (1 / dt)
         _, _, cu, cv, q = fs.short_step_coefficients(self.split, eta, grid)
         newest_U = new_U if self.scheme.coriolis == "forward_backward" else U
         fast_u, fast_v = sum_z(h_u) * surface_u, sum_z(h_v) * surface_v

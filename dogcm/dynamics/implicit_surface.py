@@ -1,0 +1,109 @@
+"""Implicit free surface: sea level from one linear system a step, as an alternative to short steps.
+
+With ``d = eta[n+1] - eta[n]``, ``U*`` the depth-integrated flow predicted with the slope of ``eta[n]``, and ``theta``
+the weight of the new time:
+
+    U[n+1] = U* - theta dt_u g H grad d
+    d / dt = fresh water - div(theta U[n+1] + (1 - theta) U[n])
+
+The first put into the second is a Helmholtz equation for ``d``, symmetric and positive definite. theta = 1 is backward
+Euler, which damps gravity waves that cross more than a cell a step (Dukowicz and Smith 1994, doi:10.1029/93JC03455).
+The step of the flow, ``dt_u``, may be shorter than that of sea level.
+
+Written for the change of sea level, steady flows are those of the equations, whatever the step. Sea level
+is then moved by the transports themselves, which also carry the tracers: volume and tracers are conserved to rounding
+however well the system was solved.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+
+from dogcm.decomp.depth import Halo
+from dogcm.dynamics import conjugate_gradients
+from dogcm.dynamics.continuity import divergence, stretch_u, stretch_v
+from dogcm.dynamics.free_surface import LEFT, Barotropic
+from dogcm.field import Field, exchange, hold
+from dogcm.operators import diff_x_c2u, diff_y_c2v
+
+# Largest stable f dt of forward-backward Coriolis beside gravity waves that cross any number of cells a step, by the
+# weight of the new time: from the eigenvalues of plane waves.
+_WEIGHTS, _LARGEST = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.9, 1.0), (0.0, 0.18, 0.32, 0.44, 0.54, 0.62, 0.80, 0.88)
+
+
+def largest_f_dt(implicitness: float) -> float:
+    """Largest Coriolis parameter times step of the flow that is stable, without the C-D scheme."""
+    return float(np.interp(implicitness, _WEIGHTS, _LARGEST))
+
+
+@dataclass(frozen=True)
+class ImplicitSurface:
+    """The implicit free surface of one step.
+
+    Attributes:
+        dt: step of sea level, s. gravity: m s-2. implicitness: weight of the new time, 1/2 to 1.
+        tolerance, iterations: of the solver, see :func:`dogcm.dynamics.conjugate_gradients.solve`.
+        per_exchange: products with the matrix per halo exchange. momentum_dt: step of the flow, s; None: the same.
+    """
+
+    dt: float
+    gravity: float
+    implicitness: float = 1.0
+    tolerance: float = 1e-11
+    iterations: int = 500
+    per_exchange: int = conjugate_gradients.DEGREE
+    momentum_dt: float | None = None
+
+    @property
+    def wide(self) -> Halo:
+        """The halo that is used up between two exchanges."""
+        return Halo.of(max(2, self.per_exchange))
+
+    def describe(self) -> str:
+        """For the start table."""
+        return f"implicit free surface, residual below {self.tolerance:g} within {self.iterations} iterations"
+
+    def advance(self, halos, eta: Field, U: Field, V: Field, forcing_u: Field, forcing_v: Field, freshwater: Field,
+                grid) -> Barotropic:  # fmt: skip
+        """Sea level and depth-integrated flow one step on.
+
+        Args:
+            eta: sea level (m). U, V: transports per width (m2 s-1).
+            forcing_u, forcing_v: all that changes them (m2 s-2), the slope of ``eta`` included.
+            freshwater: volume flux into the ocean (m s-1).
+        """
+        theta, dt_u = self.implicitness, self.momentum_dt or self.dt
+        fields = exchange(halos, *((f, self.wide) for f in (eta, U, V, forcing_u, forcing_v, freshwater)))
+        eta, U, V, Fu, Fv, fw = fields
+        # Beyond a wall an exchange brings values from elsewhere.
+        U, V, eta = U * grid.wet_u, V * grid.wet_v, eta * grid.wet_c
+        fw = fw * grid.wet_c
+        U1, V1 = hold((U + Fu * dt_u) * grid.wet_u, (V + Fv * dt_u) * grid.wet_v)
+        pull_u, pull_v = hold(*self._pull(eta, grid))
+        late = fw - divergence(self._mean(U, U1), self._mean(V, V1), grid)
+        right = hold((late * grid.area_c * grid.wet_c * self.dt).crop(0))
+        scale = theta * self.dt
+        # As matrix entries: what a difference of one metre moves through a face.
+        k_u, k_v = hold(pull_u * grid.dy_u * scale, pull_v * grid.dx_v * scale)
+        matrix = conjugate_gradients.Helmholtz(halos, grid.area_c, k_u, k_v, grid.wet_c, max(1, self.per_exchange))
+        change, count = conjugate_gradients.solve(matrix, right, self.tolerance, self.iterations)
+        (change,) = exchange(halos, (change, 2))
+        U1 = hold((U1 - pull_u * diff_x_c2u(change)).crop(LEFT))
+        V1 = hold((V1 - pull_v * diff_y_c2v(change)).crop(LEFT))
+        Um, Vm = hold(self._mean(U.crop(LEFT), U1), self._mean(V.crop(LEFT), V1))
+        new_eta = (eta + (fw - divergence(Um, Vm, grid)) * self.dt) * grid.wet_c
+        return Barotropic(U1, V1, Um, Vm, new_eta, jax.lax.stop_gradient(count))
+
+    def _mean(self, old: Field, new: Field) -> Field:
+        """What carries volume."""
+        theta = self.implicitness
+        return new if theta == 1.0 else new * theta + old * (1.0 - theta)
+
+    def _pull(self, eta: Field, grid) -> tuple[Field, Field]:
+        """Change of the transports (m2 s-1) by a difference of sea level of one metre across a face."""
+        scale = self.gravity * self.implicitness * (self.momentum_dt or self.dt)
+        depth_u, depth_v = grid.depth_u * stretch_u(eta, grid), grid.depth_v * stretch_v(eta, grid)
+        return depth_u * grid.wet_u / grid.dx_u * scale, depth_v * grid.wet_v / grid.dy_v * scale

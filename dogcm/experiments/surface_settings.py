@@ -1,0 +1,45 @@
+"""Settings of the free surface that exclude each other."""
+
+from __future__ import annotations
+
+import math
+
+from dogcm.dynamics.implicit_surface import largest_f_dt
+from dogcm.timestepping.schemes import SCHEMES
+
+
+def check_free_surface(config) -> None:
+    """Refuse what the implicit free surface cannot do.
+
+    Raises:
+        ValueError: which setting, and what to set instead.
+    """
+    t = config.time
+    if t.free_surface != "implicit":
+        return
+    if t.barotropic_steps:
+        raise ValueError(
+            f"time.barotropic_steps {t.barotropic_steps} belongs to time.free_surface: split; an implicit free surface "
+            "takes no short steps: set it to 0"
+        )
+    if config.physics.coriolis == "cd":
+        return
+    if SCHEMES[t.scheme].coriolis == "extrapolated":
+        raise ValueError(
+            f"time.scheme {t.scheme} leaves turning the depth-mean flow to short steps, which time.free_surface: implicit "
+            "does not take: use a forward_backward scheme, or physics.coriolis: cd"
+        )
+    turn, limit = largest_f(config.grid) * (t.momentum_step or t.step), largest_f_dt(t.implicitness)
+    if turn > limit:
+        raise ValueError(
+            f"time.free_surface implicit with time.implicitness {t.implicitness:g} is stable up to f dt = {limit:.2g}, and "
+            f"here it reaches {turn:.2g}: shorten time.step (or time.momentum_step), bring implicitness nearer to 1, or "
+            "use physics.coriolis: cd"
+        )
+
+
+def largest_f(grid) -> float:
+    """Largest Coriolis parameter (s-1) of a grid's configuration."""
+    if grid.kind == "latlon":
+        return 2 * abs(grid.rotation) * math.sin(math.radians(max(map(abs, grid.lat))))
+    return max(abs(grid.f0 + grid.beta * y) for y in (grid.y0, grid.y0 + grid.ny * grid.dy))
