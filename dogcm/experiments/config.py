@@ -174,14 +174,17 @@ class PhysicsConfig(Section):
         "stress", "1", "lateral friction: divergence of a stress tensor, or Laplacian of each component"
     )
     vertical_mixing: Literal[MIXING_SCHEMES] = par(
-        "richardson", "1", "vertical mixing: local in the Richardson number, or by turbulent kinetic energy"
+        "richardson", "1", "vertical mixing: local in the Richardson number, by turbulent kinetic energy, or by K-profiles"
     )
     background_mixing: Literal[BACKGROUND_KINDS] = par(
         "constant", "1", "vertical mixing without shear: vertical_diffusivity, or a profile that grows with depth"
     )
     tidal_mixing: bool = par(False, "1", "whether tides over the bottom add to background mixing")
     enhanced_convection: bool = par(
-        True, "1", "tke: whether unstable columns also get convection_diffusivity and convection_viscosity"
+        True, "1", "tke, kpp: whether unstable columns also get convection_diffusivity and convection_viscosity"
+    )
+    kpp_limits: bool = par(
+        False, "1", "kpp: a sea that gains buoyancy mixes no deeper than its Monin-Obukhov length and its Ekman layer"
     )
     no_slip_bottom: bool = par(False, "1", "whether the bottom exerts viscous stress, besides bottom drag")
     shortwave: Literal["surface", "two_band", *JERLOV] = par(
@@ -223,6 +226,11 @@ class ParameterConfig(Section):
     tke_alpha: float = par(30.0, "1", "tke: diffusivity of energy over viscosity", ge=0)
     tke_surface_flux: float = par(1.0, "1", "tke: flux of energy through the surface over the friction velocity cubed", ge=0)
     tke_background: float = par(1e-6, "m2 s-2", "tke: least energy", gt=0)
+    kpp_critical_richardson: float = par(0.3, "1", "kpp: bulk Richardson number at the foot of the boundary layer", gt=0, le=5)
+    kpp_unresolved_shear: float = par(1.8, "1", "kpp: N below over N at the foot, which scales the shear that is not resolved", ge=0, le=10)
+    kpp_nonlocal: float = par(10.0, "1", "kpp: strength of transport without regard to gradients (C*)", ge=0, le=15)
+    kpp_shear_mixing: float = par(5e-3, "m2 s-1", "kpp: viscosity and diffusivity by shear below the boundary layer", ge=0)
+    kpp_shear_richardson: float = par(0.7, "1", "kpp: Richardson number beyond which shear mixes no more", gt=0)
     bryan_lewis_mean: float = par(0.8e-4, "m2 s-1", "bryan_lewis: diffusivity at bryan_lewis_depth", ge=0)
     bryan_lewis_range: float = par(1.05e-4, "m2 s-1", "bryan_lewis: increase from far above to far below that depth", ge=0)
     bryan_lewis_rate: float = par(4.5e-3, "m-1", "bryan_lewis: one over the length over which it changes", gt=0)

@@ -25,6 +25,7 @@ from dogcm.physics import mixing_schemes
 from dogcm.physics.eos import TEOS10, LinearEOS
 from dogcm.physics.eos_jmd95 import JMD95
 from dogcm.physics.isoneutral import SlopeTaper
+from dogcm.physics.kpp import KPP, surface_layers
 from dogcm.physics.surface import RECORDS, Forcing
 from dogcm.timestepping import SCHEMES, Dynamics, State
 from dogcm.timestepping.state import at_rest
@@ -125,6 +126,7 @@ class Model:
             viscosity_form=c.viscosity_form,
             vertical_mixing=c.vertical_mixing, background_mixing=c.background_mixing, tidal_mixing=c.tidal_mixing,
             enhanced_convection=c.enhanced_convection,
+            kpp=KPP(surface_layers(self.vertical.dz), c.kpp_limits),
             cd_time=c.cd_time if c.coriolis == "cd" else None, momentum_step=t.momentum_step,
             surface=atmosphere.surface_scheme(self.config),
         )  # fmt: skip

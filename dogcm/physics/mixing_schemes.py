@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from dogcm.field import Field, hold
-from dogcm.physics import tke
+from dogcm.physics import kpp, tke
 from dogcm.physics.background_mixing import background
 from dogcm.physics.vertical_mixing import enhanced, richardson_mixing
 
 # What each scheme carries (State.closures), at interfaces; a step needs one cell of its halo.
-CARRIED = {"richardson": (), "tke": (tke.NAME,)}
+CARRIED = {"richardson": (), "tke": (tke.NAME,), "kpp": ()}
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,14 @@ class Mixing:
     Attributes:
         n2: squared buoyancy frequency (s-2). viscosity, diffusivity: m2 s-1; all three at interfaces of centres.
         closures: what the scheme carries, at the end of the step, without halo.
+        boundary_layer: of kpp, with what it carries without regard to gradients; else None.
     """
 
     n2: Field
     viscosity: Field
     diffusivity: Field
     closures: dict[str, Field] = field(default_factory=dict)
+    boundary_layer: kpp.Profiles | None = None
 
 
 def at_rest(like: Field, params: dict, grid, physics) -> dict[str, Field]:
@@ -34,17 +36,21 @@ def at_rest(like: Field, params: dict, grid, physics) -> dict[str, Field]:
 
 
 def mix(carried: dict[str, Field], n2: Field, shear2: Field, now: dict[str, Field], params: dict, grid,
-        physics) -> Mixing:  # fmt: skip
+        physics, drive: kpp.Driving | None = None) -> Mixing:  # fmt: skip
     """Mixing from the state at the start of a step.
 
     Args:
         carried: ``State.closures``, with one cell of halo.
         n2, shear2: squares of buoyancy frequency and shear (s-2) at interfaces.
         now: forcing of this moment, by name. physics: choices of schemes and constants.
+        drive: fluxes and velocity, for kpp.
     """
     floor = background(n2, params, grid, physics)
     if physics.vertical_mixing == "tke":
         return _by_energy(carried[tke.NAME], n2, shear2, now, floor, params, grid, physics)
+    if physics.vertical_mixing == "kpp":
+        layer = kpp.profiles(n2, shear2, drive, floor, params, grid, physics)
+        return Mixing(n2, layer.viscosity, layer.diffusivity, boundary_layer=layer)
     return Mixing(n2, *hold(*richardson_mixing(n2, shear2, params, grid, floor)))
 
 

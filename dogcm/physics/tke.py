@@ -29,8 +29,8 @@ import jax
 import jax.numpy as jnp
 
 from dogcm.field import Field, fmap, hold
-from dogcm.operators import common, sum_x_u2c, sum_y_v2c
-from dogcm.physics.vertical_mixing import diffuse
+from dogcm.operators import common
+from dogcm.physics.vertical_mixing import diffuse, stress_squared
 
 NAME = "tke"
 # Weaker stratification (s-2) counts as this much: a length that is still longer than it matters, with a derivative.
@@ -124,21 +124,15 @@ def turbulence(energy: Field, n2: Field, shear2: Field, background: tuple, param
 
 def friction_velocity_cubed(now: dict[str, Field], grid, rho0: float) -> Field | None:
     """``(|wind stress| / rho0)**1.5`` (m3 s-3) at cell centres; None without wind."""
-    tools = {"taux": (sum_x_u2c, grid.wet_u), "tauy": (sum_y_v2c, grid.wet_v)}
-    squares = []
-    for name, (sum_of_faces, wet) in tools.items():
-        if name in now:
-            # Over the wet faces: no stress acts on the others.
-            both = [sum_of_faces(f.crop(1)).crop(0) for f in (now[name] * now[name] * wet, wet)]
-            squares.append(fmap(lambda total, count: total / jnp.maximum(count, 1.0), *both, name="stress squared"))
-    if not squares:
+    square = stress_squared(now, grid)
+    if square is None:
         return None
 
     def cubed(square, wet):
         root = jnp.sqrt(square * (1.0 / rho0**2) + _STILL)
         return root * jnp.sqrt(root) * wet
 
-    return fmap(cubed, sum(squares[1:], squares[0]), grid.wet_c, name="u*3")
+    return fmap(cubed, square, grid.wet_c, name="u*3")
 
 
 def advance(t: Turbulence, n2: Field, shear2: Field, wind: Field | None, params: dict, grid, dt: float) -> Field:

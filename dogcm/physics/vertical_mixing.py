@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from dogcm.field import Field, fence, fmap, keep
 from dogcm.operators import (
-    common, diff_z_c2w, lower_z_c2w, mean_x_c2u, mean_x_u2c, mean_y_c2v, mean_y_v2c, upper_z_c2w,
+    common, diff_z_c2w, lower_z_c2w, mean_x_c2u, mean_x_u2c, mean_y_c2v, mean_y_v2c, sum_x_u2c, sum_y_v2c, upper_z_c2w,
 )  # fmt: skip
 
 
@@ -31,7 +31,19 @@ def shear_squared(u: Field, v: Field, grid, stretch: Field) -> Field:
     return squared * (1.0 / grid.dz_w**2) / (stretch * stretch)
 
 
-SCHEMES = ("richardson", "tke")
+def stress_squared(now: dict[str, Field], grid, halo: int = 0) -> Field | None:
+    """Squared wind stress (N2 m-4) at cell centres, with this halo; None without wind."""
+    tools = {"taux": (sum_x_u2c, grid.wet_u), "tauy": (sum_y_v2c, grid.wet_v)}
+    squares = []
+    for name, (sum_of_faces, wet) in tools.items():
+        if name in now:
+            # Over the wet faces: no stress acts on the others.
+            both = [sum_of_faces(f).crop(halo) for f in (now[name] * now[name] * wet, wet)]
+            squares.append(fmap(lambda total, count: total / jnp.maximum(count, 1.0), *both, name="stress squared"))
+    return sum(squares[1:], squares[0]) if squares else None
+
+
+SCHEMES = ("richardson", "tke", "kpp")
 _MIXING = (
     "mixing_richardson", "convection_n2", "convection_diffusivity", "vertical_viscosity", "vertical_diffusivity",
     "convection_viscosity",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from dogcm.dynamics import tracer_transport, vorticity
 from dogcm.physics import eddy_viscosity
 from dogcm.physics.isoneutral import SlopeTaper
+from dogcm.physics.kpp import KPP
 from dogcm.physics.surface.fluxes import SurfaceScheme
 
 
@@ -30,8 +31,8 @@ class Physics:
         no_slip_bottom: whether the bottom exerts viscous stress, besides drag.
         pressure: density between layer centres, see :func:`dogcm.dynamics.pressure.hydrostatic_pressure`.
         vertical_mixing: one of :data:`dogcm.physics.vertical_mixing.SCHEMES`. background_mixing, tidal_mixing: see
-            :mod:`dogcm.physics.background_mixing`. enhanced_convection: whether tke also mixes unstable
-            columns by the diffusivity that richardson mixes them by.
+            :mod:`dogcm.physics.background_mixing`. enhanced_convection: whether tke and kpp also mix unstable
+            columns by the diffusivity that richardson mixes them by. kpp: choices of that scheme.
         eddies: isoneutral and Gent-McWilliams mixing with this tapering of slopes; None: neither.
         surface: bulk formulae, sea ice and light; None: records of fluxes alone.
     """
@@ -57,6 +58,7 @@ class Physics:
     background_mixing: str = "constant"
     tidal_mixing: bool = False
     enhanced_convection: bool = True
+    kpp: KPP = KPP()
     momentum_step: float = 0.0
     slip: float | None = None
     vorticity_scheme: str = "energy"

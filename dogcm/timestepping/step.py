@@ -32,7 +32,7 @@ from dogcm.operators import (
     diff_x_c2u, diff_x_u2c, diff_y_c2v, diff_y_v2c, diff_z_w2c, mean_x_c2u, mean_x_u2c, mean_y_c2v, mean_y_v2c,
     sum_z,
 )  # fmt: skip
-from dogcm.physics import eddy_viscosity, isoneutral, laplacian, lateral, vertical_mixing
+from dogcm.physics import eddy_viscosity, isoneutral, kpp, laplacian, lateral, vertical_mixing
 from dogcm.physics.coefficients import at_u, at_v
 from dogcm.physics.mixing_schemes import CARRIED, Mixing, mix
 from dogcm.physics.surface import Forcing, SurfaceFluxes, ice
@@ -107,7 +107,7 @@ class Dynamics:
             driven = self.surface(s, now, stretch, params, grid)
             now, fluxes = driven.now, driven.fluxes
         with jax.named_scope("mixing"):
-            mixing = self._mixing(s, density, stretch, now, params, grid)
+            mixing = self._mixing(s, density, stretch, now, params, grid, fluxes)
             n2, viscosity, diffusivity = mixing.n2, mixing.viscosity, mixing.diffusivity
         with jax.named_scope("momentum"):
             predicted = self._momentum(s, density, stretch, viscosity, now, params, grid, extra)
@@ -121,7 +121,7 @@ class Dynamics:
             eddies = None
             if p.eddies is not None:
                 eddies = isoneutral.prepare(density, n2, stretch, params, grid, p.eddies, p.gravity, p.rho0)
-            parts = (s, baro.eta, flow_u, flow_v, diffusivity, fluxes, params, grid, extra, eddies)
+            parts = (s, baro.eta, flow_u, flow_v, diffusivity, fluxes, params, grid, extra, eddies, mixing.boundary_layer)
             tracers = self._tracers(*parts)
             tracers, frozen = self._freeze(tracers, fluxes, baro.eta, grid)
         keep = self.scheme.memory
@@ -159,8 +159,9 @@ class Dynamics:
         stretch = stretch_c(s.eta, grid)
         density = self.eos.anomaly(s.temperature, s.salinity)
         extra = self._extra(s, params, now, grid)
-        now = self.surface(s, now, stretch, params, grid).now
-        viscosity = self._mixing(s, density, stretch, now, params, grid).viscosity
+        driven = self.surface(s, now, stretch, params, grid)
+        now, fluxes = driven.now, driven.fluxes
+        viscosity = self._mixing(s, density, stretch, now, params, grid, fluxes).viscosity
         new = self._momentum(s, density, stretch, viscosity, now, params, grid, extra)
         return (new.u.crop(0) - s.u.crop(0)) * (1 / dt), (new.v.crop(0) - s.v.crop(0)) * (1 / dt)
 
@@ -223,14 +224,16 @@ class Dynamics:
             closures={**state.closures, **dict(zip(mixed, carried))},
         )  # fmt: skip
 
-    def _mixing(self, s: State, density, stretch, now, params, grid) -> Mixing:
+    def _mixing(self, s: State, density, stretch, now, params, grid, fluxes=None) -> Mixing:
+        """From the state with halos; ``fluxes``: through the surface, which kpp asks for."""
         p = self.physics
         n2 = vertical_mixing.buoyancy_frequency_squared(
             self.eos, s.temperature, s.salinity, density, grid, stretch, p.gravity, p.rho0
         )
         shear2 = vertical_mixing.shear_squared(s.u, s.v, grid, stretch)
         n2, shear2 = hold(n2, shear2)
-        return mix(s.closures, n2, shear2, now, params, grid, p)
+        drive = kpp.driving(s, now, fluxes, self.eos, self.halos, grid, p) if p.vertical_mixing == "kpp" else None
+        return mix(s.closures, n2, shear2, now, params, grid, p, drive)
 
     def _friction(self, u: Field, v: Field, params: dict, grid) -> tuple[Field, Field]:
         p = self.physics
@@ -382,7 +385,8 @@ class Dynamics:
         v, flow_v = one(predicted.v, grid.h_v, grid.depth_v, stretch_v, baro.V, baro.V_mean, grid.mask_v, grid.wet_v)
         return hold(u, v, flow_u, flow_v)
 
-    def _tracers(self, s, new_eta, flow_u, flow_v, diffusivity, fluxes, params, grid, extra, eddies=None, terms=None):
+    def _tracers(self, s, new_eta, flow_u, flow_v, diffusivity, fluxes, params, grid, extra, eddies=None, layer=None,
+                 terms=None):  # fmt: skip
         p, dt = self.physics, self.physics.dt
         terms = {} if terms is None else terms
         rate = (new_eta - s.eta) * (1.0 / dt)
@@ -419,6 +423,7 @@ class Dynamics:
                 water = fluxes.freshwater * local
                 source = water if source is None else source + water
             content = add_top(content, source * dt) if source is not None else content
+            source_at_top = source
             if name == "temperature" and fluxes.penetrating is not None:
                 absorbed = diff_z_w2c(fluxes.penetrating)
                 content = content + absorbed * dt
@@ -430,6 +435,9 @@ class Dynamics:
                 content = content + extra[f"{name}_content"] * dt
             contents.append(hold(content.crop(0)))
             noted["unmixed"] = contents[-1]
+            if layer is not None:
+                carried = kpp.nonlocal_flux(name, c, source_at_top, fluxes, layer)
+                contents[-1] = hold(contents[-1] + diff_z_w2c(carried) * dt)
         solved = vertical_mixing.implicit_solve(contents, h_new, k)
         for name, c in zip(s.tracers, solved):
             terms[name]["mixed"] = c * h_new
