@@ -1,4 +1,4 @@
-"""Closed budgets of every cell: what changed its heat, salt and volume during a step, term by term.
+"""Closed budgets of every cell: what changed its heat, salt, volume, velocity and kinetic energy during a step.
 
 The terms come from the step itself (:meth:`dogcm.timestepping.Dynamics.tracer_terms`), the tendency from the states
 before and after it, so a budget that closes says that nothing was left out. With thickness h and tracer C of a cell
@@ -8,7 +8,13 @@ before and after it, so a budget that closes says that nothing was left out. Wit
 in units of C times m s-1. *Advection* is by the resolved flow; *lateral mixing* is all else that is explicit
 (diffusion along layers, isoneutral and Gent-McWilliams fluxes with their vertical parts); *surface* is what enters
 with heat, light, salt, fresh water and ice, the first layer mostly; *correction* what a network or another closure
-adds; *vertical mixing* is the implicit solve, convection included.
+adds; *vertical mixing* is the implicit solve, convection and transport that does not follow gradients included.
+
+Velocity is budgeted as acceleration on its faces, kinetic energy at centres:
+
+    (u_new - u_old) / dt = sum of accelerations a_i,     (u_new**2 - u_old**2) / (2 dt) = sum of (u_new + u_old) / 2 a_i
+
+the second an identity and no approximation.
 """
 
 from __future__ import annotations
@@ -16,11 +22,15 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from dogcm.dynamics.continuity import divergence, stretch_c
-from dogcm.field import Field
-from dogcm.operators import diff_x_u2c, diff_y_v2c, diff_z_w2c
+from dogcm.field import Field, exchange
+from dogcm.operators import diff_x_u2c, diff_y_v2c, diff_z_w2c, mean_x_u2c, mean_y_v2c, mean_z_c2w, mean_z_w2c
 from dogcm.timestepping.state import State
 
 TERMS = ("tendency", "advection", "lateral_mixing", "vertical_mixing", "surface", "correction")
+MOMENTUM_TERMS = (
+    "tendency", "advection", "coriolis", "pressure_gradient", "lateral_friction", "vertical_friction", "surface_stress",
+    "bottom_drag", "barotropic_correction", "correction",
+)  # fmt: skip
 VOLUME_TERMS = ("tendency", "horizontal_convergence", "vertical_convergence", "surface")
 
 
@@ -65,6 +75,43 @@ def volume_budget(before: State, after: State, terms: dict, freshwater: Field, g
     return {k: (f * wet).crop(0) for k, f in out.items()}
 
 
+def momentum_budget(before: State, after: State, terms: dict, grid, dt: float) -> dict[str, tuple[Field, Field]]:
+    """The budgets of u and v over one step, pairs of Fields (nz, ny, nx) by name of :data:`MOMENTUM_TERMS`; m s-2.
+
+    Args:
+        terms: from ``dynamics.momentum_terms``. dt: the step of velocity (s). The rest as for :func:`tracer_budget`.
+    """
+    change = lambda now, then, mask: ((now.crop(0) - then.crop(0)) * (1.0 / dt) * mask).crop(0)  # noqa: E731
+    tendency = change(after.u, before.u, grid.mask_u), change(after.v, before.v, grid.mask_v)
+    return {"tendency": tendency, **{n: terms[n] for n in MOMENTUM_TERMS[1:]}}
+
+
+def kinetic_energy_budget(before: State, after: State, momentum: dict, halos, grid) -> dict[str, Field]:
+    """The budget of kinetic energy per mass over one step, Fields (nz, ny, nx) by name of :data:`MOMENTUM_TERMS`; m2 s-3.
+
+    A cell has the mean of the squares on its faces, as the output variable ``kinetic_energy``.
+
+    Args:
+        momentum: of :func:`momentum_budget`. The rest as there.
+    """
+    middle = [(a.crop(0) + b.crop(0)) * 0.5 for a, b in ((after.u, before.u), (after.v, before.v))]
+    work = [f * m for pair in momentum.values() for f, m in zip(pair, middle)]
+    # Land beyond a wall holds what an exchange brings from elsewhere.
+    masks = [grid.mask_u, grid.mask_v] * len(momentum)
+    work = [f * m for f, m in zip(exchange(halos, *((f, 1) for f in work)), masks)]
+    pairs = zip(momentum, work[::2], work[1::2])
+    return {n: ((mean_x_u2c(x) + mean_y_v2c(y)) * grid.mask_c).crop(0) for n, x, y in pairs}
+
+
+def buoyancy_work(density: Field, w: Field, grid, gravity: float, rho0: float) -> Field:
+    """What potential energy turns into kinetic energy, ``-g rho w / rho0`` (m2 s-3), at centres; positive where it does.
+
+    Args:
+        density: anomaly (kg m-3) on layers. w: upward velocity at interfaces (m s-1).
+    """
+    return (mean_z_w2c(mean_z_c2w(density) * w) * (-gravity / rho0) * grid.mask_c).crop(0)
+
+
 def _convergence(fx: Field, fy: Field, fz: Field, grid) -> Field:
     return (diff_x_u2c(fx) + diff_y_v2c(fy)) / grid.area_c * (-1.0) - diff_z_w2c(fz)
 
@@ -80,4 +127,5 @@ def _on_top(flux: Field | None, like: Field) -> Field:
     return empty.with_data(jnp.concatenate([top, empty.data[1:]]))
 
 
-__all__ = ["TERMS", "VOLUME_TERMS", "tracer_budget", "volume_budget"]
+__all__ = ["MOMENTUM_TERMS", "TERMS", "VOLUME_TERMS", "buoyancy_work", "kinetic_energy_budget", "momentum_budget",
+           "tracer_budget", "volume_budget"]

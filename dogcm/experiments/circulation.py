@@ -47,7 +47,7 @@ class _FlowByDensity:
     classes: numbers.DensityClasses
 
     def __call__(self, s: Scene) -> Field:
-        state = s.parts[0]  # with halos
+        state = s.parts.tracers[0]  # with halos
         density = self.classes.density(s.dynamics.eos, state.temperature, state.salinity)
         return self.classes.sort(_flow_v(s).crop(0), density)
 

@@ -20,6 +20,7 @@ from dogcm.physics.eddy_viscosity import SCHEMES as VISCOSITY_SCHEMES
 from dogcm.physics.isoneutral import TAPERS as SLOPE_TAPERS
 from dogcm.physics.surface.shortwave import JERLOV, PARAMETERS as LIGHT
 from dogcm.physics.vertical_mixing import SCHEMES as MIXING_SCHEMES
+from dogcm.physics.visbeck import KINDS as EDDY_COEFFICIENTS
 from dogcm.timestepping.schemes import SCHEMES as TIME_SCHEMES
 from dogcm.tracers import NAMES_OF_STATE, PassiveTracers
 
@@ -193,6 +194,9 @@ class PhysicsConfig(Section):
     )
     sea_ice: bool = par(False, "1", "thermodynamic sea ice (Semtner 1976), which needs forcing.bulk")
     isoneutral: bool = par(False, "1", "eddies: isoneutral diffusion and Gent-McWilliams skew fluxes")
+    eddy_coefficient: Literal[EDDY_COEFFICIENTS] = par(
+        "constant", "1", "isoneutral: gm_diffusivity as it is, or by the growth rate of eddies (Visbeck et al. 1997)"
+    )
     slope_taper: Literal[SLOPE_TAPERS] = par("gkw91", "1", "what happens where neutral surfaces are steep")
     max_slope: float = par(1e-2, "1", "slope of neutral surfaces where gkw91 and clipping begin", gt=0)
     critical_slope: float = par(4e-3, "1", "slope of neutral surfaces at which dm95 has halved the fluxes", gt=0)
@@ -211,6 +215,10 @@ class ParameterConfig(Section):
     lateral_diffusivity: float = par(1e3, "m2 s-1", "harmonic diffusivity of tracers along layers", ge=0)
     isoneutral_diffusivity: float = par(1e3, "m2 s-1", "diffusivity of tracers along neutral surfaces (isoneutral)", ge=0)
     gm_diffusivity: float = par(1e3, "m2 s-1", "Gent-McWilliams eddy diffusivity (isoneutral)", ge=0)
+    visbeck_alpha: float = par(0.015, "1", "visbeck: eddy diffusivity over length squared times growth rate", ge=0, le=1)
+    visbeck_length: float = par(2e5, "m", "visbeck: width of a baroclinic zone", gt=0)
+    visbeck_least: float = par(100.0, "m2 s-1", "visbeck: eddy diffusivity without growth", ge=0)
+    visbeck_most: float = par(2500.0, "m2 s-1", "visbeck: eddy diffusivity of the fastest growth", gt=0)
     isoneutral_floor: float = par(
         0.0, "m2 s-1", "least diffusivity along layers where slopes are tapered (isoneutral)", ge=0
     )
@@ -386,6 +394,16 @@ class Config(Section):
             )
         if self.physics.vertical_mixing != "richardson" and (len(self.grid.layers) or self.grid.nz) < 3:
             raise ValueError(f"physics.vertical_mixing {self.physics.vertical_mixing}: needs at least 3 layers (grid.nz)")
+        if self.physics.eddy_coefficient != "constant" and not self.physics.isoneutral:
+            raise ValueError(
+                f"physics.eddy_coefficient {self.physics.eddy_coefficient}: without physics.isoneutral there are no eddies "
+                "that it could be the coefficient of; set physics.isoneutral: true"
+            )
+        if self.parameters.visbeck_most <= self.parameters.visbeck_least:
+            raise ValueError(
+                f"parameters.visbeck_most {self.parameters.visbeck_most:g} m2 s-1 is not above visbeck_least "
+                f"{self.parameters.visbeck_least:g} m2 s-1"
+            )
         needs_sphere = {"starter", "mitgcm"}
         for section in (self.bathymetry, self.initial, self.forcing):
             if section.source in needs_sphere and self.grid.kind != "latlon":

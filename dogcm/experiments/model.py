@@ -127,6 +127,7 @@ class Model:
             vertical_mixing=c.vertical_mixing, background_mixing=c.background_mixing, tidal_mixing=c.tidal_mixing,
             enhanced_convection=c.enhanced_convection,
             kpp=KPP(surface_layers(self.vertical.dz), c.kpp_limits),
+            eddy_coefficient=c.eddy_coefficient,
             cd_time=c.cd_time if c.coriolis == "cd" else None, momentum_step=t.momentum_step,
             surface=atmosphere.surface_scheme(self.config),
         )  # fmt: skip

@@ -10,16 +10,20 @@ from typing import Callable
 import jax.numpy as jnp
 
 from dogcm.decomp.depth import Halo
-from dogcm.diagnostics.budgets import TERMS, VOLUME_TERMS, tracer_budget, volume_budget
+from dogcm.diagnostics.budgets import (
+    MOMENTUM_TERMS, TERMS, VOLUME_TERMS, buoyancy_work, kinetic_energy_budget, momentum_budget, tracer_budget,
+    volume_budget,
+)  # fmt: skip
 from dogcm.diagnostics.circulation import reference_density
 from dogcm.dynamics.continuity import divergence, interface_flow, stretch_c, stretch_u, stretch_v
 from dogcm.field import Field, exchange, fmap
 from dogcm.io.output import FileVariable
-from dogcm.operators import mean_x_u2c, mean_y_v2c, sum_z
+from dogcm.operators import common, mean_x_u2c, mean_y_v2c, sum_z
 from dogcm.physics.surface import SurfaceFluxes
 from dogcm.physics.surface.air_sea import Exchange
 
 _MLD_THRESHOLD, _MLD_REFERENCE = 0.03, 10.0  # kg m-3, m
+_MIXED = 1e-4  # m2 s-1
 
 
 class Scene:
@@ -43,14 +47,19 @@ class Scene:
         return self.dynamics.tracer_terms(self.parts)
 
     def budget(self, what: str) -> dict[str, Field]:
-        """The last step's budget of a tracer, or of ``volume``; see :mod:`dogcm.diagnostics.budgets`."""
+        """The last step's budget of a tracer, ``volume``, ``momentum`` or ``kinetic_energy``; see :mod:`dogcm.diagnostics.budgets`."""
         if what not in self._budgets:
-            steps = (self.before, self.state, self.terms)
             dt, g = self.dynamics.physics.dt, self.grid
-            if what == "volume":
-                self._budgets[what] = volume_budget(*steps, self.fluxes.freshwater, g, dt)
+            if what == "momentum":
+                terms = self.dynamics.momentum_terms(self.parts)
+                self._budgets[what] = momentum_budget(self.before, self.state, terms, g, self.dynamics.physics.momentum_dt)
+            elif what == "kinetic_energy":
+                own = self.budget("momentum")
+                self._budgets[what] = kinetic_energy_budget(self.before, self.state, own, self.dynamics.halos, g)
+            elif what == "volume":
+                self._budgets[what] = volume_budget(self.before, self.state, self.terms, self.fluxes.freshwater, g, dt)
             else:
-                self._budgets[what] = tracer_budget(what, *steps, g, dt)
+                self._budgets[what] = tracer_budget(what, self.before, self.state, self.terms, g, dt)
         return self._budgets[what]
 
     @functools.cached_property
@@ -80,6 +89,14 @@ class Scene:
             return Exchange(now, self.fluxes, {})
         s = d.with_halos(self.state, g)
         return d.surface(s, now, stretch_c(s.eta, g), self.params, g)
+
+    @functools.cached_property
+    def mixing(self):
+        """Vertical mixing (:class:`dogcm.physics.mixing_schemes.Mixing`) of the state as it is now, and its density."""
+        d, g = self.dynamics, self.grid
+        s = d.with_halos(self.state, g)
+        density = d.eos.anomaly(s.temperature, s.salinity)
+        return d._mixing(s, density, stretch_c(s.eta, g), self.driven.now, self.params, g, self.driven.fluxes), density
 
     @functools.cached_property
     def potential_density(self) -> Field:
@@ -229,6 +246,54 @@ def _(s: Scene) -> Field:
     return Field(depth, "c").named("mixed_layer_depth")
 
 
+@variable("vertical_viscosity", "cw", "m2 s-1", "vertical viscosity, by all schemes together",
+          "ocean_vertical_momentum_diffusivity")  # fmt: skip
+def _(s: Scene) -> Field:
+    return s.mixing[0].viscosity
+
+
+@variable("vertical_diffusivity", "cw", "m2 s-1", "vertical diffusivity, by all schemes together but isoneutral mixing",
+          "ocean_vertical_tracer_diffusivity")  # fmt: skip
+def _(s: Scene) -> Field:
+    return s.mixing[0].diffusivity
+
+
+@variable("tke", "cw", "m2 s-2", "turbulent kinetic energy; 0 in models without it",
+          "specific_turbulent_kinetic_energy_of_sea_water")  # fmt: skip
+def _(s: Scene) -> Field:
+    carried = s.state.closures.get("tke")
+    return s.grid.mask_cw.crop(0) * 0.0 if carried is None else carried
+
+
+@variable("boundary_layer_depth", "c", "m",
+          "depth of the boundary layer of kpp; else to where diffusivity first falls below 1e-4 m2 s-1",
+          "ocean_mixed_layer_thickness_defined_by_vertical_tracer_diffusivity", layers=False)  # fmt: skip
+def _(s: Scene) -> Field:
+    layer, g = s.mixing[0].boundary_layer, s.grid
+    if layer is not None:
+        return layer.depth * g.wet_c
+    k, mask = common(s.mixing[0].diffusivity, g.mask_cw)
+    strong = k.with_data(jnp.cumprod(((k.data > _MIXED) & (mask.data > 0)).astype(k.dtype), axis=0))
+    return g.h_c.level(0) + sum_z(strong * g.h_c.with_data(g.h_c.data[1:], "cw"))
+
+
+@variable("eddy_diffusivity", "c", "m2 s-1", "Gent-McWilliams diffusivity; 0 in models without it",
+          "ocean_tracer_bolus_laplacian_diffusivity", layers=False)  # fmt: skip
+def _(s: Scene) -> Field:
+    d, wet = s.dynamics, s.grid.wet_c.crop(0)
+    if d.physics.eddies is None:
+        return wet * 0.0
+    mixing, density = s.mixing
+    return d.eddy_parameters(density, mixing.n2, s.params, s.grid)["gm_diffusivity"] * wet
+
+
+@variable("buoyancy_work", "c", "m2 s-3", "potential energy that turns into kinetic energy, per mass and time")
+def _(s: Scene) -> Field:
+    p = s.dynamics.physics
+    density = s.dynamics.eos.anomaly(s.state.temperature, s.state.salinity)
+    return buoyancy_work(density, VARIABLES["w"].compute(s), s.grid, p.gravity, p.rho0)
+
+
 @variable("U", "u", "m2 s-1", "depth-integrated transport per width along x", layers=False)
 def _(s: Scene) -> Field:
     return sum_z(s.transports[0])
@@ -326,6 +391,29 @@ for _name, _what, _unit, _terms in (
         _text = f"{_name} budget of the cell, per area: {_term.replace('_', ' ')}"
         VARIABLES[f"{_name}_{_term}"] = Variable(
             f"{_name}_{_term}", "c", True, _unit, "", _text, BudgetTerm(_what, _term), of_step=True
+        )
+
+
+@dataclass(frozen=True)
+class MomentumTerm:
+    """Computes one term of the budget of u (``axis`` 0) or v (1)."""
+
+    axis: int
+    term: str
+
+    def __call__(self, s: Scene) -> Field:
+        return s.budget("momentum")[self.term][self.axis]
+
+
+for _term in MOMENTUM_TERMS:
+    _text = f"budget of the cell: {_term.replace('_', ' ')}"
+    for _name, _at, _unit, _of, _compute in (
+        ("u", "u", "m s-2", "velocity along x", MomentumTerm(0, _term)),
+        ("v", "v", "m s-2", "velocity along y", MomentumTerm(1, _term)),
+        ("ke", "c", "m2 s-3", "kinetic energy per mass", BudgetTerm("kinetic_energy", _term)),
+    ):
+        VARIABLES[f"{_name}_{_term}"] = Variable(
+            f"{_name}_{_term}", _at, True, _unit, "", f"{_of}, {_text}", _compute, of_step=True
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dogcm.dynamics import tracer_transport, vorticity
-from dogcm.physics import eddy_viscosity
+from dogcm.physics import eddy_viscosity, visbeck
 from dogcm.physics.isoneutral import SlopeTaper
 from dogcm.physics.kpp import KPP
 from dogcm.physics.surface.fluxes import SurfaceScheme
@@ -34,6 +34,7 @@ class Physics:
             :mod:`dogcm.physics.background_mixing`. enhanced_convection: whether tke and kpp also mix unstable
             columns by the diffusivity that richardson mixes them by. kpp: choices of that scheme.
         eddies: isoneutral and Gent-McWilliams mixing with this tapering of slopes; None: neither.
+        eddy_coefficient: one of :data:`dogcm.physics.visbeck.KINDS`.
         surface: bulk formulae, sea ice and light; None: records of fluxes alone.
     """
 
@@ -59,6 +60,7 @@ class Physics:
     tidal_mixing: bool = False
     enhanced_convection: bool = True
     kpp: KPP = KPP()
+    eddy_coefficient: str = "constant"
     momentum_step: float = 0.0
     slip: float | None = None
     vorticity_scheme: str = "energy"
@@ -79,7 +81,8 @@ class Physics:
     @property
     def tracer_halo(self) -> int:
         """Halo of tracers that one step uses up."""
-        return tracer_transport.halo_of(self.tracer_advection)
+        depth = tracer_transport.halo_of(self.tracer_advection)
+        return depth if self.eddy_coefficient == "constant" else max(depth, visbeck.HALO)
 
     @property
     def momentum_halo(self) -> int:

@@ -14,7 +14,7 @@ Momentum goes first and tracers use its result, so internal waves are stepped fo
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,10 +29,10 @@ from dogcm.dynamics.implicit_surface import ImplicitSurface
 from dogcm.dynamics.pressure import hydrostatic_pressure, pressure_gradient
 from dogcm.field import Field, exchange, fence, fmap, hold
 from dogcm.operators import (
-    diff_x_c2u, diff_x_u2c, diff_y_c2v, diff_y_v2c, diff_z_w2c, mean_x_c2u, mean_x_u2c, mean_y_c2v, mean_y_v2c,
+    diff_x_c2u, diff_x_u2c, diff_y_c2v, diff_y_v2c, diff_z_c2w, diff_z_w2c, mean_x_c2u, mean_x_u2c, mean_y_c2v, mean_y_v2c,
     sum_z,
 )  # fmt: skip
-from dogcm.physics import eddy_viscosity, isoneutral, kpp, laplacian, lateral, vertical_mixing
+from dogcm.physics import eddy_viscosity, isoneutral, kpp, laplacian, lateral, vertical_mixing, visbeck
 from dogcm.physics.coefficients import at_u, at_v
 from dogcm.physics.mixing_schemes import CARRIED, Mixing, mix
 from dogcm.physics.surface import Forcing, SurfaceFluxes, ice
@@ -56,6 +56,19 @@ class Predictor:
     history_u: Field
     history_v: Field
     d_grid: tuple[Field, ...] = ()
+
+
+class StepParts(NamedTuple):
+    """What a step was made of, for :meth:`Dynamics.tracer_terms` and :meth:`Dynamics.momentum_terms`.
+
+    Attributes:
+        tracers: arguments of the tracer step; the first is the state with halos. momentum: those of the predictor.
+        barotropic: result of the short steps.
+    """
+
+    tracers: tuple
+    momentum: tuple
+    barotropic: Any
 
 
 @dataclass(frozen=True)
@@ -95,8 +108,8 @@ class Dynamics:
 
     def step_with_parts(
         self, state: State, params: dict, forcing: Forcing, grid
-    ) -> tuple[State, SurfaceFluxes, tuple]:
-        """:meth:`step_with_fluxes`; also returns what the tracers were advanced with, for :meth:`tracer_terms`."""
+    ) -> tuple[State, SurfaceFluxes, StepParts]:
+        """:meth:`step_with_fluxes`; also returns what state was advanced with, for :meth:`tracer_terms` and the like."""
         p = self.physics
         s = self.with_halos(state, grid)
         now = forcing.at(s.time + 0.5 * p.dt)
@@ -110,7 +123,8 @@ class Dynamics:
             mixing = self._mixing(s, density, stretch, now, params, grid, fluxes)
             n2, viscosity, diffusivity = mixing.n2, mixing.viscosity, mixing.diffusivity
         with jax.named_scope("momentum"):
-            predicted = self._momentum(s, density, stretch, viscosity, now, params, grid, extra)
+            moved = (s, density, stretch, viscosity, now, params, grid, extra)
+            predicted = self._momentum(*moved)
         with jax.named_scope("free_surface"):
             baro = self.split.advance(
                 self.halos, s.eta.crop(0), predicted.U.crop(0), predicted.V.crop(0),
@@ -120,7 +134,8 @@ class Dynamics:
         with jax.named_scope("tracers"):
             eddies = None
             if p.eddies is not None:
-                eddies = isoneutral.prepare(density, n2, stretch, params, grid, p.eddies, p.gravity, p.rho0)
+                q = self.eddy_parameters(density, n2, params, grid)
+                eddies = isoneutral.prepare(density, n2, stretch, q, grid, p.eddies, p.gravity, p.rho0)
             parts = (s, baro.eta, flow_u, flow_v, diffusivity, fluxes, params, grid, extra, eddies, mixing.boundary_layer)
             tracers = self._tracers(*parts)
             tracers, frozen = self._freeze(tracers, fluxes, baro.eta, grid)
@@ -134,19 +149,33 @@ class Dynamics:
             d_grid=tuple(f.crop(0) for f in predicted.d_grid), closures={**s.closures, **mixing.closures, **frozen},
             solver=tuple(jnp.where(old < 0, old, baro.iterations) for old in state.solver),
         )  # fmt: skip
-        return new, fluxes, parts
+        return new, fluxes, StepParts(parts, moved, baro)
 
-    def tracer_terms(self, parts: tuple) -> dict:
+    def tracer_terms(self, parts: StepParts) -> dict:
         """The terms of the tracer step, computed once more from ``parts`` of :meth:`step_with_parts`: by tracer its
         fluxes, what entered through the surface, and content before and after vertical mixing (see
         :mod:`dogcm.diagnostics.budgets`); and ``flow``: transports per width and the flow through interfaces."""
         terms: dict = {}
         # Not to be merged into the step, whose bits may not depend on what is diagnosed.
-        parts = jax.lax.optimization_barrier(parts)
+        parts = jax.lax.optimization_barrier(parts.tracers)
         tracers = self._tracers(*parts, terms=terms)
         _, new_eta, _, _, _, fluxes, _, grid = parts[:8]
         self._freeze(tracers, fluxes, new_eta, grid, terms["temperature"])
         return terms
+
+    def momentum_terms(self, parts: StepParts) -> dict[str, tuple[Field, Field]]:
+        """Accelerations (m s-2) of u and v by what they are due to, computed once more from ``parts`` of
+        :meth:`step_with_parts`, without halo (see :mod:`dogcm.diagnostics.budgets`)."""
+        noted: dict = {}
+        # Not to be merged into the step, as in tracer_terms.
+        moved, baro = jax.lax.optimization_barrier((parts.momentum, parts.barotropic))
+        predicted = self._momentum(*moved, noted=noted)
+        eta, grid = moved[0].eta, moved[6]
+        u, v, _, _ = self._correct(eta, predicted, baro, grid)
+        rate = 1.0 / self.physics.momentum_dt
+        noted["barotropic_correction"] = (u - predicted.u) * rate, (v - predicted.v) * rate
+        masks = grid.mask_u, grid.mask_v
+        return {n: tuple((f * m).crop(0) for f, m in zip(pair, masks)) for n, pair in noted.items()}
 
     def accelerations(self, state: State, params: dict, forcing: Forcing, grid) -> tuple[Field, Field]:
         """What the state calls for: rates of u and v (m s-2) before the free surface has answered, without halo.
@@ -235,6 +264,14 @@ class Dynamics:
         drive = kpp.driving(s, now, fluxes, self.eos, self.halos, grid, p) if p.vertical_mixing == "kpp" else None
         return mix(s.closures, n2, shear2, now, params, grid, p, drive)
 
+    def eddy_parameters(self, density: Field, n2: Field, params: dict, grid) -> dict:
+        """``params``, with the Gent-McWilliams diffusivity of this state where it follows the flow."""
+        p = self.physics
+        if p.eddy_coefficient == "constant":
+            return params
+        found = visbeck.diffusivity(density, n2, params, grid, p.eddies.max_slope, p.gravity, p.rho0)
+        return {**params, "gm_diffusivity": found}
+
     def _friction(self, u: Field, v: Field, params: dict, grid) -> tuple[Field, Field]:
         p = self.physics
         scale = lateral.spacing_scale(grid, p.reference_spacing, p.viscosity_power)
@@ -252,7 +289,8 @@ class Dynamics:
             fu, fv = fu + eu, fv + ev
         return fu, fv
 
-    def _momentum(self, s, density, stretch, viscosity, now, params, grid, extra) -> Predictor:
+    def _momentum(self, s, density, stretch, viscosity, now, params, grid, extra, noted=None) -> Predictor:
+        """Velocity before the short steps. Into ``noted`` go pairs of accelerations (m s-2) of u and v, by name."""
         p, dt = self.physics, self.physics.momentum_dt
         u, v, eta = s.u, s.v, s.eta
         pressure = hold(hydrostatic_pressure(density, stretch, grid, p.gravity, p.rho0, p.pressure))
@@ -286,20 +324,35 @@ class Dynamics:
         if "ice_load" in now:
             rate_u = rate_u - diff_x_c2u(now["ice_load"]) / grid.dx_u * grid.wet_u * p.gravity
             rate_v = rate_v - diff_y_c2v(now["ice_load"]) / grid.dy_v * grid.wet_v * p.gravity
+        pressed_u, pressed_v = rate_u, rate_v
         if "u" in extra:
             rate_u = rate_u + extra["u"]
         if "v" in extra:
             rate_v = rate_v + extra["v"]
+        vertical_u, vertical_v = (None, None) if noted is None else ({}, {})
         if not cd:
-            rate_u = rate_u + momentum.vorticity_flux_u(v if forward_backward else mean_v, planetary, grid)
-        new_u = self._implicit_u(u, v, hold(u + rate_u * dt), near_u, viscosity, stretch, now, params, grid)
+            turn_u = momentum.vorticity_flux_u(v if forward_backward else mean_v, planetary, grid)
+            rate_u = rate_u + turn_u
+        guess_u = hold(u + rate_u * dt)
+        new_u = self._implicit_u(u, v, guess_u, near_u, viscosity, stretch, now, params, grid, vertical_u)
         if not cd:
-            rate_v = rate_v + momentum.vorticity_flux_v(new_u if forward_backward else mean_u, planetary, grid)
-        new_v = self._implicit_v(u, v, hold(v + rate_v * dt), near_v, viscosity, stretch, now, params, grid)
+            turn_v = momentum.vorticity_flux_v(new_u if forward_backward else mean_u, planetary, grid)
+            rate_v = rate_v + turn_v
+        guess_v = hold(v + rate_v * dt)
+        new_v = self._implicit_v(u, v, guess_v, near_v, viscosity, stretch, now, params, grid, vertical_v)
         new_u, new_v = hold(new_u, new_v)
         d_grid = ()
         if cd:
+            straight = new_u, new_v
             new_u, new_v, d_grid = self._turn(s, new_u, new_v, grid)
+            turn_u, turn_v = ((f - g) * (1 / dt) for f, g in zip((new_u, new_v), straight))
+        if noted is not None:
+            noted |= {
+                "advection": (eu, ev), "coriolis": (turn_u, turn_v), "lateral_friction": (fu, fv),
+                "pressure_gradient": (pressed_u - eu - fu, pressed_v - ev - fv),
+                "correction": (extra.get("u", u * 0.0), extra.get("v", v * 0.0)),
+                **{n: (vertical_u[n], vertical_v[n]) for n in vertical_u},
+            }  # fmt: skip
         Fu, Fv = self._slow_forcing(eta, U, V, sum_z(new_u * near_u), sum_z(new_v * near_v), surface_u,
                                     surface_v, near_u, near_v, grid)  # fmt: skip
         return Predictor(new_u, new_v, U, V, Fu, Fv, au, av, d_grid)
@@ -341,32 +394,34 @@ class Dynamics:
         drag = lambda s, b, cl, cq: (cl + cq * s) * b * self.physics.momentum_dt  # noqa: E731
         return fmap(drag, speed, bottom, linear, quadratic, name="drag")
 
-    def _implicit_u(self, u, v, guess, h_u, viscosity, stretch, now, params, grid) -> Field:
+    def _implicit_u(self, u, v, guess, h_u, viscosity, stretch, now, params, grid, noted=None) -> Field:
         dt, p = self.physics.momentum_dt, self.physics
         u, v = fence(u, v)
         across = mean_x_c2u(mean_y_v2c(v))
         speed = fmap(lambda a, b: jnp.sqrt(a * a + b * b + 1e-8), u, across, name="speed")
-        content = guess * h_u
+        content = still = guess * h_u
         if "taux" in now:
             content = add_top(content, now["taux"] * (dt / p.rho0) * grid.wet_u)
         k = vertical_mixing.to_u(viscosity, grid) / mean_x_c2u(stretch) * (dt / grid.dz_w)
-        (out,) = vertical_mixing.implicit_solve(
-            [content], h_u, k, self._drag(speed, grid.bottom_u, params, at_u, grid)
-        )
+        drag = self._drag(speed, grid.bottom_u, params, at_u, grid)
+        (out,) = vertical_mixing.implicit_solve([content], h_u, k, drag)
+        if noted is not None:
+            noted |= _vertical_terms(out, content - still, k, drag, h_u, dt)
         return out * grid.mask_u
 
-    def _implicit_v(self, u, v, guess, h_v, viscosity, stretch, now, params, grid) -> Field:
+    def _implicit_v(self, u, v, guess, h_v, viscosity, stretch, now, params, grid, noted=None) -> Field:
         dt, p = self.physics.momentum_dt, self.physics
         u, v = fence(u, v)
         across = mean_y_c2v(mean_x_u2c(u))
         speed = fmap(lambda a, b: jnp.sqrt(a * a + b * b + 1e-8), v, across, name="speed")
-        content = guess * h_v
+        content = still = guess * h_v
         if "tauy" in now:
             content = add_top(content, now["tauy"] * (dt / p.rho0) * grid.wet_v)
         k = vertical_mixing.to_v(viscosity, grid) / mean_y_c2v(stretch) * (dt / grid.dz_w)
-        (out,) = vertical_mixing.implicit_solve(
-            [content], h_v, k, self._drag(speed, grid.bottom_v, params, at_v, grid)
-        )
+        drag = self._drag(speed, grid.bottom_v, params, at_v, grid)
+        (out,) = vertical_mixing.implicit_solve([content], h_v, k, drag)
+        if noted is not None:
+            noted |= _vertical_terms(out, content - still, k, drag, h_v, dt)
         return out * grid.mask_v
 
     def _correct(self, eta, predicted: Predictor, baro: fs.Barotropic, grid):
@@ -478,6 +533,18 @@ class Dynamics:
         if noted is not None:
             noted["advective"], noted["fluxes"] = advective, (fx, fy, fz)
         return (diff_x_u2c(fx) + diff_y_v2c(fy)) / grid.area_c * (-1.0) - diff_z_w2c(fz)
+
+
+def _vertical_terms(new: Field, stress: Field, exchange: Field, drag: Field, h: Field, dt: float) -> dict[str, Field]:
+    """What the implicit solve did to velocity (m s-2): from its solution, in the form of fluxes.
+
+    Args:
+        stress: what the wind added to thickness times velocity. exchange, drag: as the solver takes them.
+    """
+    safe = fmap(lambda h: jnp.where(h > 0, h, 1.0), h, name="thickness")
+    down = diff_z_c2w(new) * exchange
+    per = lambda f: f / safe * (1.0 / dt)  # noqa: E731
+    return {"vertical_friction": per(diff_z_w2c(down)), "surface_stress": per(stress), "bottom_drag": per(drag * new) * (-1.0)}
 
 
 def with_sources(extra: dict[str, Field], own: Sources) -> dict[str, Field]:
