@@ -1,6 +1,6 @@
 """Draw how a column of ocean deepens under wind and under cooling: ``python docs/make_vertical_mixing_figure.py``.
 
-Takes a minute. Prints the ratios that docs/vertical_mixing.md quotes.
+Takes two minutes. Prints the ratios that docs/vertical_mixing.md quotes.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import vertical_columns as columns  # noqa: E402
 
 N2, FRICTION, LOSS, HOUR = 1e-4, 0.01, 200.0, 3600.0
 RUNS = (("tke", 300.0, "C0-", "tke, steps of 300 s"), ("tke", 3600.0, "C0o", "tke, steps of 1 h"),
+        ("kpp", 300.0, "C2-", "kpp, steps of 300 s"), ("kpp", 3600.0, "C2o", "kpp, steps of 1 h"),
         ("richardson", 300.0, "C1-", "richardson with convection, steps of 300 s"))  # fmt: skip
 
 

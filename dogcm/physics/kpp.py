@@ -237,10 +237,10 @@ def boundary_layer_depth(richardson: Field, critical, grid) -> Field:
     def upwards(depth, level):
         z, z_above, value, above, wet, wet_below = level
         rest = jnp.clip((critical - value) / critical, 0.0, 1.0)
-        depth = jnp.where(wet_below > 0, depth, z + rest * jnp.maximum(total.data - z, 0.0))
+        # The deepest cell may be partly filled, and end above the centre of its layer.
+        depth = jnp.where(wet_below > 0, depth, jnp.minimum(z + rest * jnp.maximum(total.data - z, 0.0), total.data))
         share = (critical - above) / jnp.maximum(value - above, _CLOSEST)
         found = z_above + jnp.clip(share, 0.0, 1.0) * (z - z_above)
-        # The deepest cell may be partly filled.
         return jnp.where((value > critical) & (wet > 0), jnp.minimum(found, total.data), depth), None
 
     z, last = grid.z_c, jnp.zeros_like(ri.data[:1])
