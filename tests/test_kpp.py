@@ -300,7 +300,8 @@ def mixed(model) -> dict:
              "temperature": 18.0 * np.exp(-z / 500.0) + 0.3 * rng.normal(size=shape),
              "heat": 1e-4 * rng.normal(size=shape[1:]), "fresh": 1e-7 * rng.normal(size=shape[1:])}  # fmt: skip
     at = {"u": "u", "v": "v"}
-    tile = {n: Field(jnp.asarray(model.decomposition.scatter(a if root else None)), at.get(n, "c")) for n, a in given.items()}
+    share = lambda a: jnp.asarray(model.decomposition.scatter(a if root else None))  # noqa: E731
+    tile = {n: Field(share(a), at.get(n, "c")) for n, a in given.items()}
     state = model.state.replace(
         u=tile["u"], v=tile["v"], tracers={**model.state.tracers, "temperature": tile["temperature"]}
     )

@@ -18,7 +18,9 @@ from dogcm.operators import mean_x_u2c, mean_y_v2c
 pytestmark = pytest.mark.skipif(looks_like_mpi_launch(), reason="checked on one rank")
 SMALL = {"grid.nx": 18, "grid.ny": 12, "grid.nz": 4, "time.step": 3600}
 SCHEMES = {
-    "forward_backward": {"physics.vertical_mixing": "kpp", "physics.isoneutral": True, "physics.eddy_coefficient": "visbeck"},
+    "forward_backward": {
+        "physics.vertical_mixing": "kpp", "physics.isoneutral": True, "physics.eddy_coefficient": "visbeck",
+    },
     "cd": {"physics.coriolis": "cd", "time.step": 14400, "time.momentum_step": 1800, "time.scheme": "ab3"},
 }  # fmt: skip
 NAMES = [f"{n}_{t}" for n in ("u", "v", "ke") for t in MOMENTUM_TERMS]
@@ -60,7 +62,8 @@ def test_budgets_close_in_every_cell(step, quantity):
     model, found, rate, _ = step
     own = {t: found[f"{quantity}_{t}"] for t in MOMENTUM_TERMS}
     largest = max(np.abs(f).max() for f in own.values())
-    np.testing.assert_allclose(sum(f for t, f in own.items() if t != "tendency"), own["tendency"], atol=1e-12 * largest, rtol=0)
+    rest = sum(f for t, f in own.items() if t != "tendency")
+    np.testing.assert_allclose(rest, own["tendency"], atol=1e-12 * largest, rtol=0)
     silent = {"surface_stress"} if quantity == "v" else set()  # the wind is zonal
     assert all(np.abs(f).max() > 1e-6 * largest for t, f in own.items() if t not in silent), quantity
     if quantity == "ke":

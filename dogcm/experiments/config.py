@@ -234,8 +234,10 @@ class ParameterConfig(Section):
     tke_alpha: float = par(30.0, "1", "tke: diffusivity of energy over viscosity", ge=0)
     tke_surface_flux: float = par(1.0, "1", "tke: flux of energy through the surface over the friction velocity cubed", ge=0)
     tke_background: float = par(1e-6, "m2 s-2", "tke: least energy", gt=0)
-    kpp_critical_richardson: float = par(0.3, "1", "kpp: bulk Richardson number at the foot of the boundary layer", gt=0, le=5)
-    kpp_unresolved_shear: float = par(1.8, "1", "kpp: N below over N at the foot, which scales the shear that is not resolved", ge=0, le=10)
+    kpp_critical_richardson: float = par(
+        0.3, "1", "kpp: bulk Richardson number at the foot of the boundary layer", gt=0, le=5
+    )
+    kpp_unresolved_shear: float = par(1.8, "1", "kpp: factor of the squared shear that a grid does not resolve", ge=0, le=10)
     kpp_nonlocal: float = par(10.0, "1", "kpp: strength of transport without regard to gradients (C*)", ge=0, le=15)
     kpp_shear_mixing: float = par(5e-3, "m2 s-1", "kpp: viscosity and diffusivity by shear below the boundary layer", ge=0)
     kpp_shear_richardson: float = par(0.7, "1", "kpp: Richardson number beyond which shear mixes no more", gt=0)

@@ -47,12 +47,14 @@ class Scene:
         return self.dynamics.tracer_terms(self.parts)
 
     def budget(self, what: str) -> dict[str, Field]:
-        """The last step's budget of a tracer, ``volume``, ``momentum`` or ``kinetic_energy``; see :mod:`dogcm.diagnostics.budgets`."""
+        """The last step's budget of a tracer, ``volume``, ``momentum`` or ``kinetic_energy``, see
+        :mod:`dogcm.diagnostics.budgets`."""
         if what not in self._budgets:
             dt, g = self.dynamics.physics.dt, self.grid
             if what == "momentum":
                 terms = self.dynamics.momentum_terms(self.parts)
-                self._budgets[what] = momentum_budget(self.before, self.state, terms, g, self.dynamics.physics.momentum_dt)
+                short = self.dynamics.physics.momentum_dt
+                self._budgets[what] = momentum_budget(self.before, self.state, terms, g, short)
             elif what == "kinetic_energy":
                 own = self.budget("momentum")
                 self._budgets[what] = kinetic_energy_budget(self.before, self.state, own, self.dynamics.halos, g)

@@ -2,7 +2,7 @@
 
 A boundary layer reaches from the surface to the depth h at which the bulk Richardson number
 
-    Ri_b(d) = (B_r - B(d)) d / (|V_r - V(d)|**2 + V_t**2(d)),      V_t**2 = C_v sqrt(0.2 / (c_s eps)) / (Ri_c kappa**2) d N w_s
+    Ri_b(d) = (B_r - B(d)) d / (|V_r - V(d)|**2 + V_t**2(d)),    V_t**2 = C_v sqrt(0.2 / (c_s eps)) / (Ri_c kappa**2) d N w_s
 
 first exceeds Ri_c, with buoyancy B, velocity V, their means (r) over the upper tenth of d, and the shear V_t that a grid
 does not resolve, which gives free convection its entrainment. Within it, with s = d / h,
@@ -117,9 +117,8 @@ def driving(s, now: dict, fluxes, eos, halos, grid, physics) -> Driving:
     T, S = s.temperature.level(slice(0, 1)), s.salinity.level(slice(0, 1))
     one, none = T.with_data(jnp.ones_like(T.data)), T.with_data(jnp.zeros_like(T.data))
     density = lambda T, S: eos.anomaly(T, S, slice(0, 1))  # noqa: E731
-    by_heat, by_salt = (
-        jax.jvp(density, (T, S), along)[1].level(0) * (-physics.gravity / physics.rho0) for along in ((one, none), (none, one))
-    )
+    weight = -physics.gravity / physics.rho0
+    by_heat, by_salt = (jax.jvp(density, (T, S), d)[1].level(0) * weight for d in ((one, none), (none, one)))
     square = stress_squared(now, grid, 1)
     if square is None:
         square = grid.wet_c.crop(1) * 0.0
@@ -230,7 +229,8 @@ def boundary_layer_depth(richardson: Field, critical, grid) -> Field:
 
     Nearest the bottom it grows by ``critical`` more, so that a layer that reaches the bottom gets there continuously.
     """
-    ri, mask, total, *maps = common(richardson, grid.mask_c, grid.depth_c, *([critical] if isinstance(critical, Field) else []))
+    given = [critical] if isinstance(critical, Field) else []
+    ri, mask, total, *maps = common(richardson, grid.mask_c, grid.depth_c, *given)
     critical = maps[0].data if maps else critical
     wet = jnp.pad(mask.data, ((0, 1), (0, 0), (0, 0)))
 
@@ -266,7 +266,8 @@ def limited(depth: Field, friction: Field, buoyancy: Field, grid) -> Field:
 
 
 def interior(n2: Field, shear2: Field, background: tuple, params: dict, grid, convection: bool) -> tuple[Field, Field]:
-    """Viscosity and diffusivity (m2 s-1) below the boundary layer: ``nu0 (1 - (Ri / Ri0)**2)**3``, background, convection."""
+    """Viscosity and diffusivity (m2 s-1) below the boundary layer: ``nu0 (1 - (Ri / Ri0)**2)**3``, background,
+    convection."""
 
     def shear_mixing(n2, s2, strongest, least, floor):
         ratio = jnp.clip(n2 / (s2 + 1e-10) / least, 0.0, 1.0)

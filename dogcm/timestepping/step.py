@@ -544,7 +544,8 @@ def _vertical_terms(new: Field, stress: Field, exchange: Field, drag: Field, h: 
     safe = fmap(lambda h: jnp.where(h > 0, h, 1.0), h, name="thickness")
     down = diff_z_c2w(new) * exchange
     per = lambda f: f / safe * (1.0 / dt)  # noqa: E731
-    return {"vertical_friction": per(diff_z_w2c(down)), "surface_stress": per(stress), "bottom_drag": per(drag * new) * (-1.0)}
+    dragged = per(drag * new) * (-1.0)
+    return {"vertical_friction": per(diff_z_w2c(down)), "surface_stress": per(stress), "bottom_drag": dragged}
 
 
 def with_sources(extra: dict[str, Field], own: Sources) -> dict[str, Field]:
