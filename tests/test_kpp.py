@@ -297,7 +297,7 @@ def mixed(model) -> dict:
     z = np.asarray(model.vertical.centres)[:, None, None]
     root = model.comm.rank == 0
     given = {"u": 0.2 * rng.normal(size=shape), "v": 0.2 * rng.normal(size=shape),
-             "temperature": 18.0 * np.exp(-z / 500.0) + 0.3 * rng.normal(size=shape),
+             "temperature": 10.0 + 0.2 * np.exp(-z / 500.0) + 0.01 * rng.normal(size=shape),
              "heat": 1e-4 * rng.normal(size=shape[1:]), "fresh": 1e-7 * rng.normal(size=shape[1:])}  # fmt: skip
     at = {"u": "u", "v": "v"}
     share = lambda a: jnp.asarray(model.decomposition.scatter(a if root else None))  # noqa: E731
@@ -323,6 +323,7 @@ def mixed(model) -> dict:
     return {n: model.gather(f) for n, f in found.items()}
 
 
+@pytest.mark.ranks(2)
 @pytest.mark.mpi(min_size=2)
 def test_layouts_agree_to_the_bit():
     more = {**SMALL, "physics.kpp_limits": True}

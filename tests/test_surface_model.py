@@ -93,6 +93,20 @@ def test_balanced_fresh_water_adds_up_to_nothing(sea):
 
 
 @one_rank
+def test_balanced_restoring_makes_no_salt():
+    """Without other water or salt, all that restoring does is move it; without balance it brings some."""
+    made = {}
+    for balanced in (True, False):
+        model = Model("two_basin", {"grid.nx": 18, "grid.ny": 12, "forcing.balance_salt": balanced}, comm=SerialCommunicator())
+        before, first = model.monitor(model.state, model.grid).salt, model.gather("salinity")
+        model.advance(10)
+        made[balanced] = abs(model.monitor(model.state, model.grid).salt / before - 1.0)
+        moved = np.abs(model.gather("salinity")[0] - first[0]).max()
+        assert moved > 1e-4
+    assert made[True] < 1e-14 < 1e-10 < made[False]
+
+
+@one_rank
 def test_water_is_nowhere_colder_than_freezing_and_ice_only_where_it_is_cold(sea):
     t, s = sea.gather("temperature")[0], sea.gather("salinity")[0]
     wet = np.asarray(sea.grid.wet_c.interior) > 0

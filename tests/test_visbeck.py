@@ -119,6 +119,7 @@ def stepped(model, steps: int = 3) -> dict:
     return {n: model.gather(f) for n, f in found.items()}
 
 
+@pytest.mark.ranks(4)
 @pytest.mark.mpi(min_size=2)
 def test_layouts_agree_to_the_bit():
     model = Model("two_basin", SMALL)

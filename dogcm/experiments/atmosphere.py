@@ -42,11 +42,12 @@ class InputError(ValueError):
 def surface_scheme(config: Config) -> SurfaceScheme | None:
     """Choices of surface physics; None where records of fluxes are all there is."""
     f, p = config.forcing, config.physics
-    if f.bulk == "none" and p.shortwave == "surface" and not f.balance_freshwater:
+    if f.bulk == "none" and p.shortwave == "surface" and not (f.balance_freshwater or f.balance_salt):
         return None
     return SurfaceScheme(
         bulk=f.bulk == "ncar", iterations=f.bulk_iterations, air_height=f.air_height, relative_wind=f.relative_wind,
         ice=p.sea_ice, penetrating=p.shortwave != "surface", balance_freshwater=f.balance_freshwater,
+        balance_salt=f.balance_salt,
         freezing_point="teos10" if p.equation_of_state == "teos10" else "millero",
     )  # fmt: skip
 

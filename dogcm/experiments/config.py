@@ -136,6 +136,9 @@ class ForcingConfig(Section):
     balance_freshwater: bool = par(
         False, "1", "take the global mean off the sum of evaporation, precipitation and runoff, at every step"
     )
+    balance_salt: bool = par(
+        False, "1", "take the global mean off salinity restoring, at every step: it then moves salt and makes none"
+    )
     heat_flux: bool = par(True, "1", "use the source's heat flux, if it has one")
     freshwater_flux: bool = par(True, "1", "use the source's fresh-water flux, if it has one")
     wind_amplitude: float = par(0.1, "N m-2", "idealised wind: largest stress")

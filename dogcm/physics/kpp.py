@@ -164,6 +164,30 @@ def _light_at(depth: Field, light: Field, grid) -> Field:
     return light.level(0) - sum_z(light.with_data((light.data - below) * share))
 
 
+# By type: integer of the same size, bits below the exponent's, and a third of its bias and of what makes the error small.
+_BITS = {"float32": (jnp.int32, 0, 709921077.0), "float64": (jnp.int64, 32, 715094163.0)}
+
+
+@jax.custom_jvp
+def cube_root(x):
+    """Of positive numbers, to rounding: a third of the exponent, then three steps of Halley's. ``jnp.cbrt`` takes nine
+    times as long on a CPU, where nothing else in a step would be as slow."""
+    whole, shift, offset = _BITS[x.dtype.name]
+    high = jax.lax.bitcast_convert_type(x, whole) >> shift
+    guess = (high.astype(x.dtype) * (1.0 / 3.0) + offset).astype(whole) << shift
+    y = jax.lax.bitcast_convert_type(guess, x.dtype)
+    for _ in range(3):
+        cube = y * y * y
+        y = y * ((cube + 2.0 * x) / (2.0 * cube + x))
+    return y
+
+
+@cube_root.defjvp
+def _(primals, tangents):
+    y = cube_root(*primals)
+    return y, tangents[0] / (3.0 * y * y)
+
+
 def velocity_scale(friction, stability, which: tuple):
     """``kappa u* / phi`` (m s-1).
 
@@ -179,7 +203,7 @@ def velocity_scale(friction, stability, which: tuple):
     near = jnp.sqrt(friction * friction + 16.0 * jnp.minimum(loss, limit * cube) / friction)
     if which is _MOMENTUM:
         near = jnp.sqrt(friction * near)
-    far = jnp.cbrt(a * cube + c * jnp.maximum(loss, limit * cube))
+    far = cube_root(a * cube + c * jnp.maximum(loss, limit * cube))
     return _KAPPA * jnp.where(stability >= 0, stable, jnp.where(loss < limit * cube, near, far))
 
 

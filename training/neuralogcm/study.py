@@ -22,23 +22,28 @@ from dogcm.learning.score_table import read_csv
 
 HERE = Path(__file__).parent
 LEADS = (10, 20, 30, 60, 90, 120)
-NO_NETWORK = {"corrector": {"kind": "none"}, "first_guess.passes": 0}
+SCALARS = ["lateral_viscosity", "lateral_diffusivity", "vertical_diffusivity", "vertical_viscosity", "bottom_drag_quadratic"]
+SEARCHED = [{n: {"shape": "map", "held": True}} for n in ("convection_diffusivity", "convection_n2")]
+NO_GUESS = {"first_guess.passes": 0, "first_guess.columns.factors": {}, "learnable": SCALARS}
+NO_NETWORK = NO_GUESS | {"corrector": {"kind": "none"}}
 # What each variant changes in the recipe.
 VARIANTS = {
     "neuralogcm": {"seed": 0},
     "neuralogcm_1": {"seed": 1},
     "neuralogcm_2": {"seed": 2},
     "physics_only": NO_NETWORK | {"optimiser.learning_rate.physics": 0.02},
-    "network_only": {
-        "physics": False, "learnable": [], "first_guess.passes": 0, "curriculum": [{"updates": 150, "days": 10}],
+    "network_only": NO_GUESS | {
+        "physics": False, "learnable": [], "curriculum": [{"updates": 150, "days": 10}],
         "optimiser.learning_rate.corrector": 2e-3,
         "corrector.rates.eta": 0.01, "corrector.kind": "unet", "corrector.width": 24, "corrector.depth": 2, "corrector.every": 16,
         "corrector.outputs": {"temperature": "tendency", "salinity": "tendency", "velocity": "tendency", "eta": "tendency"},
     },
-    "fixed_physics": {"learnable": []},
+    "fixed_physics": {"learnable": SEARCHED},
+    "no_search": {"first_guess.columns.factors": {}, "learnable": SCALARS},
+    "first_guess": {"curriculum": [{"updates": 1, "days": 10}], "optimiser.warmup": 1},
     "one_step": {"curriculum": [{"updates": 100, "days": 5}]},
     "stop_gradient": {"truncate": 0.5},
-    "no_maps": {"corrector.maps": 0, "first_guess.passes": 0},
+    "no_maps": NO_GUESS | {"corrector.maps": 0},
 }  # fmt: skip
 
 

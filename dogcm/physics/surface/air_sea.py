@@ -57,6 +57,9 @@ def surface_exchange(now: dict, state, thickness: Field, params: dict, grid, phy
     _freshwater(given, parts, frozen, scheme, grid, halos)
     light = _light(given, air, frozen, params, grid, physics) if scheme.penetrating else None
     fluxes = surface_fluxes(given, temperature, salinity, thickness, params, grid, physics, light)
+    if scheme.balance_salt and "sss" in given:
+        salt = hold(fluxes.salt.crop(0))
+        fluxes = replace(fluxes, salt=(salt - global_mean(salt, halos, grid)) * grid.wet_c)
     if frozen is not None:
         new = {"ice_thickness": (frozen.thickness * grid.wet_c).crop(0)}
         fluxes = replace(fluxes, salt=fluxes.salt + frozen.salt * grid.wet_c, closures=new)

@@ -21,6 +21,7 @@ class SurfaceScheme:
         ice: thermodynamic sea ice, :mod:`dogcm.physics.surface.ice`.
         penetrating: short wave is absorbed at depth, :mod:`dogcm.physics.surface.shortwave`.
         balance_freshwater: take the global mean off what evaporation, precipitation and rivers bring.
+        balance_salt: take the global mean off what restoring of salinity brings.
         freezing_point: ``teos10`` or ``millero``, see :func:`dogcm.physics.surface.ice.freezing_point`.
     """
 
@@ -31,6 +32,7 @@ class SurfaceScheme:
     ice: bool = False
     penetrating: bool = False
     balance_freshwater: bool = False
+    balance_salt: bool = False
     freezing_point: str = "teos10"
 
 
