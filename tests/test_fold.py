@@ -18,7 +18,7 @@ SHAPE = (15, 24)
 REQUESTS = [
     ("c", (3,), Halo.of(2), None), ("u", (3,), Halo(1, 2, 3, 0), None), ("v", (), Halo(2, 3, 2, 3), None),
     ("q", (2, 2), Halo(1, 1, 1, 3), None), ("c", (), Halo(0, 0, 2, 2), True), ("u", (), Halo(), False),
-    ("v", (2,), Halo(), None), ("cw", (), Halo(2, 2, 1, 3), None), ("q", (), Halo(0, 3, 0, 0), None),
+    ("cw", (), Halo(2, 2, 1, 3), None),
 ]  # fmt: skip
 
 
@@ -75,6 +75,8 @@ def check_layout(layout, comm):
         for rank in range(layout.size):
             o = layout.tile(rank)
             mine[o.j0 : o.j1, o.i0 : o.i1] = 1.0
+        if fold.shifted(at):
+            mine *= np.roll(mine, 1, axis=-1)  # a face or corner beside a dropped tile is coast
         known = np.pad(pad_global(mine, Halo(0, halo.n, halo.w, halo.e), True, fold=at[0], vector=False),
                        ((halo.s, 0), (0, 0)))  # fmt: skip
         if layout.drops_tiles and fold.on_line(at):
@@ -96,7 +98,7 @@ def dot(a, b):
 def check_adjoint(layout, comm):
     """<F x, y> over all ranks is <x, F' y>; forward mode, and a batch, are the exchange itself."""
     d, halos = Decomposition(layout, comm), connect(layout, comm)
-    fields = on_tiles(d, global_arrays())[:5]
+    fields = on_tiles(d, global_arrays())[:4]
 
     def forward(arrays):
         return [f.data for f in fill(halos, [f.with_data(a) for f, a in zip(fields, arrays)])]
@@ -144,7 +146,9 @@ def test_one_rank(check):
 @pytest.mark.parametrize("check", [check_layout, check_adjoint, check_sums])
 def test_on_ranks(check):
     comm = world()
-    for layout in layouts(comm.size):
+    chosen = layouts(comm.size)
+    # Compiled one by one: the transpose is checked on the widest, and where tiles are dropped.
+    for layout in chosen if check is check_layout else chosen[-2:]:
         check(layout, comm)
 
 
