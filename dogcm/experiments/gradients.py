@@ -15,6 +15,7 @@ import numpy as np
 
 from dogcm.decomp import SerialCommunicator
 from dogcm.experiments.config import Config
+from dogcm.experiments.inputs import VECTORS
 from dogcm.experiments.model import Model
 from dogcm.experiments.registry import load_config
 from dogcm.experiments.verify import Figure
@@ -135,7 +136,7 @@ class Rollout:
         records = m.forcing.records
         if not records:
             return m.forcing
-        deep = exchange(m.halos, *((f.crop(0) + change[n], f.halo) for n, f in records.items()))
+        deep = exchange(m.halos, *((f.crop(0) + change[n], f.halo, n in VECTORS) for n, f in records.items()))
         return replace(m.forcing, records={n: f.named(n) for n, f in zip(records, deep)})
 
     def _misfit(self, state):
