@@ -137,7 +137,7 @@ def test_sampled_means_are_nearly_those_of_overlaps():
 
 
 def test_bathymetry_meets_itself_at_the_fold():
-    config = load_config("global_tripolar_2deg", {"grid.nx": 60, "grid.ny": 30})
+    config = load_config("global_tripolar_2deg", {"grid.nx": 60, "grid.ny": 30, "bathymetry.straits": []})
     grid = inputs.horizontal_grid(config)
     cells = inputs.cell_thickness(config, grid, inputs.vertical_grid(config))
     np.testing.assert_array_equal(cells[:, -1], cells[:, -1, ::-1])
