@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dogcm.decomp import Halo, fold
+from dogcm.diagnostics.curvilinear_plots import on_parallels
 from dogcm.experiments import inputs
 from dogcm.experiments.registry import ConfigError, load_config
 from dogcm.grid.curvilinear import RotatedGrid, unit
@@ -162,3 +163,13 @@ def test_larger_set_ups_are_accepted(name):
     grid = inputs.horizontal_grid(config)
     steps = np.diff(grid.lat_edges)[:-1]
     assert abs(np.diff(steps)).max() < 0.03 * steps.max(), "rows of one height go on beyond the join"
+
+
+def test_maps_show_the_value_of_the_nearest_cell():
+    grid = TripolarGrid(90, 60)
+    lat, lon = grid.points("c")
+    field = np.sin(np.deg2rad(lat)) + np.cos(np.deg2rad(lat)) * np.cos(np.deg2rad(lon - 40))
+    raster, to_lat, to_lon = on_parallels(field, lat, lon, (90, 180))
+    exact = np.sin(np.deg2rad(to_lat))[:, None] + np.cos(np.deg2rad(to_lat))[:, None] * np.cos(np.deg2rad(to_lon - 40))
+    north = to_lat > -78
+    assert np.abs(raster - exact)[north].max() < 0.06 and np.isnan(raster[to_lat < -87]).all()

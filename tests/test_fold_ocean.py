@@ -18,6 +18,7 @@ from dogcm.grid.horizontal import LatLonGrid
 from dogcm.grid.tripolar import TripolarGrid
 from dogcm.grid.vertical import VerticalGrid
 from dogcm.halo import connect, exact_sum, once
+from dogcm.io.restart import _refill
 from dogcm.operators import diff_x_c2u, diff_x_u2c, diff_y_c2v, diff_y_v2c
 from dogcm.timestepping.state import at_rest
 
@@ -53,9 +54,7 @@ def imbalance(horizontal, speed=20.0) -> float:
     @jax.jit
     def rates(u, v, eta):
         u, v, eta = exchange(halos, (Field(u, "u"), 2), (Field(v, "v"), 2), (Field(eta, "c"), 2))
-        w = Field(jnp.zeros((0, *eta.shape)), "cw", Halo.of(2))
         q, energy = momentum.vorticity(u, v, grid) + grid.f_q, momentum.kinetic_energy(u, v, grid)
-        del w
         q = q * grid.inv_h_q
         head = energy + eta * GRAVITY
         gu = momentum.vorticity_flux_u(v, q, grid) - diff_x_c2u(head) / grid.dx_u
@@ -169,6 +168,10 @@ def test_volume_heat_and_salt_are_kept_and_a_lake_stays_at_rest():
     assert np.abs(v[:, -1]).max() > 1e-4 and after.speed < 1.0, "the fold lies in moving water"
     for name, f in model.state.variables().items():
         np.testing.assert_array_equal(fold.consistent(model.gather(f), f.at), model.gather(f), err_msg=name)
+    # A restart refills what it does not store, old accelerations beyond the fold, with the same bits.
+    old = (*model.state.history_u, *model.state.history_v)
+    for f, again in zip(old, _refill(model.halos, tuple(f.crop(0) for f in old), model.grid)):
+        np.testing.assert_array_equal(again.data, f.data)
     # A lake: temperature by layer alone, nothing drives, nothing mixes.
     mask = model.grid.mask_c.crop(0)
     layers = mask.with_data(jnp.asarray([15.0, 8.0, 3.0])[:, None, None] * mask.data)
@@ -194,7 +197,7 @@ def alone():
 
 
 @pytest.mark.mpi(min_size=2)
-@pytest.mark.parametrize("size, request_", [(2, "2x1"), (2, "1x2"), (4, "4x1"), (4, "2x2"), (6, "3x2")])
+@pytest.mark.parametrize("size, request_", [(2, "2x1"), (4, "2x2"), (6, "3x2")])
 def test_the_same_bits_on_every_layout(size, request_, alone):
     comm = world()
     if comm.size != size:
