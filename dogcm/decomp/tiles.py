@@ -49,7 +49,8 @@ class Decomposition:
     ) -> np.ndarray:  # fmt: skip
         """Give every rank its tile, with ``halo``, of the array ``(..., ny, nx)`` on rank 0.
 
-        Other ranks pass None. ``at``, ``vector``: place, and whether a north fold changes the sign (None: at u and v). The result has shape ``(..., tile ny + s + n, tile nx + w + e)``.
+        ``at``, ``vector``: place, and whether a north fold changes the sign (None: at u and v). Other ranks pass None.
+        The result has shape ``(..., tile ny + s + n, tile nx + w + e)``.
         """
         halo = Halo.of(halo)
         lead, dtype = self.comm.broadcast(

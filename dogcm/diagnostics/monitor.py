@@ -82,7 +82,8 @@ class Monitor:
         h_u, h_v = (grid.h_u * grid.area_u).interior, (grid.h_v * grid.area_v).interior
         sums = exact_sum(
             self._halos, cell, cell * state.temperature.interior, cell * state.salinity.interior,
-            once(self._halos, 0.5 * h_u * u * u, "u"), 0.5 * h_v * v * v, *self._surface(state, grid), self._enstrophy(state, grid),
+            once(self._halos, 0.5 * h_u * u * u, "u"), 0.5 * h_v * v * v,
+            *self._surface(state, grid), self._enstrophy(state, grid),
         )  # fmt: skip
         dt = self._physics.dt
         courant = jnp.maximum(jnp.abs(u) * dt / grid.dx_u.interior, jnp.abs(v) * dt / grid.dy_v.interior)
