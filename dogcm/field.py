@@ -326,16 +326,20 @@ def keep(f: Field) -> Field:
     return f.with_data(fences.keep(f.data))
 
 
-def exchange(communicator, *requests: tuple[Field, "int | Halo"]) -> list[Field]:
+def exchange(communicator, *requests: tuple) -> list[Field]:
     """Make halos deep again: the only way to gain valid halo.
 
     All Fields travel together, in one buffer per neighbour.
 
     Args:
         communicator: a :class:`dogcm.halo.HaloExchange`.
-        requests: pairs ``(field, depth)``; each Field comes back with just that halo.
+        requests: pairs ``(field, depth)``; each Field comes back with just that halo. A third entry says whether the
+            Field is a component of a vector, which changes sign across a north fold; without it those at u and v are.
     """
-    wants = [Halo.of(depth) for _, depth in requests]
-    tiles = [f.crop(Halo()) for f, _ in requests]
-    arrays = communicator.exchange([t.data for t in tiles], wants)
+    wants = [Halo.of(r[1]) for r in requests]
+    tiles = [r[0].crop(Halo()) for r in requests]
+    fold = ()
+    if getattr(communicator, "north_fold", False):
+        fold = ([t.at for t in tiles], [r[2] if len(r) > 2 else None for r in requests])
+    arrays = communicator.exchange([t.data for t in tiles], wants, *fold)
     return [Field(a, t.at, w, t.name) for a, t, w in zip(arrays, tiles, wants)]

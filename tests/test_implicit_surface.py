@@ -263,6 +263,7 @@ def test_no_derivative_depends_on_the_iterations(model):
     np.testing.assert_allclose(np.asarray(slope).ravel(), expected, atol=1e-10 * np.abs(expected).max())
 
 
+@pytest.mark.ranks(2)
 @pytest.mark.mpi(min_size=2)
 def test_derivatives_across_ranks():
     comm = world()
@@ -290,6 +291,7 @@ def many_surface_steps(model) -> dict[str, np.ndarray]:
     return found | {"iterations": np.array(counts)}
 
 
+@pytest.mark.ranks(4)
 @pytest.mark.mpi(min_size=2)
 def test_surface_is_the_same_to_the_bit_on_every_layout():
     """The sums decide how often is iterated, and by how much: no rounding of theirs may depend on the tiles."""
@@ -339,6 +341,11 @@ def test_settings_that_make_no_sense_are_refused(change, words):
     with pytest.raises(ConfigError) as error:
         load_config("two_basin", IMPLICIT | change)
     assert all(w in str(error.value) for w in words), error.value
+
+
+def test_a_fold_is_refused():
+    with pytest.raises(ConfigError, match="fold of a tripolar grid"):
+        load_config("global_tripolar_2deg", {"time.free_surface": "implicit"})
 
 
 def test_the_c_d_scheme_lifts_the_limits():

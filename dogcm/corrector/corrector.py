@@ -150,6 +150,11 @@ def build_corrector(config: CorrectorConfig, halos, nz: int) -> Corrector:
     """
     if config.kind == "none":
         return Corrector(config, halos, nz, None)
+    if halos.layout.north_fold:
+        raise LayoutError(
+            "correctors do not work on tripolar grids yet: beyond the fold a network would see the ocean upside down, and "
+            "the two copies of a cell would differ; use grid.kind: latlon or rotated"
+        )
     for name, value in config.scales:
         if isinstance(value, list) and len(value) not in (1, nz):
             raise ValueError(

@@ -9,6 +9,9 @@ Neighbours are kept as permutations of the ranks. Where the ocean ends (a wall, 
 was dropped) the end of a chain of tiles is linked back to its beginning: every rank then sends and
 receives the same number of messages, whatever the coastline, and what arrives across a wall is
 masked. ``MPI.PROC_NULL`` would leave uninitialised memory there.
+
+A grid with a north fold (tripolar) is cut symmetrically about its middle column, so that beyond the fold the
+neighbour of a tile of the top row is one whole tile, its mirror image (:meth:`Layout.mirror`).
 """
 
 from __future__ import annotations
@@ -55,6 +58,7 @@ class Layout:
         periodic_x: whether the global grid closes on itself in x.
         cuts_x, cuts_y: tile edges, ``px + 1`` and ``py + 1`` indices.
         ranks: ``ranks[q][p]``, the rank of tile column p in row q, or -1 for a tile of land.
+        north_fold: whether the last row is folded onto itself, see :mod:`dogcm.decomp.fold`.
     """
 
     shape: tuple[int, int]
@@ -64,6 +68,7 @@ class Layout:
     cuts_x: tuple[int, ...]
     cuts_y: tuple[int, ...]
     ranks: tuple[tuple[int, ...], ...]
+    north_fold: bool = False
     places: tuple[tuple[int, int], ...] = field(init=False, repr=False)
 
     def __post_init__(self):
@@ -96,9 +101,22 @@ class Layout:
         return self.size < self.px * self.py
 
     def missing(self, rank: int) -> tuple[bool, bool]:
-        """Whether the tile to the south, and to the north, is a dropped one."""
+        """Whether the tile to the south, and to the north (or beyond the fold), is a dropped one."""
         q, p = self.places[rank]
-        return q > 0 and self.ranks[q - 1][p] < 0, q < self.py - 1 and self.ranks[q + 1][p] < 0
+        south = q > 0 and self.ranks[q - 1][p] < 0
+        if q == self.py - 1:
+            return south, self.north_fold and self.ranks[q][self.px - 1 - p] < 0
+        return south, self.ranks[q + 1][p] < 0
+
+    def on_fold(self, rank: int) -> bool:
+        """Whether the north fold is the northern side of this rank's tile."""
+        return self.north_fold and self.places[rank][0] == self.py - 1
+
+    def mirror(self, rank: int) -> int:
+        """The rank beyond the fold: that of the mirrored tile of the top row, and a rank itself anywhere else."""
+        q, p = self.places[rank]
+        there = self.ranks[q][self.px - 1 - p] if self.on_fold(rank) else -1
+        return there if there >= 0 else rank
 
     @property
     def smallest_tile(self) -> tuple[int, int]:
@@ -145,6 +163,37 @@ def _even_cuts(cells: int, parts: int) -> tuple[int, ...]:
     return tuple(int(c) for c in np.concatenate([[0], np.cumsum([base + (m < extra) for m in range(parts)])]))
 
 
+def _mirrored_cuts(cells: int, parts: int) -> tuple[int, ...]:
+    """Cut an even number of ``cells`` into ``parts`` as even as can be, symmetrically about the middle."""
+    side = parts // 2
+    # With an odd number of tiles the middle one takes what the sides leave.
+    half = cells // 2 if parts % 2 == 0 else round(cells * side / parts)
+    left = _even_cuts(half, side) if side else (0,)
+    right = tuple(cells - c for c in left[::-1])
+    return (*left, *(right if parts % 2 else right[1:]))
+
+
+def _check_fold(shape: tuple[int, int], cuts_x, cuts_y, min_cells: int, periodic_x: bool) -> None:
+    """Refuse what a north fold cannot be exchanged on."""
+    (ny, nx), name = shape, f"layout {len(cuts_x) - 1}x{len(cuts_y) - 1}"
+    if nx % 2 or not periodic_x:
+        what = f"{nx} columns" if nx % 2 else "closed walls in x"
+        raise LayoutError(
+            f"a grid with a north fold needs an even number of columns that close on themselves, not {what}: "
+            "column i of the last row meets column nx - 1 - i; change grid.nx"
+        )
+    if any(a + b != nx for a, b in zip(cuts_x, cuts_x[::-1])):
+        raise LayoutError(
+            f"{name}: the cuts {tuple(cuts_x)} in x are not symmetric about the middle column {nx // 2}; beyond a north "
+            "fold each tile has to meet a whole one"
+        )
+    if cuts_y[-1] - cuts_y[-2] < min_cells + 1:
+        raise LayoutError(
+            f"{name}: the northern tiles have {cuts_y[-1] - cuts_y[-2]} rows, and a north fold needs one more than the halo "
+            f"of {min_cells}; use at most {max(ny // (min_cells + 1), 1)} tiles in y"
+        )
+
+
 def _wet_table(wet: np.ndarray | None, cuts_y, cuts_x) -> np.ndarray:
     table = np.ones((len(cuts_y) - 1, len(cuts_x) - 1), dtype=int)
     if wet is None:
@@ -166,6 +215,7 @@ def make_layout(
     cuts_y: tuple[int, ...] | None = None,
     drop_land: bool = True,
     min_cells: int = 3,
+    north_fold: bool = False,
 ) -> Layout:
     """Cut the grid into ``px`` by ``py`` tiles and number those that hold ocean.
 
@@ -176,6 +226,7 @@ def make_layout(
         cuts_x, cuts_y: explicit tile edges (for uneven tiles); default: as even as can be.
         drop_land: give no rank to tiles without ocean.
         min_cells: smallest number of rows or columns of a tile that is cut (the halo's depth).
+        north_fold: whether the last row is folded onto itself; cuts in x are then symmetric about the middle.
 
     Raises:
         LayoutError: when the cuts do not fit the grid.
@@ -183,7 +234,8 @@ def make_layout(
     ny, nx = shape
     if px < 1 or py < 1:
         raise LayoutError(f"layout {px}x{py}: both numbers of tiles must be at least 1")
-    cuts_x = tuple(cuts_x) if cuts_x is not None else _even_cuts(nx, px)
+    even = _mirrored_cuts if north_fold else _even_cuts
+    cuts_x = tuple(cuts_x) if cuts_x is not None else even(nx, px)
     cuts_y = tuple(cuts_y) if cuts_y is not None else _even_cuts(ny, py)
     for name, cuts, cells, parts in (("x", cuts_x, nx, px), ("y", cuts_y, ny, py)):
         widths = np.diff(cuts)
@@ -196,10 +248,12 @@ def make_layout(
                 f"layout {px}x{py}: tiles of {widths.min()} cells in {name} are narrower than the halo "
                 f"of {min_cells}; use at most {cells // min_cells} tiles in {name}"
             )
+    if north_fold:
+        _check_fold((ny, nx), cuts_x, cuts_y, min_cells, periodic_x)
     table = _wet_table(wet if drop_land else None, cuts_y, cuts_x)
     numbers = np.where(table > 0, np.cumsum(table.ravel() > 0).reshape(table.shape) - 1, -1)
     ranks = tuple(tuple(int(r) for r in row) for row in numbers)
-    return Layout((ny, nx), px, py, periodic_x, cuts_x, cuts_y, ranks)
+    return Layout((ny, nx), px, py, periodic_x, cuts_x, cuts_y, ranks, north_fold)
 
 
 def _cost(layout: Layout, halo: int) -> float:
@@ -219,6 +273,7 @@ def choose_layout(
     periodic_x: bool = True,
     wet: np.ndarray | None = None,
     min_cells: int = 3,
+    north_fold: bool = False,
 ) -> Layout:
     """The layout for ``size`` ranks with the least work on the slowest rank.
 
@@ -233,9 +288,11 @@ def choose_layout(
         for px in (d for d in range(1, tiles + 1) if tiles % d == 0):
             try:
                 layout = make_layout(
-                    shape, px, tiles // px, periodic_x=periodic_x, wet=wet, min_cells=min_cells
+                    shape, px, tiles // px, periodic_x=periodic_x, wet=wet, min_cells=min_cells, north_fold=north_fold
                 )
             except LayoutError:
+                if size == 1:
+                    raise  # there is one way only to have one tile
                 continue
             if layout.size == size and (cost := _cost(layout, min_cells)) < best_cost:
                 best, best_cost = layout, cost
@@ -263,16 +320,16 @@ def layout_for(
     periodic_x: bool = True,
     wet: np.ndarray | None = None,
     min_cells: int = 3,
+    north_fold: bool = False,
 ) -> Layout:
     """The layout asked for by name (``auto`` or ``PXxPY``), checked against the number of ranks."""
     if request == "auto":
-        return choose_layout(shape, size, periodic_x=periodic_x, wet=wet, min_cells=min_cells)
+        return choose_layout(shape, size, periodic_x=periodic_x, wet=wet, min_cells=min_cells, north_fold=north_fold)
     px, py = parse_layout(request)
-    layout = make_layout(shape, px, py, periodic_x=periodic_x, wet=wet, min_cells=min_cells)
+    options = dict(periodic_x=periodic_x, min_cells=min_cells, north_fold=north_fold)
+    layout = make_layout(shape, px, py, wet=wet, **options)
     if layout.size != size and px * py == size:
-        layout = make_layout(
-            shape, px, py, periodic_x=periodic_x, min_cells=min_cells, drop_land=False
-        )
+        layout = make_layout(shape, px, py, drop_land=False, **options)
     if layout.size != size:
         raise LayoutError(
             f"layout {px}x{py} has {layout.size} tiles with ocean, but there are {size} ranks; "

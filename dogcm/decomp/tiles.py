@@ -10,14 +10,21 @@ from typing import Callable
 import numpy as np
 
 from dogcm.decomp.depth import Halo
+from dogcm.decomp.fold import pad_north
 from dogcm.decomp.layout import Layout
 
 
-def pad_global(values: np.ndarray, halo: Halo, periodic_x: bool, fill: float | None = None):
+def pad_global(
+    values: np.ndarray, halo: Halo, periodic_x: bool, fill: float | None = None, fold: str = "", vector: bool | None = None
+):
     """Extend a global ``(..., ny, nx)`` array by ``halo``: periodic or repeated in x, repeated in y.
 
-    With ``fill`` the cells beyond a wall get that value instead of a repetition.
+    With ``fill`` the cells beyond a wall get that value instead of a repetition. ``fold``: the place (c, u, v, q) of
+    the values where the grid has a north fold; ``vector``: whether they change sign there (None: at u and v).
     """
+    if fold:
+        values = pad_north(values, fold, halo, vector)
+        halo = Halo(halo.s, 0, halo.w, halo.e)
     lead = [(0, 0)] * (values.ndim - 2)
     mode = dict(mode="constant", constant_values=fill) if fill is not None else dict(mode="edge")
     in_x = dict(mode="wrap") if periodic_x else mode
@@ -37,11 +44,13 @@ class Decomposition:
         self.is_root = comm.rank == 0
 
     def scatter(
-        self, values: np.ndarray | None, halo: int | Halo = 0, fill: float | None = None
-    ) -> np.ndarray:
+        self, values: np.ndarray | None, halo: int | Halo = 0, fill: float | None = None, at: str = "c",
+        vector: bool | None = None,
+    ) -> np.ndarray:  # fmt: skip
         """Give every rank its tile, with ``halo``, of the array ``(..., ny, nx)`` on rank 0.
 
-        Other ranks pass None. The result has shape ``(..., tile ny + s + n, tile nx + w + e)``.
+        ``at``, ``vector``: place, and whether a north fold changes the sign (None: at u and v). Other ranks pass None.
+        The result has shape ``(..., tile ny + s + n, tile nx + w + e)``.
         """
         halo = Halo.of(halo)
         lead, dtype = self.comm.broadcast(
@@ -53,16 +62,18 @@ class Decomposition:
             return self.comm.receive(shape, np.dtype(dtype), 0)
         if tuple(values.shape[-2:]) != self.layout.shape:
             raise ValueError(f"array of {values.shape[-2:]} on a grid of {self.layout.shape}")
-        padded = pad_global(values, halo, self.layout.periodic_x, fill)
+        fold = at if self.layout.north_fold else ""
+        padded = pad_global(values, halo, self.layout.periodic_x, fill, fold, vector)
         for rank in range(1, self.comm.size):
             self.comm.send(_cut(padded, self.layout.tile(rank), halo), rank)
         return _cut(padded, self.layout.tile(0), halo)
 
     def scatter_from(
-        self, make: Callable[[], np.ndarray], halo: int | Halo = 0, fill: float | None = None
-    ) -> np.ndarray:
+        self, make: Callable[[], np.ndarray], halo: int | Halo = 0, fill: float | None = None, at: str = "c",
+        vector: bool | None = None,
+    ) -> np.ndarray:  # fmt: skip
         """:meth:`scatter` of ``make()``, which only rank 0 calls."""
-        return self.scatter(make() if self.is_root else None, halo, fill)
+        return self.scatter(make() if self.is_root else None, halo, fill, at, vector)
 
     def gather(self, values: np.ndarray, fill: float = 0.0) -> np.ndarray | None:
         """The global array on rank 0 (None elsewhere) from every rank's ``(..., ny, nx)`` tile.

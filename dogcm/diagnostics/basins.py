@@ -78,7 +78,8 @@ def find_basins(horizontal, wet: np.ndarray, names=None) -> Basins:
     """
     wet = np.asarray(wet) > 0
     check_basins(names or ())
-    found, row = _fill(horizontal, wet) if horizontal.spherical else ({}, None)
+    plain = horizontal.spherical and (horizontal.north_fold or not horizontal.curvilinear)
+    found, row = _fill(horizontal, wet) if plain else ({}, None)
     found["global"] = wet
     chosen = [n for n in DEFAULT if n in found] if names is None else list(names)
     for name in chosen:
@@ -101,7 +102,7 @@ def _fill(horizontal, wet: np.ndarray) -> tuple[dict[str, np.ndarray], int | Non
             continue  # a region without this line
         for at, j, i, _ in faces:
             (open_u if at == "u" else open_v)[j, i] = False
-    label = _components(wet, open_u, open_v)
+    label = _components(wet, open_u, open_v, horizontal.north_fold)
     groups = {name: _labels_near(horizontal, wet, label, seeds) for name, seeds in _SEEDS.items()}
     masks = {name: np.isin(label, list(group)) for name, group in groups.items() if group}
     if groups["atlantic"] & (groups["indian"] | groups["pacific"]):
@@ -123,13 +124,15 @@ def open_faces(horizontal, wet: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return wet & west, wet & south
 
 
-def _components(wet: np.ndarray, open_u: np.ndarray, open_v: np.ndarray) -> np.ndarray:
+def _components(wet: np.ndarray, open_u: np.ndarray, open_v: np.ndarray, north_fold: bool = False) -> np.ndarray:
     """Number of the connected part that each column belongs to, -1 on land."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
     index = np.arange(wet.size).reshape(wet.shape)
     pairs = [(index[open_u], np.roll(index, 1, axis=1)[open_u]), (index[open_v], np.roll(index, 1, axis=0)[open_v])]
+    if north_fold:  # both are the same cell
+        pairs.append((index[-1, wet[-1]], index[-1, ::-1][wet[-1]]))
     a, b = (np.concatenate(side) for side in zip(*pairs))
     graph = coo_matrix((np.ones(a.size, bool), (a, b)), shape=(wet.size, wet.size))
     return np.where(wet, connected_components(graph, directed=False)[1].reshape(wet.shape), -1)
@@ -139,6 +142,8 @@ def _labels_near(horizontal, wet, label, seeds) -> set[int]:
     """Labels of the columns of water nearest to the points."""
     x, y = corners(horizontal)
     lon, lat = 0.5 * (x[1:] + x[:-1])[None, :], 0.5 * (y[1:] + y[:-1])[:, None]
+    if horizontal.curvilinear:
+        lat, lon = horizontal.points("c")
     found = set()
     for seed_lon, seed_lat in seeds:
         east = ((lon - seed_lon + 180.0) % 360.0 - 180.0) * np.cos(np.deg2rad(seed_lat))

@@ -98,7 +98,7 @@ def kinetic_energy_budget(before: State, after: State, momentum: dict, halos, gr
     work = [f * m for pair in momentum.values() for f, m in zip(pair, middle)]
     # Land beyond a wall holds what an exchange brings from elsewhere.
     masks = [grid.mask_u, grid.mask_v] * len(momentum)
-    work = [f * m for f, m in zip(exchange(halos, *((f, 1) for f in work)), masks)]
+    work = [f * m for f, m in zip(exchange(halos, *((f, 1, False) for f in work)), masks)]
     pairs = zip(momentum, work[::2], work[1::2])
     return {n: ((mean_x_u2c(x) + mean_y_v2c(y)) * grid.mask_c).crop(0) for n, x, y in pairs}
 

@@ -70,13 +70,17 @@ def barotropic_streamfunction(flux_u: Field, halos) -> jax.Array:
 
     Northward transport through a row between two corners is its value at the eastern less that at the western one. It
     is 0 at the northern wall, hence near 0 on land that is connected with it, and the transport of the Circumpolar
-    Current in Antarctica. With sources of volume it is not unique: integrated along each meridian, from the north.
+    Current in Antarctica. On a grid with a north fold it is 0 at the grid's first northern pole.
+    With sources of volume it is not unique: integrated along each meridian, from the north.
 
     Args:
         flux_u: depth-integrated eastward volume transport (m3 s-1) through west faces, (y, x).
     """
-    globe = assemble(flux_u, halos)
-    return jnp.cumsum(globe[::-1], axis=0)[::-1]
+    globe = jnp.cumsum(assemble(flux_u, halos)[::-1], axis=0)[::-1]
+    if halos.layout.north_fold:
+        # There is no northern wall: from the southern one, and 0 at the first northern pole of the grid, which is land.
+        return globe - globe[:1] + (globe[0, 0] - globe[-1, 0])
+    return globe
 
 
 def assemble(field: Field, halos) -> jax.Array:

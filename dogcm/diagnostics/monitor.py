@@ -16,7 +16,7 @@ from dogcm.diagnostics.checksum import state_checksum
 from dogcm.dynamics.continuity import stretch_c
 from dogcm.dynamics.momentum import vorticity
 from dogcm.field import exchange
-from dogcm.halo import exact_sum
+from dogcm.halo import exact_sum, once
 from dogcm.timestepping.state import State
 
 
@@ -77,11 +77,13 @@ class Monitor:
 
     def _measure(self, state: State, grid) -> dict:
         cell = (grid.h_c * grid.area_c * stretch_c(state.eta, grid)).interior.astype(jnp.float64)
+        cell = once(self._halos, cell)
         u, v = state.u.interior, state.v.interior
         h_u, h_v = (grid.h_u * grid.area_u).interior, (grid.h_v * grid.area_v).interior
         sums = exact_sum(
             self._halos, cell, cell * state.temperature.interior, cell * state.salinity.interior,
-            0.5 * h_u * u * u, 0.5 * h_v * v * v, *self._surface(state, grid), self._enstrophy(state, grid),
+            once(self._halos, 0.5 * h_u * u * u, "u"), 0.5 * h_v * v * v,
+            *self._surface(state, grid), self._enstrophy(state, grid),
         )  # fmt: skip
         dt = self._physics.dt
         courant = jnp.maximum(jnp.abs(u) * dt / grid.dx_u.interior, jnp.abs(v) * dt / grid.dy_v.interior)
@@ -101,7 +103,7 @@ class Monitor:
 
     def _surface(self, state: State, grid) -> tuple:
         """Area, and area times temperature, of the first layer."""
-        area = (grid.area_c * grid.wet_c).interior.astype(jnp.float64)
+        area = once(self._halos, (grid.area_c * grid.wet_c).interior.astype(jnp.float64))
         return area, area * state.temperature.interior[0]
 
     def _enstrophy(self, state: State, grid):

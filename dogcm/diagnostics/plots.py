@@ -147,7 +147,9 @@ def _speed(data):
     wet = surface(data, "mask_c").values > 0
     east, north = np.nan_to_num(u.values), np.nan_to_num(v.values)
     east = 0.5 * (east + np.roll(east, -1, axis=1))
-    north = 0.5 * (north + np.concatenate([north[1:], 0 * north[:1]]))
+    # Beyond a north fold lies the last row itself, turned round.
+    beyond = -north[-1:, ::-1] if data.attrs.get("north_fold") else 0 * north[:1]
+    north = 0.5 * (north + np.concatenate([north[1:], beyond]))
     x, y = _axes(data["mask_c"])
     return _Plain(np.where(wet, np.hypot(east, north), np.nan), x, y)
 
@@ -200,6 +202,12 @@ def draw_map(data, name: str, target: Path) -> Path:
     import matplotlib.pyplot as plt
 
     field = surface(data, name)
+    if "lat_bnds" in data.variables:
+        from dogcm.diagnostics.curvilinear_plots import draw_curvilinear_map
+
+        look, values = _look(data, name), np.where(np.abs(field.values) < 1e30, field.values, np.nan)
+        title = f"{look.title}, {_when(data, name)}", f"{_extremes(values)}   {_experiment(data)}"
+        return draw_curvilinear_map(data, name, field, look, title, colour_range(values, look), target)
     (x, x_unit), (y, y_unit) = (field.x, field.y) if isinstance(field, _Plain) else _axes(field)
     look = _look(data, name)
     values = np.where(np.abs(field.values) < 1e30, field.values, np.nan)

@@ -65,6 +65,8 @@ class Line:
 
 def corners(horizontal) -> tuple[np.ndarray, np.ndarray]:
     """Longitudes (nx + 1) and latitudes (ny + 1) of the cell corners; x and y in km on a plane."""
+    if horizontal.curvilinear and not horizontal.north_fold:
+        raise SectionError("sections and basins need parallels and meridians: a rotated grid has none of its own")
     if horizontal.spherical:
         return np.asarray(horizontal.lon_edges), np.asarray(horizontal.lat_edges)
     ny, nx = horizontal.shape
@@ -93,6 +95,11 @@ def faces_along(horizontal, points, name: str = "section") -> list[tuple[str, in
     nodes = []
     for (_, lat), here in zip(points, lon):
         _check_inside(name, here, lat, x, y, periodic)
+        if horizontal.north_fold and lat > horizontal.join + (y[1] - y[0]):
+            raise SectionError(
+                f"{name}: the point ({here:g}, {lat:g}) lies north of {horizontal.join:g} degrees, where the lines of a "
+                "tripolar grid leave parallels and meridians; end the section there"
+            )
         nodes.append((int(np.abs(y - lat).argmin()), int(np.abs(copies - here).argmin()) + offset))
     faces: list[tuple[str, int, int, int]] = []
     for start, end in zip(nodes, nodes[1:]):

@@ -238,7 +238,14 @@ def spread_runoff(source, horizontal, wet: np.ndarray) -> np.ndarray:
         band = np.diff(np.sin(np.deg2rad(source.lat_edges)))[:, None] * np.deg2rad(np.diff(source.lon_edges))
         area = (band * horizontal.radius**2).ravel()
     c, (ny, nx) = horizontal.coordinates(), horizontal.shape
-    to_lat, to_lon = np.meshgrid(c["lat"][0], c["lon"][0], indexing="ij")
+    if horizontal.curvilinear:
+        to_lat, to_lon = horizontal.points("c")
+    else:
+        to_lat, to_lon = np.meshgrid(c["lat"][0], c["lon"][0], indexing="ij")
+    if horizontal.north_fold:
+        # A river ends in one of two copies of a cell; the exchange sees to the other.
+        wet = np.array(wet)
+        wet[-1, nx // 2 :] = False
     amount = source.values.reshape(-1, lat.size) * area
     cells = horizontal.metrics(np.arange(ny), np.arange(nx)).area_c
     return curvilinear.pour(amount, lat, lon, to_lat, to_lon, wet) / cells

@@ -18,7 +18,7 @@ from dogcm.diagnostics.sections import NAMED, SectionError, corners, faces_along
 from dogcm.experiments.registry import ConfigError
 from dogcm.experiments.variables import VARIABLES, Scene, Variable
 from dogcm.field import Field
-from dogcm.halo import exact_sum
+from dogcm.halo import exact_sum, once
 from dogcm.io.series import Axis, SeriesVariable
 from dogcm.operators import sum_z
 
@@ -174,7 +174,7 @@ class Circulation:
             out["section_volume"], warmth, salinity = numbers.through_each(g["lines"], pairs, halos)
             out["section_heat"], out["section_salt"] = warmth * per_heat, salinity * per_salt
             out["section_freshwater"] = numbers.freshwater(out["section_volume"], salinity) * p.rho0
-        area = g["area"].interior
+        area = once(halos, g["area"].interior)
         out["heat_content"] = exact_sum(halos, *(g["cells"] * (f["heat_content"].interior * area)))
         return out
 
@@ -220,7 +220,7 @@ def _crosses_water(horizontal, wet, name: str, points, c) -> bool:
 
 # ---- the file --------------------------------------------------------------------------------------
 def _horizontal_names(model) -> tuple[str, str]:
-    return ("lon", "lat") if model.horizontal.spherical else ("x", "y")
+    return ("lon", "lat") if model.horizontal.spherical and not model.horizontal.curvilinear else ("x", "y")
 
 
 def _axes(model, c: Circulation) -> dict[str, Axis]:
@@ -231,8 +231,10 @@ def _axes(model, c: Circulation) -> dict[str, Axis]:
         values, unit = coordinates[key]
         letter = "X" if key.startswith("lon") else "Y"
         what = {"lon": "longitude", "lat": "latitude"}[key[:3]] if model.horizontal.spherical else name[0]
-        standard = what if model.horizontal.spherical else f"projection_{what}_coordinate"
-        axes[name] = Axis(tuple(values), {"units": unit, "standard_name": standard, "long_name": what, "axis": letter})
+        standard = {"standard_name": what if model.horizontal.spherical else f"projection_{what}_coordinate"}
+        if model.horizontal.curvilinear:
+            what, standard = f"the grid's own {what}", {}
+        axes[name] = Axis(tuple(values), {"units": unit, **standard, "long_name": what, "axis": letter})
     down = {"units": "m", "positive": "down", "standard_name": "depth", "axis": "Z",
             "long_name": "depth of layer interfaces at rest"}  # fmt: skip
     axes["zw"] = Axis(tuple(model.vertical.edges), down)

@@ -14,6 +14,7 @@ from dogcm.dynamics.momentum import VORTICITY_SCHEMES
 from dogcm.dynamics.pressure import PROFILES as PRESSURE_PROFILES
 from dogcm.dynamics.tracer_advection import SCHEMES as ADVECTION_SCHEMES
 from dogcm.experiments.surface_settings import check_free_surface
+from dogcm.grid.tripolar import TripolarGrid
 from dogcm.physics.background_mixing import KINDS as BACKGROUND_KINDS
 from dogcm.physics.eddy_viscosity import FORMS as VISCOSITY_FORMS
 from dogcm.physics.eddy_viscosity import SCHEMES as VISCOSITY_SCHEMES
@@ -45,13 +46,24 @@ class Section(BaseModel):
 class GridConfig(Section):
     """The horizontal grid and the layers."""
 
-    kind: Literal["latlon", "cartesian"] = par("latlon", "1", "spherical latitude-longitude, or a flat plane")
+    kind: Literal["latlon", "cartesian", "rotated", "tripolar"] = par(
+        "latlon", "1", "latitude-longitude (rotated: about another pole; tripolar: two poles in the north), or a flat plane"
+    )
     nx: int = par(90, "cells", "cells in x (eastward)", ge=2)
     ny: int = par(40, "cells", "cells in y (northward)", ge=2)
-    lon: tuple[float, float] = par((0.0, 360.0), "degrees_east", "western and eastern edge (latlon)")
-    lat: tuple[float, float] = par((-80.0, 80.0), "degrees_north", "southern and northern edge (latlon)")
-    radius: float = par(6.371e6, "m", "radius of the planet (latlon)", gt=0)
-    rotation: float = par(7.292115e-5, "rad s-1", "rotation rate of the planet (latlon)")
+    lon: tuple[float, float] = par(
+        (0.0, 360.0), "degrees_east", "western and eastern edge (latlon; rotated: of its own; tripolar: a northern pole)"
+    )
+    lat: tuple[float, float] = par(
+        (-80.0, 80.0), "degrees_north", "southern and northern edge (latlon; rotated: of its own; tripolar: the first alone)"
+    )
+    pole: tuple[float, float] = par(
+        (180.0, 90.0), "degrees", "geographic longitude and latitude of the grid's north pole (rotated)"
+    )
+    join: float = par(66.0, "degrees_north", "latitude where the northern cap begins and its two poles lie (tripolar)")
+    mercator: bool = par(False, "1", "rows south of the cap as high as wide, instead of equally high (tripolar)")
+    radius: float = par(6.371e6, "m", "radius of the planet (on a sphere)", gt=0)
+    rotation: float = par(7.292115e-5, "rad s-1", "rotation rate of the planet (on a sphere)")
     dx: float = par(20e3, "m", "cell width (cartesian)", gt=0)
     dy: float = par(20e3, "m", "cell height (cartesian)", gt=0)
     f0: float = par(1e-4, "s-1", "Coriolis parameter at y = 0 (cartesian)")
@@ -62,6 +74,11 @@ class GridConfig(Section):
     nz: int = par(15, "1", "number of layers, if layers is empty", ge=1)
     depth: float = par(5000.0, "m", "total depth, if layers is empty", gt=0)
     top: float = par(50.0, "m", "thickness of the first layer, if layers is empty", gt=0)
+
+    @property
+    def sphere(self) -> bool:
+        """Whether it lies on a sphere."""
+        return self.kind != "cartesian"
 
 
 class StraitEdit(Section):
@@ -363,12 +380,13 @@ class Config(Section):
     @model_validator(mode="after")
     def _consistent(self):
         for kind in PassiveTracers.declared(self.tracers).kinds:
-            if kind.needs_sphere and self.grid.kind != "latlon":
+            if kind.needs_sphere and not self.grid.sphere:
                 raise ValueError(f"tracers.{kind.label}: its kind needs daylight at a latitude, so grid.kind: latlon")
-        if self.grid.kind == "latlon" and not -90 <= self.grid.lat[0] < self.grid.lat[1] <= 90:
+        if self.grid.kind in ("latlon", "rotated") and not -90 <= self.grid.lat[0] < self.grid.lat[1] <= 90:
             raise ValueError(f"grid.lat {self.grid.lat}: must increase within -90 to 90 degrees")
-        if self.grid.kind == "latlon" and not 0 < self.grid.lon[1] - self.grid.lon[0] <= 360:
+        if self.grid.kind in ("latlon", "rotated") and not 0 < self.grid.lon[1] - self.grid.lon[0] <= 360:
             raise ValueError(f"grid.lon {self.grid.lon}: must increase by at most 360 degrees")
+        self._curvilinear_fits()
         if any(d <= 0 for d in self.grid.layers):
             raise ValueError(f"grid.layers {self.grid.layers}: every layer must be thicker than 0 m")
         step, momentum = self.time.step, self.time.momentum_step or self.time.step
@@ -411,13 +429,27 @@ class Config(Section):
             )
         needs_sphere = {"starter", "mitgcm"}
         for section in (self.bathymetry, self.initial, self.forcing):
-            if section.source in needs_sphere and self.grid.kind != "latlon":
-                raise ValueError(f"source {section.source!r} needs grid.kind: latlon")
+            if section.source in needs_sphere and not self.grid.sphere:
+                raise ValueError(f"source {section.source!r} needs a grid on the sphere (grid.kind: latlon)")
             if section.source in ("file", "mitgcm") and not section.path and not getattr(section, "files", None):
                 raise ValueError(
                     f"source {section.source!r} needs a path: --set {type(section).__name__[:-6].lower()}.path=..."
                 )
         return self
+
+    def _curvilinear_fits(self) -> None:
+        """Refuse what a rotated or tripolar grid cannot be."""
+        g = self.grid
+        if g.kind == "tripolar":
+            if abs(g.lon[1] - g.lon[0] - 360.0) > 1e-9:
+                raise ValueError(f"grid.lon {g.lon}: a tripolar grid goes round the globe: (pole, pole + 360)")
+            TripolarGrid(g.nx, g.ny, g.lat[0], g.join, g.lon[0], g.mercator)
+        if g.kind == "rotated" and not -90 <= g.pole[1] <= 90:
+            raise ValueError(f"grid.pole {g.pole}: its latitude must lie within -90 to 90 degrees")
+        if g.kind in ("rotated", "tripolar"):
+            for section in (self.bathymetry, self.initial, self.forcing):
+                if section.source in ("mitgcm", "two_basin"):
+                    raise ValueError(f"source {section.source!r} needs grid.kind: latlon, not {g.kind}")
 
 
 def parameter_table(section: type[Section] = Config, prefix: str = "") -> list[tuple[str, str, Any, str]]:

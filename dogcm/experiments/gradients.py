@@ -15,11 +15,12 @@ import numpy as np
 
 from dogcm.decomp import SerialCommunicator
 from dogcm.experiments.config import Config
+from dogcm.experiments.inputs import VECTORS
 from dogcm.experiments.model import Model
 from dogcm.experiments.registry import load_config
 from dogcm.experiments.verify import Figure, halo_uses
 from dogcm.field import exchange
-from dogcm.halo import differentiable_sum, exact_sum
+from dogcm.halo import differentiable_sum, exact_sum, once
 from dogcm.learning.derivatives import check_derivatives, hessian_symmetry, order_deviation
 from dogcm.learning.groups import Ranks, is_field
 from dogcm.learning.parameters import LearnableSet
@@ -70,7 +71,7 @@ class Rollout:
         m = model
         m.dynamics = replace(m.dynamics, extra_tendency=self._hook)
         self._cells = float(np.prod(m.layout.shape))
-        volume = (m.grid.h_c * m.grid.area_c).interior
+        volume = once(m.halos, (m.grid.h_c * m.grid.area_c).interior)
         self._volume = float(jax.jit(lambda v: exact_sum(m.halos, v))(volume)[0])
         m.params = m.params | {"corrector": jnp.asarray(WEIGHTS, m.dtype)}
         m.state = jax.block_until_ready(self._spun_up(steps))
@@ -100,7 +101,7 @@ class Rollout:
     def _hook(self, state, params, now, grid) -> dict:
         """A closure in small: three weights, and the mean temperature of the whole ocean inside the model."""
         w, t, s = params["corrector"], state.temperature, state.salinity
-        content = (t * grid.h_c * grid.area_c).interior
+        content = once(self.model.halos, (t * grid.h_c * grid.area_c).interior)
         # The same bits on every layout: a mean that differs in its last digit shifts the point at which all is
         # differentiated, and near-neutral columns magnify that in the gradient a millionfold.
         mean = differentiable_sum(self.model.halos, content) / self._volume
@@ -135,7 +136,7 @@ class Rollout:
         records = m.forcing.records
         if not records:
             return m.forcing
-        deep = exchange(m.halos, *((f.crop(0) + change[n], f.halo) for n, f in records.items()))
+        deep = exchange(m.halos, *((f.crop(0) + change[n], f.halo, n in VECTORS) for n, f in records.items()))
         return replace(m.forcing, records={n: f.named(n) for n, f in zip(records, deep)})
 
     def _misfit(self, state):

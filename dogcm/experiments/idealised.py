@@ -23,10 +23,9 @@ def two_basin_depth(horizontal, depth: float) -> np.ndarray:
     return np.where(land, 0.0, floor)
 
 
-def record(source: str, name: str, horizontal, amplitude: float) -> np.ndarray:
-    """One steady surface field (ny, nx) of the idealised set-ups."""
-    lat = horizontal.coordinates()["lat"][0][:, None]
-    ones = np.ones((1, horizontal.shape[1]))
+def record(source: str, name: str, lat: np.ndarray, amplitude: float) -> np.ndarray:
+    """One steady surface field (ny, nx) of the idealised set-ups, by latitude (degrees, or km, (ny, nx))."""
+    ones = np.ones_like(lat)
     south, north = lat.min(), lat.max()
     phase = (lat - south) / (north - south)
     if name == "taux":
@@ -35,6 +34,8 @@ def record(source: str, name: str, horizontal, amplitude: float) -> np.ndarray:
         if source == "channel":
             return amplitude * np.sin(np.pi * phase) * ones
         return _westerlies(lat, amplitude) * ones
+    if name == "tauy":
+        return 0.0 * ones
     if name == "sst":
         if source == "channel":
             return (2.0 + 12.0 * phase) * ones

@@ -13,22 +13,29 @@ from dogcm.experiments.config import Config
 from dogcm.experiments import atmosphere, idealised, mitgcm
 from dogcm.experiments.atmosphere import DEW_POINT, InputError
 from dogcm.grid import bathymetry as bathy
+from dogcm.decomp import fold
+from dogcm.grid.curvilinear import RotatedGrid
 from dogcm.grid.horizontal import CartesianGrid, LatLonGrid
+from dogcm.grid.tripolar import TripolarGrid
 from dogcm.grid.vertical import VerticalGrid, stretched_layers
 from dogcm.io import curvilinear, regrid
 from dogcm.physics.surface import RECORDS
 
 STARTER = Path(__file__).parent / "starter"
+# Components of vectors, which follow the directions of the grid: (to the east, to the north).
+VECTORS = {n: pair for pair in (("taux", "tauy"), ("wind_u", "wind_v")) for n in pair}
+_FINEST_SAMPLING = 8  # points across a cell
 _STARTER_RECORDS = {"taux": "taux", "tauy": "tauy", "sst": "sst", "sss": "sss", "heat_flux": "qnet"}
 
 
-def horizontal_grid(config: Config) -> LatLonGrid | CartesianGrid:
+def horizontal_grid(config: Config) -> LatLonGrid | CartesianGrid | RotatedGrid | TripolarGrid:
     """The horizontal grid of a configuration."""
     g = config.grid
-    if g.kind == "latlon":
-        return LatLonGrid.regular(
-            g.nx, g.ny, g.lon, g.lat, radius=g.radius, rotation=g.rotation
-        )
+    if g.kind == "tripolar":
+        return TripolarGrid(g.nx, g.ny, g.lat[0], g.join, g.lon[0], g.mercator, g.radius, g.rotation)
+    if g.kind in ("latlon", "rotated"):
+        plain = LatLonGrid.regular(g.nx, g.ny, g.lon, g.lat, radius=g.radius, rotation=g.rotation)
+        return plain if g.kind == "latlon" else RotatedGrid(plain, g.pole)
     return CartesianGrid(g.nx, g.ny, g.dx, g.dy, g.f0, g.beta, g.periodic, g.y0)
 
 
@@ -42,6 +49,10 @@ def cell_thickness(config: Config, horizontal, vertical: VerticalGrid) -> np.nda
     """Thickness of every cell at rest (nz, ny, nx), m, 0 on land."""
     b = config.bathymetry
     depth = _depth(config, horizontal, vertical)
+    if horizontal.curvilinear:
+        depth = np.where(horizontal.dry(), 0.0, depth)
+    if horizontal.north_fold:
+        depth = fold.consistent(depth, "c")
     cells = bathy.vertical_cells(depth, vertical.dz, b.min_fraction, b.min_thickness)
     if not (cells > 0).any():
         raise InputError("the bathymetry leaves no ocean cell: check bathymetry.* and the grid's limits")
@@ -49,7 +60,7 @@ def cell_thickness(config: Config, horizontal, vertical: VerticalGrid) -> np.nda
 
 
 def _depth(config: Config, horizontal, vertical: VerticalGrid) -> np.ndarray:
-    b, periodic = config.bathymetry, horizontal.periodic_x
+    b, closing = config.bathymetry, dict(periodic_x=horizontal.periodic_x, north_fold=horizontal.north_fold)
     if b.source == "mitgcm":
         return mitgcm.depth(b.path, horizontal.shape)
     if b.source == "flat":
@@ -59,16 +70,35 @@ def _depth(config: Config, horizontal, vertical: VerticalGrid) -> np.ndarray:
     path, name = (STARTER / "bathymetry.nc", "elevation") if b.source == "starter" else (b.path, b.variable)
     elevation = regrid.read_cf(path, name, unit="m")
     depth = bathy.model_depth(
-        elevation, horizontal.lat_edges, horizontal.lon_edges,
+        elevation, lambda values: _cell_means(elevation, values, horizontal),
         min_ocean_fraction=b.min_ocean_fraction, min_depth=b.min_depth, max_depth=float(vertical.edges[-1]),
     )  # fmt: skip
-    centres = horizontal.coordinates()
     if b.straits:
         edits = [s.model_dump() for s in b.straits]
-        depth = bathy.edit_straits(depth, edits, centres["lat"][0], centres["lon"][0])
+        depth = bathy.edit_straits(depth, edits, *_points(horizontal, "c"))
+    if horizontal.curvilinear:
+        depth = np.where(horizontal.dry(), 0.0, depth)
+    if horizontal.north_fold:
+        depth = fold.consistent(depth, "c")
     if b.fill_holes:
-        depth = bathy.fill_holes(depth, vertical.edges, periodic)
-    return bathy.remove_lakes(depth, periodic) if b.remove_lakes else depth
+        depth = bathy.fill_holes(depth, vertical.edges, **closing)
+    return bathy.remove_lakes(depth, **closing) if b.remove_lakes else depth
+
+
+def _cell_means(source, values: np.ndarray, horizontal) -> np.ndarray:
+    """Means over the cells of the model of a field on the grid of ``source``, NaN left out."""
+    if not horizontal.curvilinear:
+        edges = horizontal.lat_edges, horizontal.lon_edges
+        return regrid.conservative_average(values, source.lat_edges, source.lon_edges, *edges)[0]
+    count = int(np.clip(round(2 * _coarseness(source, horizontal)), 1, _FINEST_SAMPLING))
+    return curvilinear.sampled_mean(values, source.lat_edges, source.lon_edges, *horizontal.samples(count))
+
+
+def _coarseness(source, horizontal) -> float:
+    """Smallest height of the model's rows over the spacing of the source."""
+    lat = horizontal.base.lat_edges if hasattr(horizontal, "base") else horizontal.lat_edges
+    steps = np.diff(lat)[:-1] if horizontal.north_fold else np.diff(lat)
+    return float(steps.min() / np.abs(np.diff(source.lat)).mean())
 
 
 def initial_tracer(config: Config, name: str, horizontal, vertical: VerticalGrid, cells: np.ndarray) -> np.ndarray:
@@ -94,7 +124,7 @@ def _profile(config: Config, name: str, horizontal, vertical) -> np.ndarray:
     decay = np.exp(-vertical.centres / i.thermocline)[:, None, None]
     top = np.full(horizontal.shape, i.surface_temperature)
     if i.meridional:
-        lat = horizontal.coordinates()["lat"][0][:, None]
+        lat = _points(horizontal, "c")[0]
         top = i.deep_temperature + (top - i.deep_temperature) * np.cos(np.deg2rad(lat)) ** 2
     return np.broadcast_to(i.deep_temperature + (top - i.deep_temperature) * decay, shape).copy()
 
@@ -108,12 +138,8 @@ def _regridded_volume(source, horizontal, vertical) -> np.ndarray:
 
 def _regridded(source, values: np.ndarray, horizontal, at: str) -> np.ndarray:
     """One level on the model grid: averages where the model is coarser, interpolation where finer."""
-    coarser = np.diff(horizontal.lat_edges).min() > 1.5 * np.abs(np.diff(source.lat)).mean()
-    if at == "c" and coarser:
-        mean, covered = regrid.conservative_average(
-            values, source.lat_edges, source.lon_edges, horizontal.lat_edges, horizontal.lon_edges
-        )
-        return mean
+    if at == "c" and _coarseness(source, horizontal) > 1.5:
+        return _cell_means(source, values, horizontal)
     return regrid.bilinear(values, source.lat, source.lon, *_points(horizontal, at))
 
 
@@ -127,31 +153,44 @@ def records(config: Config) -> list[str]:
         "none": [], "starter": list(_STARTER_RECORDS), "file": [], "gyre": ["taux"], "channel": ["taux", "sst"],
         "two_basin": ["taux", "sst", "sss"], "mitgcm": list(atmosphere.GIVEN),
     }[config.forcing.source]  # fmt: skip
+    if config.grid.kind in ("rotated", "tripolar"):
+        # Either component needs both.
+        offered = [*offered, *(n for n in ("tauy",) if "taux" in offered and n not in offered)]
     return atmosphere.choose(config, offered)
 
 
 def record(config: Config, name: str, horizontal, wet: np.ndarray) -> np.ndarray:
-    """One surface field (n, ny, nx) at its place on the grid."""
-    f, at = config.forcing, RECORDS[name][0]
-    if name in f.files:
-        out = _from_file(f, name, horizontal, wet)
-    elif name == "specific_humidity":
-        out = _humidity(f, horizontal, wet)
-    elif f.source == "starter":
-        source = regrid.read_cf(STARTER / "surface.nc", _STARTER_RECORDS[name], unit=RECORDS[name][1])
-        out = _on_grid(source, horizontal, at)
-    elif f.source == "mitgcm":
-        out = mitgcm.record(f.path, name, horizontal.shape)
+    """One surface field (n, ny, nx) at its place on the grid, vectors by their components along its lines."""
+    at = RECORDS[name][0]
+    if horizontal.curvilinear and name in VECTORS:
+        east, north = (_record(config, n, at, horizontal, wet) for n in VECTORS[name])
+        out = horizontal.to_grid(east, north, at)[VECTORS[name].index(name)]
     else:
-        out = idealised.record(f.source, name, horizontal, f.wind_amplitude)[None]
-    return _checked(out, wet_at(wet, at, horizontal.periodic_x)[None], name, horizontal, None)
+        out = _record(config, name, at, horizontal, wet)
+    open_ = wet_at(wet, at, horizontal.periodic_x)[None]
+    return _checked(out, open_, name, horizontal, None)
 
 
-def _from_file(f, name: str, horizontal, wet: np.ndarray) -> np.ndarray:
+def _record(config: Config, name: str, at: str, horizontal, wet: np.ndarray) -> np.ndarray:
+    """One surface field (n, ny, nx) at a place of the grid, vectors by their components to the east and north."""
+    f = config.forcing
+    if name in f.files:
+        return _from_file(f, name, horizontal, wet, at)
+    if name == "specific_humidity":
+        return _humidity(f, horizontal, wet)
+    if f.source == "starter":
+        source = regrid.read_cf(STARTER / "surface.nc", _STARTER_RECORDS[name], unit=RECORDS[name][1])
+        return _on_grid(source, horizontal, at)
+    if f.source == "mitgcm":
+        return mitgcm.record(f.path, name, horizontal.shape)
+    return idealised.record(f.source, name, _points(horizontal, at)[0], f.wind_amplitude)[None]
+
+
+def _from_file(f, name: str, horizontal, wet: np.ndarray, at: str = "") -> np.ndarray:
     source = atmosphere.read(f.files[name], name, f)
     if name == "runoff":
         return atmosphere.spread_runoff(source, horizontal, wet)
-    return _on_grid(source, horizontal, "c" if name == DEW_POINT else RECORDS[name][0])
+    return _on_grid(source, horizontal, at or ("c" if name == DEW_POINT else RECORDS[name][0]))
 
 
 def _humidity(f, horizontal, wet: np.ndarray) -> np.ndarray:
@@ -177,6 +216,9 @@ def _on_grid(source, horizontal, at: str) -> np.ndarray:
 
 
 def _points(horizontal, at: str) -> tuple[np.ndarray, np.ndarray]:
+    """Latitudes and longitudes (ny, nx) of a place of the C grid."""
+    if horizontal.curvilinear:
+        return horizontal.points(at)
     c = horizontal.coordinates()
     lon = c["lon_u"][0] if at == "u" else c["lon"][0]
     lat = c["lat_v"][0] if at == "v" else c["lat"][0]
@@ -201,8 +243,8 @@ def _checked(values: np.ndarray, wet: np.ndarray, name: str, horizontal, vertica
     bad = ~np.isfinite(values) & wet
     if bad.any():
         where = np.argwhere(bad)[0]
-        c = horizontal.coordinates()
-        place = f"lat {c['lat'][0][where[-2]]:.2f}, lon {c['lon'][0][where[-1]]:.2f}"
+        lat, lon = (a[where[-2], where[-1]] for a in _points(horizontal, "c"))
+        place = f"lat {lat:.2f}, lon {lon:.2f}"
         if vertical is not None:
             place += f", depth {vertical.centres[where[0]]:.0f} m"
         else:

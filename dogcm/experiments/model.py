@@ -107,7 +107,7 @@ class Model:
             )
         return layout_for(
             self.horizontal.shape, self.comm.size, request, periodic_x=self.horizontal.periodic_x,
-            wet=cells[0] > 0, min_cells=max(4, self._physics().halo),
+            wet=cells[0] > 0, min_cells=max(4, self._physics().halo), north_fold=self.horizontal.north_fold,
         )  # fmt: skip
 
     def _biharmonic(self) -> bool:
@@ -146,7 +146,9 @@ class Model:
             # A wave takes sea level by one step and velocity by the other in turn: their geometric mean counts.
             steps = max(2, math.ceil(math.sqrt(t.step * momentum_dt) / longest))
         rows, columns = self.layout.smallest_tile
-        per = t.short_steps_per_exchange or (1 if self.comm.size == 1 else 3)
+        # Beyond a fold the short steps are computed in mirrored order, which rounds otherwise: always equally many.
+        single = self.comm.size == 1 or self.horizontal.north_fold
+        per = t.short_steps_per_exchange or (1 if single else 3)
         # The halo of one exchange has to fit into the smallest tile.
         while per > 1 and (2 * per + 2 > columns or per + 2 > rows):
             per -= 1
@@ -168,8 +170,8 @@ class Model:
         values = self.config.parameters.model_dump() | self.passive.parameters()
         return {k: jnp.asarray(v, self.dtype) for k, v in values.items() if k not in static}
 
-    def _scatter(self, function, *args, halo=0) -> np.ndarray:
-        return self.decomposition.scatter(self._on_root(function, *args), halo)
+    def _scatter(self, function, *args, halo=0, at="c", vector=None) -> np.ndarray:
+        return self.decomposition.scatter(self._on_root(function, *args), halo, at=at, vector=vector)
 
     def _forcing(self, cells) -> Forcing:
         names = self.comm.broadcast(self._on_root(inputs.records, self.config))
@@ -177,7 +179,8 @@ class Model:
         fields = {}
         for name in names:
             at = RECORDS[name][0]
-            values = self._scatter(inputs.record, self.config, name, self.horizontal, wet, halo=_FORCING_HALO)
+            place = dict(halo=_FORCING_HALO, at=at, vector=name in inputs.VECTORS)
+            values = self._scatter(inputs.record, self.config, name, self.horizontal, wet, **place)
             fields[name] = Field(jnp.asarray(values, self.dtype), at, Halo.of(_FORCING_HALO)).named(name)
         return Forcing(fields, self.config.forcing.year * 86400.0)
 

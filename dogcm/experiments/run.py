@@ -343,8 +343,12 @@ class _Run:
     def _describe_cell(self, name: str, field: Field, values: np.ndarray, bad: np.ndarray) -> str:
         index = tuple(int(i) for i in np.argwhere(bad)[0])
         tile, axes = self.model.decomposition.tile, self.model.horizontal.coordinates()
-        lat = axes["lat_v" if field.at == "v" else "lat"][0][tile.j0 + index[-2]]
-        lon = axes["lon_u" if field.at == "u" else "lon"][0][tile.i0 + index[-1]]
+        row, column = tile.j0 + index[-2], tile.i0 + index[-1]
+        if self.model.horizontal.curvilinear:
+            lat, lon = (float(a[0, 0]) for a in self.model.horizontal.points(field.at[0], [row], [column]))
+        else:
+            lat = axes["lat_v" if field.at == "v" else "lat"][0][row]
+            lon = axes["lon_u" if field.at == "u" else "lon"][0][column]
         x, y = ("lon", "lat") if self.model.horizontal.spherical else ("x", "y")
         unit = "" if self.model.horizontal.spherical else " km"
         depth = f", depth {self.model.vertical.centres[index[0]]:.0f} m" if values.ndim == 3 else ""

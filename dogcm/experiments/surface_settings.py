@@ -17,6 +17,10 @@ def check_free_surface(config) -> None:
     t = config.time
     if t.free_surface != "implicit":
         return
+    if config.grid.kind == "tripolar":
+        raise ValueError(
+            "time.free_surface implicit: its solver does not know the fold of a tripolar grid yet; use time.free_surface: split"
+        )
     if t.barotropic_steps:
         raise ValueError(
             f"time.barotropic_steps {t.barotropic_steps} belongs to time.free_surface: split; an implicit free surface "
@@ -42,4 +46,6 @@ def largest_f(grid) -> float:
     """Largest Coriolis parameter (s-1) of a grid's configuration."""
     if grid.kind == "latlon":
         return 2 * abs(grid.rotation) * math.sin(math.radians(max(map(abs, grid.lat))))
+    if grid.kind == "rotated":
+        return 2 * abs(grid.rotation)
     return max(abs(grid.f0 + grid.beta * y) for y in (grid.y0, grid.y0 + grid.ny * grid.dy))

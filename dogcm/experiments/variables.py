@@ -188,6 +188,25 @@ def _(s: Scene) -> Field:
     return s.state.v
 
 
+def _turned(s: Scene) -> tuple[Field, Field]:
+    """Velocity at centres, to the east and north."""
+    u, v, _eta = s.flow
+    u, v = mean_x_u2c(u), mean_y_v2c(v)
+    if s.grid.cos_c is None:
+        return u, v
+    return u * s.grid.cos_c - v * s.grid.sin_c, v * s.grid.cos_c + u * s.grid.sin_c
+
+
+@variable("u_east", "c", "m s-1", "eastward velocity, at cell centres", "eastward_sea_water_velocity")
+def _(s: Scene) -> Field:
+    return _turned(s)[0]
+
+
+@variable("v_north", "c", "m s-1", "northward velocity, at cell centres", "northward_sea_water_velocity")
+def _(s: Scene) -> Field:
+    return _turned(s)[1]
+
+
 @variable("w", "cw", "m s-1", "upward volume flux per area through the (moving) layer interfaces",
           "upward_sea_water_velocity")  # fmt: skip
 def _(s: Scene) -> Field:

@@ -22,7 +22,7 @@ from dogcm.dynamics.continuity import stretch_c
 from dogcm.experiments.config import Config
 from dogcm.experiments.model import Model
 from dogcm.experiments.registry import load_config
-from dogcm.halo import exact_sum
+from dogcm.halo import exact_sum, once
 from dogcm.physics.surface import ice
 
 # Relative residual of a budget, in units of the arithmetic's epsilon. A step rounds each cell a few times;
@@ -199,6 +199,7 @@ class Budget:
 
     def _measure(self, state, grid):
         volume = (grid.h_c * grid.area_c * stretch_c(state.eta, grid)).interior.astype(jnp.float64)
+        volume = once(self._model.halos, volume)
         t, s = (state.tracers[n].interior.astype(jnp.float64) for n in ("temperature", "salinity"))
         return exact_sum(self._model.halos, volume, volume * t, volume * s)
 
@@ -219,7 +220,7 @@ class Budget:
 
         zero = jnp.zeros(area.shape, jnp.float64)
         state, heat, salt, water = jax.lax.fori_loop(0, count, one, (state, zero, zero, zero))
-        return state, exact_sum(self._model.halos, water, heat, salt)
+        return state, exact_sum(self._model.halos, *(once(self._model.halos, f) for f in (water, heat, salt)))
 
 
 def verify_conservation(config: Config | str, steps: int = 200, layout: str = "auto") -> Conservation:

@@ -7,7 +7,7 @@ the C grid, because water moves through faces only.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Callable, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -32,8 +32,8 @@ class Elevation(Protocol):
 
 def model_depth(
     elevation: Elevation,
-    lat_edges: ArrayLike,
-    lon_edges: ArrayLike,
+    lat_edges: ArrayLike | Callable[[FloatArray], FloatArray],
+    lon_edges: ArrayLike | None = None,
     *,
     min_ocean_fraction: float = 0.5,
     mean_over: str = "wet",
@@ -45,7 +45,8 @@ def model_depth(
     Args:
         elevation: Height above sea level (m, positive up) with `values (n_lat, n_lon)`,
             `lat_edges` and `lon_edges` (degrees); below zero is ocean, NaN is no data.
-        lat_edges: `(ny + 1,)` faces of the model cells (degrees), ascending.
+        lat_edges: `(ny + 1,)` faces of the model cells (degrees), ascending; or, for a grid of any other kind, a
+            function that gives the means `(ny, nx)` over its cells of a field `(n_lat, n_lon)`, NaN left out.
         lon_edges: `(nx + 1,)` faces (degrees), ascending.
         min_ocean_fraction: Least share of ocean in the covered area of a wet cell (0 to 1).
         mean_over: "wet": mean depth of the ocean part (keeps depth at coasts);
@@ -64,10 +65,10 @@ def model_depth(
     if not 0.0 <= min_ocean_fraction <= 1.0:
         raise ValueError(f"min_ocean_fraction is {min_ocean_fraction}: use 0 to 1")
     z = np.asarray(elevation.values, float)
-    source = (elevation.lat_edges, elevation.lon_edges)
+    mean = lat_edges if callable(lat_edges) else lambda values: conservative_average(
+        values, elevation.lat_edges, elevation.lon_edges, lat_edges, lon_edges)[0]  # fmt: skip
     wet = np.where(np.isfinite(z), (z < 0.0).astype(float), np.nan)
-    fraction, _ = conservative_average(wet, *source, lat_edges, lon_edges)
-    depth, _ = conservative_average(np.where(z < 0.0, -z, np.nan), *source, lat_edges, lon_edges)
+    fraction, depth = mean(wet), mean(np.where(z < 0.0, -z, np.nan))
     ocean = np.nan_to_num(fraction) >= max(min_ocean_fraction, 1e-12)
     if mean_over == "cell":
         depth = depth * fraction
@@ -76,8 +77,9 @@ def model_depth(
 
 
 def remove_lakes(
-    depth: ArrayLike, periodic_x: bool = True, seeds: str | Sequence[tuple[int, int]] = "largest"
-) -> FloatArray:
+    depth: ArrayLike, periodic_x: bool = True, seeds: str | Sequence[tuple[int, int]] = "largest",
+    north_fold: bool = False,
+) -> FloatArray:  # fmt: skip
     """Turn all water that is not connected to the ocean through cell faces into land.
 
     Args:
@@ -85,12 +87,13 @@ def remove_lakes(
         periodic_x: Whether the last column is the western neighbour of the first.
         seeds: "largest": keep the body with the most cells; or indices `(j, i)` of wet cells
             whose bodies are kept.
+        north_fold: Whether the last row is folded onto itself (see `dogcm.decomp.fold`).
 
     Raises:
         ValueError: A seed on land or an unknown word for `seeds`.
     """
     depth = np.array(depth, float)
-    labels, count = label_basins(depth > 0.0, periodic_x)
+    labels, count = label_basins(depth > 0.0, periodic_x, north_fold)
     if count == 0:
         return depth
     if isinstance(seeds, str):
@@ -105,7 +108,7 @@ def remove_lakes(
     return np.where(np.isin(labels, keep), depth, 0.0)
 
 
-def label_basins(wet: ArrayLike, periodic_x: bool = True) -> tuple[NDArray[np.intp], int]:
+def label_basins(wet: ArrayLike, periodic_x: bool = True, north_fold: bool = False) -> tuple[NDArray[np.intp], int]:
     """Number the bodies of water that are connected through faces.
 
     Args:
@@ -116,10 +119,11 @@ def label_basins(wet: ArrayLike, periodic_x: bool = True) -> tuple[NDArray[np.in
         `(labels, count)`: 0 on land, else 1 to `count`.
     """
     labels, count = ndimage.label(np.asarray(wet, bool))
-    if not periodic_x or count == 0:
+    same = [(labels[:, 0], labels[:, -1])] * periodic_x + [(labels[-1], labels[-1, ::-1])] * north_fold
+    if not same or count == 0:
         return labels, count
     root = np.arange(count + 1)
-    for west, east in zip(labels[:, 0], labels[:, -1]):
+    for west, east in (pair for side in same for pair in zip(*side)):
         if west and east and root[west] != root[east]:
             low, high = sorted((root[west], root[east]))
             root[root == high] = low
@@ -127,15 +131,17 @@ def label_basins(wet: ArrayLike, periodic_x: bool = True) -> tuple[NDArray[np.in
     return compact[labels], kept.size - 1
 
 
-def _neighbours(field: FloatArray, periodic_x: bool) -> FloatArray:
+def _neighbours(field: FloatArray, periodic_x: bool, north_fold: bool = False) -> FloatArray:
     """Values across the four faces, `(4, ny, nx)`; closed walls count as 0."""
     padded = np.pad(field, ((1, 1), (0, 0)))
+    if north_fold:
+        padded[-1] = field[-2, ::-1]
     padded = np.pad(padded, ((0, 0), (1, 1)), mode="wrap" if periodic_x else "constant")
     return np.stack([padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]])
 
 
 def fill_holes(
-    depth: ArrayLike, z_edges: ArrayLike, periodic_x: bool = True, min_wet_neighbours: int = 1
+    depth: ArrayLike, z_edges: ArrayLike, periodic_x: bool = True, min_wet_neighbours: int = 1, north_fold: bool = False
 ) -> FloatArray:
     """Raise one-cell holes of the sea floor, which no horizontal flow can reach.
 
@@ -151,7 +157,7 @@ def fill_holes(
     """
     depth, edges = np.array(depth, float), np.asarray(z_edges, float)
     while True:
-        around = _neighbours(depth, periodic_x)
+        around = _neighbours(depth, periodic_x, north_fold)
         deepest = around.max(axis=0)
         # Level number of the bottom: edges[k-1] < depth <= edges[k] gives k, land gives 0.
         level, level_around = (np.searchsorted(edges, d, side="left") for d in (depth, deepest))

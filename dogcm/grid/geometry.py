@@ -23,7 +23,7 @@ _STATIC = ("nz", "periodic_x")
         "area_c", "area_u", "area_v", "area_q", "f_q", "depth_c", "depth_u", "depth_v", "inv_depth_q",
         "wet_c", "wet_u", "wet_v", "h_c", "h_u", "h_v", "inv_h_u", "inv_h_v", "inv_h_q",
         "mask_c", "mask_u", "mask_v", "mask_q", "mask_cw", "mask_uw", "mask_vw", "h_visc_c", "h_visc_q",
-        "bottom_u", "bottom_v", "dz", "z_c", "dz_w",
+        "bottom_u", "bottom_v", "dz", "z_c", "dz_w", "cos_c", "sin_c",
     ],
     meta_fields=list(_STATIC),
 )  # fmt: skip
@@ -35,7 +35,8 @@ class Grid:
     the free-surface loop. ``depth_*`` is the depth at rest (m), ``h_*`` the layer thickness at rest (m, 0 on
     land; a face has the thinner of its two cells), ``mask_*`` 1 in water and 0 on land, ``wet_*`` the same
     for whole columns. ``h_visc_*`` are the thicknesses that carry viscous stress. ``bottom_*`` marks the
-    deepest wet cell. ``dz``, ``z_c`` (depth, positive down) and ``dz_w`` are profiles ``(nz, 1, 1)``.
+    deepest wet cell. ``dz``, ``z_c`` (depth, positive down) and ``dz_w`` are profiles ``(nz, 1, 1)``. ``cos_c`` and
+    ``sin_c``: of the angle from east to the grid's x direction, at centres; None where that is 0 everywhere.
     """
 
     lon_c: Field
@@ -82,6 +83,8 @@ class Grid:
     dz_w: jax.Array
     nz: int
     periodic_x: bool
+    cos_c: Field | None = None
+    sin_c: Field | None = None
 
 
 def _inverse(values: np.ndarray) -> np.ndarray:
@@ -174,6 +177,10 @@ def build_grid(
         if name in names:
             field = Field(jnp.asarray(values, dtype), _place(name), deep).named(name)
             kept[name] = field.crop(wide if values.ndim == 2 else Halo.of(halo))
+    if horizontal.curvilinear:
+        angle = horizontal.angle("c", rows, columns)
+        for name, values in (("cos_c", np.cos(angle)), ("sin_c", np.sin(angle))):
+            kept[name] = Field(jnp.asarray(values, dtype), "c", deep).named(name).crop(Halo.of(halo))
     profile = lambda v: jnp.asarray(np.asarray(v)[:, None, None], dtype)  # noqa: E731
     return Grid(
         **kept, dz=profile(vertical.dz), z_c=profile(vertical.centres), dz_w=profile(vertical.spacing),

@@ -1,8 +1,8 @@
 """Horizontal grids: metrics of any orthogonal curvilinear C grid, tile by tile.
 
 The dynamics know a grid only by :class:`Metrics`: distances, face lengths, areas and the Coriolis
-parameter at the places of the C grid. A new grid (tripolar, rotated) is a new class with the method
-``metrics(rows, columns)``; nothing else changes.
+parameter at the places of the C grid. A new grid is a new class with the method ``metrics(rows, columns)``; those
+whose lines are no parallels and meridians are in :mod:`dogcm.grid.curvilinear` and :mod:`dogcm.grid.tripolar`.
 """
 
 from __future__ import annotations
@@ -77,6 +77,8 @@ class LatLonGrid:
             raise ValueError("longitude edges span more than 360 degrees")
 
     spherical = True
+    curvilinear = False
+    north_fold = False
 
     @classmethod
     def regular(cls, nx: int, ny: int, lon=(0.0, 360.0), lat=(-80.0, 80.0), **kw) -> "LatLonGrid":
@@ -159,6 +161,8 @@ class CartesianGrid:
     y0: float = 0.0
 
     spherical = False
+    curvilinear = False
+    north_fold = False
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from dogcm.decomp.layout import Layout
 from dogcm.halo.exchange import HaloExchange
 from dogcm.halo.serial import SerialBackend
-from dogcm.halo.sums import differentiable_sum, exact_row_sums, exact_sum
+from dogcm.halo.sums import differentiable_sum, exact_row_sums, exact_sum, once
 
 
 def reductions(comm):
@@ -20,4 +20,6 @@ def connect(layout: Layout, comm) -> HaloExchange:
     return HaloExchange(layout, reductions(comm))
 
 
-__all__ = ["HaloExchange", "SerialBackend", "connect", "differentiable_sum", "exact_row_sums", "exact_sum", "reductions"]
+__all__ = [
+    "HaloExchange", "SerialBackend", "connect", "differentiable_sum", "exact_row_sums", "exact_sum", "once", "reductions",
+]  # fmt: skip

@@ -4,6 +4,9 @@ First every array gets its western and eastern halo, then, rows already widened,
 and northern one: four messages in all, and the corners come for free. Where tiles of land have no rank
 a corner may lie behind one of them. Layouts that drop tiles therefore send the new rows once more to the
 west and east, and a corner whose northern or southern neighbour is missing is taken from there.
+
+Beyond a north fold (:mod:`dogcm.decomp.fold`) lies the mirrored tile of the same row: one message more, in which the
+two trade their uppermost rows. Rows of the first phase are made wide enough that the mirrored halo is in it.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.ad_checkpoint import checkpoint_name
 
+from dogcm.decomp import fold
 from dogcm.decomp.depth import Halo
 from dogcm.decomp.layout import Layout
 
@@ -30,20 +34,39 @@ class HaloExchange:
         self.psum, self.pmax = backend.psum, backend.pmax
         self.broadcast = backend.broadcast
 
-    def exchange(self, arrays: list, wants: list[Halo]) -> list:
-        """Arrays ``(..., ny, nx)`` without halo in, arrays with the wanted halos out."""
+    @property
+    def north_fold(self) -> bool:
+        """Whether the grid is folded in the north."""
+        return self.layout.north_fold
+
+    def exchange(self, arrays: list, wants: list[Halo], places: list[str] | None = None, vectors=None) -> list:
+        """Arrays ``(..., ny, nx)`` without halo in, arrays with the wanted halos out.
+
+        Args:
+            places: where on the C grid the arrays are; only a north fold asks for it (default: cell centres).
+            vectors: whether they change sign across the fold (default, and None: those at u and v do).
+        """
         self._check_depth(wants)
         # Stored before and after, so that the compiler sees the same arithmetic around an exchange
         # whether it is a message or a copy: contracted products then round alike on every layout.
         arrays = list(jax.lax.optimization_barrier(tuple(arrays)))
         near = self.neighbours
         split_x, split_y = self.layout.px > 1, self.layout.py > 1
-        depths = [(w.w, w.e) for w in wants]
-        arrays = self._phase(arrays, depths, -1, near.w, near.e, split_x)
+        beyond = None
+        if self.north_fold:
+            places = list(places or ["c"] * len(arrays))
+            signs = [fold.flips(p) if v is None else v for p, v in zip(places, vectors or [None] * len(places))]
+            arrays, beyond = self._folded(arrays, wants, places, signs)
+        else:
+            depths = [(w.w, w.e) for w in wants]
+            arrays = self._phase(arrays, depths, -1, near.w, near.e, split_x)
         depths = [(w.s, w.n) for w in wants]
         arrays = self._phase(arrays, depths, -2, near.s, near.n, split_y)
+        if beyond is not None:
+            arrays = [self._capped(*parts) for parts in zip(arrays, beyond, wants)]
         if self.layout.drops_tiles and split_x and split_y:
-            arrays = self._corners(arrays, wants)
+            also = [int(self.north_fold and fold.on_line(p)) for p in places or ["c"] * len(arrays)]
+            arrays = self._corners(arrays, wants, also)
         return list(jax.lax.optimization_barrier(tuple(arrays)))
 
     def _phase(self, arrays, depths, axis, lower: int, upper: int, split: bool) -> list:
@@ -59,28 +82,76 @@ class HaloExchange:
             below, above = to_upper, to_lower
         return [jnp.concatenate(parts, axis=axis) for parts in zip(below, arrays, above)]
 
-    def _corners(self, arrays: list, wants: list[Halo]) -> list:
-        """Corners behind a dropped tile, from the halo rows of the western and eastern neighbours."""
+    def _folded(self, arrays: list, wants: list[Halo], places: list[str], signs: list[bool]) -> tuple[list, list]:
+        """First phase where there is a fold: arrays with their halos in x, and the rows beyond the fold.
+
+        In the last row what is there twice is set to its original.
+        """
+        near = self.neighbours
+        reach = [max(w.w + fold.shifted(p), w.e) for w, p in zip(wants, places)]
+        arrays = self._phase(arrays, [(r, r) for r in reach], -1, near.w, near.e, self.layout.px > 1)
+        sent = [_edge(a, w.n + fold.on_line(p), -2, first=False) for a, w, p in zip(arrays, wants, places)]
+        got = sent
+        if self.layout.px > 1:
+            buffer = self.backend.trade(_pack(sent), self.layout.mirror(self.rank))
+            got = _unpack(checkpoint_name(buffer, RECEIVED), sent)
+        out, beyond = [], []
+        for array, rows, w, at, r, flip in zip(arrays, got, wants, places, reach, signs):
+            width = array.shape[-1] - 2 * r + w.w + w.e
+            array = _columns(array, r - w.w, width)
+            rows = _columns(rows[..., ::-1, ::-1], r - fold.shifted(at) - w.w, width)
+            rows = -rows if flip else rows
+            if fold.on_line(at):
+                array = self._once_told(array, rows[..., :1, :], at, w)
+                rows = rows[..., 1:, :]
+            out.append(array)
+            beyond.append(rows)
+        return out, beyond
+
+    def _once_told(self, array, mirrored, at: str, want: Halo):
+        """``array`` whose last row has the mirrored values where it repeats others."""
+        tile, there = self.layout.tile(self.rank), self.layout.on_fold(self.rank)
+        twice = fold.copies(at, np.arange(tile.i0 - want.w, tile.i1 + want.e), self.layout.shape[1])
+        known = there and not self.layout.missing(self.rank)[1]
+        last = jnp.where(twice & known, mirrored, array[..., -1:, :])
+        return jnp.concatenate([array[..., :-1, :], last], axis=-2)
+
+    def _capped(self, array, beyond, want: Halo):
+        """The northern halo from beyond the fold. Which tiles have one is data, not code."""
+        if not want.n:
+            return array
+        ny = array.shape[-2] - want.n
+        north = jnp.where(np.bool_(self.layout.on_fold(self.rank)), beyond, array[..., ny:, :])
+        return jnp.concatenate([array[..., :ny, :], north], axis=-2)
+
+    def _corners(self, arrays: list, wants: list[Halo], also: list[int]) -> list:
+        """Corners behind a dropped tile, from the halo rows of the western and eastern neighbours; ``also`` so many rows
+        below the northern ones (what they repeat on a fold)."""
         bare = [a[..., w.w : a.shape[-1] - w.e] for a, w in zip(arrays, wants)]
-        rows = [jnp.concatenate([b[..., : w.s, :], b[..., b.shape[-2] - w.n :, :]], axis=-2) for b, w in zip(bare, wants)]
+        upper = [w.n + more for w, more in zip(wants, also)]
+        rows = [
+            jnp.concatenate([b[..., : w.s, :], b[..., b.shape[-2] - n :, :]], axis=-2)
+            for b, w, n in zip(bare, wants, upper)
+        ]
         near, depths = self.neighbours, [(w.w, w.e) for w in wants]
         rows = self._phase(rows, depths, -1, near.w, near.e, True)
         missing_s, missing_n = self.layout.missing(self.rank)
         out = []
-        for array, row, w in zip(arrays, rows, wants):
+        for array, row, w, n in zip(arrays, rows, wants, upper):
             ny, nx = array.shape[-2:]
             corner = np.ones(nx, bool)
             corner[w.w : nx - w.e] = False
             # Which corners to replace is data, not code: every rank runs the same program.
             south = jnp.where(corner & missing_s, row[..., : w.s, :], array[..., : w.s, :])
-            north = jnp.where(corner & missing_n, row[..., w.s :, :], array[..., ny - w.n :, :])
-            out.append(jnp.concatenate([south, array[..., w.s : ny - w.n, :], north], axis=-2))
+            north = jnp.where(corner & missing_n, row[..., w.s :, :], array[..., ny - n :, :])
+            out.append(jnp.concatenate([south, array[..., w.s : ny - n, :], north], axis=-2))
         return out
 
     def _check_depth(self, wants: list[Halo]) -> None:
         rows, columns = self.layout.smallest_tile
+        more = int(self.layout.north_fold)
         for want in wants:
-            if max(want.s, want.n) > rows or max(want.w, want.e) > columns:
+            if max(want.s, want.n + more) > rows or max(want.w + more, want.e) > columns:
                 raise ValueError(
                     f"{want} is deeper than the smallest tile ({rows} x {columns} cells) of "
                     f"{self.layout.describe()}; use fewer tiles"
@@ -93,6 +164,10 @@ def _edge(array, depth: int, axis: int, first: bool):
     index = [slice(None)] * array.ndim
     index[axis] = slice(start, start + depth)
     return array[tuple(index)]
+
+
+def _columns(array, start: int, width: int):
+    return array[..., start : start + width]
 
 
 def _pack(slabs: list):

@@ -92,6 +92,10 @@ class MPIBackend:
         from_lower = mpi4jax.sendrecv(to_upper, to_upper, source=lower, dest=upper, comm=self.comm)
         return from_lower, from_upper
 
+    def trade(self, buffer, partner: int):
+        """Send a buffer to ``partner`` (may be this rank) and return the one that comes from there."""
+        return mpi4jax.sendrecv(buffer, buffer, source=partner, dest=partner, comm=self.comm)
+
     def psum(self, value):
         """Sum over ranks; its transpose is a sum over ranks."""
         return mpi4jax.allreduce(value, op=MPI.SUM, comm=self.comm)

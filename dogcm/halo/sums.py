@@ -10,12 +10,32 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+from dogcm.decomp import fold
 
 # Whole numbers of 64 bits carry these sums, also where nothing else of the model has been imported.
 jax.config.update("jax_enable_x64", True)
 
 # Forty bits per digit leave room for 2**22 addends per rank and rank counts up to thousands.
 _BITS = 40
+
+
+def once(exchange, values, at: str = "c"):
+    """``values (..., y, x)`` of this tile with 0 where a north fold stores a point for the second time.
+
+    Args:
+        exchange: a :class:`dogcm.halo.HaloExchange`; without a north fold nothing is done.
+        at: place on the C grid.
+    """
+    layout = getattr(exchange, "layout", None)
+    if layout is None or not layout.north_fold:
+        return values
+    tile = layout.tile(exchange.rank)
+    counts = np.ones(tile.shape, bool)
+    if layout.on_fold(exchange.rank):
+        counts[-1] = ~fold.copies(at, np.arange(tile.i0, tile.i1), layout.shape[1])
+    return jnp.where(counts, values, jnp.zeros((), values.dtype))
 
 
 def exact_sum(exchange, *terms):

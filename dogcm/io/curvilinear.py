@@ -115,6 +115,30 @@ def interpolate(values: ArrayLike, lat: ArrayLike, lon: ArrayLike, to_lat: Array
     return (v[:, known][:, index] * weight).sum(-1).reshape(-1, *target.shape)
 
 
+def sampled_mean(
+    values: ArrayLike, lat_edges: ArrayLike, lon_edges: ArrayLike, to_lat: ArrayLike, to_lon: ArrayLike
+) -> FloatArray:
+    """Means over cells of any shape, each known by points spread evenly over it, of a field that is constant in boxes.
+
+    Args:
+        values: (n_lat, n_lon) in boxes of latitude and longitude, NaN where missing: left out.
+        lat_edges, lon_edges: of the boxes (degrees), ascending. to_lat, to_lon: (points, ny, nx).
+
+    Returns:
+        (ny, nx), NaN where no point has a value.
+    """
+    v, lat_edges, lon_edges = (np.asarray(a, float) for a in (values, lat_edges, lon_edges))
+    total, count = 0.0, 0
+    for lat, lon in zip(np.asarray(to_lat, float), np.asarray(to_lon, float)):
+        x = lon_edges[0] + np.mod(lon - lon_edges[0], 360.0)
+        j, i = np.searchsorted(lat_edges, lat, "right") - 1, np.searchsorted(lon_edges, x, "right") - 1
+        inside = (j >= 0) & (j < v.shape[0]) & (i < v.shape[1])
+        here = np.where(inside, v[np.clip(j, 0, v.shape[0] - 1), np.clip(i, 0, v.shape[1] - 1)], np.nan)
+        known = np.isfinite(here)
+        total, count = total + np.where(known, here, 0.0), count + known
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
 def pour(amount: ArrayLike, lat: ArrayLike, lon: ArrayLike, to_lat: ArrayLike, to_lon: ArrayLike, wet: ArrayLike):
     """Bring amounts (m3 s-1) at points to the nearest wet cells, without losing any.
 

@@ -46,6 +46,11 @@ _METRICS = {
 }  # fmt: skip
 
 
+# Latitude and longitude of each place where they are two-dimensional.
+_PLACES = {"c": ("lat", "lon"), "u": ("lat_u", "lon_u"), "v": ("lat_v", "lon_v"), "q": ("lat_q", "lon_q")}
+_WORDS = {"c": "cell centres", "u": "west faces", "v": "south faces", "q": "corners"}
+
+
 @dataclass(frozen=True)
 class FileVariable:
     """What a file says about a variable.
@@ -92,7 +97,7 @@ class OutputFile:
         self.path, self.kind, self.variables = Path(path), kind, {v.name: v for v in variables}
         self._model, self._decomposition = model, model.decomposition
         self._comm, self._calendar = model.comm, calendar_of(model.config.forcing.year)
-        self._axes = _axis_names(model.horizontal.spherical)
+        self._axes = _axis_names(model.horizontal)
         self._masks = _masks(model.grid)
         self._index = 0
         found = self._comm.broadcast(self.path.exists() if self._comm.rank == 0 else None)
@@ -160,6 +165,8 @@ class OutputFile:
         task.do(require_space, self.path, self.record_bytes() + _HEADER_BYTES)
         data = task.do(netCDF4.Dataset, self.path, "w")
         task.do(self._define, data, attributes)
+        if self._model.horizontal.curvilinear:
+            task.do(self._put_places, data)
         for name in _METRICS:
             field = getattr(self._model.grid, name)
             values = np.asarray(field.interior)
@@ -171,6 +178,8 @@ class OutputFile:
 
     def _define(self, data, attributes: dict) -> None:
         data.setncatts({"Conventions": "CF-1.11", **attributes})
+        if self._model.horizontal.north_fold:
+            data.north_fold = "cell (ny - 1, i) is cell (ny - 1, nx - 1 - i), velocities change sign"
         self._define_axes(data)
         for name, (unit, text) in _METRICS.items():
             layers = name.startswith(("h_", "mask_"))
@@ -179,6 +188,28 @@ class OutputFile:
             v.setncatts({"units": unit, "long_name": text})
         for variable in self.variables.values():
             self._define_variable(data, variable)
+
+    def _define_places(self, data) -> None:
+        """Two-dimensional latitudes and longitudes of all places, with the corners of cells, and the grid's angle."""
+        data.createDimension("corner", 4)
+        for at, (lat, lon) in _PLACES.items():
+            for name, what, unit in ((lat, "latitude", "degrees_north"), (lon, "longitude", "degrees_east")):
+                v = data.createVariable(name, "f8", self._dimensions(at, False), zlib=True, complevel=1)
+                v.setncatts({"units": unit, "standard_name": what, "long_name": f"{what} of {_WORDS[at]}"})
+                if at == "c":
+                    v.bounds = f"{name}_bnds"
+                    data.createVariable(v.bounds, "f8", (*self._dimensions(at, False), "corner"), zlib=True, complevel=1)
+        v = data.createVariable("angle", "f8", self._dimensions("c", False), zlib=True, complevel=1)
+        v.setncatts({"units": "radian", "long_name": "angle from east to the grid's x direction, anticlockwise"})
+
+    def _put_places(self, data) -> None:
+        horizontal = self._model.horizontal
+        for at, names in _PLACES.items():
+            for name, values in zip(names, horizontal.points(at)):
+                data[name][:] = values
+        for name, values in zip(_PLACES["c"], horizontal.bounds()):
+            data[f"{name}_bnds"][:] = values
+        data["angle"][:] = horizontal.angle("c")
 
     def _define_variable(self, data, variable: FileVariable) -> None:
         ny, nx = self._model.horizontal.shape
@@ -191,6 +222,8 @@ class OutputFile:
         if variable.standard_name:
             attributes["standard_name"] = variable.standard_name
         attributes["cell_methods"] = f"time: {METHODS[self.kind]}"
+        if self._model.horizontal.curvilinear:
+            attributes["coordinates"] = " ".join(_PLACES[variable.at[0]])
         attributes["cell_measures"] = f"area: area_{variable.at[0]}"
         v.setncatts(attributes)
 
@@ -201,7 +234,7 @@ class OutputFile:
 
     def _define_axes(self, data) -> None:
         self._define_time(data)
-        vertical, spherical = self._model.vertical, self._model.horizontal.spherical
+        vertical = self._model.vertical
         for name, values, shift, text in (
             ("z", vertical.centres, None, "depth of layer centres at rest"),
             ("zw", vertical.edges, -0.5, "depth of layer interfaces at rest"),
@@ -212,8 +245,10 @@ class OutputFile:
             _define_axis(data, name, values, attributes, shift)
         for key, (values, unit) in self._model.horizontal.coordinates().items():
             shift = -0.5 if key in ("lon_u", "lat_v") else None
-            attributes = _horizontal_attributes(key, unit, spherical)
+            attributes = _horizontal_attributes(key, unit, self._model.horizontal)
             _define_axis(data, self._axes[key], values, attributes, shift)
+        if self._model.horizontal.curvilinear:
+            self._define_places(data)
 
     def _define_time(self, data) -> None:
         data.createDimension("time", None)
@@ -261,16 +296,22 @@ def record_bytes(variables, model) -> int:
 def metric_bytes(model) -> int:
     """Upper limit of the size in bytes of what a file holds besides its records."""
     ny, nx = model.horizontal.shape
-    return (len(_METRICS) + 6 * model.vertical.nz) * ny * nx * 8 + _HEADER_BYTES
+    places = 17 if model.horizontal.curvilinear else 0
+    return (len(_METRICS) + 6 * model.vertical.nz + places) * ny * nx * 8 + _HEADER_BYTES
 
 
-def _axis_names(spherical: bool) -> dict[str, str]:
+def _axis_names(horizontal) -> dict[str, str]:
     names = ("lon", "lat", "lon_u", "lat_v")
-    return dict(zip(names, names if spherical else ("x", "y", "x_u", "y_v")))
+    plain = horizontal.spherical and not horizontal.curvilinear
+    return dict(zip(names, names if plain else ("x", "y", "x_u", "y_v")))
 
 
-def _horizontal_attributes(key: str, unit: str, spherical: bool) -> dict[str, str]:
-    x = key.startswith("lon")
+def _horizontal_attributes(key: str, unit: str, horizontal) -> dict[str, str]:
+    x, spherical = key.startswith("lon"), horizontal.spherical
+    if horizontal.curvilinear:
+        where = {"lon_u": "west faces", "lat_v": "south faces"}.get(key, "cell centres")
+        what = "longitude" if x else "latitude"
+        return {"units": unit, "long_name": f"the grid's own {what} of {where}", "axis": "X" if x else "Y"}
     what = ("longitude" if x else "latitude") if spherical else ("x" if x else "y")
     where = {"lon_u": "west faces", "lat_v": "south faces"}.get(key, "cell centres")
     standard = what if spherical else f"projection_{what}_coordinate"

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from dogcm.field import Field
+from dogcm.halo import once
 from dogcm.timestepping.state import State
 
 #: Variables that can be compared: place, whether there are layers, unit, a typical size of errors.
@@ -105,6 +106,7 @@ def squared_error(
     if bad:
         raise ValueError(f"the scale of {', '.join(bad)} must be a number above 0")
     weights = {n: _weight(grid, n, vertical) for n in factors}
+    weights = {n: once(halos, w, COMPARED[n][0]) for n, w in weights.items()}
     weights = jax.jit(lambda w: {n: _normalised(halos, w[n], vertical) * factors[n] for n in w})(weights)
     return SquaredError(weights, scales)
 
@@ -144,7 +146,7 @@ def level_spread(
     def spread(values, reference):
         out = {}
         for n in values:
-            w = _weight(grid, n, "level")
+            w = once(halos, _weight(grid, n, "level"), COMPARED[n][0])
             squared = jnp.square(values[n].interior - reference[n].interior)
             squared = squared.reshape(-1, *w.shape).mean(0)
             top, bottom = (jnp.sum(jnp.where(w > 0, x, 0.0), axis=(-2, -1), keepdims=True) for x in (w * squared, w))

@@ -149,7 +149,23 @@ class Dynamics:
             d_grid=tuple(f.crop(0) for f in predicted.d_grid), closures={**s.closures, **mixing.closures, **frozen},
             solver=tuple(jnp.where(old < 0, old, baro.iterations) for old in state.solver),
         )  # fmt: skip
+        new = self._refilled(new, grid) if self.halos.north_fold else new
         return new, fluxes, StepParts(parts, moved, baro)
+
+    def _refilled(self, s: State, grid) -> State:
+        """The state with what a north fold stores twice made the same, and old accelerations beyond it as a restart
+        would find them: both have been computed in mirrored order, which rounds otherwise."""
+        names, carried, d_grid = list(s.tracers), list(s.closures), list(s.d_grid)
+        u, eta, *rest = exchange(
+            self.halos, (s.u, 0), (s.eta, 0), *((s.tracers[n], 0) for n in names), *((s.closures[n], 0) for n in carried),
+            *((f, 0) for f in d_grid), *((f, HISTORY_U) for f in s.history_u), *((f, HISTORY_V) for f in s.history_v),
+        )  # fmt: skip
+        take = iter(rest)
+        return s.replace(
+            u=u, eta=eta, tracers={n: next(take) for n in names}, closures={n: next(take) for n in carried},
+            d_grid=tuple(next(take) for _ in d_grid), history_u=tuple(next(take) * grid.mask_u for _ in s.history_u),
+            history_v=tuple(next(take) * grid.mask_v for _ in s.history_v),
+        )  # fmt: skip
 
     def tracer_terms(self, parts: StepParts) -> dict:
         """The terms of the tracer step, computed once more from ``parts`` of :meth:`step_with_parts`: by tracer its

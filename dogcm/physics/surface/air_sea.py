@@ -93,7 +93,7 @@ def _pushing(air: bulk.AirSea | None, state, grid, physics, halos) -> dict[str, 
     if not wanted:
         return {}
     # Only faces between two wet cells count, and beyond a wall an exchange brings values from elsewhere.
-    found = dict(zip(wanted, exchange(halos, *((f, _HALO) for f in wanted.values()))))
+    found = dict(zip(wanted, exchange(halos, *((f, _HALO, n != "ice_load") for n, f in wanted.items()))))
     faces = {"taux": mean_x_c2u, "tauy": mean_y_c2v, "ice_load": lambda f: f * grid.wet_c}
     return {n: hold(faces[n](f)).named(n) for n, f in found.items()}
 
