@@ -16,6 +16,7 @@ from dogcm.experiments import mitgcm_asynchronous, verify
 from dogcm.experiments.config import LARGEST_ACCELERATION
 from dogcm.experiments.model import Model
 from dogcm.experiments.registry import ConfigError, load_config
+from dogcm.grid.vertical import VerticalGrid
 from dogcm.io.restart import read_restart, write_restart
 
 one_rank = pytest.mark.skipif(looks_like_mpi_launch(), reason="checked on one rank")
@@ -105,6 +106,7 @@ def test_velocity_advances_by_its_own_step(basin):
 # ---- configuration and restarts ------------------------------------------------------------------------
 def test_equal_steps_are_the_default():
     physics = Model.__new__(Model)
+    physics.vertical = VerticalGrid(np.full(4, 1000.0))
     physics.config = load_config("two_basin")
     assert physics._physics().momentum_dt == physics.config.time.step
 

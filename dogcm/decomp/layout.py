@@ -291,7 +291,7 @@ def choose_layout(
                     shape, px, tiles // px, periodic_x=periodic_x, wet=wet, min_cells=min_cells, north_fold=north_fold
                 )
             except LayoutError:
-                if size == 1:
+                if tiles == 1 and size == 1:
                     raise  # there is one way only to have one tile
                 continue
             if layout.size == size and (cost := _cost(layout, min_cells)) < best_cost:
