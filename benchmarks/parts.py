@@ -12,10 +12,11 @@ import time
 import jax
 import jax.numpy as jnp
 
-from dogcm.dynamics import free_surface as fs
 from dogcm.dynamics.continuity import stretch_c
 from dogcm.field import zeros_like
 from dogcm.physics.surface import surface_fluxes
+from dogcm.timestepping.momentum_step import MomentumInputs
+from dogcm.timestepping.tracer_step import TracerInputs
 
 
 def seconds(function, *arguments, repeats: int = 7) -> float:
@@ -40,13 +41,13 @@ def _arguments(model):
         now = model.forcing.at(s.time)
         mixing = d._mixing(s, density, stretch, now, params, grid)
         viscosity, diffusivity = mixing.viscosity, mixing.diffusivity
-        predicted = d._momentum(s, density, stretch, viscosity, now, params, grid, {})
+        predicted = d.momentum.predict(MomentumInputs(s, density, stretch, viscosity, now, params, grid, {}))
         top = [f.level(0) for f in (s.temperature, s.salinity, grid.h_c)]
         fluxes = surface_fluxes(now, top[0], top[1], top[2] * stretch, params, grid, d.physics)
         p = predicted
         inner = [f.crop(0) for f in (s.eta, p.U, p.V, p.forcing_u, p.forcing_v)]
-        baro = fs.short_steps(d.split, d.halos, *inner, fluxes.freshwater.crop(0), grid)
-        _, _, flow_u, flow_v = d._correct(s.eta, predicted, baro, grid)
+        baro = d.split.advance(d.halos, *inner, fluxes.freshwater.crop(0), grid)
+        _, _, flow_u, flow_v = d.momentum.correct(s.eta, predicted, baro, grid)
         flux = (fluxes.heat, fluxes.salt, fluxes.freshwater)
         return s, stretch, density, viscosity, diffusivity, now, inner, flux, baro.eta, flow_u, flow_v
 
@@ -68,14 +69,14 @@ def shares(model) -> dict[str, float]:
             s, density, stretch, now, model.grid,
         ),
         "momentum": seconds(
-            lambda s, r, h, n, w, g: tuple(vars(d._momentum(s, r, h, n, w, params, g, {})).values()),
+            lambda s, r, h, n, w, g: tuple(vars(d.momentum.predict(MomentumInputs(s, r, h, n, w, params, g, {}))).values()),
             s, density, stretch, nu, now, model.grid,
         ),
         "free_surface": seconds(
-            lambda i, g: fs.short_steps(d.split, d.halos, *i, zeros_like(i[0]), g), inner, model.grid
+            lambda i, g: d.split.advance(d.halos, *i, zeros_like(i[0]), g), inner, model.grid
         ),
         "tracers": seconds(
-            lambda s, e, fu, fv, k, f, g: d._tracers(s, e, fu, fv, k, SurfaceFluxes(*f), params, g, {}),
+            lambda s, e, fu, fv, k, f, g: d.tracer_step.advance(TracerInputs(s, e, fu, fv, k, SurfaceFluxes(*f), params, g, {})),
             s, eta, flow_u, flow_v, kappa, flux, model.grid,
         ),
     }  # fmt: skip

@@ -11,7 +11,6 @@ import pytest
 
 from dogcm.decomp import SerialCommunicator
 from dogcm.decomp.binding import looks_like_mpi_launch
-from dogcm.dynamics.free_surface import short_steps
 from dogcm.experiments import mitgcm_asynchronous, verify
 from dogcm.experiments.config import LARGEST_ACCELERATION
 from dogcm.experiments.model import Model
@@ -72,7 +71,7 @@ def test_gravity_waves_are_slower_by_the_root_of_the_ratio(basin, ratio):
 
     @jax.jit
     def step(eta, U, V):
-        b = short_steps(split, basin.halos, eta, U, V, rest[0], rest[1], eta * 0.0, g)
+        b = split.advance(basin.halos, eta, U, V, rest[0], rest[1], eta * 0.0, g)
         return b.eta.crop(0), b.U.crop(0), b.V.crop(0)
 
     fields, found = (eta, *rest), []
@@ -94,7 +93,7 @@ def test_velocity_advances_by_its_own_step(basin):
     zero, still = s.u * 0.0, g.mask_cw * 0.0
     for momentum in (600.0, 1800.0):
         d = replace(basin.dynamics, physics=replace(basin.physics, dt=86400.0, momentum_step=momentum))
-        after = d._implicit_u(
+        after = d.momentum.implicit_u(
             s.u, s.v, zero, g.h_u, still, g.wet_c * 0.0 + 1.0, {"taux": g.wet_u}, basin.params, g
         )
         inside = np.asarray(g.mask_u.interior)[0] > 0

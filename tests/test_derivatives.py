@@ -199,12 +199,12 @@ def schemes(model) -> dict:
 
     def drag(s, q):
         speed = s["u"].with_data(jnp.sqrt(s["u"].data ** 2 + 1e-8))
-        return [d._drag(speed, g.bottom_u, q, lambda x: x)]
+        return [d.momentum.drag(speed, g.bottom_u, q, lambda x: x, g)]
 
     return {
         "equation of state": lambda s, q: [density(s)],
         "mixing": mixing, "pressure": pressure, "surface fluxes": fluxes, "implicit solve": implicit, "drag": drag,
-        "friction": lambda s, q: d._friction(s["u"], s["v"], q, g),
+        "friction": lambda s, q: d.momentum.friction(s["u"], s["v"], q, g),
         "diffusion": lambda s, q: lateral.diffusive_fluxes(s["T"], q["lateral_diffusivity"], g),
         "vorticity flux": lambda s, q: [
             momentum.vorticity_flux_u(s["v"], g.f_q * g.inv_h_q, g),

@@ -18,7 +18,7 @@ from dogcm.field import Field, exchange
 from dogcm.grid.horizontal import CartesianGrid, LatLonGrid
 from dogcm.halo import exact_row_sums
 from dogcm.physics.eos import TEOS10, teos10_density, teos10_reference_profile
-from dogcm.timestepping.step import Physics
+from dogcm.timestepping.physics import Physics
 
 HORIZONTAL = LatLonGrid.regular(24, 12, lat=(-60, 60))
 PHYSICS = Physics(dt=3600.0)

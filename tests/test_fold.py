@@ -186,7 +186,8 @@ def test_cuts_are_symmetric_and_even(px):
     (dict(shape=(20, 25), px=1, py=1), "even number of columns"),
     (dict(shape=(20, 24), px=1, py=1, periodic_x=False), "closed walls"),
     (dict(shape=(20, 24), px=2, py=1, cuts_x=(0, 10, 24)), "symmetric about the middle"),
-    (dict(shape=(12, 24), px=1, py=4), "one more than the halo"),
+    (dict(shape=(12, 24), px=1, py=4), "rows, and a north fold needs one more than the halo"),
+    (dict(shape=(20, 24), px=6, py=1, min_cells=4), "columns, and a north fold needs one more than the halo"),
 ])  # fmt: skip
 def test_unfit_layouts_are_refused(options, text):
     with pytest.raises(LayoutError, match=text):

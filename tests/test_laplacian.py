@@ -93,7 +93,7 @@ def test_no_slip_bottom_is_drag_over_half_a_layer(rough):
     params = {**rough.params, "bottom_drag_linear": 0.0, "bottom_drag_quadratic": 0.0}
     speed = filled(rough, 1.0, "u", g)
     for nu in (jnp.asarray(2e-3), jnp.full((2, 1, 1), 2e-3)):
-        drag = wanted._drag(speed, g.bottom_u, {**params, "vertical_viscosity": nu}, at_u, g)
+        drag = wanted.momentum.drag(speed, g.bottom_u, {**params, "vertical_viscosity": nu}, at_u, g)
         expected = g.bottom_u * (2 * 2e-3 * d.physics.dt) / g.dz
         np.testing.assert_allclose(drag.interior, expected.interior, rtol=1e-14)
 

@@ -150,11 +150,11 @@ def terms(model) -> dict:
     shear2 = vertical_mixing.shear_squared(u, v, g, g.wet_c * 0.0 + 1.0)
     now = {"sst": c.level(0) + 1.0, "sss": c.level(0) - 1.0}
     fluxes = lambda q: surface.surface_fluxes(now, c.level(0), c.level(0), g.h_c.level(0), q, g, p)  # noqa: E731
-    drag = lambda at, like, b: (lambda q: [d._drag(like, b, q, at)])  # noqa: E731
+    drag = lambda at, like, b: (lambda q: [d.momentum.drag(like, b, q, at, g)])  # noqa: E731
     from dogcm.physics.coefficients import at_u, at_v
 
     return {
-        "friction": (("lateral_viscosity", "biharmonic_viscosity"), lambda q: d._friction(u, v, q, g)),
+        "friction": (("lateral_viscosity", "biharmonic_viscosity"), lambda q: d.momentum.friction(u, v, q, g)),
         "diffusion": (("lateral_diffusivity",), lambda q: lateral.diffusive_fluxes(c, q["lateral_diffusivity"], g)),
         "biharmonic diffusion": (
             ("biharmonic_diffusivity",),
@@ -290,7 +290,7 @@ def test_maps_and_priors_across_ranks():
         @jax.jit
         def run(raw):
             value, slope = jax.value_and_grad(lambda r: learn.prior(r, m.params, halos, g))(raw)
-            fu, _ = m.dynamics._friction(u, v, learn.apply(raw, m.params, halos, g), g)
+            fu, _ = m.dynamics.momentum.friction(u, v, learn.apply(raw, m.params, halos, g), g)
             plain = [halos.psum(slope[n]) for n in ("vertical_diffusivity", "bottom_drag_linear")]
             return halos.psum(value), plain, slope, fu
 

@@ -163,8 +163,6 @@ def test_recipe_survives_its_file(tmp_path):
 def test_the_ocean_learns_the_same_on_several_ranks(tmp_path):
     """A map and a column network, 20 updates, and a checkpoint of one rank that goes on with tiles."""
     comm = world()
-    if comm.size > 2:
-        pytest.skip("compiling the gradient on every rank takes minutes where many share few cores")
     folder = type(tmp_path)(comm.broadcast(str(tmp_path)))
     recipe = load_recipe(RECIPE | {
         "overrides": GRID, "learnable": ["lateral_viscosity: map"],

@@ -182,6 +182,26 @@ def test_a_curvilinear_field_is_interpolated(folder):
     found = curvilinear.interpolate(source.values, source.lat, source.lon, lat, lon)
     assert found.shape == (2, 21, 30) and np.abs(found - smooth(lat, lon)).max() < 0.03
     assert curvilinear.read_scattered(folder / "air.nc", "wind_u") is None
+    with xr.open_dataset(folder / "turned.nc") as data:
+        data.assign(field=data["field"].expand_dims("member")).to_netcdf(folder / "members.nc")
+    with pytest.raises(ValueError, match="one besides"):
+        curvilinear.read_scattered(folder / "members.nc", "field")
+
+
+def test_restoring_may_come_from_a_curvilinear_file(folder):
+    """What ocean models are given is read as the air is."""
+    turned(lambda lat, lon: 15.0 + 0.1 * lat, folder, "sst", "degC")
+    c = config(folder, {"sst": ForcingFile(path=str(folder / "turned.nc"), variable="sst")}, **{"forcing.year": 365})
+    horizontal, wet = sea(c)
+    found = inputs.record(c, "sst", horizontal, wet)
+    lat = np.broadcast_to(horizontal.coordinates()["lat"][0][:, None], wet.shape)
+    assert found.shape == (2, *wet.shape) and np.abs(found[0] - 15.0 - 0.1 * lat)[wet].max() < 0.2
+
+
+def test_one_component_of_a_vector_is_refused_where_it_has_to_be_turned(folder):
+    entry = files(folder / "air.nc")["forcing.files"]["wind_v"]
+    with pytest.raises(InputError, match="taux and tauy are turned together"):
+        inputs.records(load_config("global_tripolar_2deg", {"forcing.source": "none", "forcing.files": {"tauy": entry}}))
 
 
 def test_rivers_lose_no_water(folder):

@@ -48,6 +48,12 @@ def test_another_network_is_refused(earlier, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_maps_of_other_harmonics_are_refused(earlier, tmp_path):
+    more = load_recipe(SHORT).corrector.maps + 2
+    with pytest.raises(ConfigError, match="of another corrector.*same kind, width"):
+        train(load_recipe(SHORT, _sets(earlier, **{"corrector.maps": more})), tmp_path, quiet=True)
+
+
 @pytest.mark.parametrize("change", [{"first_guess.passes": 1}, {"corrector": {"kind": "none"}, "learnable": ["gm_diffusivity"]}])
 def test_weights_without_a_place_for_them_are_refused(change):
     with pytest.raises(ConfigError, match="weights: needs a corrector"):

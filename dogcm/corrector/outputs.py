@@ -25,7 +25,7 @@ from typing import Any, Callable
 import jax.numpy as jnp
 
 from dogcm.field import Field, fmap, minimum
-from dogcm.halo import differentiable_sum
+from dogcm.halo import differentiable_sums
 from dogcm.operators import (
     diff_x_c2u, diff_x_u2c, diff_y_c2v, diff_y_v2c, diff_z_w2c, lower_z_c2w, mean_x_c2u, mean_y_c2v,
     mean_z_c2w, upper_z_c2w,
@@ -111,9 +111,8 @@ def _tendency_no_mean(raw: list[Field], p: Place) -> dict[str, Field]:
     volume = (p.grid.h_c * p.grid.area_c).crop(0)
     rate = p.bounded(raw[0]).crop(0)
     # Order-independent sums: the mean is the same number on every layout.
-    total = differentiable_sum(p.halos, (rate * volume).data)
-    mean = total / differentiable_sum(p.halos, volume.data)
-    return {f"{p.name}_content": (rate - mean) * p.grid.h_c}
+    total, whole = differentiable_sums(p.halos, (rate * volume).data, volume.data)
+    return {f"{p.name}_content": (rate - total / whole) * p.grid.h_c}
 
 
 @dataclass(frozen=True)

@@ -187,6 +187,11 @@ def _check_fold(shape: tuple[int, int], cuts_x, cuts_y, min_cells: int, periodic
             f"{name}: the cuts {tuple(cuts_x)} in x are not symmetric about the middle column {nx // 2}; beyond a north "
             "fold each tile has to meet a whole one"
         )
+    if len(cuts_x) > 2 and np.diff(cuts_x).min() < min_cells + 1:
+        raise LayoutError(
+            f"{name}: the narrowest tile has {np.diff(cuts_x).min()} columns, and a north fold needs one more than the halo "
+            f"of {min_cells}; use at most {max(nx // (min_cells + 1), 1)} tiles in x"
+        )
     if cuts_y[-1] - cuts_y[-2] < min_cells + 1:
         raise LayoutError(
             f"{name}: the northern tiles have {cuts_y[-1] - cuts_y[-2]} rows, and a north fold needs one more than the halo "

@@ -21,9 +21,9 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from dogcm.dynamics.continuity import divergence, stretch_c
+from dogcm.dynamics.continuity import convergence, divergence, stretch_c
 from dogcm.field import Field, exchange
-from dogcm.operators import diff_x_u2c, diff_y_v2c, diff_z_w2c, mean_x_u2c, mean_y_v2c, mean_z_c2w, mean_z_w2c
+from dogcm.operators import diff_z_w2c, mean_x_u2c, mean_y_v2c, mean_z_c2w, mean_z_w2c
 from dogcm.timestepping.state import State
 
 TERMS = ("tendency", "advection", "lateral_mixing", "vertical_mixing", "surface", "correction")
@@ -46,8 +46,8 @@ def tracer_budget(name: str, before: State, after: State, terms: dict, grid, dt:
     """
     noted, wet = terms[name], grid.mask_c.crop(0)
     content = lambda s: s.tracers[name].crop(0) * (grid.h_c * stretch_c(s.eta, grid))  # noqa: E731
-    advection = _convergence(*noted["advective"], grid)
-    explicit = _convergence(*noted["fluxes"], grid)
+    advection = convergence(*noted["advective"], grid)
+    explicit = convergence(*noted["fluxes"], grid)
     out = {
         "tendency": (content(after) - content(before)) * (1.0 / dt),
         "advection": advection, "lateral_mixing": explicit - advection,
@@ -110,10 +110,6 @@ def buoyancy_work(density: Field, w: Field, grid, gravity: float, rho0: float) -
         density: anomaly (kg m-3) on layers. w: upward velocity at interfaces (m s-1).
     """
     return (mean_z_w2c(mean_z_c2w(density) * w) * (-gravity / rho0) * grid.mask_c).crop(0)
-
-
-def _convergence(fx: Field, fy: Field, fz: Field, grid) -> Field:
-    return (diff_x_u2c(fx) + diff_y_v2c(fy)) / grid.area_c * (-1.0) - diff_z_w2c(fz)
 
 
 def _on_top(flux: Field | None, like: Field) -> Field:

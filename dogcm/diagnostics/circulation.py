@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from dogcm.diagnostics.sections import Line
 from dogcm.field import Field, fmap
-from dogcm.halo import exact_row_sums, exact_sum
+from dogcm.halo import differentiable_sums, exact_row_sums
 from dogcm.operators import mean_y_c2v
 from dogcm.physics.eos import S_REF, T_REF, PreparedTEOS10, teos10_density, teos10_reference_profile
 from dogcm.physics.eos_jmd95 import PreparedJMD95, jmd95_density
@@ -101,9 +101,7 @@ def through_each(lines: tuple[Line, ...], pairs: list[tuple[Field, Field]], halo
     if not lines:
         return jnp.zeros((len(pairs), 0))
     parts = [_column(u * line.u) + _column(v * line.v) for u, v in pairs for line in lines]
-    value = exact_sum(halos, *jax.lax.stop_gradient(parts))
-    plain = halos.psum(jnp.stack([p.sum() for p in parts]))
-    return (value + (plain - jax.lax.stop_gradient(plain))).reshape(len(pairs), len(lines))
+    return differentiable_sums(halos, *parts).reshape(len(pairs), len(lines))
 
 
 def freshwater(volume, salt, reference: float = REFERENCE_SALINITY):

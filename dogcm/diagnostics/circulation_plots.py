@@ -10,7 +10,6 @@ from dogcm.diagnostics.plots import (
     _LAND, _coast, _date, _edges, _experiment, _label_axes, _label_latitudes, _open, _save,
 )  # fmt: skip
 
-FILE = "diagnostics.nc"
 SVERDRUP, PETAWATT, YEAR = 1e6, 1e15, 366.0
 _TITLES = {"global": "Global", "atlantic": "Atlantic and Arctic", "indo_pacific": "Indian and Pacific",
            "indian": "Indian", "pacific": "Pacific"}  # fmt: skip
@@ -35,8 +34,6 @@ def circulation_pictures(path: Path, target: Path) -> list[Path]:
 
 def _last_year(data):
     """The records of the last 366 days."""
-    if "time_bnds" not in data:
-        return data
     days = np.array([_day(b) for b in data["time_bnds"].values[:, 0]])
     end = _day(data["time_bnds"].values[-1, 1])
     return data.isel(time=np.flatnonzero(days >= end - YEAR))

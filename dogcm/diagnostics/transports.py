@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from dogcm.dynamics.continuity import stretch_u, stretch_v
 from dogcm.field import Field, exchange, fmap
-from dogcm.halo import exact_sum
+from dogcm.halo import differentiable_sums
 from dogcm.operators import lower_x_c2u, lower_y_c2v, min_x_c2u, min_y_c2v, upper_x_c2u, upper_y_c2v
 from dogcm.timestepping.state import State
 
@@ -114,10 +114,7 @@ def overturning_strength(state: State, section: Section, halos, grid, below: flo
 # ---- parts -----------------------------------------------------------------------------------------
 def _sums(halos, layers: jax.Array) -> jax.Array:
     """Sums over the horizontal and all ranks, order-independent, with the derivatives of plain ones."""
-    layers = layers.astype(jnp.float64)
-    value = exact_sum(halos, *jax.lax.stop_gradient(layers))
-    plain = halos.psum(jnp.sum(layers, axis=(-2, -1)))
-    return value + (plain - jax.lax.stop_gradient(plain))
+    return differentiable_sums(halos, *layers.astype(jnp.float64))
 
 
 def _wrapped(x, period: float | None):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dogcm.field import Field
 from dogcm.operators import (
-    diff_x_u2c, diff_y_v2c, lower_z_c2w, mean_x_c2u, mean_y_c2v, running_sum_up,
+    diff_x_u2c, diff_y_v2c, diff_z_w2c, lower_z_c2w, mean_x_c2u, mean_y_c2v, running_sum_up,
 )  # fmt: skip
 
 
@@ -28,6 +28,15 @@ def stretch_v(eta: Field, grid) -> Field:
 def divergence(flux_u: Field, flux_v: Field, grid) -> Field:
     """Divergence of transports per width (m2 s-1) through faces: m s-1 for each layer or column."""
     return (diff_x_u2c(flux_u * grid.dy_u) + diff_y_v2c(flux_v * grid.dx_v)) / grid.area_c
+
+
+def convergence(fx: Field, fy: Field, fz: Field, grid) -> Field:
+    """Rate of a tracer's content per area (its unit times m s-1) in each layer.
+
+    Args:
+        fx, fy: its fluxes through west and south faces (times m3 s-1). fz: through interfaces (times m s-1, positive up).
+    """
+    return (diff_x_u2c(fx) + diff_y_v2c(fy)) / grid.area_c * (-1.0) - diff_z_w2c(fz)
 
 
 def interface_flow(flux_u: Field, flux_v: Field, eta_rate: Field, grid) -> Field:

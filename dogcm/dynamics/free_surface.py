@@ -64,18 +64,18 @@ class SplitExplicit:
     """The short steps of one long step.
 
     Attributes:
-        dt: long step of sea level, s. steps: short steps in ``dt``. per_exchange: short steps per halo exchange.
-        gravity: m s-2. coriolis: whether the short steps turn the flow themselves.
-        momentum_dt: long step of the flow, s; None: the same. Where it is shorter, gravity waves travel
-            ``sqrt(dt / momentum_dt)`` times as slowly, and volume is conserved over ``dt`` as ever.
+        dt: long step of sea level, s. momentum_dt: long step of the flow, s. Where it is shorter, gravity waves
+            travel ``sqrt(dt / momentum_dt)`` times as slowly, and volume is conserved over ``dt`` as ever.
+        steps: short steps in ``dt``. per_exchange: short steps per halo exchange. gravity: m s-2.
+        coriolis: whether the short steps turn the flow themselves.
     """
 
     dt: float
+    momentum_dt: float
     steps: int
     per_exchange: int
     gravity: float
     coriolis: bool = True
-    momentum_dt: float | None = None
 
     @property
     def wide(self) -> Halo:
@@ -87,10 +87,6 @@ class SplitExplicit:
         """For the start table."""
         return f"short steps: {self.steps}, {self.per_exchange} per exchange"
 
-    def advance(self, *args) -> "Barotropic":
-        """:func:`short_steps` of this scheme."""
-        return short_steps(self, *args)
-
     def weights(self) -> tuple[np.ndarray, np.ndarray]:
         """Averaging weights, padded with zeros to whole groups of ``per_exchange``."""
         a, b = averaging_weights(self.steps)
@@ -98,9 +94,47 @@ class SplitExplicit:
         pad = (0, groups * self.per_exchange - a.size)
         return tuple(np.pad(w, pad).reshape(groups, self.per_exchange) for w in (a, b))
 
+    def advance(self, halos, eta: Field, U: Field, V: Field, forcing_u: Field, forcing_v: Field, freshwater: Field,
+                grid) -> Barotropic:  # fmt: skip
+        """Advance sea level and depth-integrated flow over one long step.
+
+        Args:
+            eta: sea level (m). U, V: transports per width (m2 s-1).
+            forcing_u, forcing_v: all that the short steps do not compute themselves (m2 s-2), constant.
+            freshwater: volume flux into the ocean (m s-1).
+        """
+        deep = self.wide
+        eta, U, V, Fu, Fv, fw = exchange(
+            halos, *((f, deep) for f in (eta, U, V, forcing_u, forcing_v, freshwater))
+        )
+        coefficients = hold(*short_step_coefficients(self, eta, grid), Fu, Fv, fw * grid.wet_c)
+        a, b = (jnp.asarray(w, eta.dtype) for w in self.weights())
+        kept = [f.crop(LEFT) for f in (U, V, U, V)]
+        sums = [f.with_data(jnp.zeros_like(f.data)) for f in kept]
+
+        def group(carry, weights):
+            fields, sums = carry
+            e, x, y = exchange(halos, *((f, deep) for f in fields))
+            # Beyond a wall, and where a tile of land has no rank, an exchange brings values from elsewhere.
+            x, y = x * grid.wet_u, y * grid.wet_v
+            sums = list(sums)
+            for m in range(self.per_exchange):
+                sums[2] = sums[2] + fence(x.crop(LEFT)) * weights[1][m]
+                sums[3] = sums[3] + fence(y.crop(LEFT)) * weights[1][m]
+                e, x, y = hold(*_short_step(self, e, x, y, coefficients, grid))
+                sums[0] = sums[0] + fence(x.crop(LEFT)) * weights[0][m]
+                sums[1] = sums[1] + fence(y.crop(LEFT)) * weights[0][m]
+            return ([f.crop(0) for f in (e, x, y)], sums), None
+
+        start = ([f.crop(0) for f in (eta, U, V)], sums)
+        (_, (U1, V1, Um, Vm)), _ = jax.lax.scan(group, start, (a, b))
+        rate = fw - divergence(Um, Vm, grid)
+        new_eta = (eta + rate * self.dt) * grid.wet_c
+        return Barotropic(U1, V1, Um, Vm, new_eta)
+
 
 class Barotropic(NamedTuple):
-    """Result of the short steps: transports per width (m2 s-1) and sea level (m)."""
+    """Result of a free surface: transports per width (m2 s-1) and sea level (m)."""
 
     U: Field  # at the new time
     V: Field
@@ -108,45 +142,6 @@ class Barotropic(NamedTuple):
     V_mean: Field
     eta: Field  # new sea level
     iterations: jax.Array | None = None  # of a solver, negative where they did not suffice
-
-
-def short_steps(scheme: SplitExplicit, halos, eta: Field, U: Field, V: Field, forcing_u: Field,
-                forcing_v: Field, freshwater: Field, grid) -> Barotropic:  # fmt: skip
-    """Advance sea level and depth-integrated flow over one long step.
-
-    Args:
-        eta: sea level (m). U, V: transports per width (m2 s-1).
-        forcing_u, forcing_v: all that the short steps do not compute themselves (m2 s-2), constant.
-        freshwater: volume flux into the ocean (m s-1).
-    """
-    deep = scheme.wide
-    eta, U, V, Fu, Fv, fw = exchange(
-        halos, *((f, deep) for f in (eta, U, V, forcing_u, forcing_v, freshwater))
-    )
-    coefficients = hold(*short_step_coefficients(scheme, eta, grid), Fu, Fv, fw * grid.wet_c)
-    a, b = (jnp.asarray(w, eta.dtype) for w in scheme.weights())
-    kept = [f.crop(LEFT) for f in (U, V, U, V)]
-    sums = [f.with_data(jnp.zeros_like(f.data)) for f in kept]
-
-    def group(carry, weights):
-        fields, sums = carry
-        e, x, y = exchange(halos, *((f, deep) for f in fields))
-        # Beyond a wall, and where a tile of land has no rank, an exchange brings values from elsewhere.
-        x, y = x * grid.wet_u, y * grid.wet_v
-        sums = list(sums)
-        for m in range(scheme.per_exchange):
-            sums[2] = sums[2] + fence(x.crop(LEFT)) * weights[1][m]
-            sums[3] = sums[3] + fence(y.crop(LEFT)) * weights[1][m]
-            e, x, y = hold(*_short_step(scheme, e, x, y, coefficients, grid))
-            sums[0] = sums[0] + fence(x.crop(LEFT)) * weights[0][m]
-            sums[1] = sums[1] + fence(y.crop(LEFT)) * weights[0][m]
-        return ([f.crop(0) for f in (e, x, y)], sums), None
-
-    start = ([f.crop(0) for f in (eta, U, V)], sums)
-    (_, (U1, V1, Um, Vm)), _ = jax.lax.scan(group, start, (a, b))
-    rate = fw - divergence(Um, Vm, grid)
-    new_eta = (eta + rate * scheme.dt) * grid.wet_c
-    return Barotropic(U1, V1, Um, Vm, new_eta)
 
 
 def short_step_coefficients(scheme: SplitExplicit, eta: Field, grid) -> tuple[Field, ...]:
@@ -174,7 +169,7 @@ def coriolis_v(U: Field, over_dy: Field, q: Field, grid) -> Field:
 def _short_step(scheme, eta, U, V, coefficients, grid):
     """Forward-backward: sea level first, then the flow it drives, each component using the newest."""
     gu, gv, cu, cv, q, Fu, Fv, fw = coefficients
-    dt = (scheme.momentum_dt or scheme.dt) / scheme.steps
+    dt = scheme.momentum_dt / scheme.steps
     eta = hold(eta + (fw - divergence(U, V, grid)) * grid.wet_c * (scheme.dt / scheme.steps))
     if not scheme.coriolis:
         U = hold(U + (Fu - gu * diff_x_c2u(eta)) * grid.wet_u * dt)

@@ -44,23 +44,24 @@ class ImplicitSurface:
     """The implicit free surface of one step.
 
     Attributes:
-        dt: step of sea level, s. gravity: m s-2. implicitness: weight of the new time, 1/2 to 1.
+        dt: step of sea level, s. momentum_dt: step of the flow, s. gravity: m s-2.
+        implicitness: weight of the new time, 1/2 to 1.
         tolerance, iterations: of the solver, see :func:`dogcm.dynamics.conjugate_gradients.solve`.
-        per_exchange: products with the matrix per halo exchange. momentum_dt: step of the flow, s; None: the same.
+        per_exchange: products with the matrix per halo exchange.
     """
 
     dt: float
+    momentum_dt: float
     gravity: float
     implicitness: float = 1.0
     tolerance: float = 1e-11
     iterations: int = 500
     per_exchange: int = conjugate_gradients.DEGREE
-    momentum_dt: float | None = None
 
     @property
     def wide(self) -> Halo:
-        """The halo that is used up between two exchanges."""
-        return Halo.of(max(2, self.per_exchange))
+        """The halo of what the matrix is made of: its diagonal takes one cell more than a product."""
+        return Halo.of(max(2, self.per_exchange + 1))
 
     def describe(self) -> str:
         """For the start table."""
@@ -75,9 +76,9 @@ class ImplicitSurface:
             forcing_u, forcing_v: all that changes them (m2 s-2), the slope of ``eta`` included.
             freshwater: volume flux into the ocean (m s-1).
         """
-        theta, dt_u = self.implicitness, self.momentum_dt or self.dt
-        fields = exchange(halos, *((f, self.wide) for f in (eta, U, V, forcing_u, forcing_v, freshwater)))
-        eta, U, V, Fu, Fv, fw = fields
+        theta, dt_u = self.implicitness, self.momentum_dt
+        rest = (U, V, forcing_u, forcing_v, freshwater)
+        eta, U, V, Fu, Fv, fw = exchange(halos, (eta, self.wide), *((f, LEFT) for f in rest))
         # Beyond a wall an exchange brings values from elsewhere.
         U, V, eta = U * grid.wet_u, V * grid.wet_v, eta * grid.wet_c
         fw = fw * grid.wet_c
@@ -104,6 +105,6 @@ class ImplicitSurface:
 
     def _pull(self, eta: Field, grid) -> tuple[Field, Field]:
         """Change of the transports (m2 s-1) by a difference of sea level of one metre across a face."""
-        scale = self.gravity * self.implicitness * (self.momentum_dt or self.dt)
+        scale = self.gravity * self.implicitness * self.momentum_dt
         depth_u, depth_v = grid.depth_u * stretch_u(eta, grid), grid.depth_v * stretch_v(eta, grid)
         return depth_u * grid.wet_u / grid.dx_u * scale, depth_v * grid.wet_v / grid.dy_v * scale

@@ -16,6 +16,9 @@ from dogcm.operators import (
     lower_z_c2w, next_x, next_y, previous_x, previous_y, upper_x_c2u, upper_x_q2v, upper_y_c2v, upper_y_q2u, upper_z_c2w,
 )  # fmt: skip
 
+_ALONG_X = (previous_x, next_x)
+_ALONG_Y = (previous_y, next_y)
+
 
 class Around(NamedTuple):
     """A face and its surroundings along one axis; "high" is where the index grows.
@@ -30,32 +33,39 @@ class Around(NamedTuple):
     differences: list[Field]
     open: list[Field]
 
-    @property
-    def reach(self) -> int:
-        return len(self.differences) // 2
 
+def _around(f: Field, reach: int, low: Callable, high: Callable, difference: Callable, shift: tuple, mask: Field) -> Around:
+    """``low`` and ``high``: operators to the two sides of a face; ``shift``: to the previous and the next index."""
 
-def _spread(f: Field, reach: int, previous: Callable, following: Callable) -> list[Field]:
-    """``f`` from ``reach`` faces below to ``reach`` above."""
-    below, above = [f], [f]
-    for _ in range(reach):
-        below.append(previous(below[-1]))
-        above.append(following(above[-1]))
-    return below[:0:-1] + above
+    def spread(at_faces: Field) -> list[Field]:
+        below, above = [at_faces], [at_faces]
+        for _ in range(reach):
+            below.append(shift[0](below[-1]))
+            above.append(shift[1](above[-1]))
+        return below[:0:-1] + above
+
+    f = fence(f)
+    return Around(low(f), high(f), spread(difference(f) * mask), spread(mask))
 
 
 def around_x(c: Field, reach: int, grid) -> Around:
     """West faces; needs a halo of ``reach + 1``."""
-    c = fence(c)
-    spread = lambda f: _spread(f, reach, previous_x, next_x)  # noqa: E731
-    return Around(lower_x_c2u(c), upper_x_c2u(c), spread(diff_x_c2u(c) * grid.mask_u), spread(grid.mask_u))
+    return _around(c, reach, lower_x_c2u, upper_x_c2u, diff_x_c2u, _ALONG_X, grid.mask_u)
 
 
 def around_y(c: Field, reach: int, grid) -> Around:
     """South faces; needs a halo of ``reach + 1``."""
-    c = fence(c)
-    spread = lambda f: _spread(f, reach, previous_y, next_y)  # noqa: E731
-    return Around(lower_y_c2v(c), upper_y_c2v(c), spread(diff_y_c2v(c) * grid.mask_v), spread(grid.mask_v))
+    return _around(c, reach, lower_y_c2v, upper_y_c2v, diff_y_c2v, _ALONG_Y, grid.mask_v)
+
+
+def around_u_from_corners(q: Field, reach: int, grid) -> Around:
+    """West faces between the corners south and north of them."""
+    return _around(q, reach, lower_y_q2u, upper_y_q2u, diff_y_q2u, _ALONG_Y, grid.mask_u)
+
+
+def around_v_from_corners(q: Field, reach: int, grid) -> Around:
+    """South faces between the corners west and east of them."""
+    return _around(q, reach, lower_x_q2v, upper_x_q2v, diff_x_q2v, _ALONG_X, grid.mask_v)
 
 
 def _shifted(f: Field, levels: int) -> Field:
@@ -75,20 +85,6 @@ def around_z(c: Field, reach: int, grid) -> Around:
     spread = lambda f: [_shifted(f, k) for k in range(-reach, reach + 1)]  # noqa: E731
     fall = diff_z_c2w(c) * (-1.0) * grid.mask_cw
     return Around(upper_z_c2w(c), lower_z_c2w(c), spread(fall), spread(grid.mask_cw))
-
-
-def around_u_from_corners(q: Field, reach: int, grid) -> Around:
-    """West faces between the corners south and north of them."""
-    q = fence(q)
-    spread = lambda f: _spread(f, reach, previous_y, next_y)  # noqa: E731
-    return Around(lower_y_q2u(q), upper_y_q2u(q), spread(diff_y_q2u(q) * grid.mask_u), spread(grid.mask_u))
-
-
-def around_v_from_corners(q: Field, reach: int, grid) -> Around:
-    """South faces between the corners west and east of them."""
-    q = fence(q)
-    spread = lambda f: _spread(f, reach, previous_x, next_x)  # noqa: E731
-    return Around(lower_x_q2v(q), upper_x_q2v(q), spread(diff_x_q2v(q) * grid.mask_v), spread(grid.mask_v))
 
 
 def choose(function: Callable, velocity: Field, around: Around, *more, name: str) -> Field:

@@ -1,7 +1,7 @@
 """Advection of tracers over one step in several stages, for schemes that a single forward step does not suit.
 
 * WENO knows nothing of the time step: three stages of the strong-stability-preserving Runge-Kutta method of third
-  order (Shu and Osher 1988, doi:10.1016/0021-9991(88)90177-5), one exchange of halos after each.
+  order (Shu and Osher 1988, doi:10.1016/0021-9991(88)90177-5), an exchange of halos between them.
 * PPM carries exactly what the flow takes along in one dimension, and keeps bounds there. So it goes one dimension
   after the other, with a layer thickness that follows the flow of that dimension alone (Easter 1993,
   Monthly Weather Review 121, 297 to 304): no new extremes in three dimensions either. The order turns
@@ -20,6 +20,7 @@ import jax.numpy as jnp
 
 from dogcm.decomp.depth import Halo
 from dogcm.dynamics import ppm, weno
+from dogcm.dynamics.continuity import convergence
 from dogcm.field import Field, exchange, fmap, hold, where
 from dogcm.operators import (
     diff_x_u2c, diff_y_v2c, diff_z_w2c, lower_x_c2u, lower_y_c2v, lower_z_c2w, upper_x_c2u, upper_y_c2v, upper_z_c2w,
@@ -80,18 +81,24 @@ _STAGES = ((0.0, 1.0, 1.0), (0.5, 0.5, 0.5), (1 / 3, 2 / 3, 1.0))
 def _runge_kutta(tracers: dict[str, Field], flow: Flow, scheme: str, halos, grid) -> dict[str, Fluxes]:
     dt, depth, dry = flow.dt, halo_of(scheme), 1.0 - grid.mask_c
     h = flow.h.crop(0)
-    thickening = _rate((flow.u * grid.dy_u, flow.v * grid.dx_v, flow.w), grid)
+    thickening = convergence(flow.u * grid.dy_u, flow.v * grid.dx_v, flow.w, grid)
     contents = {n: c.crop(0) * h for n, c in tracers.items()}
 
     def stage(carry, weights):
         values, means = carry
+        weights, last = weights
         keep, new, share = (weights[m] for m in range(3))
         found = {n: hold(*_weno(c, flow, scheme, grid)) for n, c in values.items()}
         means = {n: tuple(m * keep + f * new for m, f in zip(means[n], found[n])) for n in tracers}
-        now = h + thickening * (share * dt) + dry
-        after = {n: (contents[n] + _rate(means[n], grid) * (share * dt)) / now * grid.mask_c for n in tracers}
-        deep = exchange(halos, *((hold(after[n]), depth) for n in tracers))
-        values = {n: d.named(n) for n, d in zip(tracers, deep)}
+
+        def advanced(means):
+            now = h + thickening * (share * dt) + dry
+            after = {n: (contents[n] + convergence(*means[n], grid) * (share * dt)) / now * grid.mask_c for n in tracers}
+            deep = exchange(halos, *((hold(after[n]), depth) for n in tracers))
+            return {n: d.named(n) for n, d in zip(tracers, deep)}
+
+        # After the last stage nobody needs them, and all ranks know that.
+        values = jax.lax.cond(last, lambda _: values, advanced, means)
         return (values, means), None
 
     first = {n: c.crop(depth).named(n) for n, c in tracers.items()}
@@ -99,7 +106,8 @@ def _runge_kutta(tracers: dict[str, Field], flow: Flow, scheme: str, halos, grid
         lambda c: {n: _weno(f, flow, scheme, grid) for n, f in c.items()}, first))  # fmt: skip
     # A loop, so that the stages are compiled once.
     weights = jnp.asarray(_STAGES, h.dtype)
-    (_, means), _ = jax.lax.scan(stage, (first, nothing), weights)
+    last = jnp.arange(len(_STAGES)) == len(_STAGES) - 1
+    (_, means), _ = jax.lax.scan(stage, (first, nothing), (weights, last))
     return means
 
 
@@ -109,11 +117,6 @@ def _weno(c: Field, flow: Flow, scheme: str, grid) -> Fluxes:
         flow.v * grid.dx_v * weno.reconstruct_y(c, flow.v, scheme, grid),
         flow.w * weno.reconstruct_z(c, flow.w, grid),
     )
-
-
-def _rate(f: Fluxes, grid) -> Field:
-    """Rate of content per area (unit m s-1)."""
-    return (diff_x_u2c(f[0]) + diff_y_v2c(f[1])) / grid.area_c * (-1.0) - diff_z_w2c(f[2])
 
 
 # ---- PPM -------------------------------------------------------------------------------------------

@@ -137,8 +137,6 @@ def read(own: ForcingFile, name: str, forcing: ForcingConfig):
     Raises:
         InputError, ValueError, FileNotFoundError: what is wrong with the file, its units or its time axis.
     """
-    if name in GIVEN and not own.unit:
-        return regrid.read_cf(own.path, own.variable, unit=RECORDS[name][1])
     source = curvilinear.read_scattered(own.path, own.variable) or regrid.read_cf(own.path, own.variable)
     where = f"forcing.files.{name}: variable {own.variable} of {own.path}"
     _check_time(source, forcing, where)

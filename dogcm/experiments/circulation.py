@@ -11,10 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dogcm.decomp import Halo
 from dogcm.diagnostics import circulation as numbers
 from dogcm.diagnostics.basins import BasinError, check_basins, find_basins, open_faces
-from dogcm.diagnostics.sections import NAMED, SectionError, corners, faces_along, find_section, line
+from dogcm.diagnostics.sections import NAMED, SectionError, faces_along, find_section, line
 from dogcm.experiments.registry import ConfigError
 from dogcm.experiments.variables import VARIABLES, Scene, Variable
 from dogcm.field import Field
@@ -47,7 +46,7 @@ class _FlowByDensity:
     classes: numbers.DensityClasses
 
     def __call__(self, s: Scene) -> Field:
-        state = s.parts.tracers[0]  # with halos
+        state = s.parts.tracers.state  # with halos
         density = self.classes.density(s.dynamics.eos, state.temperature, state.salinity)
         return self.classes.sort(_flow_v(s).crop(0), density)
 

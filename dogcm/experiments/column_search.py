@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from dogcm.experiments.progress import say
 from dogcm.field import Field
+from dogcm.halo import exact_sum
 from dogcm.learning.parameters import parse_learnable
 
 # Tracers stay where they are; sea level answers to the whole ocean.
@@ -51,7 +53,7 @@ class ColumnSearch:
         after = self._totals(self._costs(trainable, found))
         shown = "  ".join(f"{n} {np.sqrt(after[n] / before[n]):.3f}" for n in before)
         better = sum(after[n] / before[n] for n in before) < len(before)
-        moved = self._sum(float((best > 0).sum()))
+        (moved,) = self._sums([(best > 0).astype(float)])
         verdict = "" if better else "; no better together, so nothing is changed"
         say(comm, f"first guess, columns: {moved:.0f} changed, errors times  {shown}{verdict}")
         return found if better else physics
@@ -83,10 +85,10 @@ class ColumnSearch:
         return {n: total[n] for n in sorted(total)}
 
     def _totals(self, costs: dict[str, np.ndarray]) -> dict[str, float]:
-        return {n: max(self._sum(float(c.sum())), 1e-300) for n, c in costs.items()}
+        sums = self._sums(list(costs.values()))
+        return {n: max(float(s), 1e-300) for n, s in zip(costs, sums)}
 
-    def _sum(self, mine: float) -> float:
-        """Over the tiles."""
-        comm = self.setup.model.comm
-        everyone = comm.gather(mine)
-        return comm.broadcast(sum(everyone) if everyone else None)
+    def _sums(self, columns: list[np.ndarray]) -> np.ndarray:
+        """Over the ocean, the same on every layout: what is decided by them is as well."""
+        halos = self.setup.model.halos
+        return np.asarray(jax.jit(lambda terms: exact_sum(halos, *terms))(columns))

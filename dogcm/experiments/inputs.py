@@ -156,7 +156,11 @@ def records(config: Config) -> list[str]:
     if config.grid.kind in ("rotated", "tripolar"):
         # Either component needs both.
         offered = [*offered, *(n for n in ("tauy",) if "taux" in offered and n not in offered)]
-    return atmosphere.choose(config, offered)
+    names = atmosphere.choose(config, offered)
+    for a, b in sorted({*VECTORS.values()}) if config.grid.kind in ("rotated", "tripolar") else ():
+        if (a in names) != (b in names):
+            raise InputError(f"forcing.files: {a} and {b} are turned together on a {config.grid.kind} grid; give both")
+    return names
 
 
 def record(config: Config, name: str, horizontal, wet: np.ndarray) -> np.ndarray:

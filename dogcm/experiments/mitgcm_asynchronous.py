@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from dogcm.experiments.inputs import InputError
+from dogcm.experiments.mitgcm_twin import fields_by_day, read_state, rms_difference
 from dogcm.experiments.model import Model
 
 STATES = "latlon4deg_states_steps_1_10_20.nc"
@@ -28,7 +29,6 @@ BAR = {"theta": 0.01, "salt": 0.01, "eta": 0.25, "u": 0.25, "v": 0.25}
 MEAN_BAR = {"theta": 0.05, "salt": 0.05, "eta": 0.05, "u": 0.1, "v": 0.1}
 # From rest, the first days are gravity waves, which short steps (time.free_surface: split) do not damp as MITgcm does.
 FIRST_DAY_OF_BAR = 10
-_OWN = {"theta": "temperature", "salt": "salinity", "eta": "eta", "u": "u", "v": "v"}
 _THEIRS = {"u": "uvel", "v": "vvel"}
 
 
@@ -93,19 +93,18 @@ def compare(model: Model, reference: str | Path, days=STATE_DAYS, progress=print
     Returns:
         Rows, the same on every rank.
     """
-    folder, rows, done, root = Path(reference), [], 0, model.comm.rank == 0
+    folder, rows, root = Path(reference), [], model.comm.rank == 0
     monitors = _monitors(folder) if root else {}
     weights = _weights(model)
-    for day in days:
-        model.advance(model.steps_in(day - done))
-        done = day
-        for name, own in _OWN.items():
-            values = model.gather(own)
-            if root:
-                difference = _difference(folder / STATES, name, day, values, weights[name])
-                rows.append(StatisticsRow(day, name, statistics(values, weights[name]),
-                                          _theirs(monitors[day], name), difference))  # fmt: skip
-        if root and progress:
+    for day, fields in fields_by_day(model, days):
+        if not root:
+            continue
+        held = day in STATE_DAYS and (folder / STATES).is_file()
+        for name, values in fields.items():
+            w = weights[name]
+            rms = rms_difference(values, read_state(folder / STATES, name, step=day), w) if held else None
+            rows.append(StatisticsRow(day, name, statistics(values, w), _theirs(monitors[day], name), rms))
+        if progress:
             progress("  ".join(f"{r.field} {r.spread:+.1%}" for r in rows[-5:]) + f" of the deviation  day {day}")
     return model.comm.broadcast(rows)
 
@@ -146,15 +145,3 @@ def _by_day(file) -> dict[int, dict[str, str]]:
 def _theirs(row: dict[str, str], name: str) -> Statistics:
     key = f"dynstat_{_THEIRS.get(name, name)}_"
     return Statistics(*(float(row[key + part]) for part in ("min", "max", "mean", "sd")))
-
-
-def _difference(path: Path, name: str, day: int, values: np.ndarray, weight: np.ndarray) -> float | None:
-    """RMS difference from MITgcm's state of that day, None if there is none."""
-    import xarray as xr
-
-    if day not in STATE_DAYS or not path.is_file():
-        return None
-    with xr.open_dataset(path) as data:
-        theirs = data[name].sel(step=day).values.astype(float)
-    w = np.where(np.isfinite(theirs) & (np.abs(theirs) < 1e19), weight, 0.0)
-    return float(np.sqrt((w * np.where(w > 0, values - theirs, 0.0) ** 2).sum() / w.sum()))

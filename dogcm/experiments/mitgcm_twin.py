@@ -7,6 +7,7 @@ MITgcm runs that differ only in their tracer advection.
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,23 +91,44 @@ def compare(model: Model, reference: str | Path, days=DAYS, progress=print) -> l
     Raises:
         InputError: reference files that do not fit the model.
     """
-    folder, rows, done = Path(reference), [], 0
-    root = model.comm.rank == 0
+    folder, rows, root = Path(reference), [], model.comm.rank == 0
     model._on_root(check_reference, folder, (model.vertical.nz, *model.horizontal.shape), days)
     yardstick = _yardstick(folder / YARDSTICK) if root else {}
     weights = _weights(model)
+    for day, fields in fields_by_day(model, days):
+        if not root:
+            continue
+        for name, values in fields.items():
+            weight = weights["eta" if name == "eta" else "volume"]
+            rms = rms_difference(values, read_state(folder / STATES, name, day=day), weight)
+            rows.append(TwinRow(day, name, rms, yardstick[(day, name)]))
+        if progress:
+            progress("  ".join(f"{r.field} {r.rms:.3g} ({r.ratio:.1f}x)" for r in rows[-5:]) + f"  day {day}")
+    return model.comm.broadcast(rows)
+
+
+def fields_by_day(model: Model, days) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    """Advance ``model`` to one day of ``days`` after another; yields the day and (on rank 0) fields by MITgcm's names."""
+    done = 0
     for day in days:
         model.advance(model.steps_in(day - done))
         done = day
-        for name, own in _NAMES.items():
-            values = model.gather(own)
-            if root:
-                theirs = _reference(folder / STATES, name, day)
-                rms = _rms(values - theirs, weights["eta" if name == "eta" else "volume"], np.isfinite(theirs))
-                rows.append(TwinRow(day, name, rms, yardstick[(day, name)]))
-        if root and progress:
-            progress("  ".join(f"{r.field} {r.rms:.3g} ({r.ratio:.1f}x)" for r in rows[-5:]) + f"  day {day}")
-    return model.comm.broadcast(rows)
+        yield day, {name: model.gather(own) for name, own in _NAMES.items()}
+
+
+def read_state(path: Path, name: str, **at: int) -> np.ndarray:
+    """A field of MITgcm at one place of the file's own time (``day=30``, ``step=10``); NaN where it has none."""
+    import xarray as xr
+
+    with xr.open_dataset(path) as data:
+        values = data[name].sel(at).values.astype(float)
+    return np.where(np.abs(values) > 1e19, np.nan, values)
+
+
+def rms_difference(own: np.ndarray, theirs: np.ndarray, weight: np.ndarray) -> float:
+    """Weighted, over places of positive weight where MITgcm has a value."""
+    w = np.where(np.isfinite(theirs) & (weight > 0), weight, 0.0)
+    return float(np.sqrt((w * np.where(w > 0, own - theirs, 0.0) ** 2).sum() / w.sum()))
 
 
 def _weights(model: Model) -> dict[str, np.ndarray]:
@@ -117,19 +139,6 @@ def _weights(model: Model) -> dict[str, np.ndarray]:
     return {"volume": area * thickness, "eta": area * (thickness[0] > 0)}
 
 
-def _reference(path: Path, name: str, day: int) -> np.ndarray:
-    import xarray as xr
-
-    with xr.open_dataset(path) as data:
-        values = data[name].sel(day=day).values.astype(float)
-    return np.where(np.abs(values) > 1e19, np.nan, values)
-
-
 def _yardstick(path: Path) -> dict[tuple[int, str], float]:
     with open(path) as file:
         return {(int(r["day"]), r["field"]): float(r["rms_difference"]) for r in csv.DictReader(file)}
-
-
-def _rms(difference: np.ndarray, weight: np.ndarray, valid: np.ndarray) -> float:
-    w = np.where(valid & (weight > 0), weight, 0.0)
-    return float(np.sqrt((w * np.nan_to_num(difference) ** 2).sum() / w.sum()))

@@ -29,7 +29,7 @@ from dogcm.physics.kpp import KPP, surface_layers
 from dogcm.physics.surface import RECORDS, Forcing
 from dogcm.timestepping import SCHEMES, Dynamics, State
 from dogcm.timestepping.state import at_rest
-from dogcm.timestepping.step import Physics
+from dogcm.timestepping.physics import Physics
 from dogcm.tracers import PassiveTracers
 
 _FORCING_HALO = 2
@@ -107,7 +107,7 @@ class Model:
             )
         return layout_for(
             self.horizontal.shape, self.comm.size, request, periodic_x=self.horizontal.periodic_x,
-            wet=cells[0] > 0, min_cells=max(4, self._physics().halo), north_fold=self.horizontal.north_fold,
+            wet=cells[0] > 0, min_cells=max(4, depth), north_fold=self.horizontal.north_fold,
         )  # fmt: skip
 
     def _biharmonic(self) -> bool:
@@ -133,14 +133,14 @@ class Model:
         )  # fmt: skip
 
     def _split(self, cells: np.ndarray | None) -> SplitExplicit | ImplicitSurface:
-        t, c = self.config.time, self.config.physics
+        t, c, momentum_dt = self.config.time, self.config.physics, self.physics.momentum_dt
         if t.free_surface == "implicit":
             # More products than the preconditioner has need no halo, and none may be deeper than a tile.
-            per = min(t.short_steps_per_exchange or DEGREE, DEGREE, *self.layout.smallest_tile)
+            per = max(1, min(t.short_steps_per_exchange or DEGREE, DEGREE, min(self.layout.smallest_tile) - 1))
             return ImplicitSurface(
-                t.step, c.gravity, t.implicitness, t.solver_tolerance, t.solver_iterations, per, t.momentum_step or None
+                t.step, momentum_dt, c.gravity, t.implicitness, t.solver_tolerance, t.solver_iterations, per
             )
-        steps, momentum_dt = t.barotropic_steps, t.momentum_step or t.step
+        steps = t.barotropic_steps
         if not steps:
             longest = self.comm.broadcast(self._longest_short_step(cells) if self.comm.rank == 0 else None)
             # A wave takes sea level by one step and velocity by the other in turn: their geometric mean counts.
@@ -152,9 +152,7 @@ class Model:
         # The halo of one exchange has to fit into the smallest tile.
         while per > 1 and (2 * per + 2 > columns or per + 2 > rows):
             per -= 1
-        return SplitExplicit(
-            t.step, steps, per, c.gravity, coriolis=c.coriolis != "cd", momentum_dt=momentum_dt
-        )
+        return SplitExplicit(t.step, momentum_dt, steps, per, c.gravity, coriolis=c.coriolis != "cd")
 
     def _longest_short_step(self, cells: np.ndarray) -> float:
         """Largest stable step (s) of surface gravity waves over all wet cells."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from dogcm.experiments import circulation
 from dogcm.experiments.registry import ConfigError
-from dogcm.experiments.variables import Scene, Variable, find_variables, passive_variables
+from dogcm.experiments.variables import Scene, Variable, find_variables, variables_of
 from dogcm.io.output import OutputFile, metric_bytes, record_bytes
 from dogcm.io.series import SeriesFile, series_bytes
 from dogcm.physics.surface import SurfaceFluxes
@@ -122,10 +122,11 @@ def tables_of(model, every) -> list[Table]:
         ConfigError: a variable, basin or section that cannot be written.
     """
     run, tables = model.config.run, []
+    own = variables_of(model.passive, model.config.physics.equation_of_state)
     for name, config in run.output.items():
         interval = every(f"run.output.{name}.every", config.every)
         try:
-            tables.append(Table(name, config, interval, passive_variables(model.passive)))
+            tables.append(Table(name, config, interval, own))
         except ValueError as error:
             raise ConfigError(f"run.output.{name}.variables: {error}") from None
     if run.diagnostics.every:

@@ -65,7 +65,9 @@ def _read(folder: Path, wanted: dict[str, tuple], model, found: dict[str, np.nda
     arrays = {k.removeprefix(_TREE): v for k, v in read_arrays(path).items() if k.startswith(_TREE)}
     maps = f"['{MAPS}{_JOINT}"
     for name, shape in wanted.items():
-        if name not in arrays or (not name.startswith(maps) and arrays[name].shape != shape):
+        # A map may be on another grid, but is of as many levels.
+        compared = slice(None, -2 if name.startswith(maps) else None)
+        if name not in arrays or arrays[name].shape[compared] != shape[compared]:
             there = f"{list(arrays[name].shape)}" if name in arrays else "not there"
             raise ConfigError(
                 f"weights: {path} is of another corrector ({name} is {there}, {list(shape)} here); give corrector "

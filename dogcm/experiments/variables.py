@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Callable
 
 import jax.numpy as jnp
@@ -83,20 +83,25 @@ class Scene:
         return u * (g.h_u * stretch_u(eta, g)), v * (g.h_v * stretch_v(eta, g))
 
     @functools.cached_property
+    def deep(self):
+        """The state with the halos of a step."""
+        return self.dynamics.with_halos(self.state, self.grid)
+
+    @functools.cached_property
     def driven(self):
         """What the surface gets, :class:`dogcm.physics.surface.air_sea.Exchange`, of the state as it is now."""
         d, g = self.dynamics, self.grid
         now = self.forcing.at(self.state.time - 0.5 * d.physics.dt)
         if d.physics.surface is None:
             return Exchange(now, self.fluxes, {})
-        s = d.with_halos(self.state, g)
+        s = self.deep
         return d.surface(s, now, stretch_c(s.eta, g), self.params, g)
 
     @functools.cached_property
     def mixing(self):
         """Vertical mixing (:class:`dogcm.physics.mixing_schemes.Mixing`) of the state as it is now, and its density."""
         d, g = self.dynamics, self.grid
-        s = d.with_halos(self.state, g)
+        s = self.deep
         density = d.eos.anomaly(s.temperature, s.salinity)
         return d._mixing(s, density, stretch_c(s.eta, g), self.driven.now, self.params, g, self.driven.fluxes), density
 
@@ -131,6 +136,31 @@ def variable(name: str, at: str, unit: str, long_name: str, standard_name: str =
     return register
 
 
+@dataclass(frozen=True)
+class _OfState:
+    """A tracer as it is. Equal for equal names: tables that are equal share their compiled program."""
+
+    name: str
+
+    def __call__(self, s: Scene) -> Field:
+        return s.state.tracers[self.name]
+
+
+def variables_of(passive, equation_of_state: str) -> dict[str, Variable]:
+    """The output variables that depend on a model: its passive tracers, and which temperature and salinity it carries.
+
+    Args:
+        passive: :class:`dogcm.tracers.PassiveTracers`. equation_of_state: as in the configuration.
+    """
+    own = {}
+    if equation_of_state == "jmd95":
+        for name, words in {"temperature": "potential temperature", "salinity": "practical salinity"}.items():
+            standard = "sea_water_" + words.replace(" ", "_")
+            unit = "1" if name == "salinity" else "degree_C"
+            own[name] = replace(VARIABLES[name], long_name=words, standard_name=standard, unit=unit)
+    return own | passive_variables(passive)
+
+
 def passive_variables(passive) -> dict[str, Variable]:
     """The output variables of a model's passive tracers.
 
@@ -138,11 +168,8 @@ def passive_variables(passive) -> dict[str, Variable]:
         passive: :class:`dogcm.tracers.PassiveTracers`.
     """
 
-    def of_state(name: str) -> Callable[[Scene], Field]:
-        return lambda s: s.state.tracers[name]
-
     return {
-        v.name: Variable(v.name, "c", True, v.unit, v.standard_name, v.long_name, of_state(v.name))
+        v.name: Variable(v.name, "c", True, v.unit, v.standard_name, v.long_name, _OfState(v.name))
         for v in passive.variables
     }
 
@@ -438,4 +465,4 @@ for _term in MOMENTUM_TERMS:
         )
 
 
-__all__ = ["BudgetTerm", "Scene", "VARIABLES", "Variable", "find_variables", "passive_variables", "variable"]
+__all__ = ["BudgetTerm", "Scene", "VARIABLES", "Variable", "find_variables", "passive_variables", "variable", "variables_of"]

@@ -214,7 +214,7 @@ class Budget:
                 f.interior.astype(jnp.float64) * (area * dt)
                 for f in (fluxes.heat, fluxes.salt, fluxes.freshwater)
             )
-            # Fresh water brings the heat of the surface it falls on (see Dynamics._tracers), and no salt.
+            # Fresh water brings the heat of the surface it falls on (see TracerStep), and no salt.
             q = q + ice.heat_of_frazil(state.closures, self._model.physics).astype(jnp.float64) * area
             return state, heat + q + w * surface, salt + s, water + w
 
@@ -274,6 +274,9 @@ def lake(config: Config, layout: str = "auto") -> Model:
             # doi:10.1016/0011-7471(70)90058-6): not what is asked here.
             "parameters.vertical_diffusivity": 0.0,
             "parameters.mixing_richardson": 0.0,
+            "physics.vertical_mixing": "richardson",
+            "physics.background_mixing": "constant",
+            "physics.tidal_mixing": False,
         },
     )
     return Model(quiet, layout=layout)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from dogcm.grid.horizontal import EARTH_RADIUS, EARTH_ROTATION, LatLonGrid, Metrics
+from dogcm.grid.horizontal import LatLonGrid, Metrics
 
 # Offsets (y, x) of the places of the C grid in a cell, from its south-west corner.
 OFFSETS = {"c": (0.5, 0.5), "u": (0.5, 0.0), "v": (0.0, 0.5), "q": (0.0, 0.0)}
@@ -142,4 +142,4 @@ class RotatedGrid(Curvilinear):
         return {name: (values, "degrees") for name, (values, _) in self.base.coordinates().items()}
 
 
-__all__ = ["Curvilinear", "EARTH_RADIUS", "EARTH_ROTATION", "OFFSETS", "RotatedGrid", "unit"]
+__all__ = ["Curvilinear", "OFFSETS", "RotatedGrid", "unit"]

@@ -13,7 +13,7 @@ from dogcm.decomp import Decomposition, Halo
 from dogcm.field import Field
 from dogcm.grid.vertical import VerticalGrid
 
-_STATIC = ("nz", "periodic_x")
+_STATIC = ("nz", "periodic_x", "spherical")
 
 
 @functools.partial(
@@ -83,6 +83,7 @@ class Grid:
     dz_w: jax.Array
     nz: int
     periodic_x: bool
+    spherical: bool
     cos_c: Field | None = None
     sin_c: Field | None = None
 
@@ -184,7 +185,7 @@ def build_grid(
     profile = lambda v: jnp.asarray(np.asarray(v)[:, None, None], dtype)  # noqa: E731
     return Grid(
         **kept, dz=profile(vertical.dz), z_c=profile(vertical.centres), dz_w=profile(vertical.spacing),
-        nz=vertical.nz, periodic_x=horizontal.periodic_x,
+        nz=vertical.nz, periodic_x=horizontal.periodic_x, spherical=horizontal.spherical,
     )  # fmt: skip
 
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dogcm.grid.curvilinear import EARTH_RADIUS, EARTH_ROTATION, Curvilinear
-from dogcm.grid.horizontal import Metrics
+from dogcm.grid.curvilinear import Curvilinear
+from dogcm.grid.horizontal import EARTH_RADIUS, EARTH_ROTATION, Metrics
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(4)
 # Lines meet in the poles of the grid: what has no length there gets this one (m). It is always land.

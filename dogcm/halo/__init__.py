@@ -3,7 +3,7 @@
 from dogcm.decomp.layout import Layout
 from dogcm.halo.exchange import HaloExchange
 from dogcm.halo.serial import SerialBackend
-from dogcm.halo.sums import differentiable_sum, exact_row_sums, exact_sum, once
+from dogcm.halo.sums import differentiable_sum, differentiable_sums, exact_row_sums, exact_sum, once
 
 
 def reductions(comm):
@@ -21,5 +21,6 @@ def connect(layout: Layout, comm) -> HaloExchange:
 
 
 __all__ = [
-    "HaloExchange", "SerialBackend", "connect", "differentiable_sum", "exact_row_sums", "exact_sum", "once", "reductions",
+    "HaloExchange", "SerialBackend", "connect", "differentiable_sum", "differentiable_sums", "exact_row_sums", "exact_sum",
+    "once", "reductions",
 ]  # fmt: skip

@@ -106,9 +106,14 @@ def exact_row_sums(exchange, values):
 
 def differentiable_sum(exchange, term):
     """:func:`exact_sum` of one array with the derivatives, of any order, of a plain sum over ranks."""
-    term = jnp.asarray(term)
-    value = exact_sum(exchange, jax.lax.stop_gradient(term))[0].astype(term.dtype)
+    return differentiable_sums(exchange, term)[0]
+
+
+def differentiable_sums(exchange, *terms):
+    """:func:`differentiable_sum` of several arrays in the same messages; an array of one sum per term, of their dtype."""
+    terms = [jnp.asarray(t) for t in terms]
+    value = exact_sum(exchange, *jax.lax.stop_gradient(terms)).astype(jnp.result_type(*terms))
     # Adds nothing but derivatives. A custom rule would be lost in second derivatives of a scan: JAX drops rules
     # when it splits the loop, and differentiates the rounding instead.
-    plain = exchange.psum(jnp.sum(term))
+    plain = exchange.psum(jnp.stack([jnp.sum(t) for t in terms]))
     return value + (plain - jax.lax.stop_gradient(plain))

@@ -47,13 +47,17 @@ class ScatteredVariable:
 def read_scattered(path: str | Path, name: str) -> ScatteredVariable | None:
     """The variable, if its file gives each of its points a latitude and a longitude; None if it does not.
 
-    Whatever else is wrong with the file is left to :func:`dogcm.io.regrid.read_cf` to say.
+    A file that cannot be opened is left to :func:`dogcm.io.regrid.read_cf` to say.
+
+    Raises:
+        ValueError: more than one dimension besides those of the points.
     """
     try:
-        with xr.open_dataset(path, decode_times=False) as data:
-            return _read(data, name, path)
+        data = xr.open_dataset(path, decode_times=False)
     except (OSError, ValueError):
         return None
+    with data:
+        return _read(data, name, path)
 
 
 def _read(data: xr.Dataset, name: str, path) -> ScatteredVariable | None:

@@ -25,7 +25,7 @@ from dogcm.field import Field, exchange, zeros_like
 from dogcm.learning.bijectors import Bijector, Exp, Interval, LogInterval
 from dogcm.learning.priors import prior_of
 from dogcm.physics.coefficients import at_faces
-from dogcm.tracers import parameter_info
+from dogcm.tracers import unit_of_option
 
 SHAPES = ("scalar", "profile", "map", "orthotropic")
 FACTOR_OF_TWO = float(np.log(2.0))
@@ -123,7 +123,7 @@ PARAMETERS: dict[str, ParameterInfo] = _table()
 
 def info_of(name: str) -> ParameterInfo | None:
     """What is known about a parameter, also about ``LABEL.OPTION`` of a passive tracer; None if there is none."""
-    unit = parameter_info(name)
+    unit = unit_of_option(name)
     return PARAMETERS.get(name) or (unit and ParameterInfo(name, unit, shapes=("scalar", "map"))) or None
 
 

@@ -4,12 +4,12 @@ A *kind* (:class:`TracerKind`) declares one or more tracers with their sources; 
 kinds by name. ``register`` adds kinds of your own, see docs/passive_tracers.md.
 """
 
-from dogcm.tracers.kinds import KINDS, TracerError, make_kind, parameter_info, register
+from dogcm.tracers.kinds import KINDS, TracerError, make_kind, unit_of_option, register
 from dogcm.tracers.base import Sources, TracerKind, TracerVariable, Water, option, parameter
 from dogcm.tracers.passive import NAMES_OF_STATE, PassiveTracers
 from dogcm.tracers import age, dye, phosphorus, surface_history  # noqa: F401  (they register themselves)
 
 __all__ = [
     "KINDS", "NAMES_OF_STATE", "PassiveTracers", "Sources", "TracerError", "TracerKind", "TracerVariable", "Water",
-    "make_kind", "option", "parameter", "parameter_info", "register",
+    "make_kind", "option", "parameter", "unit_of_option", "register",
 ]  # fmt: skip

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import jax
-import jax.numpy as jnp
 from pydantic import BaseModel, ConfigDict, Field as PydanticField, PrivateAttr
 
 from dogcm.field import Field
@@ -62,10 +61,6 @@ class Water:
     time: jax.Array
     dt: float
     year: float
-
-    def zero(self) -> Field:
-        """A Field of zeros on layers."""
-        return self.thickness.with_data(jnp.zeros_like(self.thickness.data))
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ def _imported(label: str, name: str) -> type[TracerKind]:
     return kind
 
 
-def parameter_info(name: str) -> str | None:
+def unit_of_option(name: str) -> str | None:
     """Unit of the learnable parameter ``LABEL.OPTION`` of any known kind; None if no kind has that option."""
     _, dot, option = name.partition(".")
     units = [u for kind in KINDS.values() for n, u in learnable_options(kind).items() if dot and n == option]

@@ -11,8 +11,9 @@ from dogcm.field import Field
 from dogcm.tracers.base import Sources, TracerKind, TracerVariable, Water
 from dogcm.tracers.kinds import TracerError, make_kind
 
-# What else the state and its files hold.
-NAMES_OF_STATE = ("temperature", "salinity", "u", "v", "w", "eta", "time", "steps", "v_at_u", "u_at_v")
+# What else the state, its files and the budgets hold.
+NAMES_OF_STATE = ("temperature", "salinity", "u", "v", "w", "eta", "time", "steps", "v_at_u", "u_at_v",
+                  "ice_frazil", "flow")  # fmt: skip
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 
 
@@ -72,7 +73,7 @@ class PassiveTracers:
                 out[v.name] = start.with_data(start.data.astype(mask.dtype)).named(v.name)
         return out
 
-    def rain(self) -> dict[str, None]:
+    def not_in_rain(self) -> dict[str, None]:
         """The tracers that fresh water does not bring along."""
         return {v.name: None for v in self.variables if v.rain == "none"}
 

@@ -23,11 +23,10 @@ def region(grid, lat: Limits, lon: Limits, depth: Limits) -> Field:
         inside = inside & (y >= lat[0]) & (y <= lat[1])
     if lon is not None:
         x = grid.lon_c.crop(0).data
-        # On a plane longitudes are km, and do not turn.
-        planar = (lon[1] >= lon[0]) & (x >= lon[0]) & (x <= lon[1])
-        round_trip = lon[1] - lon[0] >= 360
-        east = jnp.mod(x - lon[0], 360.0) <= (lon[1] - lon[0]) % 360.0
-        inside = inside & (planar | east | round_trip)
+        if not grid.spherical:
+            inside = inside & (x >= lon[0]) & (x <= lon[1])
+        elif lon[1] - lon[0] < 360:
+            inside = inside & (jnp.mod(x - lon[0], 360.0) <= (lon[1] - lon[0]) % 360.0)
     if depth is not None:
         inside = inside & (grid.z_c >= depth[0]) & (grid.z_c <= depth[1])
     return mask.with_data(inside.astype(mask.dtype)).named("region")

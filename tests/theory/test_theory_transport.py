@@ -48,7 +48,7 @@ class Carried:
         """Tendency (s-1 times the tracer's unit), (nz, ny, nx), for interior values ``c``."""
         m = self.model
         (f,) = exchange(m.halos, (own(0, "c").with_data(c), Halo.of(2)))
-        content = self.dynamics._explicit_tracer(f, self.flow_u, self.flow_v, self.w, m.params, m.grid)
+        content = self.dynamics.tracer_step.explicit(f, self.flow_u, self.flow_v, self.w, m.params, m.grid)
         return content.interior / jnp.asarray(m.vertical.dz)[:, None, None]
 
     def _steps(self, c, count):

@@ -51,16 +51,6 @@ class AirSea:
     shortwave: Field
     evaporation: Field
 
-    @property
-    def heat(self) -> Field:
-        """Net heat into the sea (W m-2)."""
-        return self.sensible + self.latent + self.longwave + self.shortwave
-
-    def map(self, function) -> "AirSea":
-        """All Fields through a function of one Field."""
-        parts = {n: None if f is None else function(f) for n, f in vars(self).items()}
-        return AirSea(**parts)
-
 
 def neutral_drag(wind):
     """Drag coefficient of neutral air by wind at 10 m (m s-1): ``1000 C = 2.70/U + 0.142 + U/13.09 - 3.14807e-10 U^6``,
@@ -167,7 +157,7 @@ def ncar(now: dict, temperature: Field, current: tuple | None, params: dict, sch
         params: factors of the transfer coefficients, ``ocean_albedo``.
     """
     vector = (now["wind_u"], now["wind_v"]) if "wind_u" in now and "wind_v" in now else None
-    if vector is not None and current is not None and scheme.relative_wind:
+    if vector is not None and current is not None:
         vector = tuple(w - c for w, c in zip(vector, current))
     operands = {
         "sst": temperature, "air": now["air_temperature"], "q": now["specific_humidity"],

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from dogcm.field import Field, fmap
-from dogcm.halo import differentiable_sum, once
+from dogcm.halo import differentiable_sums, once
 
 
 @dataclass(frozen=True)
@@ -107,4 +107,5 @@ def global_mean(f: Field, halos, grid):
     """Area mean over wet cells of a Field without halo, by sums whose order does not matter."""
     area = (grid.area_c * grid.wet_c).crop(0)
     area = area.with_data(once(halos, area.data))
-    return differentiable_sum(halos, (f * area).data) / differentiable_sum(halos, area.data)
+    total, whole = differentiable_sums(halos, (f * area).data, area.data)
+    return total / whole
