@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dogcm.grid import bathymetry
-from dogcm.io.regrid import GriddedVariable, read_cf
+from dogcm.io.regrid import GriddedVariable, conservative_average, read_cf
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "mitgcm_4deg"
 STARTER = Path(bathymetry.__file__).parents[1] / "experiments" / "starter" / "bathymetry.nc"
@@ -20,31 +20,36 @@ def elevation(values):
                            360 / nx * (np.arange(nx) + 0.5))
 
 
+def cell_means(source, lat, lon):
+    return lambda values: conservative_average(values, source.lat_edges, source.lon_edges, lat, lon)[0]
+
+
 def test_model_depth_means_and_ocean_fraction():
     z = np.full((4, 8), 100.0)
     z[:, :4] = -4000.0
     z[:, 2] = 500.0
-    grid = np.linspace(-90, 90, 3), np.linspace(0, 360, 5)
-    wet = bathymetry.model_depth(elevation(z), *grid)
+    src = elevation(z)
+    mean = cell_means(src, np.linspace(-90, 90, 3), np.linspace(0, 360, 5))
+    wet = bathymetry.model_depth(src, mean)
     assert np.allclose(wet, [[4000.0, 4000.0, 0.0, 0.0]] * 2)
-    cell = bathymetry.model_depth(elevation(z), *grid, mean_over="cell")
+    cell = bathymetry.model_depth(src, mean, mean_over="cell")
     assert np.allclose(cell, [[4000.0, 2000.0, 0.0, 0.0]] * 2)
-    strict = bathymetry.model_depth(elevation(z), *grid, min_ocean_fraction=0.6)
+    strict = bathymetry.model_depth(src, mean, min_ocean_fraction=0.6)
     assert np.allclose(strict, [[4000.0, 0.0, 0.0, 0.0]] * 2)
 
 
 def test_model_depth_mean_over_cell_keeps_volume_and_limits_hold():
     z = np.random.default_rng(1).uniform(-5000, -10, (36, 72))
     src, lat, lon = elevation(z), np.linspace(-90, 90, 14), np.linspace(0, 360, 17)
-    depth = bathymetry.model_depth(src, lat, lon, mean_over="cell")
+    depth = bathymetry.model_depth(src, cell_means(src, lat, lon), mean_over="cell")
     def volume(d, y, x):
         return (d * np.diff(np.sin(np.deg2rad(y)))[:, None] * np.diff(x)).sum()
     assert np.isclose(volume(depth, lat, lon), volume(-z, src.lat_edges, src.lon_edges), rtol=1e-12)
-    cut = bathymetry.model_depth(src, lat, lon, min_depth=2600.0, max_depth=2700.0)
+    cut = bathymetry.model_depth(src, cell_means(src, lat, lon), min_depth=2600.0, max_depth=2700.0)
     assert cut.min() >= 2600.0 and cut.max() <= 2700.0
     for wrong in ({"mean_over": "all"}, {"min_ocean_fraction": 2.0}):
         with pytest.raises(ValueError):
-            bathymetry.model_depth(src, lat, lon, **wrong)
+            bathymetry.model_depth(src, cell_means(src, lat, lon), **wrong)
 
 
 BASINS = np.array([[0, 0, 0, 0, 0, 0],
@@ -149,7 +154,7 @@ def test_vertical_cells_equal_mitgcm():
 def test_starter_bathymetry_makes_a_believable_four_degree_ocean():
     source = read_cf(STARTER, "elevation", unit="m")
     lat, lon = np.linspace(-80, 80, 41), np.linspace(0, 360, 91)
-    depth = bathymetry.model_depth(source, lat, lon, min_depth=50.0, max_depth=5200.0)
+    depth = bathymetry.model_depth(source, cell_means(source, lat, lon), min_depth=50.0, max_depth=5200.0)
     depth = bathymetry.remove_lakes(depth)
     area = np.diff(np.sin(np.deg2rad(lat)))[:, None] * np.ones(90)
     assert 0.64 < (area * (depth > 0)).sum() / area.sum() < 0.74

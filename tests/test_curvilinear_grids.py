@@ -132,7 +132,7 @@ def test_sampled_means_are_nearly_those_of_overlaps():
     values[10:20, 30:50] = np.nan
     grid = RotatedGrid(LatLonGrid.regular(24, 10))
     exact = conservative_average(values, lat, lon, grid.base.lat_edges, grid.base.lon_edges)[0]
-    sampled = sampled_mean(values, lat, lon, *grid.samples(20))
+    sampled = sampled_mean(values, lat, lon, grid.samples(20))
     both = np.isfinite(exact) & np.isfinite(sampled)
     assert both.mean() > 0.9 and np.abs(exact - sampled)[both].max() < 0.2
 

@@ -209,7 +209,7 @@ def test_rivers_lose_no_water(folder):
     source = turned(lambda lat, lon: 1e-8 * (lat > 30), folder, "runoff")
     c = config(folder)
     horizontal, wet = sea(c)
-    poured = atmosphere.spread_runoff(source, horizontal, wet)
+    poured = atmosphere.spread_runoff(source, horizontal, wet, *inputs._points(horizontal, "c"))
     area = horizontal.metrics(np.arange(18), np.arange(24)).area_c
     expected = (np.nan_to_num(source.values) * source.area).sum(1)
     np.testing.assert_allclose((poured * area).sum((1, 2)), expected, rtol=1e-12)

@@ -6,7 +6,8 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-MONITOR_FILE = "monitor.csv"
+from dogcm.diagnostics.files import MONITOR_FILE
+
 # More differing columns than this are counted, not named.
 _NAMED = 4
 

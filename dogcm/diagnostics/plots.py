@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from dogcm.diagnostics.files import CIRCULATION_FILE, MONITOR_FILE
+
 _LAND = "0.72"
 _DAY = 86400.0
-_CIRCULATION = "diagnostics.nc"  # numbers of the circulation, which have pictures of their own
 
 
 @dataclass(frozen=True)
@@ -75,19 +76,19 @@ def pictures(folder: str | Path, variables: list[str] | None = None, file: str |
             written += [draw_map(data, name, target) for name in names]
             if variables is None and "temperature" in data:
                 written.append(draw_section(data, "temperature", target))
-    if variables is None and (folder / _CIRCULATION).is_file():
+    if variables is None and (folder / CIRCULATION_FILE).is_file():
         from dogcm.diagnostics.circulation_plots import circulation_pictures
 
-        written += circulation_pictures(folder / _CIRCULATION, target)
-    if variables is None and (folder / "monitor.csv").is_file():
-        written.append(draw_monitor(folder / "monitor.csv", target))
+        written += circulation_pictures(folder / CIRCULATION_FILE, target)
+    if variables is None and (folder / MONITOR_FILE).is_file():
+        written.append(draw_monitor(folder / MONITOR_FILE, target))
     return [p for p in written if p is not None]
 
 
 def _find(folder: Path, file: str | None) -> Path | None:
     if not folder.is_dir():
         raise FileNotFoundError(f"no such output folder: {folder}")
-    files = sorted(p for p in folder.glob("*.nc") if not p.name.startswith("restart_") and p.name != _CIRCULATION)
+    files = sorted(p for p in folder.glob("*.nc") if not p.name.startswith("restart_") and p.name != CIRCULATION_FILE)
     if file is not None:
         wanted = folder / f"{file.removesuffix('.nc')}.nc"
         if wanted not in files:
@@ -96,7 +97,7 @@ def _find(folder: Path, file: str | None) -> Path | None:
             )
         return wanted
     with_record = [p for p in files if _records(p)]
-    if not with_record and not (folder / "monitor.csv").is_file():
+    if not with_record and not (folder / MONITOR_FILE).is_file():
         raise FileNotFoundError(f"{folder} holds no output file with a record (NAME.nc) and no monitor.csv")
     return next((p for p in with_record if p.stem == "monthly"), with_record[0] if with_record else None)
 

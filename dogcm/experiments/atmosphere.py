@@ -222,8 +222,12 @@ def humidity_at_dew_point(celsius, pressure):
     return _RATIO * vapour / (pressure - (1.0 - _RATIO) * vapour)
 
 
-def spread_runoff(source, horizontal, wet: np.ndarray) -> np.ndarray:
-    """Rivers into the nearest wet cells (m s-1), (n, ny, nx); no water is lost."""
+def spread_runoff(source, horizontal, wet: np.ndarray, to_lat: np.ndarray, to_lon: np.ndarray) -> np.ndarray:
+    """Rivers into the nearest wet cells (m s-1), (n, ny, nx); no water is lost.
+
+    Args:
+        wet, to_lat, to_lon: cells that have water, and the centres of all (degrees), (ny, nx).
+    """
     if isinstance(source, curvilinear.ScatteredVariable):
         lat, lon, area = source.lat, source.lon, source.area
         if area is None:
@@ -235,11 +239,7 @@ def spread_runoff(source, horizontal, wet: np.ndarray) -> np.ndarray:
         lat, lon = (a.ravel() for a in np.meshgrid(source.lat, source.lon, indexing="ij"))
         band = np.diff(np.sin(np.deg2rad(source.lat_edges)))[:, None] * np.deg2rad(np.diff(source.lon_edges))
         area = (band * horizontal.radius**2).ravel()
-    c, (ny, nx) = horizontal.coordinates(), horizontal.shape
-    if horizontal.curvilinear:
-        to_lat, to_lon = horizontal.points("c")
-    else:
-        to_lat, to_lon = np.meshgrid(c["lat"][0], c["lon"][0], indexing="ij")
+    ny, nx = horizontal.shape
     if horizontal.north_fold:
         # A river ends in one of two copies of a cell; the exchange sees to the other.
         wet = np.array(wet)

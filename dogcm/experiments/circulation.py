@@ -18,16 +18,15 @@ from dogcm.experiments.registry import ConfigError
 from dogcm.experiments.variables import VARIABLES, Scene, Variable
 from dogcm.field import Field
 from dogcm.halo import exact_sum, once
-from dogcm.io.series import Axis, SeriesVariable
+from dogcm.io.output import axis_names, horizontal_attributes
+from dogcm.io.series import NAME_LENGTH, Axis, SeriesVariable
 from dogcm.operators import sum_z
 
-FILE = "diagnostics.nc"
 _EDGES = {
     "sigma0": (*np.arange(21.0, 25.0, 0.5), *np.arange(25.0, 27.0, 0.25), *np.arange(27.0, 28.31, 0.1)),
     "sigma2": (*np.arange(29.0, 34.0, 0.5), *np.arange(34.0, 36.0, 0.25), *np.arange(36.0, 37.61, 0.1)),
 }  # fmt: skip
 _DEPTH = {"sigma0": 0.0, "sigma2": 2000.0}
-_NAME_LENGTH = 40
 
 
 # ---- what is averaged: functions (Scene) -> Field --------------------------------------------------
@@ -119,7 +118,8 @@ class Circulation:
         water = Field(model.grid.mask_v.interior, "v")
         self._rows = np.asarray(jax.jit(lambda f, b: numbers.northward(f, b, self._halos))(water, faces)) > 0
         self.axes, self.variables = _axes(model, self), _variables(self, model)
-        x, y = _horizontal_names(model)
+        names = axis_names(model.horizontal)
+        x, y = names["lon"], names["lat"]
         flags = {"units": "1", "long_name": "1 in the cells of the basin", "coordinates": "basin_name"}
         self.constants = {"basin_mask": (("basin", y, x), basins.cells.astype("i1"), flags)}
 
@@ -193,8 +193,8 @@ def _points(c) -> dict[str, tuple]:
     """Points of the sections asked for, by name."""
     named = {n: find_section(n)[0] for n in (c.named_sections if c.named_sections is not None else NAMED)}
     for name, section in c.sections.items():
-        if name in named or not 0 < len(name) <= _NAME_LENGTH:
-            raise SectionError(f"section {name!r}: choose another name, of up to {_NAME_LENGTH} letters")
+        if name in named or not 0 < len(name) <= NAME_LENGTH:
+            raise SectionError(f"section {name!r}: choose another name, of up to {NAME_LENGTH} letters")
         named[name] = section.points
     return named
 
@@ -218,22 +218,11 @@ def _crosses_water(horizontal, wet, name: str, points, c) -> bool:
 
 
 # ---- the file --------------------------------------------------------------------------------------
-def _horizontal_names(model) -> tuple[str, str]:
-    return ("lon", "lat") if model.horizontal.spherical and not model.horizontal.curvilinear else ("x", "y")
-
-
 def _axes(model, c: Circulation) -> dict[str, Axis]:
-    x, y = _horizontal_names(model)
-    coordinates = model.horizontal.coordinates()
     axes = {}
-    for key, name in (("lon", x), ("lat", y), ("lon_u", f"{x}_u"), ("lat_v", f"{y}_v")):
-        values, unit = coordinates[key]
-        letter = "X" if key.startswith("lon") else "Y"
-        what = {"lon": "longitude", "lat": "latitude"}[key[:3]] if model.horizontal.spherical else name[0]
-        standard = {"standard_name": what if model.horizontal.spherical else f"projection_{what}_coordinate"}
-        if model.horizontal.curvilinear:
-            what, standard = f"the grid's own {what}", {}
-        axes[name] = Axis(tuple(values), {"units": unit, **standard, "long_name": what, "axis": letter})
+    for key, (values, unit) in model.horizontal.coordinates().items():
+        attributes = horizontal_attributes(key, unit, model.horizontal)
+        axes[axis_names(model.horizontal)[key]] = Axis(tuple(values), attributes)
     down = {"units": "m", "positive": "down", "standard_name": "depth", "axis": "Z",
             "long_name": "depth of layer interfaces at rest"}  # fmt: skip
     axes["zw"] = Axis(tuple(model.vertical.edges), down)
@@ -249,7 +238,8 @@ def _axes(model, c: Circulation) -> dict[str, Axis]:
 
 
 def _variables(c: Circulation, model) -> list[SeriesVariable]:
-    x, y = _horizontal_names(model)
+    names = axis_names(model.horizontal)
+    x, y = names["lon"], names["lat"]
     V, north = SeriesVariable, ("basin", f"{y}_v")
     psi = "meridional overturning stream function: northward transport above, less the net northward transport"
     out = [

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from dogcm.dynamics.momentum import VORTICITY_SCHEMES
 from dogcm.dynamics.pressure import PROFILES as PRESSURE_PROFILES
 from dogcm.dynamics.tracer_advection import SCHEMES as ADVECTION_SCHEMES
-from dogcm.experiments.surface_settings import check_free_surface
+from dogcm.experiments.free_surface_settings import check_free_surface
 from dogcm.grid.tripolar import TripolarGrid
 from dogcm.physics.background_mixing import KINDS as BACKGROUND_KINDS
 from dogcm.physics.eddy_viscosity import FORMS as VISCOSITY_FORMS

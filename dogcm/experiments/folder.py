@@ -14,9 +14,10 @@ import jax
 import yaml
 
 import dogcm
+from dogcm.diagnostics.files import CIRCULATION_FILE, MONITOR_FILE
 from dogcm.io.root import OutputError, free_bytes, megabytes
 
-RUN_FILE, CONFIG_FILE, MONITOR_FILE = "run.json", "config.yaml", "monitor.csv"
+RUN_FILE, CONFIG_FILE = "run.json", "config.yaml"
 
 
 def check_folder(folder: Path, config, overwrite: bool, restart_from: Path | None) -> bool:
@@ -60,7 +61,7 @@ def _check_writable(folder: Path) -> None:
 
 def _existing(folder: Path, config) -> list[str]:
     """Files of an earlier run that this one would write over."""
-    names = [RUN_FILE, MONITOR_FILE, CONFIG_FILE, "diagnostics.nc", *(f"{n}.nc" for n in config.run.output)]
+    names = [RUN_FILE, MONITOR_FILE, CONFIG_FILE, CIRCULATION_FILE, *(f"{n}.nc" for n in config.run.output)]
     found = [n for n in names if (folder / n).exists()]
     return found + sorted(p.name for p in folder.glob("restart_*.nc"))
 

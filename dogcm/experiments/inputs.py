@@ -91,7 +91,7 @@ def _cell_means(source, values: np.ndarray, horizontal) -> np.ndarray:
         edges = horizontal.lat_edges, horizontal.lon_edges
         return regrid.conservative_average(values, source.lat_edges, source.lon_edges, *edges)[0]
     count = int(np.clip(round(2 * _coarseness(source, horizontal)), 1, _FINEST_SAMPLING))
-    return curvilinear.sampled_mean(values, source.lat_edges, source.lon_edges, *horizontal.samples(count))
+    return curvilinear.sampled_mean(values, source.lat_edges, source.lon_edges, horizontal.samples(count))
 
 
 def _coarseness(source, horizontal) -> float:
@@ -193,7 +193,7 @@ def _record(config: Config, name: str, at: str, horizontal, wet: np.ndarray) -> 
 def _from_file(f, name: str, horizontal, wet: np.ndarray, at: str = "") -> np.ndarray:
     source = atmosphere.read(f.files[name], name, f)
     if name == "runoff":
-        return atmosphere.spread_runoff(source, horizontal, wet)
+        return atmosphere.spread_runoff(source, horizontal, wet, *_points(horizontal, "c"))
     return _on_grid(source, horizontal, at or ("c" if name == DEW_POINT else RECORDS[name][0]))
 
 

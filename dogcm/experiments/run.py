@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dogcm.decomp.binding import DeviceBinding
+from dogcm.diagnostics.files import MONITOR_FILE
 from dogcm.diagnostics.monitor import Reading
 from dogcm.experiments import folder as files
 from dogcm.experiments.progress import Progress, say, start_table
@@ -164,7 +165,7 @@ class _Run:
             files.write_config(self.folder, self.config)
             self.record = files.RunRecord(self.folder, self.model, self.days, self.restart_from)
             self.record.write()
-            path = self.folder / files.MONITOR_FILE
+            path = self.folder / MONITOR_FILE
             kept = _monitor_rows(path, self.first.time) if continues else []
             with open(path, "w", newline="") as f:
                 csv.writer(f, lineterminator="\n").writerows([["step", *Reading.names()], *kept])
@@ -265,7 +266,7 @@ class _Run:
         return reading
 
     def _append_monitor(self, reading: Reading) -> None:
-        path = self.folder / files.MONITOR_FILE
+        path = self.folder / MONITOR_FILE
         try:
             with open(path, "a", newline="") as f:
                 values = (v if isinstance(v, str) else repr(v) for v in asdict(reading).values())

@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dogcm.diagnostics.files import CIRCULATION_FILE
 from dogcm.experiments import circulation
 from dogcm.experiments.registry import ConfigError
 from dogcm.experiments.variables import Scene, Variable, find_variables, variables_of
-from dogcm.io.output import OutputFile, metric_bytes, record_bytes
+from dogcm.io.output import HEADER_BYTES, OutputFile, metric_bytes, record_bytes
 from dogcm.io.series import SeriesFile, series_bytes
 from dogcm.physics.surface import SurfaceFluxes
 
@@ -85,19 +86,19 @@ class CirculationTable(Table):
     """``diagnostics.nc``; see :mod:`dogcm.experiments.circulation`."""
 
     def __init__(self, model, every: Every):
-        self.name, self.kind, self.every = circulation.FILE.removesuffix(".nc"), "mean", every
+        self.name, self.kind, self.every = CIRCULATION_FILE.removesuffix(".nc"), "mean", every
         self._circulation = _circulation_of(model)
         self.variables = self._circulation.samples
         self._begin()
 
     def open(self, folder, model, attributes, resume):
         c = self._circulation
-        self.file = SeriesFile(folder / circulation.FILE, c.variables, c.axes, c.constants, model, attributes, resume)
+        self.file = SeriesFile(folder / CIRCULATION_FILE, c.variables, c.axes, c.constants, model, attributes, resume)
 
     def bytes(self, model, records):
         ny, nx = model.horizontal.shape
         c = self._circulation
-        return (1 << 20) + len(c.names) * ny * nx + records * series_bytes(c.variables, c.axes)
+        return HEADER_BYTES + len(c.names) * ny * nx + records * series_bytes(c.variables, c.axes)
 
     def result(self, sums, dtype):
         return self._circulation.numbers({n: np.asarray(s) / self.count for n, s in sums.items()})
@@ -131,7 +132,7 @@ def tables_of(model, every) -> list[Table]:
             raise ConfigError(f"run.output.{name}.variables: {error}") from None
     if run.diagnostics.every:
         if "diagnostics" in run.output:
-            raise ConfigError(f"run.output.diagnostics: {circulation.FILE} is run.diagnostics' own; choose another name")
+            raise ConfigError(f"run.output.diagnostics: {CIRCULATION_FILE} is run.diagnostics' own; choose another name")
         tables.append(CirculationTable(model, every("run.diagnostics.every", run.diagnostics.every)))
     return tables
 

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from dogcm.io.regrid import conservative_average
 
 FloatArray = NDArray[np.floating]
 
@@ -32,22 +31,19 @@ class Elevation(Protocol):
 
 def model_depth(
     elevation: Elevation,
-    lat_edges: ArrayLike | Callable[[FloatArray], FloatArray],
-    lon_edges: ArrayLike | None = None,
+    mean: Callable[[FloatArray], FloatArray],
     *,
     min_ocean_fraction: float = 0.5,
     mean_over: str = "wet",
     min_depth: float = 0.0,
     max_depth: float | None = None,
 ) -> FloatArray:
-    """Depth of a latitude-longitude model grid by conservative averaging of the ocean depth.
+    """Depth of a model grid by averaging the ocean depth over its cells.
 
     Args:
         elevation: Height above sea level (m, positive up) with `values (n_lat, n_lon)`,
             `lat_edges` and `lon_edges` (degrees); below zero is ocean, NaN is no data.
-        lat_edges: `(ny + 1,)` faces of the model cells (degrees), ascending; or, for a grid of any other kind, a
-            function that gives the means `(ny, nx)` over its cells of a field `(n_lat, n_lon)`, NaN left out.
-        lon_edges: `(nx + 1,)` faces (degrees), ascending.
+        mean: Function that gives the means `(ny, nx)` over the model's cells of a field `(n_lat, n_lon)`, NaN left out.
         min_ocean_fraction: Least share of ocean in the covered area of a wet cell (0 to 1).
         mean_over: "wet": mean depth of the ocean part (keeps depth at coasts);
             "cell": that mean times the ocean fraction (keeps the volume of wet cells).
@@ -65,8 +61,6 @@ def model_depth(
     if not 0.0 <= min_ocean_fraction <= 1.0:
         raise ValueError(f"min_ocean_fraction is {min_ocean_fraction}: use 0 to 1")
     z = np.asarray(elevation.values, float)
-    mean = lat_edges if callable(lat_edges) else lambda values: conservative_average(
-        values, elevation.lat_edges, elevation.lon_edges, lat_edges, lon_edges)[0]  # fmt: skip
     wet = np.where(np.isfinite(z), (z < 0.0).astype(float), np.nan)
     fraction, depth = mean(wet), mean(np.where(z < 0.0, -z, np.nan))
     ocean = np.nan_to_num(fraction) >= max(min_ocean_fraction, 1e-12)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -35,14 +36,13 @@ class Curvilinear:
         i = np.arange(nx) if columns is None else np.asarray(columns)
         return self.positions(j[:, None] + dy, i[None, :] + dx)
 
-    def samples(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Latitudes and longitudes of ``count * count`` points spread over each cell, (points, ny, nx)."""
+    def samples(self, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Latitudes and longitudes (ny, nx) of ``count * count`` points spread over each cell, one after the other."""
         ny, nx = self.shape
         part = (np.arange(count) + 0.5) / count
-        y = np.arange(ny)[:, None] + part[:, None, None, None]
-        x = np.arange(nx)[None, :] + part[None, :, None, None]
-        lat, lon, _ = self.positions(y, x)
-        return lat.reshape(-1, ny, nx), lon.reshape(-1, ny, nx)
+        for dy in part:
+            for dx in part:
+                yield self.positions(np.arange(ny)[:, None] + dy, np.arange(nx)[None, :] + dx)[:2]
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """Latitudes and longitudes of the corners of cells, (ny, nx, 4), anticlockwise from the south-west."""

@@ -5,6 +5,7 @@ Cubed spheres, tripolar grids, swaths: the points are taken one by one, and noth
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,20 +121,21 @@ def interpolate(values: ArrayLike, lat: ArrayLike, lon: ArrayLike, to_lat: Array
 
 
 def sampled_mean(
-    values: ArrayLike, lat_edges: ArrayLike, lon_edges: ArrayLike, to_lat: ArrayLike, to_lon: ArrayLike
+    values: ArrayLike, lat_edges: ArrayLike, lon_edges: ArrayLike, points: Iterable[tuple[FloatArray, FloatArray]]
 ) -> FloatArray:
     """Means over cells of any shape, each known by points spread evenly over it, of a field that is constant in boxes.
 
     Args:
         values: (n_lat, n_lon) in boxes of latitude and longitude, NaN where missing: left out.
-        lat_edges, lon_edges: of the boxes (degrees), ascending. to_lat, to_lon: (points, ny, nx).
+        lat_edges, lon_edges: of the boxes (degrees), ascending.
+        points: latitudes and longitudes (ny, nx) of one point in each cell after the other.
 
     Returns:
         (ny, nx), NaN where no point has a value.
     """
     v, lat_edges, lon_edges = (np.asarray(a, float) for a in (values, lat_edges, lon_edges))
     total, count = 0.0, 0
-    for lat, lon in zip(np.asarray(to_lat, float), np.asarray(to_lon, float)):
+    for lat, lon in points:
         x = lon_edges[0] + np.mod(lon - lon_edges[0], 360.0)
         j, i = np.searchsorted(lat_edges, lat, "right") - 1, np.searchsorted(lon_edges, x, "right") - 1
         inside = (j >= 0) & (j < v.shape[0]) & (i < v.shape[1])

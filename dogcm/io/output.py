@@ -23,7 +23,7 @@ from dogcm.io.root import OutputError, RootTask, require_space
 FILL = 9.969209968386869e36  # netCDF's own default for floats
 SECONDS_PER_DAY = 86400.0
 _CALENDARS = {360.0: "360_day", 365.0: "noleap", 365.25: "julian", 366.0: "all_leap"}
-_HEADER_BYTES = 1 << 20
+HEADER_BYTES = 1 << 20
 # Kinds of output, and what CF calls them.
 METHODS = {
     "snapshot": "point", "mean": "mean", "minimum": "minimum", "maximum": "maximum",
@@ -97,7 +97,7 @@ class OutputFile:
         self.path, self.kind, self.variables = Path(path), kind, {v.name: v for v in variables}
         self._model, self._decomposition = model, model.decomposition
         self._comm, self._calendar = model.comm, calendar_of(model.config.forcing.year)
-        self._axes = _axis_names(model.horizontal)
+        self._axes = axis_names(model.horizontal)
         self._masks = _masks(model.grid)
         self._index = 0
         found = self._comm.broadcast(self.path.exists() if self._comm.rank == 0 else None)
@@ -119,7 +119,7 @@ class OutputFile:
             start, end: the interval (s) that a mean covers; a snapshot is taken at ``end``.
         """
         task = RootTask(self._comm, self.path)
-        task.do(require_space, self.path, self.record_bytes() + _HEADER_BYTES)
+        task.do(require_space, self.path, self.record_bytes() + HEADER_BYTES)
         data = task.do(netCDF4.Dataset, self.path, "a")
         for name, variable in self.variables.items():
             value = fields[name]
@@ -162,7 +162,7 @@ class OutputFile:
     # ---- opening -------------------------------------------------------------------------------
     def _create(self, attributes: dict) -> None:
         task = RootTask(self._comm, self.path)
-        task.do(require_space, self.path, self.record_bytes() + _HEADER_BYTES)
+        task.do(require_space, self.path, self.record_bytes() + HEADER_BYTES)
         data = task.do(netCDF4.Dataset, self.path, "w")
         task.do(self._define, data, attributes)
         if self._model.horizontal.curvilinear:
@@ -245,7 +245,7 @@ class OutputFile:
             _define_axis(data, name, values, attributes, shift)
         for key, (values, unit) in self._model.horizontal.coordinates().items():
             shift = -0.5 if key in ("lon_u", "lat_v") else None
-            attributes = _horizontal_attributes(key, unit, self._model.horizontal)
+            attributes = horizontal_attributes(key, unit, self._model.horizontal)
             _define_axis(data, self._axes[key], values, attributes, shift)
         if self._model.horizontal.curvilinear:
             self._define_places(data)
@@ -297,16 +297,16 @@ def metric_bytes(model) -> int:
     """Upper limit of the size in bytes of what a file holds besides its records."""
     ny, nx = model.horizontal.shape
     places = 17 if model.horizontal.curvilinear else 0
-    return (len(_METRICS) + 6 * model.vertical.nz + places) * ny * nx * 8 + _HEADER_BYTES
+    return (len(_METRICS) + 6 * model.vertical.nz + places) * ny * nx * 8 + HEADER_BYTES
 
 
-def _axis_names(horizontal) -> dict[str, str]:
+def axis_names(horizontal) -> dict[str, str]:
     names = ("lon", "lat", "lon_u", "lat_v")
     plain = horizontal.spherical and not horizontal.curvilinear
     return dict(zip(names, names if plain else ("x", "y", "x_u", "y_v")))
 
 
-def _horizontal_attributes(key: str, unit: str, horizontal) -> dict[str, str]:
+def horizontal_attributes(key: str, unit: str, horizontal) -> dict[str, str]:
     x, spherical = key.startswith("lon"), horizontal.spherical
     if horizontal.curvilinear:
         where = {"lon_u": "west faces", "lat_v": "south faces"}.get(key, "cell centres")

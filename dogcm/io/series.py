@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import netCDF4
 import numpy as np
 
-from dogcm.io.output import FILL, OutputFile
+from dogcm.io.output import FILL, HEADER_BYTES, OutputFile
 from dogcm.io.root import RootTask, require_space
 
-_HEADER_BYTES = 1 << 20
+# Of the name of a basin or section.
+NAME_LENGTH = 40
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class SeriesFile(OutputFile):
     def append(self, values: dict[str, np.ndarray], start: float, end: float) -> None:
         """Add a record of arrays that every rank holds; NaN becomes the fill value."""
         task = RootTask(self._comm, self.path)
-        task.do(require_space, self.path, self.record_bytes() + _HEADER_BYTES)
+        task.do(require_space, self.path, self.record_bytes() + HEADER_BYTES)
         data = task.do(netCDF4.Dataset, self.path, "a")
         task.do(self._write, data, values)
         task.do(self._stamp, data, start, end)
@@ -80,7 +81,7 @@ class SeriesFile(OutputFile):
 
     def _create(self, attributes: dict) -> None:
         task = RootTask(self._comm, self.path)
-        task.do(require_space, self.path, self.record_bytes() + _HEADER_BYTES)
+        task.do(require_space, self.path, self.record_bytes() + HEADER_BYTES)
         data = task.do(netCDF4.Dataset, self.path, "w")
         task.do(self._define, data, attributes)
         self._close(task, data)
@@ -118,15 +119,14 @@ def _define_own_axis(data, name: str, axis: Axis) -> None:
         v.setncatts(axis.attributes)
         v[:] = np.asarray(axis.values, float)
         return
-    width = max(map(len, axis.values))
     if "name_length" not in data.dimensions:
-        data.createDimension("name_length", 40)
+        data.createDimension("name_length", NAME_LENGTH)
     v = data.createVariable(f"{name}_name", "S1", (name, "name_length"))
     v.setncatts(axis.attributes)
-    text = np.zeros((len(axis.values), max(40, width)), "S1")
+    text = np.zeros((len(axis.values), NAME_LENGTH), "S1")
     for row, value in zip(text, axis.values):
-        row[: len(value)] = list(value)
-    v[:] = text[:, :40]
+        row[: len(value)] = list(value[:NAME_LENGTH])
+    v[:] = text
 
 
 __all__ = ["Axis", "SeriesFile", "SeriesVariable", "series_bytes"]
