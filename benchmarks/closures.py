@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import tempfile
 import time
+from pathlib import Path
+
+import numpy as np
 
 EDDIES = {"physics.isoneutral": True, "parameters.lateral_diffusivity": 0.0}
 # Name to settings; each ratio is to the first.
@@ -22,7 +26,34 @@ SETUPS = {
     "tracers ppm": {"physics.tracer_advection": "ppm"},
     "C-D scheme": {"physics.coriolis": "cd"},
     "implicit free surface": {"physics.coriolis": "cd", "time.free_surface": "implicit"},
+    "bulk formulae": {"forcing.bulk": "ncar"},
+    "bulk formulae and ice": {"forcing.bulk": "ncar", "physics.sea_ice": True},
+    "all: GM-Redi, TKE, bulk formulae, ice": EDDIES | {
+        "physics.vertical_mixing": "tke", "forcing.bulk": "ncar", "physics.sea_ice": True,
+    },
 }  # fmt: skip
+
+
+def write_air(path: Path) -> dict:
+    """A zonal, made-up atmosphere of twelve months in a file, cold enough for ice, and the settings that point at it."""
+    import xarray as xr
+
+    lat = np.arange(-88.0, 89.0, 4.0)
+    y, month = np.deg2rad(lat)[None, :, None], np.arange(12.0)[:, None, None]
+    winter = np.cos(2 * np.pi * (month - 0.5) / 12) * np.sin(y)  # of the north
+    t = 28.0 - 60.0 * np.sin(y) ** 2 - 8.0 * winter
+    fields = {
+        "wind_u": (-8.0 * np.cos(3 * y), "m s-1"), "wind_v": (0.0 * y, "m s-1"), "air_temperature": (t, "degC"),
+        "specific_humidity": (3.2e-3 * np.exp(0.067 * t), "kg kg-1"), "longwave_down": (260.0 + 4.5 * t, "W m-2"),
+        "shortwave_down": (np.maximum(330.0 * np.cos(y) - 120.0 * winter, 0.0), "W m-2"),
+        "precipitation": (3e-8 * (1.0 + np.cos(6 * y)), "m s-1"),
+    }  # fmt: skip
+    axes = {"month": ("month", np.arange(12.0), {"axis": "T"}), "lat": ("lat", lat, {"units": "degrees_north"}),
+            "lon": ("lon", np.arange(5.0, 360.0, 10.0), {"units": "degrees_east"})}  # fmt: skip
+    whole = lambda v: np.broadcast_to(v, (12, lat.size, 36))  # noqa: E731
+    data = {n: (("month", "lat", "lon"), whole(v), {"units": u}) for n, (v, u) in fields.items()}
+    xr.Dataset(data, axes).to_netcdf(path)
+    return {"forcing.files": {n: {"path": str(path), "variable": n} for n in fields}}
 
 
 def measure(experiment: str, precision: str, names, steps: int, rounds: int) -> dict[str, list[float]]:
@@ -33,9 +64,13 @@ def measure(experiment: str, precision: str, names, steps: int, rounds: int) -> 
     from dogcm.experiments.model import Model
 
     models = {}
-    for name in names:
-        models[name] = Model(experiment, {"run.precision": precision, **SETUPS[name]}, comm=SerialCommunicator())
-        jax.block_until_ready(models[name].advance(steps))
+    with tempfile.TemporaryDirectory() as folder:
+        air = write_air(Path(folder) / "air.nc")
+        for name in names:
+            settings = {"run.precision": precision, **SETUPS[name]}
+            settings |= air if "forcing.bulk" in settings else {}
+            models[name] = Model(experiment, settings, comm=SerialCommunicator())
+            jax.block_until_ready(models[name].advance(steps))
     times = {name: [] for name in names}
     for _ in range(rounds):
         for name, model in models.items():

@@ -11,10 +11,10 @@ import yaml
 from dogcm.cli import main
 from dogcm.cli.errors import FILE, OK, UNUSABLE
 from dogcm.decomp import SerialCommunicator, world
-from dogcm.experiments.evaluation import evaluate
+from dogcm.experiments.evaluation import evaluate, in_double
 from dogcm.experiments.recipe import load_recipe, write_recipe
 from dogcm.experiments.registry import ConfigError
-from dogcm.experiments.training import train
+from dogcm.experiments.training import build, train
 from dogcm.experiments.training_log import read_log
 from dogcm.learning.saving import CheckpointError
 from dogcm.learning.score_table import read_csv
@@ -85,6 +85,19 @@ def test_free_run_beside_the_evaluation(run):
     # Insulated: no drift, and four times the viscosity takes energy.
     assert all(abs(float(r["temperature_drift"])) < 1e-11 for r in rows)
     assert float(end["uncorrected"]["kinetic_energy"]) < float(end["trained"]["kinetic_energy"])
+
+
+def test_free_runs_of_single_precision_are_in_double(tmp_path):
+    """The model and what it learned; the truth stays as it was made."""
+    setup = build(load_recipe(RECIPE, {"overrides.run.precision": "float32"}), tmp_path)
+    trained = setup.trainable
+    assert trained["physics"]["lateral_viscosity"].dtype == setup.model.dtype == np.float32
+    record = (tmp_path / "truth" / "record_00000.nc").read_bytes()
+    with pytest.warns(UserWarning, match="float32, converted to float64"):
+        double, trained = in_double(setup, trained, tmp_path)
+        state = double.test.window(0, double.every).state
+    assert trained["physics"]["lateral_viscosity"].dtype == state.u.dtype == np.float64
+    assert (tmp_path / "truth" / "record_00000.nc").read_bytes() == record
 
 
 def test_nothing_is_overwritten(run, capsys):

@@ -205,7 +205,7 @@ def evaluate(
     ] = None,
     windows: Annotated[int, typer.Option(min=1, help="Test windows, at most.")] = 8,
     free: Annotated[
-        Optional[float], typer.Option(help="Also run freely for so many days: drift, stability.", show_default=False)
+        Optional[float], typer.Option(help="Also run freely for so many days, in float64: drift, stability.", show_default=False)
     ] = None,
     against: Annotated[
         Optional[list[str]],

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from dogcm.diagnostics.score_plots import ScorePlotError, draw_by_lead
@@ -79,7 +80,8 @@ def evaluate(
     Args:
         folder: of a training run. days: longest lead; default: the longest rollout of its curriculum.
         windows: at most so many test windows, evenly spread.
-        free: also run all models freely for so many days; see :func:`dogcm.experiments.free_run.free_run`.
+        free: also run all models freely for so many days, in float64; see
+            :func:`dogcm.experiments.free_run.free_run`.
         against: folders of other trainings on the same truth, which take part under the names of their recipes.
             Those of the same name as this one are further seeds of it.
 
@@ -102,9 +104,20 @@ def evaluate(
     on_root(comm, _write, folder, rows, notes)
     say(comm, "\n".join([*notes, table(rows)]) if rows else "")
     if free:
+        setup, trained = in_double(setup, trained, folder, layout)
+        contenders = contenders_of(setup, trained) + [_other(other, setup, layout, comm) for other in map(Path, against)]
         state = setup.test.window(0, setup.every).state
         free_run(setup.model, state, contenders, setup.steps(free, "free"), setup.every, folder)
     return rows
+
+
+def in_double(setup: Setup, trained: dict, folder: Path, layout: str = "auto") -> tuple[Setup, dict]:
+    """A training in float64, whatever its precision was: over years, roundings of float32 are a drift of their own."""
+    if setup.model.dtype == jnp.float64:
+        return setup, trained
+    double = build(setup.recipe, folder, layout, setup.ranks.comm, precision="float64")
+    wide = lambda x: x.astype(jnp.float64) if jnp.issubdtype(x.dtype, jnp.floating) else x  # noqa: E731
+    return double, jax.tree.map(wide, trained)
 
 
 def trained_in(folder: Path, layout: str = "auto", comm=None) -> tuple[Setup, dict]:
@@ -146,6 +159,8 @@ def _other(folder: Path, setup: Setup, layout: str, comm) -> Contender:
             "the same targets and the same grid"
         )
     other, trained = trained_in(folder, layout, comm)
+    if setup.model.dtype == jnp.float64:
+        other, trained = in_double(other, trained, folder, layout)
     name = "trained" if other.recipe.name == setup.recipe.name else other.recipe.name
     return Contender(trained, _advance(other.problem), other.fixed, name, other.recipe.seed, _mean(other.problem))
 

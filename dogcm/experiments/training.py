@@ -20,7 +20,7 @@ from dogcm.experiments.model import Model
 from dogcm.experiments.observed import observed
 from dogcm.experiments.progress import say
 from dogcm.experiments.recipe import Recipe, write_recipe
-from dogcm.experiments.registry import ConfigError
+from dogcm.experiments.registry import ConfigError, load_config
 from dogcm.experiments.run import Signals
 from dogcm.experiments.training_log import TrainingLog
 from dogcm.experiments.transfer import carried_over
@@ -77,18 +77,22 @@ class Setup:
         return count
 
 
-def build(recipe: Recipe, folder: str | Path, layout: str = "auto", comm=None) -> Setup:
+def build(
+    recipe: Recipe, folder: str | Path, layout: str = "auto", comm=None, precision: str | None = None
+) -> Setup:
     """Model, corrector, truth and loss of a recipe; every rank calls it.
 
     Args:
         folder: of the run; the truth is made there if it is missing.
+        precision: of the model, in place of the recipe's.
 
     Raises:
         TargetError: the truth cannot be used: grids that do not nest, a file without what is wanted.
     """
     ranks = Ranks(comm or world(), recipe.groups)
     truth = Path(recipe.targets.folder or Path(folder) / "truth")
-    model = Model(recipe.config(), layout=layout, comm=ranks.tiles)
+    config = load_config(recipe.config(), {"run.precision": precision} if precision else {})
+    model = Model(config, layout=layout, comm=ranks.tiles)
     every = model.steps_in(recipe.targets.every)
     start = time.perf_counter()
     if make_truth(recipe, truth, ranks, model, layout):
