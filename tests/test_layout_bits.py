@@ -14,7 +14,7 @@ LAYOUTS = {
     2: [(2, 1), (1, 2)],
     4: [(2, 2), (4, 1), (1, 4)],
     6: [
-        (3, 2), (2, 3),
+        (3, 2),
         # Antarctica between 72 E and 160 E: two tiles of land without rank, and ocean at all their corners.
         ((0, 18, 29, 40, 90), (0, 3, 40)),
     ],

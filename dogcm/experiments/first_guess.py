@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dogcm.corrector.features import annual
-from dogcm.corrector.maps import MAPS, rate_of
+from dogcm.corrector.maps import MAPS, rate_of, rates
 from dogcm.experiments.column_search import ColumnSearch
 from dogcm.experiments.progress import say
 from dogcm.field import Field, exchange
@@ -101,6 +101,8 @@ def _file(setup) -> Path:
     parts += [r.corrector.model_dump(mode="json", include={"maps", "outputs", "rates", "scales"})]
     if r.first_guess.columns.factors:
         parts += [str(r.learnable)]
+    if r.weights:
+        parts += [r.weights]
     short = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
     return Path(setup.truth) / f"first_guess_{short}.npz"
 
@@ -164,23 +166,30 @@ class _Guess:
         count = count or self.setup.recipe.first_guess.windows
         return np.unique(np.linspace(margin, last, min(count, last - margin + 1)).round().astype(int))
 
+    def _cycle(self) -> _Cycle:
+        """With harmonics where the records for training span a year, as for a climatology; else the mean alone."""
+        span = (self.setup.train.records - 1) * self.setup.every * self.model.physics.dt
+        whole = span >= 11.0 / 12.0 * self.model.config.forcing.year * 86400.0
+        return _Cycle(self.config.maps if whole else 1, self.config.scales)
+
     def balance_momentum(self) -> None:
         """Maps of u and v that make the truth's own flow a steady one but for how it really changes."""
-        m, train, fit = self.model, self.setup.train, _Cycle(self.config.maps, self.config.scales)
+        m, train, fit = self.model, self.setup.train, self._cycle()
         for k in self._records(1, train.records - 2):
             before, now, after = (train.state(train.first + k + d) for d in (-1, 0, 1))
             wrong = self._accelerations(now, m.params, m.forcing, m.grid)
-            span, errors = float(after.time - before.time), {}
+            span, errors, moved = float(after.time - before.time), {}, rates(self.maps, self.config, now.time)
             for name, rate in zip(("u", "v"), wrong):
                 change = getattr(after, name).interior - getattr(before, name).interior
-                errors[name] = np.asarray(rate.data, float) - np.asarray(change, float) / span
+                already = np.asarray(moved[name].data, float)
+                errors[name] = np.asarray(rate.data, float) + already - np.asarray(change, float) / span
             fit.add(float(now.time), errors)
         for name, error in fit.coefficients().items():
             self._subtract(name, error)
 
     def correct(self) -> dict[str, float]:
         """One pass over forecasts; returns root mean square errors over the ocean, before the correction."""
-        fit, squares, count = _Cycle(self.config.maps, self.config.scales), {n: 0.0 for n in self.scored}, 0
+        fit, squares, count = self._cycle(), {n: 0.0 for n in self.scored}, 0
         for time, errors in self._forecasts(self.trainable, self.steps, self.setup.recipe.first_guess.windows):
             fit.add(time, errors)
             count += 1
@@ -230,8 +239,9 @@ class _Guess:
         return (diff_x_c2u(f) / g.dx_u * g.wet_u).crop(0), (diff_y_c2v(f) / g.dy_v * g.wet_v).crop(0)
 
     def _subtract(self, name: str, rate: np.ndarray) -> None:
-        """Take ``rate`` (unit s-1; ``(count, nz, y, x)``) off a map."""
+        """Take ``rate`` (unit s-1; ``(count, nz, y, x)``) off the first coefficients of a map."""
         f = self.maps[name]
+        rate = np.concatenate([rate, np.zeros((self.config.maps - len(rate), *rate.shape[1:]))])
         change = rate / np.asarray(rate_of(self.config, name, np.float64))
         self.maps[name] = f.with_data(f.data - jnp.asarray(change.reshape(f.shape), f.dtype))
 

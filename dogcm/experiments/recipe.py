@@ -212,8 +212,8 @@ class Recipe(Section):
         self._check_initial()
         if not self.physics:
             self._check_alone()
-        if self.weights and (self.corrector.kind == "none" or self.first_guess.passes):
-            raise ValueError("weights: needs a corrector to put them into, and first_guess.passes: 0")
+        if self.weights and self.corrector.kind == "none":
+            raise ValueError("weights: needs a corrector to put them into")
         if self.first_guess.passes and (not self.corrector.maps or not self.physics or self.targets.kind == "sst"):
             raise ValueError(
                 "first_guess.passes: a first guess is of the corrector's maps beside the physics, from a truth of whole "

@@ -305,10 +305,10 @@ def train(recipe: Recipe, folder: str | Path, *, resume: bool = False, overwrite
     folder, comm = Path(folder), comm or world()
     on_root(comm, _check_folder, folder, resume, overwrite)
     setup = build(recipe, folder, layout, comm)
-    if recipe.first_guess.passes and not resume:
-        setup.trainable |= first_guess(setup)
     if recipe.weights and not resume:
         setup.trainable["corrector"] = carried_over(recipe.weights, setup.trainable["corrector"], setup.model)
+    if recipe.first_guess.passes and not resume:
+        setup.trainable |= first_guess(setup)
     run = _Run(setup, folder)
     if resume:
         run.load()

@@ -1,4 +1,5 @@
-"""Run a corrector that was trained at 4 degrees at 2 degrees: as it is, weaker, and after some fine-tuning.
+"""Run a corrector that was trained at 4 degrees at 2 degrees: as it is, weaker, after some fine-tuning, and
+with its maps adapted by short forecasts.
 
     python training/generalisation/study.py train OUTPUT TRAINED [VARIANT ...]
     python training/generalisation/study.py evaluate OUTPUT
@@ -25,6 +26,7 @@ VARIANTS = {
     "quarter": ({"corrector.strength": 0.25}, 0),
     "unchanged": ({"corrector.strength": 1.0}, 0),
     "fine_tuned": ({"corrector.strength": 0.25}, None),
+    "adapted": ({"corrector.strength": 0.25, "first_guess": {"passes": 4, "windows": 19}}, 0),
 }
 
 
