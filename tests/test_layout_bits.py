@@ -1,4 +1,4 @@
-"""The answer does not depend on the layout: 200 steps of the real ocean are the same bits on every cut."""
+"""The answer does not depend on the layout: 100 steps of the real ocean are the same bits on every cut."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import pytest
 from dogcm.decomp import Layout, SerialCommunicator, make_layout, world
 from dogcm.experiments.model import Model
 
-STEPS = 200
+STEPS = 100
 # By number of ranks: cuts in x and y, or explicit edges. Those of 90 and 40 cells by 4 and 3 are uneven.
 LAYOUTS = {
     2: [(2, 1), (1, 2)],
-    4: [(2, 2), (4, 1), (1, 4)],
+    4: [(2, 2), (4, 1)],
     6: [
         (3, 2),
         # Antarctica between 72 E and 160 E: two tiles of land without rank, and ocean at all their corners.
