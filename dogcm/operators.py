@@ -183,6 +183,13 @@ def mean_z_c2w(f: Field) -> Field:
     return _vertical(f, 0.5 * (upper + lower), f.at + "w", "mean_z_c2w")
 
 
+def add_top(f: Field, flux: Field) -> Field:
+    """Add a two-dimensional Field to the surface layer."""
+    first = f.level(0) + flux
+    rest = f.crop(first.halo)
+    return rest.with_data(jnp.concatenate([first.data[None], rest.data[1:]]))
+
+
 def upper_z_c2w(f: Field) -> Field:
     """The layer above each interface."""
     return _vertical(f, _layers(f, "upper_z_c2w")[0], f.at + "w", "upper_z_c2w")

@@ -244,6 +244,14 @@ def derivatives_pass(model, rank=0):
 
 
 @one_rank
+def test_an_iteration_exchanges_once(model, monkeypatch):
+    """What the preconditioner is given lasts for its products and the one after them: no second exchange is made."""
+    monkeypatch.setattr(cg, "_with_halo", lambda matrix, f: f)  # without halo, a product raises an error
+    function, inputs = surface_step(model)
+    jax.eval_shape(function, inputs)
+
+
+@one_rank
 def test_derivatives(model):
     """Tangent, transpose, Taylor's remainder and Hessian-vector products through the solver."""
     derivatives_pass(model)

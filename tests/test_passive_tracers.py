@@ -19,7 +19,7 @@ from dogcm.decomp.binding import looks_like_mpi_launch
 from dogcm.dynamics.continuity import stretch_c
 from dogcm.experiments.model import Model
 from dogcm.experiments.registry import ConfigError, load_config
-from dogcm.experiments.variables import VARIABLES, find_variables, passive_variables
+from dogcm.experiments.variables import VARIABLES, find_variables, passive_variables, variables_of
 from dogcm.field import Field
 from dogcm.io.restart import read_restart, write_restart
 from dogcm.learning.parameters import LearnableError, LearnableSet
@@ -325,6 +325,14 @@ def test_names_units_and_leaves():
     assert not set(found) & set(VARIABLES)
     assert found == passive_variables(PassiveTracers.declared(TRACERS)), "or every run would compile its output again"
     assert passive.parameters()["cycle.martin"] == 0.9
+
+
+def test_temperature_is_named_after_the_equation_of_state():
+    none = PassiveTracers()
+    assert variables_of(none, "teos10") == {}
+    own = variables_of(none, "jmd95")
+    assert own["temperature"].standard_name == "sea_water_potential_temperature" and own["temperature"].unit == "degree_C"
+    assert own["salinity"].standard_name == "sea_water_practical_salinity" and own["salinity"].unit == "1"
 
 
 @one_rank

@@ -78,7 +78,8 @@ def _asynchronous(config: Config, reference: str | None, days: float | None, lay
     out.print(
         f"{'[green]passed[/]' if passed else '[red]FELL SHORT[/]'}: standard deviations within "
         f"{mitgcm_asynchronous.BAR['theta']:.0%} (tracers) and {mitgcm_asynchronous.BAR['u']:.0%} (flow and sea level), "
-        f"means within {mitgcm_asynchronous.MEAN_BAR['theta']:.0%} of one (flow: {mitgcm_asynchronous.MEAN_BAR['u']:.0%}), from day {mitgcm_asynchronous.FIRST_DAY_OF_BAR} on"
+        f"means within {mitgcm_asynchronous.MEAN_BAR['theta']:.0%} of one (flow: {mitgcm_asynchronous.MEAN_BAR['u']:.0%}), "
+        f"from day {mitgcm_asynchronous.FIRST_DAY_OF_BAR} on"
     )
     return OK if passed else FELL_SHORT
 

@@ -37,6 +37,7 @@ class Grid:
     for whole columns. ``h_visc_*`` are the thicknesses that carry viscous stress. ``bottom_*`` marks the
     deepest wet cell. ``dz``, ``z_c`` (depth, positive down) and ``dz_w`` are profiles ``(nz, 1, 1)``. ``cos_c`` and
     ``sin_c``: of the angle from east to the grid's x direction, at centres; None where that is 0 everywhere.
+    ``lon_*`` and ``lat_*`` are degrees where ``spherical``, else km.
     """
 
     lon_c: Field

@@ -301,12 +301,15 @@ def metric_bytes(model) -> int:
 
 
 def axis_names(horizontal) -> dict[str, str]:
+    """What a grid's axes are called in files, by key of ``horizontal.coordinates()``: x and y where they are no
+    longitudes and latitudes."""
     names = ("lon", "lat", "lon_u", "lat_v")
     plain = horizontal.spherical and not horizontal.curvilinear
     return dict(zip(names, names if plain else ("x", "y", "x_u", "y_v")))
 
 
 def horizontal_attributes(key: str, unit: str, horizontal) -> dict[str, str]:
+    """CF attributes of the axis ``key`` of ``horizontal.coordinates()``, whose values are in ``unit``."""
     x, spherical = key.startswith("lon"), horizontal.spherical
     if horizontal.curvilinear:
         where = {"lon_u": "west faces", "lat_v": "south faces"}.get(key, "cell centres")

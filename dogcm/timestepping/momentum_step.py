@@ -14,11 +14,10 @@ from dogcm.dynamics.implicit_surface import ImplicitSurface
 from dogcm.dynamics.pressure import hydrostatic_pressure, pressure_gradient
 from dogcm.field import Field, exchange, fence, fmap, hold
 from dogcm.operators import (
-    diff_x_c2u, diff_y_c2v, diff_z_c2w, diff_z_w2c, mean_x_c2u, mean_x_u2c, mean_y_c2v, mean_y_v2c, sum_z,
+    add_top, diff_x_c2u, diff_y_c2v, diff_z_c2w, diff_z_w2c, mean_x_c2u, mean_x_u2c, mean_y_c2v, mean_y_v2c, sum_z,
 )  # fmt: skip
 from dogcm.physics import eddy_viscosity, laplacian, lateral, vertical_mixing
 from dogcm.physics.coefficients import at_u, at_v
-from dogcm.timestepping.layers import add_top
 from dogcm.timestepping.physics import Physics
 from dogcm.timestepping.schemes import TimeScheme
 from dogcm.timestepping.state import D_GRID, HISTORY_U, HISTORY_V, State

@@ -24,11 +24,11 @@ from dogcm.dynamics import free_surface as fs
 from dogcm.dynamics.continuity import stretch_c
 from dogcm.dynamics.implicit_surface import ImplicitSurface
 from dogcm.field import Field, exchange, hold
+from dogcm.operators import add_top
 from dogcm.physics import isoneutral, kpp, vertical_mixing, visbeck
 from dogcm.physics.mixing_schemes import CARRIED, Mixing, mix
 from dogcm.physics.surface import Forcing, SurfaceFluxes, ice
 from dogcm.physics.surface.air_sea import Exchange, surface_exchange
-from dogcm.timestepping.layers import add_top
 from dogcm.timestepping.momentum_step import MomentumInputs, MomentumStep
 from dogcm.timestepping.physics import Physics
 from dogcm.timestepping.schemes import TimeScheme

@@ -11,10 +11,9 @@ import jax.numpy as jnp
 from dogcm.dynamics import tracer_advection, tracer_transport
 from dogcm.dynamics.continuity import convergence, interface_flow, stretch_c
 from dogcm.field import Field, fmap, hold
-from dogcm.operators import diff_z_w2c
+from dogcm.operators import add_top, diff_z_w2c
 from dogcm.physics import isoneutral, kpp, lateral, vertical_mixing
 from dogcm.physics.surface import SurfaceFluxes
-from dogcm.timestepping.layers import add_top
 from dogcm.timestepping.physics import Physics
 from dogcm.timestepping.state import State
 from dogcm.tracers import PassiveTracers, Sources
