@@ -3,9 +3,11 @@
     python training/neuralogcm/study.py train OUTPUT [VARIANT ...]
     python training/neuralogcm/study.py evaluate OUTPUT
     python training/neuralogcm/study.py draw OUTPUT
+    python training/neuralogcm/study.py carry_on DAYS FILE
 
 OUTPUT holds the truth, which all share, and a folder for each variant. Trainings that are there already are left
-alone. ``draw`` writes the small tables and figures that are kept beside this script.
+alone. ``draw`` writes the small tables and figures that are kept beside this script. ``carry_on`` runs the truth itself for
+DAYS from its very beginning and writes its mean temperature and salinity every 15 days.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from pathlib import Path
 
 from dogcm.diagnostics.score_plots import draw_by_lead
 from dogcm.experiments.evaluation import evaluate
+from dogcm.experiments.model import Model
 from dogcm.experiments.recipe import load_recipe
 from dogcm.experiments.training import train
 from dogcm.learning.score_table import read_csv
@@ -49,8 +52,10 @@ VARIANTS = {
 
 def main(argv: list[str]) -> None:
     """See the module."""
-    if len(argv) < 2 or argv[0] not in ("train", "evaluate", "draw"):
+    if len(argv) < 2 or argv[0] not in ("train", "evaluate", "draw", "carry_on"):
         sys.exit(__doc__)
+    if argv[0] == "carry_on":
+        return carry_on(float(argv[1]), Path(argv[2]))
     folder = Path(argv[1])
     if argv[0] == "train":
         for name in argv[2:] or VARIANTS:
@@ -69,6 +74,19 @@ def train_one(name: str, folder: Path) -> None:
         return print(f"{name}: trained already", flush=True)
     changes = VARIANTS[name] | {"name": name.rstrip("_0123456789"), "targets.folder": str(folder / "truth")}
     train(load_recipe(HERE / "recipe.yaml", changes), folder / name)
+
+
+def carry_on(days: float, path: Path, every: float = 15.0) -> None:
+    """Mean temperature (degC) and salinity (g/kg) of the truth; the free runs begin at its day 1455."""
+    truth = Model(load_recipe(HERE / "recipe.yaml").truth_config())
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["day", "temperature", "salinity"])
+        for n in range(round(days / every)):
+            truth.advance(truth.steps_in(every))
+            reading = truth.read()
+            writer.writerow([(n + 1) * every, f"{reading.temperature:.8g}", f"{reading.salinity:.8g}"])
+            file.flush()
 
 
 def draw(run: Path) -> None:
