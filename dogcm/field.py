@@ -169,10 +169,10 @@ class Field:
         return _binary(operator.mul, "*", other, self)
 
     def __truediv__(self, other):
-        return _binary(operator.truediv, "/", self, other)
+        return _binary(_divide, "/", self, other)
 
     def __rtruediv__(self, other):
-        return _binary(operator.truediv, "/", other, self)
+        return _binary(_divide, "/", other, self)
 
     def __lt__(self, other):
         return _binary(operator.lt, "<", self, other)
@@ -263,9 +263,18 @@ def _on_levels(x, other):
     return fences.fence(jnp.broadcast_to(x, np.shape(other)[:1] + np.shape(x)))
 
 
+def _divide(x, y):
+    """``x / y``; by a reciprocal where many are divided by one. XLA would choose between the two by how arrays are cut to
+    size, and so by the layout, and the last bit with it."""
+    if isinstance(y, (int, float)) or np.size(y) >= np.size(x):
+        return _on_levels(x, y) / y
+    return x * _on_levels(1.0 / y, x)
+
+
 def _binary(op: Callable, symbol: str, a, b) -> Field:
     (x, y), at, halo = align(a, b, what=f"apply '{symbol}' to")
-    x, y = _on_levels(x, y), _on_levels(y, x)
+    if op is not _divide:
+        x, y = _on_levels(x, y), _on_levels(y, x)
     name = f"({_name_of(a)} {symbol} {_name_of(b)})"
     return Field(op(x, y), at, halo, _Label(name[:80]))
 

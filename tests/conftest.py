@@ -64,6 +64,11 @@ def pytest_collection_modifyitems(config, items):
         items[:] = [item for item in items if wanted(item)]
 
 
+def pytest_collection_finish(session):
+    """What is imported by now stays: searching it for garbage again and again takes a twentieth of the time."""
+    gc.freeze()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session):
     terminal = session.config.pluginmanager.get_plugin("terminalreporter")

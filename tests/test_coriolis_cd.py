@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from same_bits import after, assert_same_bits
 
 from dogcm.decomp import SerialCommunicator
 from dogcm.decomp.binding import looks_like_mpi_launch
@@ -116,9 +115,3 @@ def test_restart_gives_identical_bits():
 def test_coupling_faster_than_a_step_is_refused():
     with pytest.raises(ConfigError, match="cd_time"):
         load_config("two_basin", {**SMALL, "physics.cd_time": 3600.0})
-
-
-@pytest.mark.ranks(4)
-@pytest.mark.mpi(min_size=2)
-def test_layouts_agree_to_the_bit():
-    assert_same_bits(lambda comm: Model("two_basin", SMALL, comm=comm), after(30))

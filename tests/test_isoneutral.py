@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from same_bits import after, assert_same_bits
 
 from dogcm.decomp import Decomposition, Halo, SerialCommunicator, make_layout
 from dogcm.dynamics.continuity import convergence
@@ -243,9 +242,3 @@ def test_bad_taper_is_refused():
         Model("two_basin", {**SMALL, "physics.slope_taper": "gkw"}, comm=SerialCommunicator())
     with pytest.raises(ConfigError, match="max_slope"):
         Model("two_basin", {**SMALL, "physics.max_slope": 0.0}, comm=SerialCommunicator())
-
-
-@pytest.mark.ranks(4)
-@pytest.mark.mpi(min_size=2)
-def test_layouts_agree_to_the_bit():
-    assert_same_bits(lambda comm: Model("two_basin", SMALL, comm=comm), after(30))

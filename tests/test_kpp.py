@@ -9,11 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import vertical_columns as columns
-from same_bits import assert_same_bits
 
 from dogcm.decomp import SerialCommunicator
 from dogcm.decomp.binding import looks_like_mpi_launch
-from dogcm.dynamics.continuity import stretch_c
 from dogcm.experiments import verify
 from dogcm.experiments.model import Model
 from dogcm.experiments.registry import ConfigError
@@ -21,7 +19,6 @@ from dogcm.field import Field, exchange
 from dogcm.learning.derivatives import check_derivatives
 from dogcm.operators import diff_z_w2c
 from dogcm.physics import kpp
-from dogcm.physics.surface import SurfaceFluxes
 
 HOUR, DT = 3600.0, 600.0
 SMALL = {"grid.nx": 24, "grid.ny": 18, "grid.nz": 6, "physics.vertical_mixing": "kpp", "time.step": 3600}
@@ -290,45 +287,3 @@ def test_float32_stays_float32():
 def test_bad_settings_are_refused(key, value):
     with pytest.raises(ConfigError, match=key.split(".")[1]):
         Model("two_basin", {**SMALL, key: value}, comm=SerialCommunicator())
-
-
-def mixed(model) -> dict:
-    """What the scheme makes of a given flow and of fluxes that know no halo, whole on rank 0."""
-    rng, shape = np.random.default_rng(8), (model.vertical.nz, *model.horizontal.shape)
-    z = np.asarray(model.vertical.centres)[:, None, None]
-    root = model.comm.rank == 0
-    given = {"u": 0.2 * rng.normal(size=shape), "v": 0.2 * rng.normal(size=shape),
-             "temperature": 10.0 + 0.2 * np.exp(-z / 500.0) + 0.01 * rng.normal(size=shape),
-             "heat": 1e-4 * rng.normal(size=shape[1:]), "fresh": 1e-7 * rng.normal(size=shape[1:])}  # fmt: skip
-    at = {"u": "u", "v": "v"}
-    share = lambda a: jnp.asarray(model.decomposition.scatter(a if root else None))  # noqa: E731
-    tile = {n: Field(share(a), at.get(n, "c")) for n, a in given.items()}
-    state = model.state.replace(
-        u=tile["u"], v=tile["v"], tracers={**model.state.tracers, "temperature": tile["temperature"]}
-    )
-
-    @jax.jit
-    def run(state, heat, fresh, params, forcing, grid):
-        d = model.dynamics
-        s = d.with_halos(state, grid)
-        stretch, density = stretch_c(s.eta, grid), d.eos.anomaly(s.temperature, s.salinity)
-        light = grid.mask_cw.crop(0) * heat * jnp.exp(-grid.z_c[:-1] / 50.0)
-        fluxes = SurfaceFluxes(heat, heat * 0.0, fresh, light)
-        m = d._mixing(s, density, stretch, forcing.at(s.time), params, grid, fluxes)
-        new = d.step(d.step(state, params, forcing, grid), params, forcing, grid)
-        layer = m.boundary_layer
-        return {"viscosity": m.viscosity.crop(0), "diffusivity": m.diffusivity.crop(0), "depth": layer.depth.crop(0),
-                "share": layer.share, "T": new.temperature, "S": new.salinity, "after": new.u}  # fmt: skip
-
-    found = run(state, tile["heat"], tile["fresh"], model.params, model.forcing, model.grid)
-    return {n: model.gather(f) for n, f in found.items()}
-
-
-@pytest.mark.ranks(2)
-@pytest.mark.mpi(min_size=2)
-def test_layouts_agree_to_the_bit():
-    def convecting(alone):
-        assert np.isfinite(alone["T"]).all() and alone["share"].max() > 0.5
-
-    more = {**SMALL, "physics.kpp_limits": True}
-    assert_same_bits(lambda comm: Model("two_basin", more, comm=comm), mixed, convecting)

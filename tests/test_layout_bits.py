@@ -53,6 +53,7 @@ def cases():
 
 
 @pytest.mark.layouts
+@pytest.mark.as_users
 @pytest.mark.mpi(min_size=2)
 @pytest.mark.parametrize("size, cuts", cases())
 def test_state_is_bit_identical(size, cuts, reference):

@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from same_bits import after, assert_same_bits
 
 from dogcm.decomp import Halo, SerialCommunicator
 from dogcm.decomp.binding import looks_like_mpi_launch
@@ -171,12 +170,6 @@ def test_derivative_of_mean_age(model):
     exact, h = both(k)[1], 1e-3 * k
     difference = (both(k + h)[0] - both(k - h)[0]) / (2 * h)
     assert exact < 0 and float(exact) == pytest.approx(float(difference), rel=1e-5)
-
-
-@pytest.mark.ranks(2)
-@pytest.mark.mpi(min_size=2)
-def test_layouts_agree_to_the_bit():
-    assert_same_bits(lambda comm: build(comm, rain=1e-7), after(STEPS))
 
 
 # ---- kinds alone -----------------------------------------------------------------------------------

@@ -1,18 +1,16 @@
-"""An ocean under bulk formulae, with ice, light and rivers: budgets, limits, restart, layouts, precision, slopes."""
+"""An ocean under bulk formulae, with ice, light and rivers: budgets, limits, restart, precision, slopes."""
 
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from same_bits import after, assert_same_bits
 from toy_air import SMALL, write_air
 
-from dogcm.decomp import SerialCommunicator, world
+from dogcm.decomp import SerialCommunicator
 from dogcm.decomp.binding import looks_like_mpi_launch
 from dogcm.dynamics.continuity import stretch_c
 from dogcm.experiments.model import Model
@@ -209,16 +207,3 @@ def test_single_precision_stays_single(sea):
     state = single(sea.state).replace(time=sea.state.time)
     found = jax.tree.leaves(jax.eval_shape(surface, state, single(sea.params), single(sea.forcing)))
     assert len(found) > 15 and {x.dtype for x in found} == {jnp.dtype("float32")}
-
-
-@pytest.mark.ranks(2)
-@pytest.mark.mpi(min_size=2)
-def test_layouts_agree_to_the_bit(tmp_path):
-    comm = world()
-    folder = Path(comm.broadcast(str(tmp_path)))
-    settings = {**SMALL, **(comm.broadcast(write_air(folder) if comm.rank == 0 else None))}
-
-    def with_ice(alone):
-        assert alone["ice_thickness"].max() > 0.01
-
-    assert_same_bits(lambda comm: Model("two_basin", settings, comm=comm), after(STEPS), with_ice)

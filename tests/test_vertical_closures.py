@@ -10,10 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import vertical_columns as columns
-from same_bits import assert_same_bits
 
 from dogcm.decomp import SerialCommunicator
-from dogcm.dynamics.continuity import stretch_c
 from dogcm.experiments.model import Model
 from dogcm.experiments.registry import ConfigError
 from dogcm.field import Field, exchange
@@ -276,39 +274,3 @@ def test_float32_stays_float32():
 def test_bad_settings_are_refused(key, value):
     with pytest.raises(ConfigError, match=key.split(".")[1]):
         Model("two_basin", {**SMALL, key: value}, comm=SerialCommunicator())
-
-
-def mixed(model, steps: int = 5) -> dict:
-    """Energy and coefficients of some steps of the scheme in a given flow, whole on rank 0."""
-    rng, shape = np.random.default_rng(8), (model.vertical.nz, *model.horizontal.shape)
-    z = np.asarray(model.vertical.centres)[:, None, None]
-    root = model.comm.rank == 0
-    given = {"u": 0.2 * rng.normal(size=shape), "v": 0.2 * rng.normal(size=shape),
-             "temperature": 18.0 * np.exp(-z / 500.0) + 0.3 * rng.normal(size=shape)}  # fmt: skip
-    at = {"u": "u", "v": "v", "temperature": "c"}
-    tile = {n: Field(jnp.asarray(model.decomposition.scatter(a if root else None)), at[n]) for n, a in given.items()}
-    state = model.state.replace(
-        u=tile["u"], v=tile["v"], tracers={**model.state.tracers, "temperature": tile["temperature"]}
-    )
-
-    @jax.jit
-    def run(state, params, forcing, grid):
-        d = model.dynamics
-        for _ in range(steps):
-            s = d.with_halos(state, grid)
-            stretch, density = stretch_c(s.eta, grid), d.eos.anomaly(s.temperature, s.salinity)
-            m = d._mixing(s, density, stretch, forcing.at(s.time), params, grid)
-            state = state.replace(closures=m.closures)
-        return {"viscosity": m.viscosity.crop(0), "diffusivity": m.diffusivity.crop(0), **m.closures}
-
-    found = run(state, model.params, model.forcing, model.grid)
-    return {n: model.gather(f) for n, f in found.items()}
-
-
-@pytest.mark.ranks(2)
-@pytest.mark.mpi(min_size=2)
-def test_layouts_agree_to_the_bit():
-    def turbulent(alone):
-        assert alone["tke"].max() > 1e-5
-
-    assert_same_bits(lambda comm: Model("two_basin", SMALL, comm=comm), mixed, turbulent)

@@ -7,11 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import vertical_columns as columns
-from same_bits import assert_same_bits
 
 from dogcm.decomp import SerialCommunicator
 from dogcm.decomp.binding import looks_like_mpi_launch
-from dogcm.dynamics.continuity import stretch_c
 from dogcm.experiments.model import Model
 from dogcm.experiments.registry import ConfigError
 from dogcm.field import Field
@@ -101,29 +99,3 @@ def test_derivatives(sea):
 def test_bad_settings_are_refused(change, words):
     with pytest.raises(ConfigError, match=words):
         Model("two_basin", SMALL | change, comm=SerialCommunicator())
-
-
-def stepped(model, steps: int = 3) -> dict:
-    """Coefficient at the start, and the ocean after some steps, whole on rank 0."""
-
-    @jax.jit
-    def run(state, params, forcing, grid):
-        d = model.dynamics
-        s = d.with_halos(state, grid)
-        density = d.eos.anomaly(s.temperature, s.salinity)
-        n2 = d._mixing(s, density, stretch_c(s.eta, grid), forcing.at(s.time), params, grid).n2
-        kappa = d.eddy_parameters(density, n2, params, grid)["gm_diffusivity"].crop(0)
-        state = jax.lax.fori_loop(0, steps, lambda _, s: d.step(s, params, forcing, grid), state)
-        return {"kappa": kappa, "T": state.temperature, "S": state.salinity, "u": state.u}
-
-    found = run(model.state, model.params, model.forcing, model.grid)
-    return {n: model.gather(f) for n, f in found.items()}
-
-
-@pytest.mark.ranks(4)
-@pytest.mark.mpi(min_size=2)
-def test_layouts_agree_to_the_bit():
-    def varied(alone):
-        assert np.isfinite(alone["T"]).all() and np.ptp(alone["kappa"]) > 100.0
-
-    assert_same_bits(lambda comm: Model("two_basin", SMALL, comm=comm), stepped, varied)
