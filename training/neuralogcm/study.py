@@ -46,6 +46,7 @@ VARIANTS = {
     "first_guess": {"curriculum": [{"updates": 1, "days": 10}], "optimiser.warmup": 1},
     "one_step": {"curriculum": [{"updates": 100, "days": 5}]},
     "stop_gradient": {"truncate": 0.5},
+    "eager": {"optimiser.learning_rate.corrector": 1e-3},
     "no_maps": NO_GUESS | {"corrector.maps": 0},
 }  # fmt: skip
 
