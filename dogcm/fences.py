@@ -32,6 +32,55 @@ def fence(x):
 
 
 @jax.custom_jvp
+def ordered_sum(levels):
+    """Sum over axis -3, level by level from the surface down, so that its rounding never varies."""
+    total = levels[..., 0, :, :]
+    for k in range(1, levels.shape[-3]):
+        total = total + levels[..., k, :, :]
+    return total
+
+
+@ordered_sum.defjvp
+def _(primals, tangents):
+    # Taken apart level by level, its transpose would add up as many padded arrays as there are levels.
+    # Stored: merged with what follows, the sum would be computed for each neighbour anew.
+    return jax.lax.optimization_barrier(ordered_sum(*primals)), jnp.sum(tangents[0], axis=-3)
+
+
+_spread_p = Primitive("spread")
+
+
+def _on_all(x, *, levels):
+    return jnp.broadcast_to(x[..., None, :, :], (*x.shape[:-2], levels, *x.shape[-2:]))
+
+
+_spread_p.def_impl(_on_all)
+_spread_p.def_abstract_eval(lambda x, *, levels: x.update(shape=(*x.shape[:-2], levels, *x.shape[-2:])))
+mlir.register_lowering(_spread_p, mlir.lower_fun(_on_all, multiple_results=False))
+batching.primitive_batchers[_spread_p] = lambda args, dims, *, levels: (
+    _spread_p.bind(jnp.moveaxis(args[0], dims[0], 0), levels=levels), 0)
+
+
+def _gather(cotangent, _, *, levels):
+    if type(cotangent) is ad.Zero:
+        return [ad.Zero(cotangent.aval.update(shape=(*cotangent.aval.shape[:-3], *cotangent.aval.shape[-2:])))]
+    return [jax.lax.optimization_barrier(ordered_sum(jax.lax.optimization_barrier(cotangent)))]
+
+
+ad.deflinear2(_spread_p, _gather)
+
+
+def spread(x, shape):
+    """A scalar or a two-dimensional array on all levels of three-dimensional ``shape``.
+
+    Its cotangent is stored, summed over levels one after the other, and what remains over the level: as one loop with the
+    arithmetic before it, or over all cells at once, the sum is an order of magnitude slower.
+    """
+    level = x if jnp.ndim(x) == 2 else jnp.broadcast_to(x, shape[-2:])
+    return _spread_p.bind(level, levels=shape[-3])
+
+
+@jax.custom_jvp
 def keep(x):
     """``x``; when a derivative is taken, it is stored rather than computed anew wherever the backward pass needs it."""
     return x

@@ -169,10 +169,10 @@ class Field:
         return _binary(operator.mul, "*", other, self)
 
     def __truediv__(self, other):
-        return _binary(_divide, "/", self, other)
+        return _binary(operator.truediv, "/", self, other)
 
     def __rtruediv__(self, other):
-        return _binary(_divide, "/", other, self)
+        return _binary(operator.truediv, "/", other, self)
 
     def __lt__(self, other):
         return _binary(operator.lt, "<", self, other)
@@ -255,26 +255,21 @@ def align(*operands, what: str = "combine") -> tuple[list, str, Halo]:
     return arrays, at, halo
 
 
-def _on_levels(x, other):
-    """A two-dimensional array on all levels of ``other``; what they contribute to its cotangent is stored before it is
-    summed: merged with the arithmetic around it, the sum is an order of magnitude slower."""
-    if np.ndim(x) != 2 or np.ndim(other) != 3:
-        return x
-    return fences.fence(jnp.broadcast_to(x, np.shape(other)[:1] + np.shape(x)))
-
-
-def _divide(x, y):
-    """``x / y``; by a reciprocal where many are divided by one. XLA would choose between the two by how arrays are cut to
-    size, and so by the layout, and the last bit with it."""
-    if isinstance(y, (int, float)) or np.size(y) >= np.size(x):
-        return _on_levels(x, y) / y
-    return x * _on_levels(1.0 / y, x)
+def _on_levels(x, shape):
+    """A scalar that is traced, or a two-dimensional array, on all levels of a three-dimensional ``shape``, see
+    :func:`dogcm.fences.spread`."""
+    if len(shape) == 3 and (np.ndim(x) == 2 or (np.ndim(x) == 0 and isinstance(x, jax.core.Tracer))):
+        return fences.spread(x, shape)
+    return x
 
 
 def _binary(op: Callable, symbol: str, a, b) -> Field:
     (x, y), at, halo = align(a, b, what=f"apply '{symbol}' to")
-    if op is not _divide:
-        x, y = _on_levels(x, y), _on_levels(y, x)
+    # XLA would choose between a division and a product with the reciprocal by how arrays are cut to size, and so by the
+    # layout, and the last bit with it. Where many are divided by one it is the reciprocal, always.
+    if op is operator.truediv and not isinstance(y, (int, float)) and np.size(y) < np.size(x):
+        op, y = operator.mul, 1.0 / y
+    x, y = _on_levels(x, np.shape(y)), _on_levels(y, np.shape(x))
     name = f"({_name_of(a)} {symbol} {_name_of(b)})"
     return Field(op(x, y), at, halo, _Label(name[:80]))
 
@@ -289,7 +284,9 @@ def fmap(function: Callable, *operands, name: str = "") -> Field:
     """Apply an elementwise ``function`` to Fields (and scalars) on their common valid region."""
     label = name or getattr(function, "__name__", "fmap")
     arrays, at, halo = align(*operands, what=f"apply {label} to")
-    return Field(function(*arrays), at, halo, _Label(label))
+    shape = max((np.shape(a) for a in arrays), key=len)
+    scalars_apart = [_on_levels(a, shape) if np.ndim(a) == 0 else a for a in arrays]
+    return Field(function(*scalars_apart), at, halo, _Label(label))
 
 
 def where(condition: Field, a, b) -> Field:

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from dogcm.decomp.depth import Halo
+from dogcm.fences import ordered_sum
 from dogcm.field import Field, FieldError, _Label
 
 # From a place to the neighbouring place in x or y, and whether the stencil reaches back (to the
@@ -220,25 +221,9 @@ def mean_z_w2c(f: Field) -> Field:
     return _vertical(f, 0.5 * (full[..., :-1, :, :] + full[..., 1:, :, :]), f.at[:-1], "mean_z_w2c")
 
 
-@jax.custom_jvp
-def _ordered_sum(levels):
-    """Sum over axis -3, level by level from the surface down, so that its rounding never varies."""
-    total = levels[..., 0, :, :]
-    for k in range(1, levels.shape[-3]):
-        total = total + levels[..., k, :, :]
-    return total
-
-
-@_ordered_sum.defjvp
-def _(primals, tangents):
-    # Taken apart level by level, its transpose would add up as many padded arrays as there are levels.
-    # Stored: merged with what follows, the sum would be computed for each neighbour anew.
-    return jax.lax.optimization_barrier(_ordered_sum(*primals)), jnp.sum(tangents[0], axis=-3)
-
-
 def sum_z(f: Field) -> Field:
     """Sum over the vertical axis, from the surface down, always in this order."""
-    return Field(_ordered_sum(f.data), f.at[0], f.halo, _Label(f"sum_z({f.name})"[:80]))
+    return Field(ordered_sum(f.data), f.at[0], f.halo, _Label(f"sum_z({f.name})"[:80]))
 
 
 def running_sum_down(f: Field) -> Field:

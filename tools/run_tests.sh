@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The suite in stages: all tests on one rank, then those marked mpi under mpirun (on more than 4 ranks
-# those marked layouts as well). Every stage runs even if one before it
+# The suite in stages: all tests on one rank, then those marked mpi under mpirun (on more than 4 ranks only those marked
+# layouts as well), and those marked as_users on 2 ranks, compiled as for users. Every stage runs even if one before it
 # failed; the exit status is non-zero if any did. Arguments go to pytest on one rank.
 #
 #   TEST_NP      ranks of the MPI stages      (2 4 6)
@@ -41,8 +41,8 @@ stage() { # name, command
 # By files, since the tests of one file share a compiled model. One process needs no helpers.
 share=()
 ((workers > 1)) && share=(-n "$workers" --dist loadfile)
-# Most of the time goes into compiling. Without the newer emitters of loops and at a low level it takes half of it; the
-# bits are the same. What the compiler makes of the global ocean for users is seen in a stage of its own.
+# Most of the time goes into compiling. Without the newer emitters of loops the suite takes a third less, and at a low level
+# still less; the bits are the same. What the compiler makes of the global ocean for users is seen in a stage of its own.
 effort() { # 0 to 3
     echo "XLA_FLAGS=${XLA_FLAGS:-} --xla_backend_optimization_level=$1 --xla_cpu_use_fusion_emitters=false"
 }
