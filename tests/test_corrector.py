@@ -275,6 +275,24 @@ def test_maps_act_at_every_step_with_their_season(basin):
         save_weights("weights.npz", corrector.config, weights)
 
 
+def test_outputs_of_maps_only(basin):
+    """The network has channels for the others alone, and no say in what maps alone correct."""
+    alone = ("temperature", "salinity")
+    corrector = build_corrector(config("column", maps=1, maps_only=alone), basin.halos, 3)
+    weights = trained(corrector, basin)
+    assert weights["last"]["kernel"].shape[-1] == 2 * 3  # u and v on three levels
+    other = {n: w if n == "maps" else jax.tree.map(lambda x: 2.0 * x, w) for n, w in weights.items()}
+    first, second = (jit(lambda w: run(corrector, basin, w))(w) for w in (weights, other))
+    differ = {n for n in first if not np.array_equal(first[n].data, second[n].data)}
+    assert differ == {"u", "v"} and {f"{n}_content" for n in alone} <= set(first)
+    for wrong, message in (
+        ({"maps": 0}, "there are no maps"), ({"maps_only": (*alone, "velocity")}, "leave the network one output"),
+        ({"maps_only": ("oxygen",)}, "oxygen not among outputs"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=f"maps_only: {message}"):
+            config("column", **{"maps": 1, "maps_only": alone} | wrong)
+
+
 def test_a_rate_for_each_level(basin):
     outputs, rates = {"temperature": "flux_3d", "salinity": "tendency"}, {"salinity": [3.0, 2.0, 1.0]}
     c = config("column", outputs=outputs, rates=rates | {"temperature": [3.0, 2.0, 1.0]})

@@ -66,6 +66,9 @@ class CorrectorConfig(_Section):
         0, "1", "learned maps of every output's tendency: none, the mean, also an annual cycle (3), of two harmonics (5); they belong to one grid"
     )
     learn_maps: bool = _par(True, "1", "false: maps stay as their first guess is; they are many, and gradients are noisy")
+    maps_only: tuple[str, ...] = _par(
+        (), "1", "outputs that maps alone correct: the network has no say in them, and what short rollouts teach it cannot make them drift"
+    )
     diffusivity: float = _par(1000.0, "m2 s-1", "kind diffusive: the diffusivity that is multiplied", gt=0)
     strength: float = _par(
         1.0, "1", "factor of all rates: about (this spacing / that of training)^2 where a corrector moves to another grid",
@@ -88,4 +91,16 @@ class CorrectorConfig(_Section):
                 raise ValueError(f"outputs: {name} can be corrected by a tendency only, not by {kind!r}")
         if not self.outputs:
             raise ValueError("outputs: name at least one, for example {temperature: flux}")
+        unknown = sorted(set(self.maps_only) - set(self.outputs))
+        if unknown:
+            raise ValueError(f"maps_only: {', '.join(unknown)} not among outputs ({', '.join(self.outputs)})")
+        if self.maps_only and not self.maps:
+            raise ValueError("maps_only: there are no maps; set maps to 1, 3 or 5")
+        if not self.of_network:
+            raise ValueError("maps_only: leave the network one output or more")
         return self
+
+    @property
+    def of_network(self) -> dict[str, str]:
+        """The outputs that the network corrects, with how."""
+        return {n: kind for n, kind in self.outputs.items() if n not in self.maps_only}

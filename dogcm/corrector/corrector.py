@@ -169,7 +169,7 @@ def build_corrector(config: CorrectorConfig, halos, nz: int) -> Corrector:
     for _ in range({"unet": config.depth, "attention": config.poolings}.get(config.kind, 0)):
         layout = coarse_layout(layout)
     network = NETWORKS[config.kind](
-        outputs.channels(config.outputs, nz), config.width, config.depth, config.activation, config.heads,
+        outputs.channels(config.of_network, nz), config.width, config.depth, config.activation, config.heads,
         config.poolings,
     )  # fmt: skip
     corrector = Corrector(config, halos, nz, network)

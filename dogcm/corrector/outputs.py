@@ -155,7 +155,7 @@ def tendencies(raw: Field, config, state, grid, halos) -> dict[str, Field]:
         config: :class:`dogcm.corrector.config.CorrectorConfig`.
     """
     nz, first, out = grid.nz, 0, {}
-    for name, kind in config.outputs.items():
+    for name, kind in config.of_network.items():
         if name == SEA_LEVEL:
             parts, first = [raw.level(first)], first + 1
         else:

@@ -47,6 +47,8 @@ VARIANTS = {
     "one_step": {"curriculum": [{"updates": 100, "days": 5}]},
     "stop_gradient": {"truncate": 0.5},
     "eager": {"optimiser.learning_rate.corrector": 1e-3},
+    "velocity_only": {"corrector.maps_only": ["temperature", "salinity"]},
+    "velocity_fast": {"corrector.maps_only": ["temperature", "salinity"], "optimiser.learning_rate.corrector": 1e-3},
     "no_maps": NO_GUESS | {"corrector.maps": 0},
 }  # fmt: skip
 
