@@ -33,8 +33,10 @@ _STATUS = {
     "NotImplementedError": INTERNAL, "RecursionError": INTERNAL, "KeyboardInterrupt": INTERRUPTED,
     "Abort": INTERRUPTED, "OSError": FILE, "ValueError": UNUSABLE, "RuntimeError": LAUNCH,
 }  # fmt: skip
-# Ranks above 0 give rank 0 this long (s) to report an error that all of them have.
+# Ranks above 0 give rank 0 this long (s) to report an error that all of them have. What cannot be used is mostly the same
+# on all of them, but on a busy machine some still import while others have read it.
 _PATIENCE = 1.0
+_MORE_PATIENCE = {UNUSABLE: 10.0, LAUNCH: 10.0}
 
 
 class LaunchError(RuntimeError):
@@ -105,7 +107,7 @@ def _exit_status(error: BaseException) -> int:
 def _report(error: BaseException) -> None:
     """Print on this rank, unless rank 0 has the same error and ends the job first."""
     if launch_rank() > 0:
-        time.sleep(_PATIENCE)
+        time.sleep(_MORE_PATIENCE.get(_exit_status(error), _PATIENCE))
     if debugging():
         traceback.print_exception(error, file=sys.stderr)
     where = f" (rank {launch_rank()} of {launch_size()})" if launch_size() > 1 else ""
