@@ -61,13 +61,13 @@ batching.primitive_batchers[_spread_p] = lambda args, dims, *, levels: (
     _spread_p.bind(jnp.moveaxis(args[0], dims[0], 0), levels=levels), 0)
 
 
-def _gather(cotangent, _, *, levels):
+def _transpose_of_spread(cotangent, _, *, levels):
     if type(cotangent) is ad.Zero:
         return [ad.Zero(cotangent.aval.update(shape=(*cotangent.aval.shape[:-3], *cotangent.aval.shape[-2:])))]
     return [jax.lax.optimization_barrier(ordered_sum(jax.lax.optimization_barrier(cotangent)))]
 
 
-ad.deflinear2(_spread_p, _gather)
+ad.deflinear2(_spread_p, _transpose_of_spread)
 
 
 def spread(x, shape):

@@ -285,6 +285,7 @@ def fmap(function: Callable, *operands, name: str = "") -> Field:
     label = name or getattr(function, "__name__", "fmap")
     arrays, at, halo = align(*operands, what=f"apply {label} to")
     shape = max((np.shape(a) for a in arrays), key=len)
+    # Arrays of one level stay: what the function does with them alone would then be done on every level.
     scalars_apart = [_on_levels(a, shape) if np.ndim(a) == 0 else a for a in arrays]
     return Field(function(*scalars_apart), at, halo, _Label(label))
 

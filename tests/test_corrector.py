@@ -240,6 +240,12 @@ def test_a_network_alone_moves_the_ocean_by_its_tendencies(basin):
     assert (one.salinity.data == basin.state.salinity.data).all() and int(one.steps) == 1
     two = go(one)
     assert (two.temperature.data == one.temperature.data).all() and float(two.time) == 1200.0
+    with_maps = build_corrector(config("column", outputs=outputs, rates=rates, every=4, maps=1, maps_only=("eta",)), basin.halos, 3)
+    moved = jit(lambda s, w: network_alone(dynamics, with_maps)(s, w, forcing, basin.grid))
+    maps = lambda w: w["maps"] | {"eta": w["maps"]["eta"] * 0.0 + 1.0}  # noqa: E731
+    weights = trained(with_maps, basin)
+    risen = moved(basin.state, {"corrector": weights | {"maps": maps(weights)}}).eta - basin.state.eta
+    np.testing.assert_allclose(risen.data, 0.2 / 86400.0 * 2400.0, rtol=1e-10)
     for bad, says in ((config("conv"), "must be of kind tendency, not so salinity, temperature"),
                       (CorrectorConfig(kind="none"), "takes a network")):  # fmt: skip
         with pytest.raises(ValueError, match=says):

@@ -32,8 +32,8 @@ def broadcast(x, on=jnp.broadcast_to):
     return jnp.sum(LEVELS * jnp.sin(on(x, LEVELS.shape) * on(jnp.sum(x**2), LEVELS.shape)))
 
 
-# A function with what steers its backward pass, and without.
-PAIRS = {"fence": (fenced, plain), "spread": (lambda x: broadcast(x, spread), broadcast)}
+# A function with what steers its backward pass, one without, and how well they agree: sums in another order round otherwise.
+PAIRS = {"fence": (fenced, plain, 1e-13), "spread": (lambda x: broadcast(x, spread), broadcast, 1e-12)}
 DERIVATIVES = {
     "value": lambda f: f(X),
     "reverse": lambda f: jax.grad(f)(X),
@@ -50,8 +50,8 @@ DERIVATIVES = {
 @pytest.mark.parametrize("pair", PAIRS)
 @pytest.mark.parametrize("kind", DERIVATIVES)
 def test_derivatives_are_those_of_the_plain_function(kind, pair):
-    derivative, (steered, free) = DERIVATIVES[kind], PAIRS[pair]
-    np.testing.assert_allclose(jax.jit(lambda: derivative(steered))(), derivative(free), rtol=1e-12, atol=1e-12)
+    derivative, (steered, free, rtol) = DERIVATIVES[kind], PAIRS[pair]
+    np.testing.assert_allclose(jax.jit(lambda: derivative(steered))(), derivative(free), rtol=rtol, atol=0.1 * rtol)
 
 
 def test_the_cotangent_is_stored_and_the_value_is_not():

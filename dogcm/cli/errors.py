@@ -35,8 +35,7 @@ _STATUS = {
 }  # fmt: skip
 # Ranks above 0 give rank 0 this long (s) to report an error that all of them have. What cannot be used is mostly the same
 # on all of them, but on a busy machine some still import while others have read it.
-_PATIENCE = 1.0
-_MORE_PATIENCE = {UNUSABLE: 10.0, LAUNCH: 10.0}
+_PATIENCE, _PATIENCE_BEFORE_STEP_0 = 1.0, 10.0
 
 
 class LaunchError(RuntimeError):
@@ -107,7 +106,7 @@ def _exit_status(error: BaseException) -> int:
 def _report(error: BaseException) -> None:
     """Print on this rank, unless rank 0 has the same error and ends the job first."""
     if launch_rank() > 0:
-        time.sleep(_MORE_PATIENCE.get(_exit_status(error), _PATIENCE))
+        time.sleep(_PATIENCE_BEFORE_STEP_0 if _exit_status(error) == UNUSABLE else _PATIENCE)
     if debugging():
         traceback.print_exception(error, file=sys.stderr)
     where = f" (rank {launch_rank()} of {launch_size()})" if launch_size() > 1 else ""

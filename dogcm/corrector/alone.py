@@ -38,7 +38,7 @@ def network_alone(dynamics, corrector: Corrector) -> Callable:
         rates = corrector.tendency(dynamics.with_halos(state, grid), params, now, grid)
         if corrector.config.maps:
             of_maps = maps.rates(params["corrector"][maps.MAPS], corrector.config, state.time)
-            rates = {n: f + of_maps[n] for n, f in rates.items()}
+            rates = of_maps | {n: f + of_maps[n] for n, f in rates.items()}
         after = lambda f, name: (f + rates[name] * (every * dt)).named(name) if name in rates else f  # noqa: E731
         return state.replace(
             u=after(state.u, "u"), v=after(state.v, "v"), eta=after(state.eta, "eta"),

@@ -32,7 +32,7 @@ SEARCHED = [{n: {"shape": "map", "held": True}} for n in ("convection_diffusivit
 NO_GUESS = {"first_guess.passes": 0, "first_guess.columns.factors": {}, "learnable": SCALARS, "corrector.maps_only": []}
 NO_NETWORK = NO_GUESS | {"corrector": {"kind": "none"}}
 # The network corrects all that the maps do, and constants are learned ten times as fast.
-ALL = {"corrector.maps_only": [], "optimiser.learning_rate.physics": 0.002}
+EAGER = {"corrector.maps_only": [], "optimiser.learning_rate.physics": 0.002}
 # What each variant changes in the recipe.
 VARIANTS = {
     "neuralogcm": {"seed": 0},
@@ -48,13 +48,13 @@ VARIANTS = {
     "first_guess": {"curriculum": [{"updates": 1, "days": 10}], "optimiser.warmup": 1},
     "salinity_too": {"corrector.maps_only": ["temperature"], "optimiser.learning_rate.physics": 0.002},
     "fast_physics": {"optimiser.learning_rate.physics": 0.002},
-    "slow": ALL | {"optimiser.learning_rate.corrector": 3e-4},
-    "eager": ALL,
-    "fixed_physics": ALL | {"learnable": SEARCHED},
-    "no_search": ALL | {"first_guess.columns.factors": {}, "learnable": SCALARS},
-    "one_step": ALL | {"curriculum": [{"updates": 100, "days": 5}]},
-    "stop_gradient": ALL | {"truncate": 0.5},
-    "no_maps": NO_GUESS | ALL | {"corrector.maps": 0},
+    "slow": EAGER | {"optimiser.learning_rate.corrector": 3e-4},
+    "eager": EAGER,
+    "fixed_physics": EAGER | {"learnable": SEARCHED},
+    "no_search": EAGER | {"first_guess.columns.factors": {}, "learnable": SCALARS},
+    "one_step": EAGER | {"curriculum": [{"updates": 100, "days": 5}]},
+    "stop_gradient": EAGER | {"truncate": 0.5},
+    "no_maps": NO_GUESS | EAGER | {"corrector.maps": 0},
 }  # fmt: skip
 
 
