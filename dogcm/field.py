@@ -350,3 +350,13 @@ def exchange(communicator, *requests: tuple) -> list[Field]:
         fold = ([t.at for t in tiles], [r[2] if len(r) > 2 else None for r in requests])
     arrays = communicator.exchange([t.data for t in tiles], wants, *fold)
     return [Field(a, t.at, w, t.name) for a, t, w in zip(arrays, tiles, wants)]
+
+
+def send_back(communicator, *fields: Field) -> list[Field]:
+    """What Fields hold in their halos goes to the tiles that own these cells, and is added there.
+
+    The transpose of :func:`exchange`; the result has no halo.
+    """
+    tiles = [jax.eval_shape(lambda f: f.crop(0), f) for f in fields]
+    ask = lambda *tiles: exchange(communicator, *((t, f.halo) for t, f in zip(tiles, fields)))  # noqa: E731
+    return list(jax.linear_transpose(ask, *tiles)(list(fields)))

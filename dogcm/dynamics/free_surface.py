@@ -14,11 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dogcm import replay
 from dogcm.decomp.depth import Halo
 from dogcm.dynamics.continuity import divergence, stretch_u, stretch_v
-from dogcm.field import Field, exchange, fence, hold
+from dogcm.field import Field, exchange, fence, hold, send_back
 from dogcm.operators import (
-    diff_x_c2u, diff_y_c2v, mean_x_q2v, mean_x_v2q, mean_y_q2u, mean_y_u2q,
+    diff_x_c2u, diff_x_u2c, diff_y_c2v, diff_y_v2c, mean_x_q2v, mean_x_v2q, mean_y_q2u, mean_y_u2q,
 )  # fmt: skip
 
 # What must still be valid when the short steps are over: the new sea level is needed one cell to
@@ -103,10 +104,16 @@ class SplitExplicit:
             forcing_u, forcing_v: all that the short steps do not compute themselves (m2 s-2), constant.
             freshwater: volume flux into the ocean (m s-1).
         """
+        inputs = [f.crop(0) for f in (eta, U, V, forcing_u, forcing_v, freshwater)]
+        run = lambda inputs, grid, note: self._run(halos, inputs, grid, note)  # noqa: E731
+        if halos.north_fold:  # values that are there twice would count twice in the adjoint
+            return run(inputs, grid, False)[0]
+        return replay.noted(run, lambda *a: adjoint(self, halos, *a), inputs, grid)
+
+    def _run(self, halos, inputs: list[Field], grid, note: bool) -> tuple[Barotropic, Note | None]:
         deep = self.wide
-        eta, U, V, Fu, Fv, fw = exchange(
-            halos, *((f, deep) for f in (eta, U, V, forcing_u, forcing_v, freshwater))
-        )
+        reach = Halo(*map(max, deep, adjoint_reach(self))) if note else deep
+        eta, U, V, Fu, Fv, fw = exchange(halos, (inputs[0], reach), *((f, deep) for f in inputs[1:]))
         coefficients = hold(*short_step_coefficients(self, eta, grid), Fu, Fv, fw * grid.wet_c)
         a, b = (jnp.asarray(w, eta.dtype) for w in self.weights())
         kept = [f.crop(LEFT) for f in (U, V, U, V)]
@@ -117,20 +124,27 @@ class SplitExplicit:
             e, x, y = exchange(halos, *((f, deep) for f in fields))
             # Beyond a wall, and where a tile of land has no rank, an exchange brings values from elsewhere.
             x, y = x * grid.wet_u, y * grid.wet_v
-            sums = list(sums)
+            sums, levels = list(sums), []
             for m in range(self.per_exchange):
                 sums[2] = sums[2] + fence(x.crop(LEFT)) * weights[1][m]
                 sums[3] = sums[3] + fence(y.crop(LEFT)) * weights[1][m]
                 e, x, y = hold(*_short_step(self, e, x, y, coefficients, grid))
                 sums[0] = sums[0] + fence(x.crop(LEFT)) * weights[0][m]
                 sums[1] = sums[1] + fence(y.crop(LEFT)) * weights[0][m]
-            return ([f.crop(0) for f in (e, x, y)], sums), None
+                levels.append(e.crop(Halo(s=1, w=1)))
+            return ([f.crop(0) for f in (e, x, y)], sums), levels if note else None
 
         start = ([f.crop(0) for f in (eta, U, V)], sums)
-        (_, (U1, V1, Um, Vm)), _ = jax.lax.scan(group, start, (a, b))
-        rate = fw - divergence(Um, Vm, grid)
-        new_eta = (eta + rate * self.dt) * grid.wet_c
-        return Barotropic(U1, V1, Um, Vm, new_eta)
+        (_, (U1, V1, Um, Vm)), levels = jax.lax.scan(group, start, (a, b))
+        done = Barotropic(U1, V1, Um, Vm, new_sea_level(self, eta, fw, Um, Vm, grid))
+        return done, Note(eta, levels) if note else None
+
+
+class Note(NamedTuple):
+    """What the adjoint of the short steps needs of them."""
+
+    eta: Field  # sea level before, with the halo of adjoint_reach or more
+    levels: list[Field]  # sea level after each short step of a group, along a new first axis for groups
 
 
 class Barotropic(NamedTuple):
@@ -142,6 +156,12 @@ class Barotropic(NamedTuple):
     V_mean: Field
     eta: Field  # new sea level
     iterations: jax.Array | None = None  # of a solver, negative where they did not suffice
+
+
+def new_sea_level(scheme: SplitExplicit, eta: Field, freshwater: Field, U: Field, V: Field, grid) -> Field:
+    """Sea level (m) after a long step with these mean transports per width (m2 s-1)."""
+    rate = freshwater - divergence(U, V, grid)
+    return (eta + rate * scheme.dt) * grid.wet_c
 
 
 def short_step_coefficients(scheme: SplitExplicit, eta: Field, grid) -> tuple[Field, ...]:
@@ -177,3 +197,74 @@ def _short_step(scheme, eta, U, V, coefficients, grid):
     U = hold(U + (coriolis_u(V, cu, q, grid) + Fu - gu * diff_x_c2u(eta)) * grid.wet_u * dt)
     V = V + (coriolis_v(U, cv, q, grid) + Fv - gv * diff_y_c2v(eta)) * grid.wet_v * dt
     return eta, U, V
+
+
+# ---- the adjoint ----------------------------------------------------------------------------------
+def adjoint_reach(scheme: SplitExplicit) -> Halo:
+    """The halo that the adjoint of ``per_exchange`` short steps uses up."""
+    m = scheme.per_exchange
+    return Halo(s=m, n=m, w=2 * m, e=m)
+
+
+def adjoint(scheme: SplitExplicit, halos, note: Note, grid, owed: Barotropic) -> list[Field]:
+    """Cotangents of the inputs of :meth:`SplitExplicit.advance` from those of what it returns.
+
+    The short steps backwards, with stencils that gather from neighbours as the forward ones do, where the transposes
+    of single operations would scatter: on the whole ocean, gradient and divergence are each other's adjoint, and
+    so are, but for the sign, the Coriolis forces on the two components. They are linear but for the depth in ``g H``, for
+    which ``note`` holds the sea level of every short step.
+    """
+    reach = adjoint_reach(scheme)
+    a, b = (jnp.asarray(w, note.eta.dtype) for w in scheme.weights())
+    (gu, gv, *fixed), to_eta = jax.vjp(lambda eta: short_step_coefficients(scheme, eta, grid), note.eta)
+    none = lambda at: Field(jnp.zeros_like(note.eta.crop(0).data), at)  # noqa: E731
+    finish = lambda *f: new_sea_level(scheme, *f, grid)  # noqa: E731
+    flows = (owed.U_mean, owed.V_mean)
+    at_rest = (note.eta, note.eta, *flows)  # the end is linear: any values serve
+    end_eta, end_fw, end_U, end_V = jax.vjp(finish, *at_rest)[1](owed.eta)
+    # On land, and beyond a wall, transports are zero whatever the inputs.
+    ends = [f * grid.wet_u if f.at == "u" else f * grid.wet_v for f in (owed.U, owed.V, owed.U_mean + end_U, owed.V_mean + end_V)]
+    ends = send_back(halos, *ends)
+    U1, V1, Um, Vm = exchange(halos, *((f, reach) for f in ends))
+
+    def group(carry, item):
+        fields, sums = carry
+        levels, a, b = item
+        e, x, y = exchange(halos, *((f, reach) for f in fields))
+        for m in reversed(range(scheme.per_exchange)):
+            x, y = x + U1 * a[m], y + V1 * a[m]
+            (e, x, y), shares = _short_step_adjoint(scheme, e, x, y, levels[m], (gu, gv, *fixed), grid)
+            sums = [s + f.crop(0) for s, f in zip(sums, shares)]
+            x, y = x + Um * b[m], y + Vm * b[m]
+        return ([e.crop(0), (x * grid.wet_u).crop(0), (y * grid.wet_v).crop(0)], sums), None
+
+    start = ([none("c"), none("u"), none("v")], [none(at) for at in ("u", "v", "c", "u", "v")])
+    (state, (Fu, Fv, fw, d_gu, d_gv)), _ = jax.lax.scan(group, start, (note.levels, a, b), reverse=True)
+    depths = [_within(f, like) for f, like in ((d_gu, gu), (d_gv, gv))]
+    (of_depth,) = to_eta((*depths, *jax.tree.map(jnp.zeros_like, fixed)))
+    of_eta, of_fw = send_back(halos, of_depth + end_eta, end_fw)
+    return [state[0] + of_eta, state[1], state[2], Fu, Fv, fw + of_fw]
+
+
+def _within(f: Field, like: Field) -> Field:
+    """``f``, without halo, amid zeros of the size of ``like``."""
+    h = like.halo
+    return Field(jnp.pad(f.data, ((h.s, h.n), (h.w, h.e))), like.at, h, like.name)
+
+
+def _short_step_adjoint(scheme, e, x, y, eta, coefficients, grid):
+    """The transpose of :func:`_short_step`, last line first, and what forces, fresh water and ``g H`` owe to it."""
+    gu, gv, cu, cv, q = coefficients
+    dt = scheme.momentum_dt / scheme.steps
+    dv = hold(y * grid.wet_v * dt)
+    if scheme.coriolis:
+        x = x - mean_y_q2u(q * mean_x_v2q(dv * cv)) * grid.dy_u
+    du = hold(x * grid.wet_u * dt)
+    if scheme.coriolis:
+        y = y + mean_x_q2v(q * mean_y_u2q(du * cu)) * grid.dx_v
+    e = hold(e + diff_x_u2c(gu * du) + diff_y_v2c(gv * dv))
+    de = e * grid.wet_c * (scheme.dt / scheme.steps)
+    per_area = de / grid.area_c
+    x, y = hold(x + diff_x_c2u(per_area) * grid.dy_u, y + diff_y_c2v(per_area) * grid.dx_v)
+    shares = du, dv, de, du * diff_x_c2u(eta) * (-1.0), dv * diff_y_c2v(eta) * (-1.0)
+    return (e, x, y), shares

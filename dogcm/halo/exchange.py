@@ -14,7 +14,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax._src.ad_checkpoint import name_p
 from jax.ad_checkpoint import checkpoint_name
+from jax.interpreters import ad
 
 from dogcm.decomp import fold
 from dogcm.decomp.depth import Halo
@@ -22,6 +24,8 @@ from dogcm.decomp.layout import Layout
 
 # What messages bring carries this name, so that jax.checkpoint can be told to keep it.
 RECEIVED = "halo"
+# JAX has no transpose of a name, as tangents carry none; dogcm.field.send_back transposes an exchange itself.
+ad.primitive_transposes.setdefault(name_p, lambda cotangent, _, *, name: [cotangent])
 
 
 class HaloExchange:

@@ -9,7 +9,10 @@ halo     the state before each step, what messages brought  repeats each step's 
 nested   ``3 n^(1/3)`` states of n steps, or fewer          repeats each step three times, in long rollouts four
 =======  =================================================  ===============================================
 
-``step`` and ``nested`` repeat messages on purpose. :func:`jax.checkpoint` never repeats a primitive with an
+What a step notes down (:mod:`dogcm.replay`: the sea level of the short steps of the free surface, a quarter of a state) is
+kept with ``step`` and ``nested`` as long as the innermost states are, and neither it nor its messages are repeated.
+
+``step`` and ``nested`` repeat other messages on purpose. :func:`jax.checkpoint` never repeats a primitive with an
 effect, and therefore keeps what every message of every step brought, however it is nested: in a rollout of a
 thousand steps that is more than all states together. :func:`recompute` keeps its inputs alone.
 
@@ -27,6 +30,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from dogcm import replay
 from dogcm.halo.exchange import RECEIVED
 
 MENU = ("none", "step", "halo", "nested")
@@ -34,12 +38,13 @@ MENU = ("none", "step", "halo", "nested")
 _LONG = 500
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["leaves"], meta_fields=["structure", "perturbed"])
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["leaves", "notes"], meta_fields=["structure", "perturbed"])
 @dataclass(frozen=True)
 class _Saved:
-    """Inputs of a recomputed function, and which of them are differentiated."""
+    """Inputs of a recomputed function, which of them are differentiated, and what was noted down on the way."""
 
     leaves: list
+    notes: list
     structure: Any
     perturbed: tuple[bool, ...]
 
@@ -53,7 +58,8 @@ def recompute(function: Callable) -> Callable:
 
     @jax.custom_vjp
     def call(*args):
-        return function(*args)
+        with replay.off():
+            return function(*args)
 
     def forward(*args):
         # Each leaf comes with whether it is differentiated.
@@ -61,16 +67,21 @@ def recompute(function: Callable) -> Callable:
         values = [m.value for m in marked]
         floating = [jnp.issubdtype(jnp.result_type(v), jnp.inexact) for v in values]
         perturbed = tuple(m.perturbed and f for m, f in zip(marked, floating))
-        return function(*structure.unflatten(values)), _Saved(values, structure, perturbed)
+        with replay.note_down() as notes:
+            out = function(*structure.unflatten(values))
+        return out, _Saved(values, notes, structure, perturbed)
 
     def backward(saved, cotangent):
         # Taken out of the store once: a loop that looks values up in it for each neighbour is two to three times slower.
-        chosen = lax.optimization_barrier([v for v, p in zip(saved.leaves, saved.perturbed) if p])
+        chosen, notes = lax.optimization_barrier(
+            ([v for v, p in zip(saved.leaves, saved.perturbed) if p], saved.notes)
+        )
 
         def partial(chosen):
             given = iter(chosen)
             leaves = [next(given) if p else v for v, p in zip(saved.leaves, saved.perturbed)]
-            return function(*saved.structure.unflatten(leaves))
+            with replay.read_back(notes):
+                return function(*saved.structure.unflatten(leaves))
 
         out, transpose = jax.vjp(partial, chosen)
         cotangent = jax.tree.map(_dense, cotangent, out, is_leaf=_is_zero)
