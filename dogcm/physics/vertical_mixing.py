@@ -144,16 +144,28 @@ def diffuse(h, k, sink, content: tuple):
     """:func:`implicit_solve` of arrays with the vertical axis first.
 
     Derivatives come from the solution, not from the elimination: ``A dC = d(content) - dA C``. A is symmetric, so
-    the adjoint of a solve is a solve.
+    the adjoint of a solve is a solve, with the factors that the elimination has found.
     """
+    return thomas(*_matrix(h, k, sink), content)[0]
+
+
+@jax.custom_jvp
+def _diffuse_with_factors(h, k, sink, content: tuple):
+    """The solution, and what solves for other right-hand sides; the derivative of the latter is left out."""
     return thomas(*_matrix(h, k, sink), content)
 
 
 @diffuse.defjvp
 def _(primals, tangents):
-    h, k, sink, content = primals
+    (solution, _), (tangent, _) = jax.jvp(_diffuse_with_factors, primals, tangents)
+    return solution, tangent
+
+
+@_diffuse_with_factors.defjvp
+def _(primals, tangents):
+    h, k, sink, _ = primals
     d_h, d_k, d_sink, d_content = tangents
-    solution = diffuse(*primals)
+    solution, factors = _diffuse_with_factors(*primals)
     d_diagonal = jnp.where(h > 0, d_h if sink is None else d_h + d_sink, 0.0)
     level = [(0, 0, 0)] * (h.ndim - 1)
     zero = jnp.zeros((), h.dtype)
@@ -164,29 +176,32 @@ def _(primals, tangents):
         return f - d_diagonal * x + (from_above - to_below)
 
     forced = [force(f, x) for f, x in zip(d_content, solution)]
-    if len(forced) == 1:
-        return solution, (_solve_linearly(h, k, sink, forced[0]),)
     # One array for all right-hand sides: of several, those without a tangent could not be transposed.
-    apart = [c if c is None else c[:, None] for c in (h, k, sink)]
-    tangent = _solve_linearly(*apart, jnp.stack(forced, axis=1))
-    return solution, tuple(tangent[:, m] for m in range(len(forced)))
+    apart = lambda c: c if c is None or len(forced) == 1 else c[:, None]  # noqa: E731
+    together = forced[0] if len(forced) == 1 else jnp.stack(forced, axis=1)
+    tangent = _solve_linearly(*map(apart, (h, k, sink)), tuple(map(apart, factors)), together)
+    tangents = (tangent,) if len(forced) == 1 else tuple(tangent[:, m] for m in range(len(forced)))
+    return (solution, factors), (tangents, jax.tree.map(jnp.zeros_like, factors))
 
 
-def _solve_linearly(h, k, sink, rhs):
+def _solve_linearly(h, k, sink, factors, rhs):
     above, diagonal, below = _matrix(h, k, sink)
 
     def product(x):
         zero = jnp.zeros_like(x[:1])
         return diagonal * x - above * jnp.concatenate([zero, x[:-1]]) - below * jnp.concatenate([x[1:], zero])
 
-    solve = lambda _, r: diffuse(h, k, sink, (r,))[0]  # noqa: E731
+    solve = lambda _, r: substitute(*factors, (r,))[0]  # noqa: E731
     return jax.lax.custom_linear_solve(product, rhs, solve, symmetric=True)
 
 
-def thomas(above, diagonal, below, rhs: tuple):
+def thomas(above, diagonal, below, rhs: tuple) -> tuple[tuple, tuple]:
     """Solve ``-above x[k-1] + diagonal x[k] - below x[k+1] = rhs`` along the first axis.
 
     Thomas algorithm. A scan over levels is four times faster on CPUs than unrolled code or the library solver.
+
+    Returns:
+        the solutions, and the factors for :func:`substitute`.
     """
 
     def eliminate(carry, level):
@@ -194,16 +209,33 @@ def thomas(above, diagonal, below, rhs: tuple):
         a, d, b, r = level
         pivot = 1.0 / (d - a * ratio)
         values = tuple((x + a * y) * pivot for x, y in zip(r, values))
-        return (b * pivot, values), (b * pivot, values)
+        return (b * pivot, values), (pivot, b * pivot, values)
 
-    start = (jnp.zeros_like(diagonal[0]), tuple(jnp.zeros_like(r[0]) for r in rhs))
-    _, (ratio, values) = jax.lax.scan(eliminate, start, (above, diagonal, below, rhs))
+    start = (jnp.zeros_like(diagonal[0]), _nothing(rhs))
+    _, (pivot, ratio, values) = jax.lax.scan(eliminate, start, (above, diagonal, below, rhs))
+    return _upwards(ratio, values), (above, pivot, ratio)
 
-    def substitute(carry, level):
+
+def substitute(above, pivot, ratio, rhs: tuple) -> tuple:
+    """The solutions for other right-hand sides, with the factors that :func:`thomas` has found."""
+
+    def down(values, level):
+        a, p, r = level
+        values = tuple((x + a * y) * p for x, y in zip(r, values))
+        return values, values
+
+    _, values = jax.lax.scan(down, _nothing(rhs), (above, pivot, rhs))
+    return _upwards(ratio, values)
+
+
+def _upwards(ratio, values: tuple) -> tuple:
+    def up(carry, level):
         c, y = level
         x = tuple(v + c * w for v, w in zip(y, carry))
         return x, x
 
-    last = tuple(jnp.zeros_like(r[0]) for r in rhs)
-    _, solution = jax.lax.scan(substitute, last, (ratio, values), reverse=True)
-    return solution
+    return jax.lax.scan(up, _nothing(values), (ratio, values), reverse=True)[1]
+
+
+def _nothing(columns: tuple) -> tuple:
+    return tuple(jnp.zeros_like(c[0]) for c in columns)
