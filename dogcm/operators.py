@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 
 from dogcm.decomp.depth import Halo
-from dogcm.fences import ordered_sum
-from dogcm.field import Field, FieldError, _Label
+from dogcm.fences import add_to_first, ordered_sum, pairs
+from dogcm.field import Field, FieldError, _Label, same_place
 
 # From a place to the neighbouring place in x or y, and whether the stencil reaches back (to the
 # west or south) or forward (to the east or north) in index space.
@@ -25,62 +25,45 @@ _X_MOVES = {("c", "u"): -1, ("u", "c"): +1, ("v", "q"): -1, ("q", "v"): +1}
 _Y_MOVES = {("c", "v"): -1, ("v", "c"): +1, ("u", "q"): -1, ("q", "u"): +1}
 
 
-def _two_point(
-    f: Field, axis: str, source: str, target: str, combine: Callable, name: str
-) -> Field:
-    """Combine the two neighbours of each ``target`` point: ``combine(lower, upper)``."""
+def _two_point(f: Field, axis: str, source: str, target: str, kind: str, name: str) -> Field:
+    """Combine the two neighbours of each ``target`` point."""
     if f.at[0] != source:
         raise FieldError(f"{name} needs a Field at {source}, got {f!r}")
     moves, dim = (_X_MOVES, -1) if axis == "x" else (_Y_MOVES, -2)
     step = moves[(source, target)]
-    size = f.shape[dim]
-    lower = jax.lax.slice_in_dim(f.data, 0, size - 1, axis=dim)
-    upper = jax.lax.slice_in_dim(f.data, 1, size, axis=dim)
     side = {("x", -1): "w", ("x", 1): "e", ("y", -1): "s", ("y", 1): "n"}[(axis, step)]
     if getattr(f.halo, side) < 1:
         raise FieldError(f"{name}: {f!r} has no valid halo left on side {side!r}; exchange it")
     halo = f.halo.less(**{side: 1})
     at = target + f.at[1:]
-    return Field(combine(lower, upper), at, halo, _Label(f"{name}({f.name})"[:80]))
+    return Field(_combined(f.data, kind, dim), at, halo, _Label(f"{name}({f.name})"[:80]))
 
 
-def _difference(lower, upper):
-    return upper - lower
+def _combined(data, kind: str, dim: int):
+    if kind not in _CHOICES:
+        return pairs(data, kind, dim)
+    size = data.shape[dim]
+    return _CHOICES[kind](*(jax.lax.slice_in_dim(data, n, n + size - 1, axis=dim) for n in (0, 1)))
 
 
-def _mean(lower, upper):
-    return 0.5 * (lower + upper)
-
-
-def _lower(lower, upper):
-    return lower
-
-
-def _upper(lower, upper):
-    return upper
-
-
+_CHOICES = {
+    "lower": lambda lower, upper: lower, "upper": lambda lower, upper: upper, "min": jnp.minimum, "max": jnp.maximum,
+}  # fmt: skip
 _KINDS = {
-    "lower": (_lower, "lower-index one of"),
-    "upper": (_upper, "higher-index one of"),
-    "diff": (_difference, "difference (higher index minus lower) of"),
-    "mean": (_mean, "arithmetic mean of"),
-    "sum": (jnp.add, "sum of"),
-    "min": (jnp.minimum, "smaller of"),
-    "max": (jnp.maximum, "larger of"),
-}
+    "lower": "lower-index one of", "upper": "higher-index one of", "diff": "difference (higher index minus lower) of",
+    "mean": "arithmetic mean of", "sum": "sum of", "min": "smaller of", "max": "larger of",
+}  # fmt: skip
 _PLACE = {"c": "cell centres", "u": "west faces", "v": "south faces", "q": "corners"}
 
 
 def _make(kind: str, axis: str, source: str, target: str) -> Callable[[Field], Field]:
-    combine, text = _KINDS[kind]
     name = f"{kind}_{axis}_{source}2{target}"
 
     def operator(f: Field) -> Field:
-        return _two_point(f, axis, source, target, combine, name)
+        return _two_point(f, axis, source, target, kind, name)
 
     operator.__name__ = operator.__qualname__ = name
-    operator.__doc__ = f"The {text} two neighbouring {_PLACE[source]} in {axis}, at {_PLACE[target]}."
+    operator.__doc__ = f"The {_KINDS[kind]} two neighbouring {_PLACE[source]} in {axis}, at {_PLACE[target]}."
     return operator
 
 
@@ -174,21 +157,21 @@ def _layers(f: Field, name: str):
 
 def diff_z_c2w(f: Field) -> Field:
     """Upper layer minus lower layer, at the interface between them."""
-    upper, lower = _layers(f, "diff_z_c2w")
-    return _vertical(f, upper - lower, f.at + "w", "diff_z_c2w")
+    _layers(f, "diff_z_c2w")
+    return _vertical(f, pairs(f.data, "drop", -3), f.at + "w", "diff_z_c2w")
 
 
 def mean_z_c2w(f: Field) -> Field:
     """Mean of the layers above and below each interface."""
-    upper, lower = _layers(f, "mean_z_c2w")
-    return _vertical(f, 0.5 * (upper + lower), f.at + "w", "mean_z_c2w")
+    _layers(f, "mean_z_c2w")
+    return _vertical(f, pairs(f.data, "mean", -3), f.at + "w", "mean_z_c2w")
 
 
 def add_top(f: Field, flux: Field) -> Field:
     """Add a two-dimensional Field to the surface layer."""
-    first = f.level(0) + flux
-    rest = f.crop(first.halo)
-    return rest.with_data(jnp.concatenate([first.data[None], rest.data[1:]]))
+    same_place(f.level(0), flux, what="add to the surface layer")
+    f, flux = common(f, flux)
+    return f.with_data(add_to_first(f.data, flux.data))
 
 
 def upper_z_c2w(f: Field) -> Field:
@@ -212,13 +195,13 @@ def _with_boundaries(f: Field, name: str):
 def diff_z_w2c(f: Field) -> Field:
     """Interface above minus interface below; zero at the sea surface and at the bottom."""
     full = _with_boundaries(f, "diff_z_w2c")
-    return _vertical(f, full[..., :-1, :, :] - full[..., 1:, :, :], f.at[:-1], "diff_z_w2c")
+    return _vertical(f, pairs(full, "drop", -3), f.at[:-1], "diff_z_w2c")
 
 
 def mean_z_w2c(f: Field) -> Field:
     """Mean of the interfaces above and below; zero at the sea surface and at the bottom."""
     full = _with_boundaries(f, "mean_z_w2c")
-    return _vertical(f, 0.5 * (full[..., :-1, :, :] + full[..., 1:, :, :]), f.at[:-1], "mean_z_w2c")
+    return _vertical(f, pairs(full, "mean", -3), f.at[:-1], "mean_z_w2c")
 
 
 def sum_z(f: Field) -> Field:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dogcm.dynamics import tracer_advection
-from dogcm.fences import fence, keep, spread, with_stored_derivatives
+from dogcm.fences import add_to_first, fence, keep, pairs, spread, with_ends, with_stored_derivatives
 from dogcm.physics.vertical_mixing import diffuse, substitute, thomas
 
 X = jnp.asarray(np.random.default_rng(1).normal(size=(4, 5)))
@@ -32,8 +32,38 @@ def broadcast(x, on=jnp.broadcast_to):
     return jnp.sum(LEVELS * jnp.sin(on(x, LEVELS.shape) * on(jnp.sum(x**2), LEVELS.shape)))
 
 
+def neighbours(x, on=None):
+    """Pairs of all kinds and along all axes, of two and three dimensions."""
+    on = on or (lambda x, kind, axis: OF_SLICES[kind](*(jax.lax.slice_in_dim(x, n, n + x.shape[axis] - 1, axis=axis) for n in (0, 1))))
+    cube = LEVELS * x**2
+    flat = sum(jnp.sum(jnp.sin(on(x, kind, axis)) * on(x**2, kind, axis)) for kind in OF_SLICES for axis in (-1, -2))
+    return flat + sum(jnp.sum(on(jnp.sin(cube), kind, axis) ** 2) for kind in OF_SLICES for axis in (-1, -2, -3)) * 0.1
+
+
+OF_SLICES = {"diff": lambda a, b: b - a, "drop": lambda a, b: a - b, "sum": jnp.add, "mean": lambda a, b: 0.5 * (a + b)}
+def ends(x, by=None):
+    """Both ends of an array added on to each other; in one direction they overlap."""
+    by = by or (lambda x, axis, low, high: (x[(..., slice(low), *[slice(None)] * (-1 - axis))],
+                                           x[(..., slice(x.shape[axis] - high, None), *[slice(None)] * (-1 - axis))], x))  # fmt: skip
+    total = 0.0
+    for axis, low, high in ((-1, 2, 1), (-2, 3, 2), (-1, 0, 2)):
+        first, last, whole = by(x * x, axis, low, high)
+        total += jnp.sum(jnp.concatenate([last, jnp.sin(whole), first], axis) ** 2)
+    return total
+
+
+def with_surface(x, add=lambda x, level: x.at[..., 0, :, :].add(level)):
+    """A level on top of a cube, both of them variable, and either of them constant."""
+    cube = LEVELS * x**2
+    return sum(jnp.sum(jnp.sin(add(a, b)) ** 2) for a, b in ((cube, jnp.sin(x)), (LEVELS, x), (cube, X)))
+
+
 # A function with what steers its backward pass, one without, and how well they agree: sums in another order round otherwise.
 PAIRS = {"fence": (fenced, plain, 1e-13), "spread": (lambda x: broadcast(x, spread), broadcast, 1e-12)}
+PAIRS |= {
+    "pairs": (lambda x: neighbours(x, pairs), neighbours, 1e-12), "ends": (lambda x: ends(x, with_ends), ends, 1e-12),
+    "first": (lambda x: with_surface(x, add_to_first), with_surface, 1e-12),
+}
 DERIVATIVES = {
     "value": lambda f: f(X),
     "reverse": lambda f: jax.grad(f)(X),
@@ -66,27 +96,24 @@ def test_the_cotangent_is_stored_and_the_value_is_not():
 NZ = 6
 
 
-def system():
-    """A tridiagonal system that is not symmetric, and two right-hand sides."""
-    rng = np.random.default_rng(5)
-    above, below = rng.uniform(0.1, 1, (2, NZ, 2, 3))
-    return [jnp.asarray(a) for a in (above, 2.5 + rng.uniform(size=(NZ, 2, 3)), below, *rng.normal(size=(2, NZ, 2, 3)))]
-
-
-def dense(above, diagonal, below, rhs):
+def dense(h, k, sink, rhs):
     """The same by a library, column by column."""
     out = np.zeros_like(rhs)
     for j, i in np.ndindex(rhs.shape[1:]):
-        a, d, b = (np.asarray(x)[:, j, i] for x in (above, diagonal, below))
-        out[:, j, i] = np.linalg.solve(np.diag(d) - np.diag(a[1:], -1) - np.diag(b[:-1], 1), np.asarray(rhs)[:, j, i])
+        between = np.diag(np.asarray(k)[:, j, i], 1)
+        exchanged = between + between.T
+        matrix = np.diag(np.asarray(h + sink)[:, j, i] + exchanged.sum(0)) - exchanged
+        out[:, j, i] = np.linalg.solve(matrix, np.asarray(rhs)[:, j, i])
     return out
 
 
 def test_solution_against_a_dense_solver():
-    above, diagonal, below, one, two = system()
-    solutions, factors = thomas(above, diagonal, below, (one, two))
+    rng = np.random.default_rng(5)
+    h, sink = (jnp.asarray(a) for a in rng.uniform(0.1, 2, (2, NZ, 2, 3)))
+    k, (one, two) = jnp.asarray(rng.uniform(0.1, 1, (NZ - 1, 2, 3))), rng.normal(size=(2, NZ, 2, 3))
+    solutions, factors = thomas(h, k, sink, (one, two))
     for x, rhs in zip((*solutions, *substitute(*factors, (two,))), (one, two, two)):
-        np.testing.assert_allclose(x, dense(above, diagonal, below, rhs), rtol=1e-12)
+        np.testing.assert_allclose(x, dense(h, k, sink, rhs), rtol=1e-12)
 
 
 def column():

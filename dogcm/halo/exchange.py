@@ -21,6 +21,7 @@ from jax.interpreters import ad
 from dogcm.decomp import fold
 from dogcm.decomp.depth import Halo
 from dogcm.decomp.layout import Layout
+from dogcm.fences import with_ends
 
 # What messages bring carries this name, so that jax.checkpoint can be told to keep it.
 RECEIVED = "halo"
@@ -75,8 +76,7 @@ class HaloExchange:
 
     def _phase(self, arrays, depths, axis, lower: int, upper: int, split: bool) -> list:
         """Add ``depths = (below, above)`` cells to each array along ``axis``."""
-        to_lower = [_edge(a, above, axis, first=True) for a, (_, above) in zip(arrays, depths)]
-        to_upper = [_edge(a, below, axis, first=False) for a, (below, _) in zip(arrays, depths)]
+        to_lower, to_upper, arrays = zip(*(with_ends(a, axis, above, below) for a, (below, above) in zip(arrays, depths)))
         if split:
             received = self.backend.swap(_pack(to_lower), _pack(to_upper), lower, upper)
             from_lower, from_upper = (checkpoint_name(buffer, RECEIVED) for buffer in received)
