@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "dogcm"
 # From the bottom up; rooms of one line may import each other.
 LEVELS = [
-    {"compiler"}, {"fences", "replay"}, {"decomp"}, {"halo"}, {"field"}, {"operators"}, {"io.regrid"}, {"grid"},
+    {"compiler"}, {"fences", "replay", "transposes"}, {"decomp"}, {"halo"}, {"field"}, {"operators"}, {"io.regrid"}, {"grid"},
     {"dynamics", "physics", "corrector", "tracers"}, {"timestepping"}, {"diagnostics"}, {"io"}, {"learning", "spinup"},
     {"experiments"}, {"cli"},
 ]  # fmt: skip

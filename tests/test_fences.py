@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from dogcm.dynamics import tracer_advection
-from dogcm.fences import add_to_first, fence, keep, pairs, spread, with_ends, with_stored_derivatives
+from dogcm.fences import fence, keep, spread, with_stored_derivatives
 from dogcm.physics.vertical_mixing import diffuse, substitute, thomas
+from dogcm.transposes import add_to_first, pairs, with_ends
 
 X = jnp.asarray(np.random.default_rng(1).normal(size=(4, 5)))
 D = jnp.asarray(np.random.default_rng(2).normal(size=(4, 5)))
@@ -188,3 +189,12 @@ def test_stored_weights_of_the_limiter(scheme):
         for a, b in zip(expected, found):
             np.testing.assert_allclose(b, a, rtol=1e-11, atol=1e-12)
     np.testing.assert_allclose(jax.jvp(of(written), at, towards)[1], jax.jvp(of(formula), at, towards)[1], rtol=1e-11)
+
+
+@pytest.mark.parametrize(("function", "pads"), [
+    (lambda x, _: pairs(x, "diff", -1), 1), (lambda x, _: with_ends(x, -1, 2, 1), 0), (add_to_first, 0),
+])  # fmt: skip
+def test_transposes_store_what_they_say(function, pads):
+    """Arrays of zeros with a cotangent in them: JAX makes two of a difference, of two ends, and of a sum with a level."""
+    out, transpose = jax.vjp(function, LEVELS, X)
+    assert str(jax.make_jaxpr(transpose)(out)).count("pad[") == pads

@@ -1,0 +1,133 @@
+"""Linear operations with transposes that store fewer arrays than those which JAX makes of their parts.
+
+The transpose of a slice is an array of zeros with a cotangent in it. The compiler merges most loops, but stores every such
+array; what reads several slices of one array therefore costs several of them on the way back.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+# ---- neighbours --------------------------------------------------------------------------------
+_OF_PAIRS = {
+    "diff": lambda low, high: high - low, "drop": lambda low, high: low - high,
+    "sum": lambda low, high: low + high, "mean": lambda low, high: 0.5 * (low + high),
+}  # fmt: skip
+_REVERSED = {"diff": "drop", "drop": "diff", "sum": "sum", "mean": "mean"}
+_pairs_p = Primitive("pairs")
+
+
+def _of_pairs(x, *, kind, axis):
+    count = x.shape[axis]
+    cut = lambda first: jax.lax.slice_in_dim(x, first, first + count - 1, axis=axis)  # noqa: E731
+    return _OF_PAIRS[kind](cut(0), cut(1))
+
+
+def _shape_of_pairs(x, *, kind, axis):
+    shape = list(x.shape)
+    shape[axis] -= 1
+    return x.update(shape=tuple(shape))
+
+
+_pairs_p.def_impl(_of_pairs)
+_pairs_p.def_abstract_eval(_shape_of_pairs)
+mlir.register_lowering(_pairs_p, mlir.lower_fun(_of_pairs, multiple_results=False))
+batching.primitive_batchers[_pairs_p] = lambda args, dims, **kw: (_pairs_p.bind(jnp.moveaxis(args[0], dims[0], 0), **kw), 0)
+
+
+def _transpose_of_pairs(cotangent, x, *, kind, axis):
+    if type(cotangent) is ad.Zero:
+        return [ad.Zero(x.aval)]
+    around = [(0, 0, 0)] * cotangent.ndim
+    around[axis] = (1, 1, 0)
+    padded = jax.lax.pad(cotangent, jnp.zeros((), cotangent.dtype), around)
+    return [_pairs_p.bind(padded, kind=_REVERSED[kind], axis=axis)]
+
+
+ad.deflinear2(_pairs_p, _transpose_of_pairs)
+
+
+def pairs(x, kind: str, axis: int):
+    """Neighbours along a (negative) axis combined: their ``diff`` (higher index minus lower), ``drop`` (the other way), ``sum``
+    or ``mean``.
+
+    As two slices each would be transposed by an array of its own with zeros at one end, and such arrays are always
+    stored; this is one array with zeros at both ends.
+    """
+    return _pairs_p.bind(x, kind=kind, axis=axis)
+
+
+# ---- a level on top ----------------------------------------------------------------------------
+_first_p = Primitive("add_to_first")
+
+
+def _added(x, level):
+    return jnp.concatenate([(x[..., 0, :, :] + level)[..., None, :, :], x[..., 1:, :, :]], axis=-3)
+
+
+def _batch_of_added(args, dims):
+    size = next(a.shape[d] for a, d in zip(args, dims) if d is not None)
+    lead = lambda a, d: jnp.broadcast_to(a, (size, *a.shape)) if d is None else jnp.moveaxis(a, d, 0)  # noqa: E731
+    return _first_p.bind(*map(lead, args, dims)), 0
+
+
+def _transpose_of_added(cotangent, x, level):
+    owed = (cotangent, cotangent[..., 0, :, :]) if type(cotangent) is not ad.Zero else (ad.Zero(x.aval), ad.Zero(level.aval))
+    return [c if ad.is_undefined_primal(a) else None for c, a in zip(owed, (x, level))]
+
+
+_first_p.def_impl(_added)
+_first_p.def_abstract_eval(lambda x, level: x)
+mlir.register_lowering(_first_p, mlir.lower_fun(_added, multiple_results=False))
+batching.primitive_batchers[_first_p] = _batch_of_added
+ad.deflinear2(_first_p, _transpose_of_added)
+
+
+def add_to_first(x, level):
+    """``x`` with a level added to its first one. Put together from two parts, its cotangent would be taken apart into two
+    arrays of its size."""
+    return _first_p.bind(x, level)
+
+
+# ---- ends of an array --------------------------------------------------------------------------
+_ends_p = Primitive("ends")
+_ends_p.multiple_results = True
+
+
+def _with_ends(x, *, axis, low, high):
+    size = x.shape[axis]
+    return [jax.lax.slice_in_dim(x, 0, low, axis=axis), jax.lax.slice_in_dim(x, size - high, size, axis=axis), x]
+
+
+def _shapes_of_ends(x, *, axis, low, high):
+    position = axis % x.ndim
+    end = lambda n: x.update(shape=(*x.shape[:position], n, *x.shape[position + 1 :]))  # noqa: E731
+    return [end(low), end(high), x]
+
+
+def _transpose_of_ends(cotangents, x, *, axis, low, high):
+    first, last, whole = map(ad.instantiate_zeros, cotangents)
+    size = whole.shape[axis]
+    cut = lambda x, a, b: jax.lax.slice_in_dim(x, a, b, axis=axis)  # noqa: E731
+    if low + high <= size:
+        parts = [cut(whole, 0, low) + first, cut(whole, low, size - high), cut(whole, size - high, size) + last]
+        return [jnp.concatenate(parts, axis=axis)]
+    # They overlap: one after the other.
+    whole = jnp.concatenate([cut(whole, 0, low) + first, cut(whole, low, size)], axis=axis)
+    return [jnp.concatenate([cut(whole, 0, size - high), cut(whole, size - high, size) + last], axis=axis)]
+
+
+_ends_p.def_impl(_with_ends)
+_ends_p.def_abstract_eval(_shapes_of_ends)
+mlir.register_lowering(_ends_p, mlir.lower_fun(_with_ends, multiple_results=True))
+batching.primitive_batchers[_ends_p] = lambda args, dims, **kw: (_ends_p.bind(jnp.moveaxis(args[0], dims[0], 0), **kw), [0] * 3)
+ad.deflinear2(_ends_p, _transpose_of_ends)
+
+
+def with_ends(x, axis: int, low: int, high: int) -> list:
+    """The first ``low`` and the last ``high`` cells along a (negative) axis, and ``x``; what they owe to it is added in
+    one array."""
+    return _ends_p.bind(x, axis=axis, low=low, high=high)
