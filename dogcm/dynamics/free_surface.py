@@ -219,12 +219,11 @@ def adjoint(scheme: SplitExplicit, halos, note: Note, grid, owed: Barotropic) ->
     (gu, gv, *fixed), to_eta = jax.vjp(lambda eta: short_step_coefficients(scheme, eta, grid), note.eta)
     none = lambda at: Field(jnp.zeros_like(note.eta.crop(0).data), at)  # noqa: E731
     finish = lambda *f: new_sea_level(scheme, *f, grid)  # noqa: E731
-    flows = (owed.U_mean, owed.V_mean)
-    at_rest = (note.eta, note.eta, *flows)  # the end is linear: any values serve
-    end_eta, end_fw, end_U, end_V = jax.vjp(finish, *at_rest)[1](owed.eta)
+    anywhere = note.eta, note.eta, owed.U_mean, owed.V_mean  # the end is linear: any values serve
+    end_eta, end_fw, end_U, end_V = jax.vjp(finish, *anywhere)[1](owed.eta)
     # On land, and beyond a wall, transports are zero whatever the inputs.
-    ends = [f * grid.wet_u if f.at == "u" else f * grid.wet_v for f in (owed.U, owed.V, owed.U_mean + end_U, owed.V_mean + end_V)]
-    ends = send_back(halos, *ends)
+    ends = owed.U, owed.V, owed.U_mean + end_U, owed.V_mean + end_V
+    ends = send_back(halos, *(f * (grid.wet_u if f.at == "u" else grid.wet_v) for f in ends))
     U1, V1, Um, Vm = exchange(halos, *((f, reach) for f in ends))
 
     def group(carry, item):
