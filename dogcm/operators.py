@@ -150,21 +150,25 @@ def _vertical(f: Field, data, at: str, name: str) -> Field:
     return Field(data, at, f.halo, _Label(f"{name}({f.name})"[:80]))
 
 
-def _layers(f: Field, name: str):
+def _check_layers(f: Field, name: str) -> None:
     if f.at.endswith("w"):
         raise FieldError(f"{name} needs a Field on layers, got {f!r}")
+
+
+def _layers(f: Field, name: str):
+    _check_layers(f, name)
     return f.data[..., :-1, :, :], f.data[..., 1:, :, :]
 
 
 def diff_z_c2w(f: Field) -> Field:
     """Upper layer minus lower layer, at the interface between them."""
-    _layers(f, "diff_z_c2w")
+    _check_layers(f, "diff_z_c2w")
     return _vertical(f, pairs(f.data, "drop", -3), f.at + "w", "diff_z_c2w")
 
 
 def mean_z_c2w(f: Field) -> Field:
     """Mean of the layers above and below each interface."""
-    _layers(f, "mean_z_c2w")
+    _check_layers(f, "mean_z_c2w")
     return _vertical(f, pairs(f.data, "mean", -3), f.at + "w", "mean_z_c2w")
 
 

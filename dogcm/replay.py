@@ -89,24 +89,26 @@ def _as_noted(transpose: Callable) -> Callable:
         return outputs
 
     def forward(inputs, constants, outputs, note):
-        if any(c.perturbed for c in jax.tree.leaves(constants, is_leaf=_has_perturbed)):
+        if any(c.perturbed for c in jax.tree.leaves(constants, is_leaf=is_marked)):
             raise NotImplementedError(
                 "the derivative with respect to the grid, of a step that is repeated: checkpoint with 'none' or 'halo'"
             )
-        value = lambda tree: jax.tree.map(lambda x: x.value, tree, is_leaf=_has_perturbed)  # noqa: E731
+        value = lambda tree: jax.tree.map(lambda x: x.value, tree, is_leaf=is_marked)  # noqa: E731
         return value(outputs), (value(note), value(constants))
 
     def backward(saved, cotangents):
-        dense = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype) if _is_zero(x) else x, cotangents, is_leaf=_is_zero)
+        dense = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype) if is_zero(x) else x, cotangents, is_leaf=is_zero)
         return transpose(*saved, dense), None, None, None
 
     outputs_of.defvjp(forward, backward, symbolic_zeros=True)
     return outputs_of
 
 
-def _has_perturbed(x) -> bool:
+def is_marked(x) -> bool:
+    """Whether a leaf of the arguments of a rule with symbolic zeros: it says whether it is differentiated."""
     return hasattr(x, "perturbed")
 
 
-def _is_zero(x) -> bool:
+def is_zero(x) -> bool:
+    """Whether a cotangent that nobody contributed to."""
     return isinstance(x, jax.custom_derivatives.SymbolicZero)

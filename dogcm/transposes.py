@@ -11,13 +11,33 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+
+def _linear(name: str, function, shape, transpose, several: bool = False) -> Primitive:
+    """A linear operation ``function(*arrays, **parameters)`` with a transpose of its own; ``shape``: from abstract arrays to
+    abstract results. All batched arrays are batched along their first axis: axes count from the last."""
+    primitive = Primitive(name)
+    primitive.multiple_results = several
+
+    def batched(args, dims, **parameters):
+        size = next(a.shape[d] for a, d in zip(args, dims) if d is not None)
+        lead = lambda a, d: jnp.broadcast_to(a, (size, *a.shape)) if d is None else jnp.moveaxis(a, d, 0)  # noqa: E731
+        out = primitive.bind(*map(lead, args, dims), **parameters)
+        return out, [0] * len(out) if several else 0
+
+    primitive.def_impl(function)
+    primitive.def_abstract_eval(shape)
+    mlir.register_lowering(primitive, mlir.lower_fun(function, multiple_results=several))
+    batching.primitive_batchers[primitive] = batched
+    ad.deflinear2(primitive, transpose)
+    return primitive
+
+
 # ---- neighbours --------------------------------------------------------------------------------
 _OF_PAIRS = {
     "diff": lambda low, high: high - low, "drop": lambda low, high: low - high,
     "sum": lambda low, high: low + high, "mean": lambda low, high: 0.5 * (low + high),
 }  # fmt: skip
 _REVERSED = {"diff": "drop", "drop": "diff", "sum": "sum", "mean": "mean"}
-_pairs_p = Primitive("pairs")
 
 
 def _of_pairs(x, *, kind, axis):
@@ -32,12 +52,6 @@ def _shape_of_pairs(x, *, kind, axis):
     return x.update(shape=tuple(shape))
 
 
-_pairs_p.def_impl(_of_pairs)
-_pairs_p.def_abstract_eval(_shape_of_pairs)
-mlir.register_lowering(_pairs_p, mlir.lower_fun(_of_pairs, multiple_results=False))
-batching.primitive_batchers[_pairs_p] = lambda args, dims, **kw: (_pairs_p.bind(jnp.moveaxis(args[0], dims[0], 0), **kw), 0)
-
-
 def _transpose_of_pairs(cotangent, x, *, kind, axis):
     if type(cotangent) is ad.Zero:
         return [ad.Zero(x.aval)]
@@ -47,7 +61,7 @@ def _transpose_of_pairs(cotangent, x, *, kind, axis):
     return [_pairs_p.bind(padded, kind=_REVERSED[kind], axis=axis)]
 
 
-ad.deflinear2(_pairs_p, _transpose_of_pairs)
+_pairs_p = _linear("pairs", _of_pairs, _shape_of_pairs, _transpose_of_pairs)
 
 
 def pairs(x, kind: str, axis: int):
@@ -57,21 +71,14 @@ def pairs(x, kind: str, axis: int):
     As two slices each would be transposed by an array of its own with zeros at one end, and such arrays are always
     stored; this is one array with zeros at both ends.
     """
+    if not jnp.issubdtype(x.dtype, jnp.inexact):
+        return _of_pairs(x, kind=kind, axis=axis)  # no derivative, and a mean is of another type
     return _pairs_p.bind(x, kind=kind, axis=axis)
 
 
 # ---- a level on top ----------------------------------------------------------------------------
-_first_p = Primitive("add_to_first")
-
-
 def _added(x, level):
     return jnp.concatenate([(x[..., 0, :, :] + level)[..., None, :, :], x[..., 1:, :, :]], axis=-3)
-
-
-def _batch_of_added(args, dims):
-    size = next(a.shape[d] for a, d in zip(args, dims) if d is not None)
-    lead = lambda a, d: jnp.broadcast_to(a, (size, *a.shape)) if d is None else jnp.moveaxis(a, d, 0)  # noqa: E731
-    return _first_p.bind(*map(lead, args, dims)), 0
 
 
 def _transpose_of_added(cotangent, x, level):
@@ -79,11 +86,7 @@ def _transpose_of_added(cotangent, x, level):
     return [c if ad.is_undefined_primal(a) else None for c, a in zip(owed, (x, level))]
 
 
-_first_p.def_impl(_added)
-_first_p.def_abstract_eval(lambda x, level: x)
-mlir.register_lowering(_first_p, mlir.lower_fun(_added, multiple_results=False))
-batching.primitive_batchers[_first_p] = _batch_of_added
-ad.deflinear2(_first_p, _transpose_of_added)
+_first_p = _linear("add_to_first", _added, lambda x, level: x, _transpose_of_added)
 
 
 def add_to_first(x, level):
@@ -93,10 +96,6 @@ def add_to_first(x, level):
 
 
 # ---- ends of an array --------------------------------------------------------------------------
-_ends_p = Primitive("ends")
-_ends_p.multiple_results = True
-
-
 def _with_ends(x, *, axis, low, high):
     size = x.shape[axis]
     return [jax.lax.slice_in_dim(x, 0, low, axis=axis), jax.lax.slice_in_dim(x, size - high, size, axis=axis), x]
@@ -120,11 +119,7 @@ def _transpose_of_ends(cotangents, x, *, axis, low, high):
     return [jnp.concatenate([cut(whole, 0, size - high), cut(whole, size - high, size) + last], axis=axis)]
 
 
-_ends_p.def_impl(_with_ends)
-_ends_p.def_abstract_eval(_shapes_of_ends)
-mlir.register_lowering(_ends_p, mlir.lower_fun(_with_ends, multiple_results=True))
-batching.primitive_batchers[_ends_p] = lambda args, dims, **kw: (_ends_p.bind(jnp.moveaxis(args[0], dims[0], 0), **kw), [0] * 3)
-ad.deflinear2(_ends_p, _transpose_of_ends)
+_ends_p = _linear("ends", _with_ends, _shapes_of_ends, _transpose_of_ends, several=True)
 
 
 def with_ends(x, axis: int, low: int, high: int) -> list:

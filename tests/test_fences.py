@@ -33,22 +33,32 @@ def broadcast(x, on=jnp.broadcast_to):
     return jnp.sum(LEVELS * jnp.sin(on(x, LEVELS.shape) * on(jnp.sum(x**2), LEVELS.shape)))
 
 
-def neighbours(x, on=None):
+OF_SLICES = {"diff": lambda a, b: b - a, "drop": lambda a, b: a - b, "sum": jnp.add, "mean": lambda a, b: 0.5 * (a + b)}
+
+
+def slices(x, kind, axis):
+    """Pairs as JAX would have them."""
+    return OF_SLICES[kind](*(jax.lax.slice_in_dim(x, n, n + x.shape[axis] - 1, axis=axis) for n in (0, 1)))
+
+
+def neighbours(x, on=slices):
     """Pairs of all kinds and along all axes, of two and three dimensions."""
-    on = on or (lambda x, kind, axis: OF_SLICES[kind](*(jax.lax.slice_in_dim(x, n, n + x.shape[axis] - 1, axis=axis) for n in (0, 1))))
     cube = LEVELS * x**2
     flat = sum(jnp.sum(jnp.sin(on(x, kind, axis)) * on(x**2, kind, axis)) for kind in OF_SLICES for axis in (-1, -2))
     return flat + sum(jnp.sum(on(jnp.sin(cube), kind, axis) ** 2) for kind in OF_SLICES for axis in (-1, -2, -3)) * 0.1
 
 
-OF_SLICES = {"diff": lambda a, b: b - a, "drop": lambda a, b: a - b, "sum": jnp.add, "mean": lambda a, b: 0.5 * (a + b)}
-def ends(x, by=None):
+def cuts(x, axis, low, high):
+    """Ends as JAX would have them."""
+    size = x.shape[axis]
+    return [jax.lax.slice_in_dim(x, 0, low, axis=axis), jax.lax.slice_in_dim(x, size - high, size, axis=axis), x]
+
+
+def ends(x, on=cuts):
     """Both ends of an array added on to each other; in one direction they overlap."""
-    by = by or (lambda x, axis, low, high: (x[(..., slice(low), *[slice(None)] * (-1 - axis))],
-                                           x[(..., slice(x.shape[axis] - high, None), *[slice(None)] * (-1 - axis))], x))  # fmt: skip
     total = 0.0
     for axis, low, high in ((-1, 2, 1), (-2, 3, 2), (-1, 0, 2)):
-        first, last, whole = by(x * x, axis, low, high)
+        first, last, whole = on(x * x, axis, low, high)
         total += jnp.sum(jnp.concatenate([last, jnp.sin(whole), first], axis) ** 2)
     return total
 
@@ -60,11 +70,11 @@ def with_surface(x, add=lambda x, level: x.at[..., 0, :, :].add(level)):
 
 
 # A function with what steers its backward pass, one without, and how well they agree: sums in another order round otherwise.
-PAIRS = {"fence": (fenced, plain, 1e-13), "spread": (lambda x: broadcast(x, spread), broadcast, 1e-12)}
-PAIRS |= {
+PAIRS = {
+    "fence": (fenced, plain, 1e-13), "spread": (lambda x: broadcast(x, spread), broadcast, 1e-12),
     "pairs": (lambda x: neighbours(x, pairs), neighbours, 1e-12), "ends": (lambda x: ends(x, with_ends), ends, 1e-12),
     "first": (lambda x: with_surface(x, add_to_first), with_surface, 1e-12),
-}
+}  # fmt: skip
 DERIVATIVES = {
     "value": lambda f: f(X),
     "reverse": lambda f: jax.grad(f)(X),
@@ -198,3 +208,7 @@ def test_transposes_store_what_they_say(function, pads):
     """Arrays of zeros with a cotangent in them: JAX makes two of a difference, of two ends, and of a sum with a level."""
     out, transpose = jax.vjp(function, LEVELS, X)
     assert str(jax.make_jaxpr(transpose)(out)).count("pad[") == pads
+
+
+def test_pairs_of_whole_numbers():
+    assert pairs(jnp.asarray([1, 2, 4]), "mean", -1).tolist() == [1.5, 3.0]

@@ -213,11 +213,17 @@ def adjoint(scheme: SplitExplicit, halos, note: Note, grid, owed: Barotropic) ->
     of single operations would scatter: on the whole ocean, gradient and divergence are each other's adjoint, and
     so are, but for the sign, the Coriolis forces on the two components. They are linear but for the depth in ``g H``, for
     which ``note`` holds the sea level of every short step.
+
+    Args:
+        owed: cotangents, in units of the loss per unit of what they belong to.
+
+    Returns:
+        those of sea level, both transports, both forcings and fresh water, without halo.
     """
     reach = adjoint_reach(scheme)
     a, b = (jnp.asarray(w, note.eta.dtype) for w in scheme.weights())
     (gu, gv, *fixed), to_eta = jax.vjp(lambda eta: short_step_coefficients(scheme, eta, grid), note.eta)
-    none = lambda at: Field(jnp.zeros_like(note.eta.crop(0).data), at)  # noqa: E731
+    zeros = lambda at: Field(jnp.zeros_like(note.eta.crop(0).data), at)  # noqa: E731
     finish = lambda *f: new_sea_level(scheme, *f, grid)  # noqa: E731
     anywhere = note.eta, note.eta, owed.U_mean, owed.V_mean  # the end is linear: any values serve
     end_eta, end_fw, end_U, end_V = jax.vjp(finish, *anywhere)[1](owed.eta)
@@ -237,7 +243,7 @@ def adjoint(scheme: SplitExplicit, halos, note: Note, grid, owed: Barotropic) ->
             x, y = x + Um * b[m], y + Vm * b[m]
         return ([e.crop(0), (x * grid.wet_u).crop(0), (y * grid.wet_v).crop(0)], sums), None
 
-    start = ([none("c"), none("u"), none("v")], [none(at) for at in ("u", "v", "c", "u", "v")])
+    start = ([zeros("c"), zeros("u"), zeros("v")], [zeros(at) for at in ("u", "v", "c", "u", "v")])
     (state, (Fu, Fv, fw, d_gu, d_gv)), _ = jax.lax.scan(group, start, (note.levels, a, b), reverse=True)
     depths = [_within(f, like) for f, like in ((d_gu, gu), (d_gv, gv))]
     (of_depth,) = to_eta((*depths, *jax.tree.map(jnp.zeros_like, fixed)))

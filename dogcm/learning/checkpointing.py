@@ -63,7 +63,7 @@ def recompute(function: Callable) -> Callable:
 
     def forward(*args):
         # Each leaf comes with whether it is differentiated.
-        marked, structure = jax.tree.flatten(args, is_leaf=lambda x: hasattr(x, "perturbed"))
+        marked, structure = jax.tree.flatten(args, is_leaf=replay.is_marked)
         values = [m.value for m in marked]
         floating = [jnp.issubdtype(jnp.result_type(v), jnp.inexact) for v in values]
         perturbed = tuple(m.perturbed and f for m, f in zip(marked, floating))
@@ -84,7 +84,7 @@ def recompute(function: Callable) -> Callable:
                 return function(*saved.structure.unflatten(leaves))
 
         out, transpose = jax.vjp(partial, chosen)
-        cotangent = jax.tree.map(_dense, cotangent, out, is_leaf=_is_zero)
+        cotangent = jax.tree.map(_dense, cotangent, out, is_leaf=replay.is_zero)
         found = iter(transpose(cotangent)[0])
         return saved.structure.unflatten([next(found) if p else None for p in saved.perturbed])
 
@@ -92,15 +92,11 @@ def recompute(function: Callable) -> Callable:
     return call
 
 
-def _is_zero(x) -> bool:
-    return isinstance(x, jax.custom_derivatives.SymbolicZero)
-
-
 def _dense(cotangent, like):
     """Whole numbers have no cotangent, and what nobody used has a symbolic zero."""
     if not jnp.issubdtype(jnp.result_type(like), jnp.inexact):
         return jax.numpy.zeros(jnp.shape(like), jax.dtypes.float0)
-    return jnp.zeros_like(like) if _is_zero(cotangent) else cotangent
+    return jnp.zeros_like(like) if replay.is_zero(cotangent) else cotangent
 
 
 def keep_messages(function: Callable) -> Callable:
@@ -186,7 +182,8 @@ def predict_memory(
     """Bytes that the backward pass of a rollout keeps at its worst moment.
 
     Args:
-        state_bytes: of one state. residual_bytes: what the transpose of one step needs besides (see
+        state_bytes: of one state, with what its step notes down (see the module).
+        residual_bytes: what the transpose of one step needs besides (see
             :func:`measure_memory` of a rollout of one step). message_bytes: what the messages of one step bring.
     """
     check_menu(menu)
