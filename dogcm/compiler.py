@@ -12,7 +12,9 @@ Three of XLA's habits on CPUs stand in this model's way:
   in the order that needs least memory more of them are still in its cache: a gradient takes a seventh less time.
 
 It also asks the C library for the working memory of each call and gives it back afterwards, and the system clears every
-page of it anew: a tenth of the time of a gradient. :func:`keep_memory` has the C library hold on to it.
+page of it anew: a tenth of the time of a gradient. :func:`keep_memory` has the C library hold on to it, and take it from
+pages of 2 MiB instead of 4 KiB where the system leaves that to the program: large tiles stream through memory, and a step of
+a degree takes a tenth less time.
 """
 
 from __future__ import annotations
@@ -50,15 +52,38 @@ def configure() -> None:
     keep_memory()
 
 
-# mallopt(3), of the GNU C library.
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+# mallopt(3) of the GNU C library, and madvise(2).
+_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX, _NEVER, _MADV_HUGEPAGE = -1, -4, -8, -1, 14
+_HUGE_PAGE, _CHOICE = 2 << 20, Path("/sys/kernel/mm/transparent_hugepage/enabled")
+_PROMISES = Path("/proc/sys/vm/overcommit_memory")
 
 
 def keep_memory() -> None:
-    """Keep up to 2 GiB of freed memory for the next call, leaving alone what the user has set by ``MALLOC_...``."""
+    """Keep freed memory for the next call, in huge pages, leaving alone what the user has set by ``MALLOC_...``."""
     if any(name.startswith("MALLOC_") for name in os.environ):
         return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_MMAP_MAX, 0)
-        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+    library = ctypes.CDLL(None)
+    mallopt = getattr(library, "mallopt", None)
+    if mallopt is None:
+        return
+    mallopt(_M_ARENA_MAX, 1)
+    mallopt(_M_MMAP_MAX, 0)
+    mallopt(_M_TRIM_THRESHOLD, _NEVER)
+    # Where the system counts addresses as memory (2), they are not to be had in advance.
+    if _CHOICE.exists() and "[madvise]" in _CHOICE.read_text() and _PROMISES.read_text().strip() != "2":
+        _ask_for_huge_pages(library)
+
+
+def _ask_for_huge_pages(library) -> None:
+    """Have the heap grow once by half of the machine's memory, with advice for all of it: growing piece by piece, it would
+    have none. These are addresses; memory is used where something is written. Refused, nothing changes."""
+    room = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+    library.free.restype, library.free.argtypes = None, [ctypes.c_void_p]
+    library.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    start = library.malloc(room)
+    if start is None:
+        return
+    first = -(-start // _HUGE_PAGE) * _HUGE_PAGE
+    library.madvise(first, (start + room - first) // _HUGE_PAGE * _HUGE_PAGE, _MADV_HUGEPAGE)
+    library.free(start)

@@ -126,3 +126,39 @@ def with_ends(x, axis: int, low: int, high: int) -> list:
     """The first ``low`` and the last ``high`` cells along a (negative) axis, and ``x``; what they owe to it is added in
     one array."""
     return _ends_p.bind(x, axis=axis, low=low, high=high)
+
+
+def _joined(low, middle, high, *, axis):
+    around = [(0, 0, 0)] * middle.ndim
+    around[axis] = (low.shape[axis], high.shape[axis], 0)
+    out = jax.lax.pad(middle, jnp.zeros((), middle.dtype), around)
+    out = jax.lax.dynamic_update_slice_in_dim(out, low, 0, axis)
+    return jax.lax.dynamic_update_slice_in_dim(out, high, low.shape[axis] + middle.shape[axis], axis)
+
+
+def _shape_of_joined(low, middle, high, *, axis):
+    shape = list(middle.shape)
+    shape[axis] += low.shape[axis] + high.shape[axis]
+    return middle.update(shape=tuple(shape))
+
+
+def _transpose_of_joined(cotangent, *parts, axis):
+    sizes = [(p.aval if ad.is_undefined_primal(p) else p).shape[axis] for p in parts]
+    starts = (0, sizes[0], sizes[0] + sizes[1])
+    cut = lambda first, size: jax.lax.slice_in_dim(cotangent, first, first + size, axis=axis)  # noqa: E731
+    owed = []
+    for part, first, size in zip(parts, starts, sizes):
+        if not ad.is_undefined_primal(part):
+            owed.append(None)
+        else:
+            owed.append(ad.Zero(part.aval) if type(cotangent) is ad.Zero else cut(first, size))
+    return owed
+
+
+_joined_p = _linear("joined", _joined, _shape_of_joined, _transpose_of_joined)
+
+
+def joined(low, middle, high, axis: int):
+    """Three arrays put together along a (negative) axis; along the last one in half the time of a concatenation, which copies
+    row by row."""
+    return _joined_p.bind(low, middle, high, axis=axis)

@@ -10,7 +10,7 @@ import pytest
 from dogcm.dynamics import tracer_advection
 from dogcm.fences import fence, keep, spread, with_stored_derivatives
 from dogcm.physics.vertical_mixing import diffuse, substitute, thomas
-from dogcm.transposes import add_to_first, pairs, with_ends
+from dogcm.transposes import add_to_first, joined, pairs, with_ends
 
 X = jnp.asarray(np.random.default_rng(1).normal(size=(4, 5)))
 D = jnp.asarray(np.random.default_rng(2).normal(size=(4, 5)))
@@ -69,11 +69,19 @@ def with_surface(x, add=lambda x, level: x.at[..., 0, :, :].add(level)):
     return sum(jnp.sum(jnp.sin(add(a, b)) ** 2) for a, b in ((cube, jnp.sin(x)), (LEVELS, x), (cube, X)))
 
 
+def together(x, join=lambda *parts: jnp.concatenate(parts[:3], parts[3])):
+    """Three arrays in a row, all of them variable, and each of them constant; one of them empty."""
+    triples = (x, jnp.sin(x), x**2), (X, x, x), (x, X, x), (x, x, X)
+    total = sum(jnp.sum(jnp.sin(join(*parts, axis)) ** 2) for parts in triples for axis in (-1, -2))
+    return total + jnp.sum(join(x, x**2, x[:, :0], -1) ** 3)
+
+
 # A function with what steers its backward pass, one without, and how well they agree: sums in another order round otherwise.
 PAIRS = {
     "fence": (fenced, plain, 1e-13), "spread": (lambda x: broadcast(x, spread), broadcast, 1e-12),
     "pairs": (lambda x: neighbours(x, pairs), neighbours, 1e-12), "ends": (lambda x: ends(x, with_ends), ends, 1e-12),
     "first": (lambda x: with_surface(x, add_to_first), with_surface, 1e-12),
+    "joined": (lambda x: together(x, joined), together, 1e-12),
 }  # fmt: skip
 DERIVATIVES = {
     "value": lambda f: f(X),

@@ -181,6 +181,30 @@ def test_tapers():
     assert factor("dm95")[2] == pytest.approx(0.5) and (factor("none") == 1).all() and (factor("clipping") == 1).all()
 
 
+@pytest.mark.parametrize("kind", isoneutral.TAPERS)
+def test_shares_of_a_triad(kind):
+    """Weight times tapering over the square of the rise, which counts as no less than makes the steepest slope."""
+    taper, rise, weight = SlopeTaper(kind), 3e-4, 7.0
+    slopes = np.array([0.0, 1e-3, 5e-3, 2e-2, -0.5])
+    drop = jnp.asarray(slopes * rise)
+    bounded = np.asarray(taper.bounded(rise, drop))
+    np.testing.assert_allclose(bounded / rise, np.maximum(1.0, np.abs(slopes) / 1e-2) if kind == "clipping" else 1.0)
+    expected = weight * taper.factor((slopes * rise / bounded) ** 2)
+    np.testing.assert_allclose(taper.share(rise, drop, weight) * bounded**2, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", isoneutral.TAPERS)
+def test_derivatives_of_shares_are_finite_in_float32(kind):
+    """From the weakest stratification that counts, in thin layers, to the strongest, and any slope."""
+    taper = SlopeTaper(kind)
+    rise = np.float32(isoneutral._UNITS) * np.geomspace(1e-8, 10.0, 40, dtype=np.float32)[:, None]
+    drop = rise * np.array([0, 1e-6, 1e-3, 1e-2, 1e-1, 1e3], np.float32)
+    total = lambda r, d: jnp.sum(taper.share(r, d, jnp.float32(200.0)) * r * d)  # noqa: E731
+    value, found = jax.value_and_grad(total, (0, 1))(rise + 0 * drop, drop)
+    assert value.dtype == np.float32 and np.isfinite(value)
+    assert all(bool(jnp.isfinite(g).all()) for g in found)
+
+
 def test_floor_where_slopes_are_tapered(sea):
     """All triads tapered away: what is left along layers is the floor."""
     taper = SlopeTaper("dm95", critical=-1.0, width=1e-3)

@@ -23,7 +23,7 @@ TWO_POINT = sorted(
     if n.count("_") == 2 and n.split("_")[1] in ("x", "y") and "2" in n.split("_")[2]
 )
 MOVES = {"previous_x": (-1, -1), "next_x": (-1, 1), "previous_y": (-2, -1), "next_y": (-2, 1)}
-VERTICAL = {"diff_z_c2w", "mean_z_c2w", "upper_z_c2w", "lower_z_c2w", "diff_z_w2c", "mean_z_w2c", "sum_z",
+VERTICAL = {"around_layers", "diff_z_c2w", "mean_z_c2w", "upper_z_c2w", "lower_z_c2w", "diff_z_w2c", "mean_z_w2c", "sum_z",
             "running_sum_down", "running_sum_up"}  # fmt: skip
 
 # Few distinct shapes: JAX compiles every operation anew for each.
@@ -191,6 +191,12 @@ def test_interfaces_to_layers_vanish_at_surface_and_bottom(nz, tile, halo, at):
             getattr(operators, name)(out)
     # What leaves one layer enters the next: nothing is made or lost in a column.
     np.testing.assert_allclose(operators.sum_z(operators.diff_z_w2c(f)).data, 0.0, atol=1e-13)
+    for outside in (0.0, 3.0):
+        both = operators.around_layers(f, outside)
+        assert [g.at for g in both] == [f.at[:-1]] * 2
+        ends = np.full_like(f.data[..., :1, :, :], outside)
+        np.testing.assert_array_equal(both[0].data, np.concatenate([ends, f.data], axis=-3))
+        np.testing.assert_array_equal(both[1].data, np.concatenate([f.data, ends], axis=-3))
 
 
 @given(nz=st.sampled_from([1, 5]), tile=shapes, halo=halos)

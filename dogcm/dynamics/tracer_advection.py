@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from dogcm.dynamics.tracer_transport import STAGED
 from dogcm.field import Field, fence, fmap
 from dogcm.operators import (
-    diff_x_c2u, diff_y_c2v, diff_z_c2w, lower_x_c2u, lower_y_c2v, lower_z_c2w, mean_x_c2u, mean_y_c2v,
+    around_layers, diff_x_c2u, diff_y_c2v, diff_z_c2w, lower_x_c2u, lower_y_c2v, lower_z_c2w, mean_x_c2u, mean_y_c2v,
     mean_z_c2w, next_x, next_y, previous_x, previous_y, upper_x_c2u, upper_y_c2v, upper_z_c2w,
 )  # fmt: skip
 
@@ -130,9 +130,8 @@ def reconstruct_z(c: Field, w: Field, courant: Field, scheme: str, grid) -> Fiel
         return mean_z_c2w(c)
     c = fence(c)
     rise = diff_z_c2w(c) * (-1.0) * grid.mask_cw  # lower minus upper: towards "high" = downwards
-    zero = jnp.zeros_like(rise.data[:1])
-    over = rise.with_data(jnp.concatenate([zero, rise.data[:-1]]))
-    under = rise.with_data(jnp.concatenate([rise.data[1:], zero]))
+    above, below = around_layers(rise)
+    over, rise, under = upper_z_c2w(above), lower_z_c2w(above), lower_z_c2w(below)
     # "low" is the layer above, "high" the one below, so flow towards "high" is downwards.
     return fmap(
         lambda v, k, a, b, p, h, n: _upwind_value(scheme, -v, k, a, b, p, h, n),

@@ -21,7 +21,7 @@ from jax.interpreters import ad
 from dogcm.decomp import fold
 from dogcm.decomp.depth import Halo
 from dogcm.decomp.layout import Layout
-from dogcm.transposes import with_ends
+from dogcm.transposes import joined, with_ends
 
 # What messages bring carries this name, so that jax.checkpoint can be told to keep it.
 RECEIVED = "halo"
@@ -84,7 +84,7 @@ class HaloExchange:
         else:
             # One tile spans this direction: it is its own neighbour.
             below, above = to_upper, to_lower
-        return [jnp.concatenate(parts, axis=axis) for parts in zip(below, arrays, above)]
+        return [joined(*parts, axis) for parts in zip(below, arrays, above)]
 
     def _folded(self, arrays: list, wants: list[Halo], places: list[str], signs: list[bool]) -> tuple[list, list]:
         """First phase where there is a fold: arrays with their halos in x, and the rows beyond the fold.

@@ -27,8 +27,8 @@ import jax.numpy as jnp
 
 from dogcm.field import Field, fence, fmap, hold
 from dogcm.operators import (
-    diff_x_c2u, diff_y_c2v, diff_z_c2w, lower_x_c2u, lower_x_u2c, lower_y_c2v, lower_y_v2c, lower_z_c2w, upper_x_c2u,
-    upper_x_u2c, upper_y_c2v, upper_y_v2c, upper_z_c2w,
+    around_layers, diff_x_c2u, diff_y_c2v, diff_z_c2w, lower_x_c2u, lower_x_u2c, lower_y_c2v, lower_y_v2c, lower_z_c2w,
+    upper_x_c2u, upper_x_u2c, upper_y_c2v, upper_y_v2c, upper_z_c2w,
 )  # fmt: skip
 from dogcm.physics.coefficients import at_u, at_v
 
@@ -37,6 +37,9 @@ TAPERS = ("gkw91", "dm95", "clipping", "none")
 _STEEPEST = 100.0
 # Weaker stratification (kg m-4; N2 about 1e-11 s-2), and unstable one, counts as this much.
 _WEAKEST = 1e-9
+# Density differences are in units of 2**-27 kg m-3 (7e-9), or the squares of the weakest, and what derivatives divide by
+# them, would be beyond the range of float32.
+_UNITS = 2.0**27
 
 
 @dataclass(frozen=True)
@@ -67,43 +70,56 @@ class SlopeTaper:
             return 0.5 * (1.0 + jnp.tanh((self.critical - slope) * (1.0 / self.width)))
         return jnp.ones_like(squared)
 
-    @property
-    def steepest(self) -> float:
-        """Bound on the slope of a triad."""
-        return self.max_slope if self.kind == "clipping" else _STEEPEST * self.max_slope
+    def bounded(self, rise, drop):
+        """``rise``, where that makes a triad steeper than is told apart; ``drop``: slope times rise."""
+        if self.kind == "gkw91":
+            return rise  # its fluxes are small there
+        steepest = self.max_slope if self.kind == "clipping" else _STEEPEST * self.max_slope
+        return jnp.maximum(rise, jnp.abs(drop) * (1.0 / steepest))
+
+    def share(self, rise, drop, weight):
+        """Weight times tapering over the square of (bounded) ``rise``: times products of ``rise`` and a density
+        difference across the face it gives weight times tapering times 1, r and r**2."""
+        if self.kind == "gkw91":
+            limit = self.max_slope**2  # all in one division
+            return weight * limit / jnp.maximum(drop * drop, limit * (rise * rise))
+        rise = self.bounded(rise, drop)
+        slope = drop / rise
+        return weight * self.factor(slope * slope) / (rise * rise)
 
 
 @functools.partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["low_above", "low_below", "high_above", "high_below", "along", "skewed", "raised"], meta_fields=[],
-)  # fmt: skip
+    jax.tree_util.register_dataclass, data_fields=["shares", "difference", "along", "K", "kappa"], meta_fields=[]
+)
 @dataclass(frozen=True)
 class _Axis:
-    """Triads of one direction: weights times tapering times r, on interfaces of faces, by column and layer."""
+    """Triads of one direction, on the layers of faces, by column (:data:`_COLUMNS`) and the interface of the layer
+    (:data:`_SIDES`) that they reach to."""
 
-    low_above: Field  # column of lower index, layer above the interface
-    low_below: Field
-    high_above: Field
-    high_below: Field
-    along: Field  # what the difference across a face is multiplied by, on layers (m2 s-1 times m)
-    skewed: object  # K - kappa on faces
-    raised: object  # K + kappa on faces
+    shares: dict[tuple[str, str], Field]  # see SlopeTaper.share
+    difference: Field  # of density across faces (in _UNITS)
+    along: Field  # what the difference across a face is multiplied by (m2 s-1 times m)
+    K: object  # isoneutral and eddy diffusivity on faces (m2 s-1)
+    kappa: object
 
 
 @functools.partial(
-    jax.tree_util.register_dataclass, data_fields=["x", "y", "vertical_diffusivity"], meta_fields=[]
+    jax.tree_util.register_dataclass, data_fields=["x", "y", "rise", "vertical_diffusivity"], meta_fields=["taper"]
 )
 @dataclass(frozen=True)
 class Isoneutral:
     """Slopes and coefficients of one step, alike for all tracers.
 
     Attributes:
-        x, y: triads. vertical_diffusivity: m2 s-1 on interfaces; belongs into the implicit solver.
+        x, y: triads. rise: density below less that above (in ``_UNITS``) at the interfaces above and below each layer.
+        vertical_diffusivity: m2 s-1 on interfaces; belongs into the implicit solver. taper: of the triads.
     """
 
     x: _Axis
     y: _Axis
+    rise: tuple[Field, Field]
     vertical_diffusivity: Field
+    taper: SlopeTaper
 
 
 def prepare(density: Field, n2: Field, stretch: Field, params: dict, grid, taper: SlopeTaper, gravity: float,
@@ -118,92 +134,93 @@ def prepare(density: Field, n2: Field, stretch: Field, params: dict, grid, taper
     """
     density, n2 = fence(density, n2)
     # As N2 has it: density below, less density from above brought down.
-    rise = hold(n2 * stretch * (grid.dz_w * (rho0 / gravity)))
-    x, steep_x = _axis(diff_x_c2u(density), rise, grid, params, taper, "x")
-    y, steep_y = _axis(diff_y_c2v(density), rise, grid, params, taper, "y")
-    K33 = hold((_to_columns(*steep_x, "x") + _to_columns(*steep_y, "y")) * grid.dz_w / grid.area_c)
-    return Isoneutral(x, y, K33)
+    gradient = fmap(lambda n, z: jnp.maximum(n * z * (rho0 / gravity), _WEAKEST), n2, stretch, name="density gradient")
+    rise = around_layers(gradient * (grid.dz_w * _UNITS), outside=1.0)
+    wet = around_layers(grid.mask_cw)
+    x = _axis(diff_x_c2u(density), rise, wet, grid, params, taper, "x")
+    y = _axis(diff_y_c2v(density), rise, wet, grid, params, taper, "y")
+    steep = _to_columns(_steep(x), "x") + _to_columns(_steep(y), "y")
+    return Isoneutral(x, y, rise, hold(steep * grid.dz_w / grid.area_c), taper)
 
 
 def fluxes(c: Field, iso: Isoneutral, grid) -> tuple[Field, Field, Field]:
     """Explicit fluxes of a tracer: through west and south faces (unit of c times m3 s-1), and up through
     interfaces per area (unit of c times m s-1)."""
     c = fence(c)
-    step = diff_z_c2w(c)
-    fx, up_x = _axis_fluxes(diff_x_c2u(c), lower_x_c2u(step), upper_x_c2u(step), iso.x)
-    fy, up_y = _axis_fluxes(diff_y_c2v(c), lower_y_c2v(step), upper_y_c2v(step), iso.y)
-    fz = (_to_columns(*up_x, "x") + _to_columns(*up_y, "y")) * (-1.0) / grid.area_c
+    step = around_layers(diff_z_c2w(c))
+    fx, up_x = _axis_fluxes(diff_x_c2u(c), step, iso, grid, "x")
+    fy, up_y = _axis_fluxes(diff_y_c2v(c), step, iso, grid, "y")
+    fz = (_to_columns(up_x, "x") + _to_columns(up_y, "y")) * (-1.0) / grid.area_c
     return fx, fy, fz
 
 
+_COLUMNS, _SIDES = ("low", "high"), ("above", "below")  # a face's two columns, a layer's two interfaces
 _TOOLS = {
-    "x": (lower_x_c2u, upper_x_c2u, lower_x_u2c, upper_x_u2c, at_u),
-    "y": (lower_y_c2v, upper_y_c2v, lower_y_v2c, upper_y_v2c, at_v),
+    "x": ((lower_x_c2u, upper_x_c2u), lower_x_u2c, upper_x_u2c, at_u),
+    "y": ((lower_y_c2v, upper_y_c2v), lower_y_v2c, upper_y_v2c, at_v),
 }
 
 
-def _axis(difference: Field, rise: Field, grid, params: dict, taper: SlopeTaper, axis: str):
-    """Triads of one direction; and what they add to the vertical diffusivity, by column."""
-    lower, upper, _, _, to_faces = _TOOLS[axis]
+def _each(axis: str):
+    """Column and interface of a triad, how to pick a face's column, and number of the interface."""
+    for column, pick in zip(_COLUMNS, _TOOLS[axis][0]):
+        for n, side in enumerate(_SIDES):
+            yield (column, side), pick, n
+
+
+def _inverse_distances(grid, axis: str) -> tuple[Field, Field]:
+    """Distance between a layer's centre and the next ones, above and below, over that between a face's columns: times
+    a density difference across the face it is a triad's slope times its rise."""
+    apart = 1.0 / (grid.dx_u if axis == "x" else grid.dy_v)
+    none = jnp.ones_like(grid.dz_w[:1])
+    return apart * jnp.concatenate([none, grid.dz_w]), apart * jnp.concatenate([grid.dz_w, none])
+
+
+def _axis(difference: Field, rise, wet, grid, params: dict, taper: SlopeTaper, axis: str) -> _Axis:
+    """Triads of one direction; ``wet``: 1 at the wet interfaces above and below layers."""
+    to_faces = _TOOLS[axis][-1]
     h, width, distance = (grid.h_u, grid.dy_u, grid.dx_u) if axis == "x" else (grid.h_v, grid.dx_v, grid.dy_v)
     conductance = h * width / distance
-    quarter = conductance * 0.25
-    inverse = hold(1.0 / distance)
     K, kappa = to_faces(params["isoneutral_diffusivity"]), to_faces(params["gm_diffusivity"])
-    plain, tilted, steep = {}, {}, {}
-    for column, pick in (("low", lower), ("high", upper)):
-        wet = pick(grid.mask_cw)
-        for layer, at_layer in (("above", upper_z_c2w), ("below", lower_z_c2w)):
-            triad = _triad(at_layer(difference), pick(rise), inverse, grid.dz_w, at_layer(quarter) * wet, taper)
-            plain[column, layer], tilted[column, layer], steep[column, layer] = triad
-    untapered = _layers(plain["low", "above"] + plain["high", "above"], plain["low", "below"] + plain["high", "below"])
+    d, tilt = hold(difference * _UNITS), _inverse_distances(grid, axis)
+    shares, plain = {}, None
+    for triad, pick, n in _each(axis):
+        weight = conductance * 0.25 * pick(wet[n])
+        shares[triad] = fmap(taper.share, pick(rise[n]), d * tilt[n], weight, name="triad")
+    shares = dict(zip(shares, hold(*shares.values())))
+    for triad, pick, n in _each(axis):
+        up = fmap(taper.bounded, pick(rise[n]), d * tilt[n], name="rise")
+        untapered = shares[triad] * (up * up)
+        plain = untapered if plain is None else plain + untapered
     floor, always = to_faces(params["isoneutral_floor"]), to_faces(params["lateral_diffusivity"])
-    along = fmap(jnp.maximum, untapered * K, conductance * floor) + conductance * always
-    stored = hold(*(tilted[c, z] for c in ("low", "high") for z in ("above", "below")), along)
-    raise_by = [(steep[c, "above"] + steep[c, "below"]) * K for c in ("low", "high")]
-    return _Axis(*stored, K - kappa, K + kappa), hold(*raise_by)
+    along = fmap(jnp.maximum, plain * K, conductance * floor) + conductance * always
+    return _Axis(shares, d, hold(along), K, kappa)
 
 
-def _triad(difference: Field, rise: Field, inverse: Field, dz_w, weight: Field, taper: SlopeTaper):
-    """Weight times tapering times 1, r and r**2; ``inverse``: 1 over the distance across the face."""
-
-    def ratio(d, up, inv):
-        # A slope is r times dz_w over the distance.
-        least = jnp.maximum(jnp.abs(d) * inv * (1.0 / taper.steepest), _WEAKEST) * dz_w
-        return d / jnp.maximum(up, least)
-
-    def tapered(r, inv, w):
-        slope = r * inv * dz_w
-        return w * taper.factor(slope * slope)
-
-    r = fmap(ratio, difference, rise, inverse, name="r")
-    plain = fmap(tapered, r, inverse, weight, name="triad")
-    tilted = plain * r
-    return plain, tilted, tilted * r
+def _steep(t: _Axis) -> dict:
+    """What triads add to the vertical diffusivity: K times weight times tapering times r**2."""
+    square = t.difference * t.difference
+    return {triad: share * square * t.K for triad, share in t.shares.items()}
 
 
-def _axis_fluxes(across: Field, step_low: Field, step_high: Field, t: _Axis):
-    """Flux through faces, and what goes up in the columns of lower and higher index."""
-    above, below = upper_z_c2w(across), lower_z_c2w(across)
-    tilted = _layers(
-        t.low_above * step_low + t.high_above * step_high, t.low_below * step_low + t.high_below * step_high
-    )
-    flux = (t.along * across + tilted * t.skewed) * (-1.0)
-    low = (t.low_above * above + t.low_below * below) * t.raised
-    high = (t.high_above * above + t.high_below * below) * t.raised
-    return flux, (low, high)
+def _axis_fluxes(across: Field, step, iso: Isoneutral, grid, axis: str):
+    """Flux through faces, and what goes up, by triad; ``step``: of the tracer, at interfaces around layers."""
+    t, tilt = (iso.x if axis == "x" else iso.y), _inverse_distances(grid, axis)
+    up, tilted = {}, None
+    for triad, pick, n in _each(axis):
+        rise = fmap(iso.taper.bounded, pick(iso.rise[n]), t.difference * tilt[n], name="rise")
+        slanted = t.shares[triad] * rise * t.difference
+        part = slanted * pick(step[n])
+        tilted = part if tilted is None else tilted + part
+        up[triad] = slanted * across * (t.K + t.kappa)
+    return (t.along * across + tilted * (t.K - t.kappa)) * (-1.0), up
 
 
-def _layers(above: Field, below: Field) -> Field:
-    """From interfaces to layers: ``above`` counts for the layer above its interface, ``below`` for the one below."""
-    none = jnp.zeros_like(above.data[:1])
-    out = jnp.concatenate([above.data, none]) + jnp.concatenate([none, below.data])
-    return above.with_data(out, at=above.at[:-1])
-
-
-def _to_columns(low: Field, high: Field, axis: str) -> Field:
-    """Sum over a column's two faces: it is the higher one of its lower face, the lower one of its upper face."""
-    _, _, first, second, _ = _TOOLS[axis]
+def _to_columns(of: dict, axis: str) -> Field:
+    """From triads to the interfaces of columns, each of which is the higher one of its lower face, the lower one of its
+    upper face."""
+    _, first, second, _ = _TOOLS[axis]
+    low, high = (upper_z_c2w(of[c, "below"]) + lower_z_c2w(of[c, "above"]) for c in _COLUMNS)
     return first(high) + second(low)
 
 
