@@ -25,6 +25,7 @@ SETUPS = {
     "tracers weno5": {"physics.tracer_advection": "weno5"},
     "tracers ppm": {"physics.tracer_advection": "ppm"},
     "C-D scheme": {"physics.coriolis": "cd"},
+    "GM-Redi, TKE and C-D scheme": EDDIES | {"physics.vertical_mixing": "tke", "physics.coriolis": "cd"},
     "implicit free surface": {"physics.coriolis": "cd", "time.free_surface": "implicit"},
     "bulk formulae": {"forcing.bulk": "ncar"},
     "bulk formulae and ice": {"forcing.bulk": "ncar", "physics.sea_ice": True},

@@ -70,8 +70,16 @@ def keep_memory() -> None:
     mallopt(_M_MMAP_MAX, 0)
     mallopt(_M_TRIM_THRESHOLD, _NEVER)
     # Where the system counts addresses as memory (2), they are not to be had in advance.
-    if _CHOICE.exists() and "[madvise]" in _CHOICE.read_text() and _PROMISES.read_text().strip() != "2":
+    if "[madvise]" in _read(_CHOICE) and _read(_PROMISES).strip() in ("0", "1"):
         _ask_for_huge_pages(library)
+
+
+def _read(file: Path) -> str:
+    """What the system says there; nothing where it does not (other systems, some containers)."""
+    try:
+        return file.read_text()
+    except OSError:
+        return ""
 
 
 def _ask_for_huge_pages(library) -> None:

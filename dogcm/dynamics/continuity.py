@@ -46,5 +46,6 @@ def interface_flow(flux_u: Field, flux_v: Field, eta_rate: Field, grid) -> Field
     the bottom; what remains at the sea surface is the fresh-water flux.
     """
     share = grid.h_c / (grid.depth_c + (1.0 - grid.wet_c))
-    residual = (divergence(flux_u, flux_v, grid) + share * eta_rate) * (-1.0) * grid.mask_c
+    # In the ground there is neither thickness nor, for that reason, flow.
+    residual = (divergence(flux_u, flux_v, grid) + share * eta_rate) * (-1.0)
     return lower_z_c2w(running_sum_up(residual))

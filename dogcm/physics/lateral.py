@@ -63,10 +63,11 @@ def friction(u: Field, v: Field, viscosity, grid, no_slip: bool | float) -> tupl
     tension, shear = strain(*fence(u, v), grid, no_slip)
     stress_c, stress_q = hold(tension * grid.h_visc_c * A_c, shear * grid.h_visc_q * A_q)
     across, along = stress_c * (grid.dy_c**2), stress_q * (grid.dx_q**2)
+    # On land the inverse thicknesses are zero.
     fu = (diff_x_c2u(across) / grid.dy_u + diff_y_q2u(along) / grid.dx_u) * grid.inv_h_u / grid.area_u
     across, along = stress_c * (grid.dx_c**2), stress_q * (grid.dy_q**2)
     fv = (diff_x_q2v(along) / grid.dy_v - diff_y_c2v(across) / grid.dx_v) * grid.inv_h_v / grid.area_v
-    return fu * grid.mask_u, fv * grid.mask_v
+    return fu, fv
 
 
 def biharmonic_friction(u: Field, v: Field, viscosity, grid, no_slip: bool | float, root_scale=(1.0, 1.0)):

@@ -158,13 +158,13 @@ class MomentumStep:
         rate_u, rate_v, *d_grid = exchange(
             self.halos, ((new_u - s.u) * (1 / dt), 1), ((new_v - s.v) * (1 / dt), 1), *((f, 1) for f in s.d_grid)
         )
-        # Beyond a wall an exchange brings values from elsewhere.
-        rate_u, rate_v = hold(rate_u * grid.mask_u, rate_v * grid.mask_v)
+        # Beyond a wall an exchange brings values from elsewhere; in the ground below the sea they are zero.
+        rate_u, rate_v = hold(rate_u * grid.wet_u, rate_v * grid.wet_v)
         d_grid = hold(*coriolis_cd.advance(*d_grid, s.u, s.v, rate_u, rate_v, dt, self.physics.cd_time, grid))
         v_at_u, u_at_v = d_grid
         u = s.u + (rate_u + coriolis_cd.f_at_u(grid) * v_at_u) * dt
         v = s.v + (rate_v - coriolis_cd.f_at_v(grid) * u_at_v) * dt
-        u, v = hold(u * grid.mask_u, v * grid.mask_v)
+        u, v = hold(u, v)
         return u, v, tuple(f.named(n) for f, n in zip(d_grid, D_GRID))
 
     def _slow_forcing(self, eta, U, V, new_U, new_V, surface_u, surface_v, h_u, h_v, grid):
@@ -229,8 +229,8 @@ class MomentumStep:
             h_now = h * stretch_of(eta, grid)
             shear = velocity - sum_z(velocity * h_now) / (column + dry)
             after = (shear + new / (depth * stretch_of(baro.eta, grid) + dry)) * mask
-            carried = (shear + mean / (column + dry)) * mask
-            return after, carried * h_now
+            carried = shear + mean / (column + dry)
+            return after, carried * h_now  # without thickness in the ground
 
         u, flow_u = one(predicted.u, grid.h_u, grid.depth_u, stretch_u, baro.U, baro.U_mean, grid.mask_u, grid.wet_u)
         v, flow_v = one(predicted.v, grid.h_v, grid.depth_v, stretch_v, baro.V, baro.V_mean, grid.mask_v, grid.wet_v)

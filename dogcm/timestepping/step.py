@@ -251,10 +251,10 @@ class Dynamics:
             *((state.tracers[n], shallow) for n in names), *((state.closures[n], 1) for n in mixed),
         )  # fmt: skip
         tracers, carried = rest[: len(names)], rest[len(names) :]
-        # Beyond a wall an exchange brings values from elsewhere.
+        # Beyond a wall an exchange brings values from elsewhere. Stored: two dozen loops would each read the masks again.
+        u, v, eta = hold(u * grid.mask_u, v * grid.mask_v, eta * grid.wet_c)
         return state.replace(
-            u=(u * grid.mask_u).named("u"), v=(v * grid.mask_v).named("v"),
-            eta=(eta * grid.wet_c).named("eta"),
+            u=u.named("u"), v=v.named("v"), eta=eta.named("eta"),
             tracers={n: t.named(n) for n, t in zip(names, tracers)},
             closures={**state.closures, **dict(zip(mixed, carried))},
         )  # fmt: skip

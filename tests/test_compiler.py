@@ -1,0 +1,50 @@
+"""Settings that are made before JAX starts: what becomes of memory that is freed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHOICE = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
+# Takes, fills and frees 256 MiB on a thread of its own, twice; prints how much of it lay in huge pages, and how much memory is
+# held afterwards, in MiB.
+PROGRAM = """
+import ctypes, dogcm, re, threading
+lib = ctypes.CDLL(None)
+lib.malloc.restype, lib.malloc.argtypes, lib.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+text = lambda name: open("/proc/self/" + name).read()
+held = lambda: int(re.search(r"VmRSS:\\s+(\\d+)", text("status"))[1]) // 1024
+huge = lambda: sum(map(int, re.findall(r"AnonHugePages:\\s+(\\d+)", text("smaps")))) // 1024
+before, found = (huge(), held()), []
+def take():
+    start = lib.malloc(256 << 20)
+    ctypes.memset(start, 1, 256 << 20)
+    found.append(huge() - before[0])
+    lib.free(start)
+for _ in range(2):
+    thread = threading.Thread(target=take)
+    thread.start()
+    thread.join()
+print(found[-1], held() - before[1])
+"""
+
+
+def memory(**variables) -> list[int]:
+    clean = {n: v for n, v in os.environ.items() if not n.startswith("MALLOC_")}
+    run = subprocess.run(
+        [sys.executable, "-c", PROGRAM], env={**clean, **variables}, capture_output=True, text=True, check=True
+    )
+    return [int(word) for word in run.stdout.split()]
+
+
+@pytest.mark.skipif(not CHOICE.exists(), reason="memory is looked at as Linux shows it")
+def test_freed_memory_is_kept_in_huge_pages():
+    in_huge_pages, kept = memory()
+    assert 250 <= kept <= 300
+    if "[madvise]" in CHOICE.read_text():
+        assert in_huge_pages >= 100  # all of it, unless memory is in small pieces
+    # A user's own choice is left alone.
+    assert memory(MALLOC_TOP_PAD_="65536")[1] < 50
