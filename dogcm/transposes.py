@@ -128,6 +128,7 @@ def with_ends(x, axis: int, low: int, high: int) -> list:
     return _ends_p.bind(x, axis=axis, low=low, high=high)
 
 
+# ---- three in a row ----------------------------------------------------------------------------
 def _joined(low, middle, high, *, axis):
     around = [(0, 0, 0)] * middle.ndim
     around[axis] = (low.shape[axis], high.shape[axis], 0)
@@ -143,16 +144,12 @@ def _shape_of_joined(low, middle, high, *, axis):
 
 
 def _transpose_of_joined(cotangent, *parts, axis):
-    sizes = [(p.aval if ad.is_undefined_primal(p) else p).shape[axis] for p in parts]
-    starts = (0, sizes[0], sizes[0] + sizes[1])
-    cut = lambda first, size: jax.lax.slice_in_dim(cotangent, first, first + size, axis=axis)  # noqa: E731
-    owed = []
-    for part, first, size in zip(parts, starts, sizes):
-        if not ad.is_undefined_primal(part):
-            owed.append(None)
-        else:
-            owed.append(ad.Zero(part.aval) if type(cotangent) is ad.Zero else cut(first, size))
-    return owed
+    like = [p.aval if ad.is_undefined_primal(p) else jax.typeof(p) for p in parts]
+    if type(cotangent) is ad.Zero:
+        owed = map(ad.Zero, like)
+    else:
+        owed = jax.lax.split(cotangent, [a.shape[axis] for a in like], axis % cotangent.ndim)
+    return [c if ad.is_undefined_primal(p) else None for c, p in zip(owed, parts)]
 
 
 _joined_p = _linear("joined", _joined, _shape_of_joined, _transpose_of_joined)
@@ -160,5 +157,5 @@ _joined_p = _linear("joined", _joined, _shape_of_joined, _transpose_of_joined)
 
 def joined(low, middle, high, axis: int):
     """Three arrays put together along a (negative) axis; along the last one in half the time of a concatenation, which copies
-    row by row."""
+    row by row. Its transpose cuts, as that of a concatenation does; those of the updates it is made of would store zeros."""
     return _joined_p.bind(low, middle, high, axis=axis)

@@ -35,7 +35,7 @@ print(found[-1], held() - before[1])
 def memory(**variables) -> list[int]:
     clean = {n: v for n, v in os.environ.items() if not n.startswith("MALLOC_")}
     run = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env={**clean, **variables}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", PROGRAM], env={**clean, "JAX_PLATFORMS": "cpu", **variables}, capture_output=True, text=True, check=True
     )
     return [int(word) for word in run.stdout.split()]
 

@@ -71,15 +71,22 @@ class SlopeTaper:
         return jnp.ones_like(squared)
 
     def bounded(self, rise, drop):
-        """``rise``, where that makes a triad steeper than is told apart; ``drop``: slope times rise."""
+        """``rise`` of density across an interface, and more where a triad would be steeper than is told apart.
+
+        Args:
+            rise: positive, in any unit of density. drop: the triad's slope times ``rise``.
+        """
         if self.kind == "gkw91":
             return rise  # its fluxes are small there
         steepest = self.max_slope if self.kind == "clipping" else _STEEPEST * self.max_slope
         return jnp.maximum(rise, jnp.abs(drop) * (1.0 / steepest))
 
     def share(self, rise, drop, weight):
-        """Weight times tapering over the square of (bounded) ``rise``: times products of ``rise`` and a density
-        difference across the face it gives weight times tapering times 1, r and r**2."""
+        """Weight times tapering over the square of (bounded) ``rise``; arguments as for :meth:`bounded`.
+
+        Times products of that rise and the density difference across the face it is weight times tapering times 1, r and
+        r**2. Tapering is that of :meth:`factor`.
+        """
         if self.kind == "gkw91":
             limit = self.max_slope**2  # all in one division
             return weight * limit / jnp.maximum(drop * drop, limit * (rise * rise))
