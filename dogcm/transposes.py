@@ -159,3 +159,78 @@ def joined(low, middle, high, axis: int):
     """Three arrays put together along a (negative) axis; along the last one in half the time of a concatenation, which copies
     row by row. Its transpose cuts, as that of a concatenation does; those of the updates it is made of would store zeros."""
     return _joined_p.bind(low, middle, high, axis=axis)
+
+
+# ---- all four sides ----------------------------------------------------------------------------
+# Sides in the order south, north, west, east; a slab of one is a slice along this axis, at the lower or the upper end.
+_SIDES = ((-2, False), (-2, True), (-1, False), (-1, True))
+
+
+def _with_edges(x, *, depths):
+    slabs = []
+    for (axis, upper), depth in zip(_SIDES, depths):
+        start = x.shape[axis] - depth if upper else 0
+        slabs.append(jax.lax.slice_in_dim(x, start, start + depth, axis=axis))
+    return [*slabs, x]
+
+
+def _shapes_of_edges(x, *, depths):
+    *outer, ny, nx = x.shape
+    shapes = [(depth, nx) if axis == -2 else (ny, depth) for (axis, _), depth in zip(_SIDES, depths)]
+    return [*(x.update(shape=(*outer, *shape)) for shape in shapes), x]
+
+
+def _transpose_of_edges(cotangents, x, *, depths):
+    *slabs, whole = cotangents
+    whole = ad.instantiate_zeros(whole)
+    for (axis, upper), depth, slab in zip(_SIDES, depths, slabs):
+        if type(slab) is ad.Zero:
+            continue
+        start = x.aval.shape[axis] - depth if upper else 0
+        owed = jax.lax.slice_in_dim(whole, start, start + depth, axis=axis) + slab
+        whole = jax.lax.dynamic_update_slice_in_dim(whole, owed, start, axis)
+    return [whole]
+
+
+_edges_p = _linear("edges", _with_edges, _shapes_of_edges, _transpose_of_edges, several=True)
+
+
+def with_edges(x, depths) -> list:
+    """The slabs of ``x`` ``(..., y, x)`` along its southern, northern, western and eastern side, so many cells deep, and ``x``;
+    what they owe to it is added in one array."""
+    return _edges_p.bind(x, depths=tuple(depths))
+
+
+def _framed(middle, south, north, west, east):
+    below, left = south.shape[-2], west.shape[-1]
+    ny, nx = middle.shape[-2:]
+    around = [(0, 0, 0)] * (middle.ndim - 2) + [(below, north.shape[-2], 0), (left, east.shape[-1], 0)]
+    out = jax.lax.pad(middle, jnp.zeros((), middle.dtype), around)
+    for part, row, column in ((west, below, 0), (east, below, left + nx), (south, 0, 0), (north, below + ny, 0)):
+        out = jax.lax.dynamic_update_slice(out, part, (*[0] * (middle.ndim - 2), row, column))
+    return out
+
+
+def _shape_of_framed(middle, south, north, west, east):
+    rows = south.shape[-2] + middle.shape[-2] + north.shape[-2]
+    return middle.update(shape=(*middle.shape[:-2], rows, south.shape[-1]))
+
+
+def _transpose_of_framed(cotangent, *parts):
+    if type(cotangent) is ad.Zero:
+        owed = [ad.Zero(p.aval if ad.is_undefined_primal(p) else jax.typeof(p)) for p in parts]
+    else:
+        shapes = [(p.aval if ad.is_undefined_primal(p) else p).shape for p in parts]
+        (ny, nx), below, left = shapes[0][-2:], shapes[1][-2], shapes[3][-1]
+        corners = (below, left), (0, 0), (below + ny, 0), (below, 0), (below, left + nx)
+        owed = [cotangent[..., j : j + shape[-2], i : i + shape[-1]] for (j, i), shape in zip(corners, shapes)]
+    return [c if ad.is_undefined_primal(p) else None for c, p in zip(owed, parts)]
+
+
+_framed_p = _linear("framed", _framed, _shape_of_framed, _transpose_of_framed)
+
+
+def framed(middle, south, north, west, east):
+    """``middle`` ``(..., y, x)`` with slabs along its four sides; ``south`` and ``north`` hold the corners. One array is written
+    once: put together axis by axis it would be three times. Its transpose cuts, see :func:`joined`."""
+    return _framed_p.bind(middle, south, north, west, east)

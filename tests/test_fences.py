@@ -10,7 +10,7 @@ import pytest
 from dogcm.dynamics import tracer_advection
 from dogcm.fences import fence, keep, spread, with_stored_derivatives
 from dogcm.physics.vertical_mixing import diffuse, substitute, thomas
-from dogcm.transposes import add_to_first, joined, pairs, with_ends
+from dogcm.transposes import add_to_first, framed, joined, pairs, with_edges, with_ends
 
 X = jnp.asarray(np.random.default_rng(1).normal(size=(4, 5)))
 D = jnp.asarray(np.random.default_rng(2).normal(size=(4, 5)))
@@ -76,12 +76,33 @@ def together(x, join=lambda *parts: jnp.concatenate(parts[:3], parts[3])):
     return total + jnp.sum(join(x, x**2, x[:, :0], -1) ** 3)
 
 
+def edges_of(x, depths):
+    s, n, w, e = depths
+    return [x[..., :s, :], x[..., x.shape[-2] - n :, :], x[..., :w], x[..., x.shape[-1] - e :], x]
+
+
+def frame_of(middle, south, north, west, east):
+    return jnp.concatenate([south, jnp.concatenate([west, middle, east], -1), north], -2)
+
+
+def surrounded(x, edges=edges_of, frame=frame_of):
+    """An array with its own edges around it, as in an exchange; some of them constant, some empty, some not used."""
+    total = 0.0
+    for s, n, w, e in ((1, 2, 2, 1), (2, 1, 0, 3), (0, 0, 1, 1)):
+        south, north, west, east, whole = edges(jnp.sin(x), (n, s, e, w))
+        wide = lambda rows: jnp.concatenate([rows[..., :w], rows, rows[..., :e]], -1)  # noqa: E731
+        total += jnp.sum(jnp.sin(frame(whole * x, wide(north), wide(south), east, west)) ** 2)
+        total += jnp.sum(frame(x, wide(edges(X, (n, s, e, w))[1]), wide(south), east, edges(X, (n, s, e, w))[2]) ** 3)
+    return total + jnp.sum(edges(x, (1, 1, 1, 1))[0] ** 2)
+
+
 # A function with what steers its backward pass, one without, and how well they agree: sums in another order round otherwise.
 PAIRS = {
     "fence": (fenced, plain, 1e-13), "spread": (lambda x: broadcast(x, spread), broadcast, 1e-12),
     "pairs": (lambda x: neighbours(x, pairs), neighbours, 1e-12), "ends": (lambda x: ends(x, with_ends), ends, 1e-12),
     "first": (lambda x: with_surface(x, add_to_first), with_surface, 1e-12),
     "joined": (lambda x: together(x, joined), together, 1e-12),
+    "framed": (lambda x: surrounded(x, with_edges, framed), surrounded, 1e-12),
 }  # fmt: skip
 DERIVATIVES = {
     "value": lambda f: f(X),
@@ -211,6 +232,7 @@ def test_stored_weights_of_the_limiter(scheme):
 
 @pytest.mark.parametrize(("function", "pads"), [
     (lambda x, _: pairs(x, "diff", -1), 1), (lambda x, _: with_ends(x, -1, 2, 1), 0), (add_to_first, 0),
+    (lambda x, _: with_edges(x, (1, 2, 1, 1)), 0),
 ])  # fmt: skip
 def test_transposes_store_what_they_say(function, pads):
     """Arrays of zeros with a cotangent in them: JAX makes two of a difference, of two ends, and of a sum with a level."""

@@ -183,14 +183,15 @@ def test_tapers():
 
 @pytest.mark.parametrize("kind", isoneutral.TAPERS)
 def test_shares_of_a_triad(kind):
-    """Weight times tapering over the square of the rise, which counts as no less than makes the steepest slope."""
+    """Weight times tapering over the rise, which counts as no less than makes the steepest slope."""
     taper, rise, weight = SlopeTaper(kind), 3e-4, 7.0
     slopes = np.array([0.0, 1e-3, 5e-3, 2e-2, -0.5])
     drop = jnp.asarray(slopes * rise)
     bounded = np.asarray(taper.bounded(rise, drop))
     np.testing.assert_allclose(bounded / rise, np.maximum(1.0, np.abs(slopes) / 1e-2) if kind == "clipping" else 1.0)
     expected = weight * taper.factor((slopes * rise / bounded) ** 2)
-    np.testing.assert_allclose(taper.share(rise, drop, weight) * bounded**2, expected, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(taper.share(rise, drop, weight) * bounded, expected, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(taper.bounded_inverse(1 / rise, rise, drop) * bounded, 1.0, rtol=1e-12)
 
 
 @pytest.mark.parametrize("kind", isoneutral.TAPERS)
@@ -199,7 +200,11 @@ def test_derivatives_of_shares_are_finite_in_float32(kind):
     taper = SlopeTaper(kind)
     rise = np.float32(isoneutral._UNITS) * np.geomspace(1e-8, 10.0, 40, dtype=np.float32)[:, None]
     drop = rise * np.array([0, 1e-6, 1e-3, 1e-2, 1e-1, 1e3], np.float32)
-    total = lambda r, d: jnp.sum(taper.share(r, d, jnp.float32(200.0)) * r * d)  # noqa: E731
+
+    def total(r, d):
+        share = taper.share(r, d, jnp.float32(200.0))
+        return jnp.sum(share * d) + jnp.sum(share * d * d * taper.bounded_inverse(1 / r, r, d))
+
     value, found = jax.value_and_grad(total, (0, 1))(rise + 0 * drop, drop)
     assert value.dtype == np.float32 and np.isfinite(value)
     assert all(bool(jnp.isfinite(g).all()) for g in found)

@@ -21,7 +21,7 @@ from jax.interpreters import ad
 from dogcm.decomp import fold
 from dogcm.decomp.depth import Halo
 from dogcm.decomp.layout import Layout
-from dogcm.transposes import joined, with_ends
+from dogcm.transposes import framed, joined, with_edges, with_ends
 
 # What messages bring carries this name, so that jax.checkpoint can be told to keep it.
 RECEIVED = "halo"
@@ -55,36 +55,49 @@ class HaloExchange:
         # Stored before and after, so that the compiler sees the same arithmetic around an exchange
         # whether it is a message or a copy: contracted products then round alike on every layout.
         arrays = list(jax.lax.optimization_barrier(tuple(arrays)))
-        near = self.neighbours
         split_x, split_y = self.layout.px > 1, self.layout.py > 1
-        beyond = None
         if self.north_fold:
             places = list(places or ["c"] * len(arrays))
             signs = [fold.flips(p) if v is None else v for p, v in zip(places, vectors or [None] * len(places))]
             arrays, beyond = self._folded(arrays, wants, places, signs)
-        else:
-            depths = [(w.w, w.e) for w in wants]
-            arrays = self._phase(arrays, depths, -1, near.w, near.e, split_x)
-        depths = [(w.s, w.n) for w in wants]
-        arrays = self._phase(arrays, depths, -2, near.s, near.n, split_y)
-        if beyond is not None:
+            near = self.neighbours
+            arrays = self._phase(arrays, [(w.s, w.n) for w in wants], -2, near.s, near.n, split_y)
             arrays = [self._capped(*parts) for parts in zip(arrays, beyond, wants)]
+        else:
+            arrays = self._surrounded(arrays, wants)
         if self.layout.drops_tiles and split_x and split_y:
             also = [int(self.north_fold and fold.on_line(p)) for p in places or ["c"] * len(arrays)]
             arrays = self._corners(arrays, wants, also)
         return list(jax.lax.optimization_barrier(tuple(arrays)))
 
+    def _surrounded(self, arrays: list, wants: list[Halo]) -> list:
+        """Both phases where there is no fold: slabs travel, and each array is written once with all of them around it."""
+        near = self.neighbours
+        edges = [with_edges(a, (w.n, w.s, w.e, w.w)) for a, w in zip(arrays, wants)]
+        first, last, to_west, to_east, arrays = zip(*edges)
+        west, east = self._traded(to_west, to_east, near.w, near.e, self.layout.px > 1)
+        to_south, to_north = [], []
+        for rows, upper_rows, left, right, w in zip(first, last, west, east, wants):
+            ny = left.shape[-2]
+            to_south.append(jnp.concatenate([left[..., : w.n, :], rows, right[..., : w.n, :]], axis=-1))
+            to_north.append(jnp.concatenate([left[..., ny - w.s :, :], upper_rows, right[..., ny - w.s :, :]], axis=-1))
+        south, north = self._traded(to_south, to_north, near.s, near.n, self.layout.py > 1)
+        return [framed(*parts) for parts in zip(arrays, south, north, west, east)]
+
     def _phase(self, arrays, depths, axis, lower: int, upper: int, split: bool) -> list:
         """Add ``depths = (below, above)`` cells to each array along ``axis``."""
         to_lower, to_upper, arrays = zip(*(with_ends(a, axis, above, below) for a, (below, above) in zip(arrays, depths)))
-        if split:
-            received = self.backend.swap(_pack(to_lower), _pack(to_upper), lower, upper)
-            from_lower, from_upper = (checkpoint_name(buffer, RECEIVED) for buffer in received)
-            below, above = _unpack(from_lower, to_upper), _unpack(from_upper, to_lower)
-        else:
-            # One tile spans this direction: it is its own neighbour.
-            below, above = to_upper, to_lower
+        below, above = self._traded(to_lower, to_upper, lower, upper, split)
         return [joined(*parts, axis) for parts in zip(below, arrays, above)]
+
+    def _traded(self, to_lower, to_upper, lower: int, upper: int, split: bool) -> tuple[list, list]:
+        """Slabs for the two neighbours of one direction in, theirs for this tile out (from below, from above)."""
+        if not split:
+            # One tile spans this direction: it is its own neighbour.
+            return list(to_upper), list(to_lower)
+        received = self.backend.swap(_pack(to_lower), _pack(to_upper), lower, upper)
+        from_lower, from_upper = (checkpoint_name(buffer, RECEIVED) for buffer in received)
+        return _unpack(from_lower, to_upper), _unpack(from_upper, to_lower)
 
     def _folded(self, arrays: list, wants: list[Halo], places: list[str], signs: list[bool]) -> tuple[list, list]:
         """First phase where there is a fold: arrays with their halos in x, and the rows beyond the fold.

@@ -81,18 +81,21 @@ class SlopeTaper:
         steepest = self.max_slope if self.kind == "clipping" else _STEEPEST * self.max_slope
         return jnp.maximum(rise, jnp.abs(drop) * (1.0 / steepest))
 
-    def share(self, rise, drop, weight):
-        """Weight times tapering over the square of (bounded) ``rise``; arguments as for :meth:`bounded`.
+    def bounded_inverse(self, inverse, rise, drop):
+        """One over the bounded ``rise``, of which ``inverse`` is one over; arguments as for :meth:`bounded`."""
+        return inverse if self.kind == "gkw91" else 1.0 / self.bounded(rise, drop)
 
-        Times products of that rise and the density difference across the face it is weight times tapering times 1, r and
-        r**2. Tapering is that of :meth:`factor`.
+    def share(self, rise, drop, weight):
+        """Weight times tapering over the (bounded) ``rise``; arguments as for :meth:`bounded`.
+
+        Times that rise it is weight times tapering, times the density difference across the face also times r.
         """
         if self.kind == "gkw91":
             limit = self.max_slope**2  # all in one division
-            return weight * limit / jnp.maximum(drop * drop, limit * (rise * rise))
+            return weight * (limit * rise) / jnp.maximum(drop * drop, limit * (rise * rise))
         rise = self.bounded(rise, drop)
         slope = drop / rise
-        return weight * self.factor(slope * slope) / (rise * rise)
+        return weight * self.factor(slope * slope) / rise
 
 
 @functools.partial(
@@ -111,22 +114,19 @@ class _Axis:
 
 
 @functools.partial(
-    jax.tree_util.register_dataclass, data_fields=["x", "y", "rise", "vertical_diffusivity"], meta_fields=["taper"]
+    jax.tree_util.register_dataclass, data_fields=["x", "y", "vertical_diffusivity"], meta_fields=[]
 )
 @dataclass(frozen=True)
 class Isoneutral:
     """Slopes and coefficients of one step, alike for all tracers.
 
     Attributes:
-        x, y: triads. rise: density below less that above (in ``_UNITS``) at the interfaces above and below each layer.
-        vertical_diffusivity: m2 s-1 on interfaces; belongs into the implicit solver. taper: of the triads.
+        x, y: triads. vertical_diffusivity: m2 s-1 on interfaces; belongs into the implicit solver.
     """
 
     x: _Axis
     y: _Axis
-    rise: tuple[Field, Field]
     vertical_diffusivity: Field
-    taper: SlopeTaper
 
 
 def prepare(density: Field, n2: Field, stretch: Field, params: dict, grid, taper: SlopeTaper, gravity: float,
@@ -142,12 +142,15 @@ def prepare(density: Field, n2: Field, stretch: Field, params: dict, grid, taper
     density, n2 = fence(density, n2)
     # As N2 has it: density below, less density from above brought down.
     gradient = fmap(lambda n, z: jnp.maximum(n * z * (rho0 / gravity), _WEAKEST), n2, stretch, name="density gradient")
-    rise = around_layers(gradient * (grid.dz_w * _UNITS), outside=1.0)
+    rise = gradient * (grid.dz_w * _UNITS)
+    inverse = around_layers(fmap(lambda r: 1.0 / r, rise, name="inverse rise"), outside=1.0)
+    rise = around_layers(rise, outside=1.0)
     wet = around_layers(grid.mask_cw)
     x = _axis(diff_x_c2u(density), rise, wet, grid, params, taper, "x")
     y = _axis(diff_y_c2v(density), rise, wet, grid, params, taper, "y")
-    steep = _to_columns(_steep(x), "x") + _to_columns(_steep(y), "y")
-    return Isoneutral(x, y, rise, hold(steep * grid.dz_w / grid.area_c), taper)
+    steep_x, steep_y = (_steep(t, rise, inverse, grid, taper, axis) for t, axis in ((x, "x"), (y, "y")))
+    steep = _to_columns(steep_x, "x") + _to_columns(steep_y, "y")
+    return Isoneutral(x, y, hold(steep * grid.dz_w / grid.area_c))
 
 
 def fluxes(c: Field, iso: Isoneutral, grid) -> tuple[Field, Field, Field]:
@@ -155,8 +158,8 @@ def fluxes(c: Field, iso: Isoneutral, grid) -> tuple[Field, Field, Field]:
     interfaces per area (unit of c times m s-1)."""
     c = fence(c)
     step = around_layers(diff_z_c2w(c))
-    fx, up_x = _axis_fluxes(diff_x_c2u(c), step, iso, grid, "x")
-    fy, up_y = _axis_fluxes(diff_y_c2v(c), step, iso, grid, "y")
+    fx, up_x = _axis_fluxes(diff_x_c2u(c), step, iso, "x")
+    fy, up_y = _axis_fluxes(diff_y_c2v(c), step, iso, "y")
     fz = (_to_columns(up_x, "x") + _to_columns(up_y, "y")) * (-1.0) / grid.area_c
     return fx, fy, fz
 
@@ -197,30 +200,33 @@ def _axis(difference: Field, rise, wet, grid, params: dict, taper: SlopeTaper, a
     shares = dict(zip(shares, hold(*shares.values())))
     for triad, pick, n in _each(axis):
         up = fmap(taper.bounded, pick(rise[n]), d * tilt[n], name="rise")
-        untapered = shares[triad] * (up * up)
-        plain = untapered if plain is None else plain + untapered
+        untilted = shares[triad] * up
+        plain = untilted if plain is None else plain + untilted
     floor, always = to_faces(params["isoneutral_floor"]), to_faces(params["lateral_diffusivity"])
     along = fmap(jnp.maximum, plain * K, conductance * floor) + conductance * always
     return _Axis(shares, d, hold(along), K, kappa)
 
 
-def _steep(t: _Axis) -> dict:
-    """What triads add to the vertical diffusivity: K times weight times tapering times r**2."""
-    square = t.difference * t.difference
-    return {triad: share * square * t.K for triad, share in t.shares.items()}
-
-
-def _axis_fluxes(across: Field, step, iso: Isoneutral, grid, axis: str):
-    """Flux through faces, and what goes up, by triad; ``step``: of the tracer, at interfaces around layers."""
-    t, tilt = (iso.x if axis == "x" else iso.y), _inverse_distances(grid, axis)
-    up, tilted = {}, None
+def _steep(t: _Axis, rise, inverse, grid, taper: SlopeTaper, axis: str) -> dict:
+    """What triads add to the vertical diffusivity: K times weight times tapering times r**2; ``rise`` and its ``inverse`` are
+    those at the interfaces above and below layers."""
+    square, tilt, found = t.difference * t.difference * t.K, _inverse_distances(grid, axis), {}
     for triad, pick, n in _each(axis):
-        rise = fmap(iso.taper.bounded, pick(iso.rise[n]), t.difference * tilt[n], name="rise")
-        slanted = t.shares[triad] * rise * t.difference
-        part = slanted * pick(step[n])
+        per_rise = lambda inverse, rise, drop: taper.bounded_inverse(inverse, rise, drop)  # noqa: E731
+        per = fmap(per_rise, pick(inverse[n]), pick(rise[n]), t.difference * tilt[n], name="inverse rise")
+        found[triad] = t.shares[triad] * square * per
+    return found
+
+
+def _axis_fluxes(across: Field, step, iso: Isoneutral, axis: str):
+    """Flux through faces, and what goes up, by triad; ``step``: of the tracer, at interfaces around layers."""
+    t = iso.x if axis == "x" else iso.y
+    up, tilted, slanted = {}, None, t.difference * across * (t.K + t.kappa)
+    for triad, pick, n in _each(axis):
+        part = t.shares[triad] * pick(step[n])
         tilted = part if tilted is None else tilted + part
-        up[triad] = slanted * across * (t.K + t.kappa)
-    return (t.along * across + tilted * (t.K - t.kappa)) * (-1.0), up
+        up[triad] = t.shares[triad] * slanted
+    return (t.along * across + tilted * t.difference * (t.K - t.kappa)) * (-1.0), up
 
 
 def _to_columns(of: dict, axis: str) -> Field:

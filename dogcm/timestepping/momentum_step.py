@@ -128,12 +128,13 @@ class MomentumStep:
         if not cd:
             turn_u = momentum.vorticity_flux_u(v if forward_backward else mean_v, planetary, grid)
             rate_u = rate_u + turn_u
-        guess_u = hold(u + rate_u * dt)
+        # Together with what is kept of n: by then the one kept of n - 1 has been read, and its place is free.
+        guess_u, au = hold(u + rate_u * dt, au)
         new_u = self.implicit_u(u, v, guess_u, near_u, viscosity, stretch, now, params, grid, vertical_u)
         if not cd:
             turn_v = momentum.vorticity_flux_v(new_u if forward_backward else mean_u, planetary, grid)
             rate_v = rate_v + turn_v
-        guess_v = hold(v + rate_v * dt)
+        guess_v, av = hold(v + rate_v * dt, av)
         new_v = self.implicit_v(u, v, guess_v, near_v, viscosity, stretch, now, params, grid, vertical_v)
         new_u, new_v = hold(new_u, new_v)
         d_grid = ()
@@ -230,7 +231,7 @@ class MomentumStep:
             shear = velocity - sum_z(velocity * h_now) / (column + dry)
             after = (shear + new / (depth * stretch_of(baro.eta, grid) + dry)) * mask
             carried = shear + mean / (column + dry)
-            return after, carried * h_now  # without thickness in the ground
+            return after.crop(0), carried * h_now  # without thickness in the ground
 
         u, flow_u = one(predicted.u, grid.h_u, grid.depth_u, stretch_u, baro.U, baro.U_mean, grid.mask_u, grid.wet_u)
         v, flow_v = one(predicted.v, grid.h_v, grid.depth_v, stretch_v, baro.V, baro.V_mean, grid.mask_v, grid.wet_v)

@@ -123,7 +123,7 @@ class Dynamics:
         keep = self.scheme.memory
         older_u, older_v = state.history_u, state.history_v
         new = State(
-            u=u.crop(0), v=v.crop(0), eta=baro.eta.crop(0), tracers=tracers,
+            u=u, v=v, eta=baro.eta.crop(0), tracers=tracers,
             history_u=((predicted.history_u, *older_u)[:keep]),
             history_v=((predicted.history_v, *older_v)[:keep]),
             time=state.time + p.dt, steps=state.steps + 1,
