@@ -322,6 +322,20 @@ def hold(*fields: Field) -> "Field | tuple[Field, ...]":
     return out[0] if len(out) == 1 else out
 
 
+def as_one_row(function: Callable, *fields: Field) -> Field:
+    """A ``function`` of Fields that uses no horizontal neighbours, applied to each level as one long row, and stored.
+
+    Of a row that is no multiple of sixteen cells long the compiler handles the rest one by one: with as much arithmetic as
+    density takes, on rows of 94, that is a third of the time. Horizontal operators find no halo.
+    """
+    halo = functools.reduce(Halo.meet, (f.halo for f in fields))
+    near = [f.crop(halo) for f in fields]
+    rows = jax.lax.optimization_barrier(tuple(f.data.reshape(*f.shape[:-2], 1, -1) for f in near))
+    out = function(*(Field(r, f.at, Halo(), f.name) for r, f in zip(rows, near)))
+    found = jax.lax.optimization_barrier(out.data)
+    return Field(found.reshape(*out.shape[:-2], *near[0].shape[-2:]), out.at, halo, out.name)
+
+
 def fence(*fields: Field) -> "Field | tuple[Field, ...]":
     """The same values; what the terms that follow contribute to their cotangents is stored on its own."""
     out = tuple(f.with_data(fences.fence(f.data)) for f in fields)

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dogcm.decomp import Halo
-from dogcm.field import POINTS, Field, FieldError, exchange, fmap, hold, maximum, minimum, where, zeros_like
-from dogcm.operators import diff_x_c2u, mean_x_c2u
+from dogcm.field import (
+    POINTS, Field, FieldError, as_one_row, exchange, fmap, hold, maximum, minimum, where, zeros_like,
+)  # fmt: skip
+from dogcm.operators import diff_x_c2u, diff_z_c2w, mean_x_c2u
 
 NY, NX = 4, 5
 
@@ -288,6 +290,26 @@ def test_hold_keeps_derivatives():
     np.testing.assert_allclose(held, free, rtol=1e-13)
     held, free = (jax.vmap(g)(jnp.stack([x, dx])) for g in (_held, _free))
     np.testing.assert_allclose(held, free, rtol=1e-15)
+
+
+# ---- as one row ------------------------------------------------------------------------------------
+def test_as_one_row_is_the_same_function_on_the_common_halo():
+    rng = np.random.default_rng(4)
+    deep = Field(jnp.asarray(rng.normal(size=(3, 8, 9))), "c", Halo(2, 2, 2, 2))
+    flat = Field(jnp.asarray(rng.normal(size=(6, 8))), "c", Halo(1, 1, 1, 2))
+    function = lambda a, b: diff_z_c2w(a * b) * fmap(jnp.exp, b)  # noqa: E731
+    plain, row = function(deep, flat), as_one_row(function, deep, flat)
+    assert (row.at, row.halo, row.shape) == (plain.at, plain.halo, plain.shape) == ("cw", Halo(1, 1, 1, 2), (2, 6, 8))
+    np.testing.assert_array_equal(row.data, plain.data)
+    total = lambda on: lambda a: jnp.sum(on(function, deep.with_data(a), flat).data ** 2)  # noqa: E731
+    expected = jax.grad(total(lambda f, *fields: f(*fields)))(deep.data)
+    np.testing.assert_allclose(jax.grad(total(as_one_row))(deep.data), expected, rtol=1e-13)
+
+
+def test_as_one_row_knows_no_horizontal_neighbours():
+    f = Field(jnp.ones((3, 8, 9)), "c", Halo(2, 2, 2, 2))
+    with pytest.raises(FieldError, match="no valid halo"):
+        as_one_row(diff_x_c2u, f)
 
 
 def test_exchange_asks_for_each_fields_own_depth():

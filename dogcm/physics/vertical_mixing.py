@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from dogcm.field import Field, fence, fmap, keep
+from dogcm.field import Field, as_one_row, fence, fmap, keep
 from dogcm.operators import (
     common, diff_z_c2w, lower_z_c2w, mean_x_c2u, mean_x_u2c, mean_y_c2v, mean_y_v2c, sum_x_u2c, sum_y_v2c, upper_z_c2w,
 )  # fmt: skip
@@ -18,9 +18,13 @@ def buoyancy_frequency_squared(eos, temperature: Field, salinity: Field, density
     The layer above is brought down to the depth of the layer below before their densities are
     compared, so that compressibility does not count as stratification.
     """
-    brought_down = eos.anomaly(upper_z_c2w(temperature), upper_z_c2w(salinity), slice(1, None))
-    difference = keep(lower_z_c2w(density) - brought_down)
-    return difference * (gravity / rho0 / grid.dz_w) / stretch * grid.mask_cw
+
+    def squared(T, S, density, stretch, mask):
+        brought_down = eos.anomaly(upper_z_c2w(T), upper_z_c2w(S), slice(1, None))
+        difference = keep(lower_z_c2w(density) - brought_down)
+        return difference * (gravity / rho0 / grid.dz_w) / stretch * mask
+
+    return as_one_row(squared, temperature, salinity, density, stretch, grid.mask_cw)
 
 
 def shear_squared(u: Field, v: Field, grid, stretch: Field) -> Field:

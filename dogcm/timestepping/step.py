@@ -23,7 +23,7 @@ from dogcm.decomp.depth import Halo
 from dogcm.dynamics import free_surface as fs
 from dogcm.dynamics.continuity import stretch_c
 from dogcm.dynamics.implicit_surface import ImplicitSurface
-from dogcm.field import Field, exchange, hold
+from dogcm.field import Field, as_one_row, exchange, hold
 from dogcm.operators import add_top
 from dogcm.physics import isoneutral, kpp, vertical_mixing, visbeck
 from dogcm.physics.mixing_schemes import CARRIED, Mixing, mix
@@ -94,7 +94,7 @@ class Dynamics:
         now = forcing.at(s.time + 0.5 * p.dt)
         extra = self._extra(s, params, now, grid)
         stretch = stretch_c(s.eta, grid)
-        density = hold(self.eos.anomaly(s.temperature, s.salinity))
+        density = hold(as_one_row(self.eos.anomaly, s.temperature, s.salinity))
         with jax.named_scope("surface"):
             driven = self.surface(s, now, stretch, params, grid)
             now, fluxes = driven.now, driven.fluxes
@@ -182,7 +182,7 @@ class Dynamics:
         s = self.with_halos(state, grid)
         now = forcing.at(s.time + 0.5 * self.physics.dt)
         stretch = stretch_c(s.eta, grid)
-        density = self.eos.anomaly(s.temperature, s.salinity)
+        density = as_one_row(self.eos.anomaly, s.temperature, s.salinity)
         extra = self._extra(s, params, now, grid)
         driven = self.surface(s, now, stretch, params, grid)
         now, fluxes = driven.now, driven.fluxes
