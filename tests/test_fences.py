@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -154,6 +156,19 @@ def test_solution_against_a_dense_solver():
     solutions, factors = thomas(h, k, sink, (one, two))
     for x, rhs in zip((*solutions, *substitute(*factors, (two,))), (one, two, two)):
         np.testing.assert_allclose(x, dense(h, k, sink, rhs), rtol=1e-12)
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["solution alone", "with factors"])
+def test_the_solver_copies_no_column_within_its_loops(alone):
+    """What a level needs is read before anything is written; otherwise XLA copies whole arrays, once for each level."""
+    h, k, sink, one, two = column()
+    solve = lambda *a: thomas(*a[:3], a[3:], factors=not alone)  # noqa: E731
+    program = jax.jit(solve, donate_argnums=(3, 4)).lower(h, k, sink, one, two).compile().as_text()
+    bodies = re.findall(r"body=%([\w.]+)", program)
+    parts = {name: program.split(f"\n%{name} ")[1].split("\n}")[0] for name in bodies}
+    assert len(parts) == 2
+    copied = [line for part in parts.values() for line in part.splitlines() if re.search(r"= f64\[\d,2,3\]\S* copy\(", line)]
+    assert copied == []
 
 
 def column():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -112,6 +114,17 @@ RUNS = {"plain": lambda f: f, "jit": jax.jit, "scan": in_scan}
 def test_exchange_on_one_rank(dtype, how):
     for layout in layouts(1):
         check_exchange(SerialCommunicator(), layout, dtype, RUNS[how])
+
+
+def test_each_array_of_an_exchange_is_written_once():
+    """Where there is no fold: padded to its final size, then slabs go into it; no array of its size is copied."""
+    layout = next(p for p in layouts(1) if not p.north_fold)
+    halos, fields = connect(layout, SerialCommunicator()), [Field(jnp.ones((4, *SHAPE)), at) for at in "cuv"]
+    # As in a step, what comes out is read by loops of its own.
+    run = jax.jit(lambda fields: [f.data * 2.0 for f in exchange(halos, *((f, 2) for f in fields))])
+    program = run.lower(fields).compile().as_text()
+    shapes = re.findall(r"= f64\[4,(\d+),(\d+)\]\S* (copy|pad)\(", program)
+    assert [(int(ny), int(nx), kind) for ny, nx, kind in shapes] == [(SHAPE[0] + 4, SHAPE[1] + 4, "pad")] * 3
 
 
 @pytest.mark.layouts
