@@ -1,7 +1,7 @@
 """Filling halos: two phases, one buffer per neighbour for all fields together.
 
-First every array gets its western and eastern halo, then, rows already widened, its southern
-and northern one: four messages in all, and the corners come for free. Where tiles of land have no rank
+First go western and eastern slabs, then southern and northern ones, as wide as the rows have become by
+that: four messages in all, and the corners come for free. Where tiles of land have no rank
 a corner may lie behind one of them. Layouts that drop tiles therefore send the new rows once more to the
 west and east, and a corner whose northern or southern neighbour is missing is taken from there.
 

@@ -212,14 +212,14 @@ def _steep(t: _Axis, rise, inverse, grid, taper: SlopeTaper, axis: str) -> dict:
     those at the interfaces above and below layers."""
     square, tilt, found = t.difference * t.difference * t.K, _inverse_distances(grid, axis), {}
     for triad, pick, n in _each(axis):
-        per_rise = lambda inverse, rise, drop: taper.bounded_inverse(inverse, rise, drop)  # noqa: E731
-        per = fmap(per_rise, pick(inverse[n]), pick(rise[n]), t.difference * tilt[n], name="inverse rise")
-        found[triad] = t.shares[triad] * square * per
+        per_rise = fmap(taper.bounded_inverse, pick(inverse[n]), pick(rise[n]), t.difference * tilt[n], name="inverse rise")
+        found[triad] = t.shares[triad] * square * per_rise
     return found
 
 
 def _axis_fluxes(across: Field, step, iso: Isoneutral, axis: str):
     """Flux through faces, and what goes up, by triad; ``step``: of the tracer, at interfaces around layers."""
+    # r times a triad's weight is its share times the density difference across the face, which all four have in common.
     t = iso.x if axis == "x" else iso.y
     up, tilted, slanted = {}, None, t.difference * across * (t.K + t.kappa)
     for triad, pick, n in _each(axis):

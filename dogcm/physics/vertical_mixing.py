@@ -205,7 +205,8 @@ def thomas(h, k, sink, rhs: tuple, factors: bool = True) -> tuple[tuple, tuple |
 
     def eliminate(n, carry):
         ratio, values, columns, ratios, pivots = carry
-        above, below = _level(between if factors else ratios, n), _level(between if factors else ratios, n + 1)
+        exchanges = between if factors else ratios
+        above, below = _level(exchanges, n), _level(exchanges, n + 1)
         thickness = _level(h, n)
         diagonal = thickness + above + below if sink is None else thickness + above + below + _level(sink, n)
         pivot = 1.0 / (jnp.where(thickness > 0, diagonal, 1.0) - above * ratio)
@@ -215,7 +216,7 @@ def thomas(h, k, sink, rhs: tuple, factors: bool = True) -> tuple[tuple, tuple |
         columns = tuple(_with_level(x, y, n) for x, y in zip(columns, values))
         return ratio, values, columns, _with_level(ratios, ratio, n), _with_level(pivots, pivot, n) if factors else None
 
-    # What is above a level is not asked for below it: its place takes the ratio.
+    # The exchange above a level is not asked for below it, and its place takes the ratio: in an array of its own if asked for.
     start = (jnp.zeros_like(h[0]), _nothing(rhs), rhs, between, jnp.zeros_like(h) if factors else None)
     _, _, columns, ratios, pivots = jax.lax.fori_loop(0, h.shape[0], eliminate, start)
     return _upwards(ratios, columns), (between, pivots, ratios) if factors else None

@@ -31,6 +31,8 @@ class Predicted:
     v: Field
     U: Field  # transports per width at n (m2 s-1)
     V: Field
+    new_U: Field  # depth integral of u and v here (m2 s-1)
+    new_V: Field
     forcing_u: Field  # depth-integrated forcing of the free surface (m2 s-2)
     forcing_v: Field
     history_u: Field
@@ -99,7 +101,7 @@ class MomentumStep:
 
         au, av = u * 0.0, v * 0.0
         if p.momentum_advection:
-            w = hold(interface_flow(u * h_u, v * h_v, -divergence(U, V, grid), grid))
+            w = interface_flow(u * h_u, v * h_v, -divergence(U, V, grid), grid)
             au, av = momentum.advection(u, v, w, grid, p.vorticity_scheme)
         cd = p.cd_time is not None
         forward_backward = self.scheme.coriolis == "forward_backward"
@@ -149,9 +151,10 @@ class MomentumStep:
                 "correction": (extra.get("u", u * 0.0), extra.get("v", v * 0.0)),
                 **{n: (vertical_u[n], vertical_v[n]) for n in vertical_u},
             }  # fmt: skip
-        Fu, Fv = self._slow_forcing(eta, U, V, sum_z(new_u * near_u), sum_z(new_v * near_v), surface_u,
-                                    surface_v, near_u, near_v, grid)  # fmt: skip
-        return Predicted(new_u, new_v, U, V, Fu, Fv, au, av, d_grid)
+        # Turned by the C-D scheme, velocity has halos beyond those of the solve.
+        new_U, new_V = sum_z(new_u * (h_u if cd else near_u)), sum_z(new_v * (h_v if cd else near_v))
+        Fu, Fv = self._slow_forcing(eta, U, V, new_U, new_V, surface_u, surface_v, near_u, near_v, grid)
+        return Predicted(new_u, new_v, U, V, new_U, new_V, Fu, Fv, au, av, d_grid)
 
     def _turn(self, s: State, new_u: Field, new_v: Field, grid):
         """Coriolis force by the C-D scheme, after all else; returns u, v and the velocity on the D grid."""
@@ -224,17 +227,18 @@ class MomentumStep:
     def correct(self, eta, predicted: Predicted, baro: fs.Barotropic, grid):
         """Put the free surface's depth mean into the velocity, and into the tracers' transports."""
 
-        def one(velocity, h, depth, stretch_of, new, mean, mask, wet):
+        def one(velocity, integral, h, depth, stretch_of, new, mean, mask, wet):
             dry = 1.0 - wet
             column = depth * stretch_of(eta, grid)
             h_now = h * stretch_of(eta, grid)
-            shear = velocity - sum_z(velocity * h_now) / (column + dry)
+            shear = velocity - integral / (column + dry)
             after = (shear + new / (depth * stretch_of(baro.eta, grid) + dry)) * mask
             carried = shear + mean / (column + dry)
             return after.crop(0), carried * h_now  # without thickness in the ground
 
-        u, flow_u = one(predicted.u, grid.h_u, grid.depth_u, stretch_u, baro.U, baro.U_mean, grid.mask_u, grid.wet_u)
-        v, flow_v = one(predicted.v, grid.h_v, grid.depth_v, stretch_v, baro.V, baro.V_mean, grid.mask_v, grid.wet_v)
+        p = predicted
+        u, flow_u = one(p.u, p.new_U, grid.h_u, grid.depth_u, stretch_u, baro.U, baro.U_mean, grid.mask_u, grid.wet_u)
+        v, flow_v = one(p.v, p.new_V, grid.h_v, grid.depth_v, stretch_v, baro.V, baro.V_mean, grid.mask_v, grid.wet_v)
         return hold(u, v, flow_u, flow_v)
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from dogcm.dynamics import tracer_advection, tracer_transport
 from dogcm.dynamics.continuity import convergence, interface_flow, stretch_c
-from dogcm.field import Field, fmap, hold
+from dogcm.field import Field, fence, fmap, hold
 from dogcm.operators import add_top, diff_z_w2c
 from dogcm.physics import isoneutral, kpp, lateral, vertical_mixing
 from dogcm.physics.surface import SurfaceFluxes
@@ -56,7 +56,7 @@ class TracerStep:
         p, dt = self.physics, self.physics.dt
         terms = {} if terms is None else terms
         rate = (new_eta - s.eta) * (1.0 / dt)
-        w = hold(interface_flow(flow_u, flow_v, rate, grid))
+        w = fence(interface_flow(flow_u, flow_v, rate, grid))
         h_old = grid.h_c * stretch_c(s.eta, grid)
         new_stretch = stretch_c(new_eta, grid)
         h_new = grid.h_c * new_stretch
