@@ -55,12 +55,11 @@ class HaloExchange:
         # Stored before and after, so that the compiler sees the same arithmetic around an exchange
         # whether it is a message or a copy: contracted products then round alike on every layout.
         arrays = list(jax.lax.optimization_barrier(tuple(arrays)))
-        split_x, split_y = self.layout.px > 1, self.layout.py > 1
+        near, split_x, split_y = self.neighbours, self.layout.px > 1, self.layout.py > 1
         if self.north_fold:
             places = list(places or ["c"] * len(arrays))
             signs = [fold.flips(p) if v is None else v for p, v in zip(places, vectors or [None] * len(places))]
             arrays, beyond = self._folded(arrays, wants, places, signs)
-            near = self.neighbours
             arrays = self._phase(arrays, [(w.s, w.n) for w in wants], -2, near.s, near.n, split_y)
             arrays = [self._capped(*parts) for parts in zip(arrays, beyond, wants)]
         else:
@@ -73,14 +72,15 @@ class HaloExchange:
     def _surrounded(self, arrays: list, wants: list[Halo]) -> list:
         """Both phases where there is no fold: slabs travel, and each array is written once with all of them around it."""
         near = self.neighbours
+        # A neighbour's northern halo is what lies along this tile's southern side, and so on.
         edges = [with_edges(a, (w.n, w.s, w.e, w.w)) for a, w in zip(arrays, wants)]
         first, last, to_west, to_east, arrays = zip(*edges)
         west, east = self._traded(to_west, to_east, near.w, near.e, self.layout.px > 1)
         to_south, to_north = [], []
-        for rows, upper_rows, left, right, w in zip(first, last, west, east, wants):
+        for lowest, highest, left, right, w in zip(first, last, west, east, wants):
             ny = left.shape[-2]
-            to_south.append(jnp.concatenate([left[..., : w.n, :], rows, right[..., : w.n, :]], axis=-1))
-            to_north.append(jnp.concatenate([left[..., ny - w.s :, :], upper_rows, right[..., ny - w.s :, :]], axis=-1))
+            to_south.append(jnp.concatenate([left[..., : w.n, :], lowest, right[..., : w.n, :]], axis=-1))
+            to_north.append(jnp.concatenate([left[..., ny - w.s :, :], highest, right[..., ny - w.s :, :]], axis=-1))
         south, north = self._traded(to_south, to_north, near.s, near.n, self.layout.py > 1)
         return [framed(*parts) for parts in zip(arrays, south, north, west, east)]
 

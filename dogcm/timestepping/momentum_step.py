@@ -130,7 +130,7 @@ class MomentumStep:
         if not cd:
             turn_u = momentum.vorticity_flux_u(v if forward_backward else mean_v, planetary, grid)
             rate_u = rate_u + turn_u
-        # Together with what is kept of n: by then the one kept of n - 1 has been read, and its place is free.
+        # Held together with what is kept for the next step: what this one kept has been read by then, and lends its place.
         guess_u, au = hold(u + rate_u * dt, au)
         new_u = self.implicit_u(u, v, guess_u, near_u, viscosity, stretch, now, params, grid, vertical_u)
         if not cd:

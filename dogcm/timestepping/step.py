@@ -94,7 +94,7 @@ class Dynamics:
         now = forcing.at(s.time + 0.5 * p.dt)
         extra = self._extra(s, params, now, grid)
         stretch = stretch_c(s.eta, grid)
-        density = hold(as_one_row(self.eos.anomaly, s.temperature, s.salinity))
+        density = as_one_row(self.eos.anomaly, s.temperature, s.salinity)
         with jax.named_scope("surface"):
             driven = self.surface(s, now, stretch, params, grid)
             now, fluxes = driven.now, driven.fluxes
