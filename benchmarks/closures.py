@@ -62,7 +62,7 @@ def measure(experiment: str, precision: str, names, steps: int, rounds: int) -> 
     import jax
 
     from dogcm.decomp import SerialCommunicator
-    from dogcm.experiments.model import Model
+    from dogcm.simulation.model import Model
 
     models = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -20,7 +20,7 @@ def trial(experiment: str, scheme: str, dt: float, days: float) -> dict:
     """
     import jax
 
-    from dogcm.experiments.model import Model, time_steps
+    from dogcm.simulation.model import Model, time_steps
 
     model = Model(experiment, {"time.step": dt, "time.scheme": scheme})
     count, block = round(days * 86400 / dt), max(1, round(5 * 86400 / dt))

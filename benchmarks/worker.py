@@ -29,7 +29,7 @@ def first_step(experiment: str, precision: str, born: float):
     before = peak_memory()
     import jax
 
-    from dogcm.experiments.model import Model
+    from dogcm.simulation.model import Model
 
     imported = peak_memory()
     model = Model(experiment, {"run.precision": precision})

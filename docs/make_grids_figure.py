@@ -14,9 +14,9 @@ import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 from matplotlib.collections import PolyCollection  # noqa: E402
 
-from dogcm.diagnostics.curvilinear_plots import from_above  # noqa: E402
-from dogcm.experiments import inputs  # noqa: E402
-from dogcm.experiments.registry import load_config  # noqa: E402
+from dogcm.plots.curvilinear import from_above  # noqa: E402
+from dogcm.setups import inputs  # noqa: E402
+from dogcm.setups.registry import load_config  # noqa: E402
 
 TARGET = Path(__file__).parent / "figures" / "tripolar_grid.png"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dogcm.experiments.config import (
+from dogcm.setups.config import (
     Config, ForcingFile, OutputConfig, StraitEdit, parameter_table,
 )  # fmt: skip
 from dogcm.tracers import KINDS

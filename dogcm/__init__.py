@@ -14,16 +14,16 @@ bind its device before JAX is imported.
 
 from importlib import import_module
 
-from dogcm import compiler as _compiler
+from dogcm.lowering import compiler as _compiler
 
 _compiler.configure()
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "Model": "dogcm.experiments.model",
-    "load_config": "dogcm.experiments.registry",
-    "experiments": "dogcm.experiments.registry",
+    "Model": "dogcm.simulation.model",
+    "load_config": "dogcm.setups.registry",
+    "experiments": "dogcm.setups.registry",
     "Field": "dogcm.field",
 }
 

@@ -32,7 +32,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dogcm import fences
+from dogcm.lowering import fences
 from dogcm.decomp.depth import Halo
 
 # Fixed-point sums, clocks and float64 runs need 64-bit types; float32 runs ask for their type by
@@ -257,7 +257,7 @@ def align(*operands, what: str = "combine") -> tuple[list, str, Halo]:
 
 def _on_levels(x, shape):
     """A scalar that is traced, or a two-dimensional array, on all levels of a three-dimensional ``shape``, see
-    :func:`dogcm.fences.spread`."""
+    :func:`dogcm.lowering.fences.spread`."""
     if len(shape) == 3 and (np.ndim(x) == 2 or (np.ndim(x) == 0 and isinstance(x, jax.core.Tracer))):
         return fences.spread(x, shape)
     return x

@@ -16,9 +16,9 @@ import jax
 import jax.numpy as jnp
 
 from dogcm.decomp.depth import Halo
-from dogcm.fences import ordered_sum
+from dogcm.lowering.fences import ordered_sum
 from dogcm.field import Field, FieldError, _Label, same_place
-from dogcm.transposes import add_to_first, pairs
+from dogcm.lowering.transposes import add_to_first, pairs
 
 # From a place to the neighbouring place in x or y, and whether the stencil reaches back (to the
 # west or south) or forward (to the east or north) in index space.

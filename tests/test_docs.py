@@ -32,7 +32,7 @@ def test_navigation_lists_every_page():
 
 
 def test_the_tutorials_experiment_is_a_valid_configuration(tmp_path):
-    from dogcm.experiments.registry import load_config
+    from dogcm.setups.registry import load_config
 
     text = (ROOT / "docs" / "tutorial.md").read_text()
     path = tmp_path / "mine.yaml"

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dogcm.decomp import Halo, SerialCommunicator
-from dogcm.experiments.model import Model
+from dogcm.simulation.model import Model
 from dogcm.field import Field
 from dogcm.physics.surface import Forcing
 

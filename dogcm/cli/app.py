@@ -51,7 +51,7 @@ def run_command(words: list[str]) -> int:
     """Parse ``words``, run the command, return its exit status. Ranks above 0 print nothing but errors."""
     if device().platform == "cpu":
         os.environ.setdefault("JAX_PLATFORMS", "cpu")
-        from dogcm import compiler
+        from dogcm.lowering import compiler
 
         compiler.configure()  # the platform may not have been known when dogcm was imported
     silent = launch_rank() > 0
@@ -241,7 +241,7 @@ def plot(
     file: Annotated[Optional[str], typer.Option(help="Which file of the folder, e.g. monthly.")] = None,
 ) -> int:
     """Draw pictures of a run into FOLDER/pictures."""
-    from dogcm.diagnostics import plots
+    from dogcm.plots import run as plots
 
     for path in plots.pictures(folder, variable, file):
         typer.echo(str(path))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dogcm import compiler
+from dogcm.lowering import compiler
 from dogcm.cli.errors import FELL_SHORT, OK
 from dogcm.decomp.binding import bind_device, launch_size, require_world_size
 
@@ -161,7 +161,7 @@ def _halo() -> str:
 
 
 def _starter_data() -> str:
-    from dogcm.experiments import inputs
+    from dogcm.setups import inputs
     from dogcm.io import regrid
 
     for file, variable in (("bathymetry.nc", "elevation"), ("surface.nc", "sst")):

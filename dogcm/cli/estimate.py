@@ -12,8 +12,8 @@ from rich.table import Table
 
 from dogcm.cli.errors import OK
 from dogcm.cli.show import console
-from dogcm.experiments.model import Model
-from dogcm.experiments.progress import start_table
+from dogcm.simulation.model import Model
+from dogcm.simulation.progress import start_table
 
 _SAMPLE_STEPS = 10
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from dogcm.cli.errors import OK, UNFINISHED
-from dogcm.experiments.config import Config
-from dogcm.experiments.registry import ConfigError, load_config
+from dogcm.setups.config import Config
+from dogcm.components.errors import ConfigError
+from dogcm.setups.registry import load_config
 
 DEFAULT_DAYS = 30.0
 _OWN_FILES = ("mitgcm", "file")
@@ -25,7 +26,7 @@ def configuration(
             source is ``mitgcm``, the folder of a relative path where it is ``file``.
 
     Raises:
-        ConfigError: see :func:`dogcm.experiments.load_config`.
+        ConfigError: see :func:`dogcm.load_config`.
     """
     sets = list(sets) + ([f"run.precision={precision}"] if precision else [])
     if inputs is None:
@@ -78,13 +79,13 @@ def duration(config: Config, days: float | None, years: float | None) -> float:
 def start(
     config: Config, layout: str, days: float, output: str | None, options: dict, resume: bool = False
 ) -> int:
-    """Run from the beginning. ``options`` as :func:`dogcm.experiments.run.run` takes them.
+    """Run from the beginning. ``options`` as :func:`dogcm.simulation.run.run` takes them.
 
     With ``resume`` the run goes on from the newest restart in its folder, if there is one, until ``days`` are
     done in all; it returns :data:`UNFINISHED` if it was asked to stop before, so that a job script knows to
     start it again.
     """
-    from dogcm.experiments.model import Model
+    from dogcm.simulation.model import Model
 
     folder = Path(output or f"output/{config.name}")
     model = Model(config, layout=layout)
@@ -122,7 +123,7 @@ def go_on(path, days, years, sets: list[str], output: str | None, layout: str, o
     Raises:
         FileNotFoundError, RestartError: no such folder, restart or configuration.
     """
-    from dogcm.experiments.model import Model
+    from dogcm.simulation.model import Model
     from dogcm.io.restart import latest_restart
 
     path = Path(path)
@@ -143,6 +144,6 @@ def go_on(path, days, years, sets: list[str], output: str | None, layout: str, o
 def dry_run(config: Config, layout: str, days: float, binding) -> int:
     """Show what a run would be; see :mod:`dogcm.cli.estimate`."""
     from dogcm.cli import estimate
-    from dogcm.experiments.model import Model
+    from dogcm.simulation.model import Model
 
     return estimate.show(Model(config, layout=layout), days, binding)

@@ -20,7 +20,7 @@ def console() -> Console:
 
 def experiment_list() -> int:
     """One line for each ready experiment."""
-    from dogcm.experiments.registry import experiments
+    from dogcm.setups.registry import experiments
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("experiment", style="cyan", no_wrap=True)
@@ -33,7 +33,7 @@ def experiment_list() -> int:
 
 def parameters(experiment: str | None, sets: list[str], inputs: str | None) -> int:
     """Every parameter; those that differ from the default are marked."""
-    from dogcm.experiments.config import Config, ForcingFile, OutputConfig, StraitEdit, parameter_table
+    from dogcm.setups.config import Config, ForcingFile, OutputConfig, StraitEdit, parameter_table
 
     config, note = _config(experiment, sets, inputs)
     values = config.model_dump(mode="json")
@@ -67,7 +67,8 @@ def parameters(experiment: str | None, sets: list[str], inputs: str | None) -> i
 def _config(experiment, sets, inputs):
     """The configuration, also where its input files are not at hand."""
     from dogcm.cli.running import configuration, with_inputs
-    from dogcm.experiments.registry import ConfigError, load_config
+    from dogcm.components.errors import ConfigError
+    from dogcm.setups.registry import load_config
 
     if experiment is None:
         return load_config({}, sets), ""
@@ -103,7 +104,7 @@ def _short(value: Any) -> str:
 
 def variables() -> int:
     """What a table of ``run.output`` may name."""
-    from dogcm.experiments.variables import VARIABLES
+    from dogcm.diagnostics.variables import VARIABLES
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("variable", "place", "unit", "meaning"):

@@ -15,10 +15,10 @@ def train(
 
     Raises:
         ConfigError: the recipe cannot be used. OutputError, CheckpointError, TrainingError: see
-            :func:`dogcm.experiments.training.train`.
+            :func:`dogcm.learning.training.train`.
     """
-    from dogcm.experiments import training
-    from dogcm.experiments.recipe import load_recipe
+    from dogcm.learning import training
+    from dogcm.learning.recipe import load_recipe
 
     recipe = load_recipe(source, sets)
     folder = Path(output or f"output/{recipe.name}")
@@ -27,7 +27,7 @@ def train(
     )
     wanted = trainer.updates if updates is None else updates
     if trainer.ranks.is_root:
-        from dogcm.experiments.training_log import loss_figure
+        from dogcm.learning.training_log import loss_figure
 
         loss_figure(folder)
     return OK if trainer.progress.update >= wanted else UNFINISHED
@@ -36,8 +36,8 @@ def train(
 def evaluate(
     folder: str, days: float | None, windows: int, free: float | None, against: list[str], layout: str
 ) -> int:
-    """Score a training run; see :func:`dogcm.experiments.evaluation.evaluate`."""
-    from dogcm.experiments.evaluation import evaluate as run
+    """Score a training run; see :func:`dogcm.evaluation.evaluation.evaluate`."""
+    from dogcm.evaluation.evaluation import evaluate as run
 
     run(folder, days=days, windows=windows, free=free, against=against, layout=layout)
     return OK

@@ -1,4 +1,4 @@
-"""``dogcm verify``: the figures of :mod:`dogcm.experiments.verify` as tables."""
+"""``dogcm verify``: the figures of :mod:`dogcm.verification.verify` as tables."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from rich.table import Table
 
 from dogcm.cli.errors import FELL_SHORT, OK
 from dogcm.cli.show import console
-from dogcm.experiments import gradients, mitgcm_asynchronous, mitgcm_twin
-from dogcm.experiments import verify as checks
-from dogcm.experiments.config import Config
-from dogcm.experiments.model import Model
-from dogcm.experiments.registry import ConfigError, load_config
+from dogcm.verification import gradients
+from dogcm.verification import mitgcm_asynchronous
+from dogcm.verification import mitgcm_twin
+from dogcm.verification import verify as checks
+from dogcm.setups.config import Config
+from dogcm.simulation.model import Model
+from dogcm.components.errors import ConfigError
+from dogcm.setups.registry import load_config
 
 KINDS = ("layout", "restart", "conservation", "gradients")
 # A gradient costs several runs, and needs fewer steps to show what is wrong.

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dogcm import replay
+from dogcm.lowering import replay
 from dogcm.decomp.depth import Halo
 from dogcm.dynamics.continuity import divergence, stretch_u, stretch_v
 from dogcm.field import Field, exchange, fence, hold, send_back

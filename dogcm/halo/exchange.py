@@ -21,7 +21,7 @@ from jax.interpreters import ad
 from dogcm.decomp import fold
 from dogcm.decomp.depth import Halo
 from dogcm.decomp.layout import Layout
-from dogcm.transposes import framed, joined, with_edges, with_ends
+from dogcm.lowering.transposes import framed, joined, with_edges, with_ends
 
 # What messages bring carries this name, so that jax.checkpoint can be told to keep it.
 RECEIVED = "halo"

@@ -9,7 +9,7 @@ halo     the state before each step, what messages brought  repeats each step's 
 nested   ``3 n^(1/3)`` states of n steps, or fewer          repeats each step three times, in long rollouts four
 =======  =================================================  ===============================================
 
-What a step notes down (:mod:`dogcm.replay`: the sea level of the short steps of the free surface, a quarter of a state) is
+What a step notes down (:mod:`dogcm.lowering.replay`: the sea level of the short steps of the free surface, a quarter of a state) is
 kept with ``step`` and ``nested`` as long as the innermost states are, and neither it nor its messages are repeated.
 
 ``step`` and ``nested`` repeat other messages on purpose. :func:`jax.checkpoint` never repeats a primitive with an
@@ -30,7 +30,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from dogcm import replay
+from dogcm.lowering import replay
 from dogcm.halo.exchange import RECEIVED
 
 MENU = ("none", "step", "halo", "nested")

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dogcm.fences import with_stored_derivatives
+from dogcm.lowering.fences import with_stored_derivatives
 from dogcm.field import Field, fence, fmap
 
 T_REF, S_REF = 8.0, 35.0  # degC, g kg-1: near the middle of the ocean's volume

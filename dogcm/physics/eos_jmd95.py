@@ -16,7 +16,7 @@ from math import comb
 import jax.numpy as jnp
 import numpy as np
 
-from dogcm.fences import with_stored_derivatives
+from dogcm.lowering.fences import with_stored_derivatives
 from dogcm.field import Field, fence, fmap
 from dogcm.physics.eos import S_REF, T_REF
 

@@ -14,10 +14,10 @@ import csv
 import sys
 from pathlib import Path
 
-from dogcm.diagnostics.score_plots import draw_by_lead
-from dogcm.experiments.evaluation import evaluate
-from dogcm.experiments.recipe import load_recipe
-from dogcm.experiments.training import train
+from dogcm.plots.scores import draw_by_lead
+from dogcm.evaluation.evaluation import evaluate
+from dogcm.learning.recipe import load_recipe
+from dogcm.learning.training import train
 
 HERE = Path(__file__).parent
 LEADS = (10, 20, 30, 60)

@@ -12,9 +12,9 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from dogcm.experiments.blobs import blob_field
-from dogcm.experiments.recipe import load_recipe
-from dogcm.experiments.training import build, read_into, trainer_of
+from dogcm.targets.blobs import blob_field
+from dogcm.learning.recipe import load_recipe
+from dogcm.learning.training import build, read_into, trainer_of
 from dogcm.learning.saving import latest_checkpoint
 
 matplotlib.use("Agg")

@@ -17,12 +17,12 @@ import shutil
 import sys
 from pathlib import Path
 
-from dogcm.diagnostics.score_plots import draw_by_lead
-from dogcm.experiments.evaluation import evaluate
-from dogcm.experiments.model import Model
-from dogcm.experiments.recipe import load_recipe
-from dogcm.experiments.training import train
-from dogcm.learning.score_table import read_csv
+from dogcm.plots.scores import draw_by_lead
+from dogcm.evaluation.evaluation import evaluate
+from dogcm.simulation.model import Model
+from dogcm.learning.recipe import load_recipe
+from dogcm.learning.training import train
+from dogcm.evaluation.score_table import read_csv
 
 HERE = Path(__file__).parent
 LEADS = (10, 20, 30, 60, 90, 120)

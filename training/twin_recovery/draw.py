@@ -8,7 +8,7 @@ from pathlib import Path
 
 import matplotlib
 
-from dogcm.experiments.recipe import load_recipe
+from dogcm.learning.recipe import load_recipe
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402

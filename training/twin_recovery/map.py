@@ -19,7 +19,7 @@ import matplotlib
 import numpy as np
 
 from dogcm.decomp import world
-from dogcm.experiments.model import Model
+from dogcm.simulation.model import Model
 from dogcm.field import exchange
 from dogcm.learning.groups import Ranks
 from dogcm.learning.losses import level_spread, observe, squared_error

@@ -19,8 +19,8 @@ import jax.numpy as jnp
 import matplotlib
 import numpy as np
 
-from dogcm.experiments.model import Model
-from dogcm.experiments.recipe import load_recipe
+from dogcm.simulation.model import Model
+from dogcm.learning.recipe import load_recipe
 from dogcm.learning.losses import observe
 from dogcm.learning.rollout import rollout
 

@@ -1,0 +1,1 @@
+"""What only the compiler cares about: its settings, barriers, replays and hand-made transposes."""

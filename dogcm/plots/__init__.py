@@ -1,0 +1,1 @@
+"""Pictures of what a run, a training or an evaluation has written."""

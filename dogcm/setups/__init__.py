@@ -1,0 +1,1 @@
+"""Ready experiments: configurations, the inputs that they name, and starter data."""

@@ -1,0 +1,262 @@
+"""Global input fields on the model grid: bathymetry, initial state, surface forcing.
+
+Only rank 0 calls these functions, one field at a time; the fields are then scattered to the tiles.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from dogcm.setups.config import Config
+from dogcm.setups import atmosphere
+from dogcm.setups import idealised
+from dogcm.setups import mitgcm
+from dogcm.setups.atmosphere import DEW_POINT, InputError
+from dogcm.grid import bathymetry as bathy
+from dogcm.decomp import fold
+from dogcm.grid.curvilinear import RotatedGrid
+from dogcm.grid.horizontal import CartesianGrid, LatLonGrid
+from dogcm.grid.tripolar import TripolarGrid
+from dogcm.grid.vertical import VerticalGrid, stretched_layers
+from dogcm.io import curvilinear, regrid
+from dogcm.physics.surface import RECORDS
+
+STARTER = Path(__file__).parent / "starter"
+# Components of vectors, which follow the directions of the grid: (to the east, to the north).
+VECTORS = {n: pair for pair in (("taux", "tauy"), ("wind_u", "wind_v")) for n in pair}
+_FINEST_SAMPLING = 8  # points across a cell
+_STARTER_RECORDS = {"taux": "taux", "tauy": "tauy", "sst": "sst", "sss": "sss", "heat_flux": "qnet"}
+
+
+def horizontal_grid(config: Config) -> LatLonGrid | CartesianGrid | RotatedGrid | TripolarGrid:
+    """The horizontal grid of a configuration."""
+    g = config.grid
+    if g.kind == "tripolar":
+        return TripolarGrid(g.nx, g.ny, g.lat[0], g.join, g.lon[0], g.mercator, g.radius, g.rotation)
+    if g.kind in ("latlon", "rotated"):
+        plain = LatLonGrid.regular(g.nx, g.ny, g.lon, g.lat, radius=g.radius, rotation=g.rotation)
+        return plain if g.kind == "latlon" else RotatedGrid(plain, g.pole)
+    return CartesianGrid(g.nx, g.ny, g.dx, g.dy, g.f0, g.beta, g.periodic, g.y0)
+
+
+def vertical_grid(config: Config) -> VerticalGrid:
+    """The layers of a configuration."""
+    g = config.grid
+    return VerticalGrid(g.layers or stretched_layers(g.nz, g.depth, g.top))
+
+
+def cell_thickness(config: Config, horizontal, vertical: VerticalGrid) -> np.ndarray:
+    """Thickness of every cell at rest (nz, ny, nx), m, 0 on land."""
+    b = config.bathymetry
+    depth = _depth(config, horizontal, vertical)
+    if horizontal.curvilinear:
+        depth = np.where(horizontal.dry(), 0.0, depth)
+    if horizontal.north_fold:
+        depth = fold.consistent(depth, "c")
+    cells = bathy.vertical_cells(depth, vertical.dz, b.min_fraction, b.min_thickness)
+    if not (cells > 0).any():
+        raise InputError("the bathymetry leaves no ocean cell: check bathymetry.* and the grid's limits")
+    return cells
+
+
+def _depth(config: Config, horizontal, vertical: VerticalGrid) -> np.ndarray:
+    b, closing = config.bathymetry, dict(periodic_x=horizontal.periodic_x, north_fold=horizontal.north_fold)
+    if b.source == "mitgcm":
+        return mitgcm.depth(b.path, horizontal.shape)
+    if b.source == "flat":
+        return np.full(horizontal.shape, min(b.depth, vertical.edges[-1]))
+    if b.source == "two_basin":
+        return idealised.two_basin_depth(horizontal, min(b.depth, vertical.edges[-1]))
+    path, name = (STARTER / "bathymetry.nc", "elevation") if b.source == "starter" else (b.path, b.variable)
+    elevation = regrid.read_cf(path, name, unit="m")
+    depth = bathy.model_depth(
+        elevation, lambda values: _cell_means(elevation, values, horizontal),
+        min_ocean_fraction=b.min_ocean_fraction, min_depth=b.min_depth, max_depth=float(vertical.edges[-1]),
+    )  # fmt: skip
+    if b.straits:
+        edits = [s.model_dump() for s in b.straits]
+        depth = bathy.edit_straits(depth, edits, *_points(horizontal, "c"))
+    if horizontal.curvilinear:
+        depth = np.where(horizontal.dry(), 0.0, depth)
+    if horizontal.north_fold:
+        depth = fold.consistent(depth, "c")
+    if b.fill_holes:
+        depth = bathy.fill_holes(depth, vertical.edges, **closing)
+    return bathy.remove_lakes(depth, **closing) if b.remove_lakes else depth
+
+
+def _cell_means(source, values: np.ndarray, horizontal) -> np.ndarray:
+    """Means over the cells of the model of a field on the grid of ``source``, NaN left out."""
+    if not horizontal.curvilinear:
+        edges = horizontal.lat_edges, horizontal.lon_edges
+        return regrid.conservative_average(values, source.lat_edges, source.lon_edges, *edges)[0]
+    count = int(np.clip(round(2 * _coarseness(source, horizontal)), 1, _FINEST_SAMPLING))
+    return curvilinear.sampled_mean(values, source.lat_edges, source.lon_edges, horizontal.samples(count))
+
+
+def _coarseness(source, horizontal) -> float:
+    """Smallest height of the model's rows over the spacing of the source."""
+    lat = horizontal.base.lat_edges if hasattr(horizontal, "base") else horizontal.lat_edges
+    steps = np.diff(lat)[:-1] if horizontal.north_fold else np.diff(lat)
+    return float(steps.min() / np.abs(np.diff(source.lat)).mean())
+
+
+def initial_tracer(config: Config, name: str, horizontal, vertical: VerticalGrid, cells: np.ndarray) -> np.ndarray:
+    """Initial temperature (degC) or salinity (g kg-1), (nz, ny, nx), 0 on land."""
+    i = config.initial
+    if i.source == "mitgcm":
+        values = mitgcm.initial(i.path, name, horizontal.shape, vertical.nz)
+    elif i.source == "profile":
+        values = _profile(config, name, horizontal, vertical)
+    else:
+        own = dict(temperature=i.temperature_variable, salinity=i.salinity_variable)
+        path = STARTER / "hydrography.nc" if i.source == "starter" else i.path
+        unit = {"temperature": "degC", "salinity": "g/kg"}[name]
+        values = _regridded_volume(regrid.read_cf(path, own[name], unit=unit), horizontal, vertical)
+    return _checked(values, cells > 0, name, horizontal, vertical)
+
+
+def _profile(config: Config, name: str, horizontal, vertical) -> np.ndarray:
+    i = config.initial
+    shape = (vertical.nz, *horizontal.shape)
+    if name == "salinity":
+        return np.full(shape, i.salinity)
+    decay = np.exp(-vertical.centres / i.thermocline)[:, None, None]
+    top = np.full(horizontal.shape, i.surface_temperature)
+    if i.meridional:
+        lat = _points(horizontal, "c")[0]
+        top = i.deep_temperature + (top - i.deep_temperature) * np.cos(np.deg2rad(lat)) ** 2
+    return np.broadcast_to(i.deep_temperature + (top - i.deep_temperature) * decay, shape).copy()
+
+
+def _regridded_volume(source, horizontal, vertical) -> np.ndarray:
+    if source.depth is None:
+        raise InputError(f"{source.path}: {source.name} has no depth axis")
+    levels = np.stack([_regridded(source, source.values[k], horizontal, "c") for k in range(len(source.depth))])
+    return regrid.interp_depth(levels, source.depth, vertical.centres)
+
+
+def _regridded(source, values: np.ndarray, horizontal, at: str) -> np.ndarray:
+    """One level on the model grid: averages where the model is coarser, interpolation where finer."""
+    if at == "c" and _coarseness(source, horizontal) > 1.5:
+        return _cell_means(source, values, horizontal)
+    return regrid.bilinear(values, source.lat, source.lon, *_points(horizontal, at))
+
+
+def records(config: Config) -> list[str]:
+    """Names of the surface fields that the configuration provides.
+
+    Raises:
+        InputError: an unknown field, or one that the chosen physics needs and nobody gives.
+    """
+    offered = {
+        "none": [], "starter": list(_STARTER_RECORDS), "file": [], "gyre": ["taux"], "channel": ["taux", "sst"],
+        "two_basin": ["taux", "sst", "sss"], "mitgcm": list(atmosphere.GIVEN),
+    }[config.forcing.source]  # fmt: skip
+    if config.grid.kind in ("rotated", "tripolar"):
+        # Either component needs both.
+        offered = [*offered, *(n for n in ("tauy",) if "taux" in offered and n not in offered)]
+    names = atmosphere.choose(config, offered)
+    for a, b in sorted({*VECTORS.values()}) if config.grid.kind in ("rotated", "tripolar") else ():
+        if (a in names) != (b in names):
+            raise InputError(f"forcing.files: {a} and {b} are turned together on a {config.grid.kind} grid; give both")
+    return names
+
+
+def record(config: Config, name: str, horizontal, wet: np.ndarray) -> np.ndarray:
+    """One surface field (n, ny, nx) at its place on the grid, vectors by their components along its lines."""
+    at = RECORDS[name][0]
+    if horizontal.curvilinear and name in VECTORS:
+        east, north = (_record(config, n, at, horizontal, wet) for n in VECTORS[name])
+        out = horizontal.to_grid(east, north, at)[VECTORS[name].index(name)]
+    else:
+        out = _record(config, name, at, horizontal, wet)
+    open_ = wet_at(wet, at, horizontal.periodic_x)[None]
+    return _checked(out, open_, name, horizontal, None)
+
+
+def _record(config: Config, name: str, at: str, horizontal, wet: np.ndarray) -> np.ndarray:
+    """One surface field (n, ny, nx) at a place of the grid, vectors by their components to the east and north."""
+    f = config.forcing
+    if name in f.files:
+        return _from_file(f, name, horizontal, wet, at)
+    if name == "specific_humidity":
+        return _humidity(f, horizontal, wet)
+    if f.source == "starter":
+        source = regrid.read_cf(STARTER / "surface.nc", _STARTER_RECORDS[name], unit=RECORDS[name][1])
+        return _on_grid(source, horizontal, at)
+    if f.source == "mitgcm":
+        return mitgcm.record(f.path, name, horizontal.shape)
+    return idealised.record(f.source, name, _points(horizontal, at)[0], f.wind_amplitude)[None]
+
+
+def _from_file(f, name: str, horizontal, wet: np.ndarray, at: str = "") -> np.ndarray:
+    source = atmosphere.read(f.files[name], name, f)
+    if name == "runoff":
+        return atmosphere.spread_runoff(source, horizontal, wet, *_points(horizontal, "c"))
+    return _on_grid(source, horizontal, at or ("c" if name == DEW_POINT else RECORDS[name][0]))
+
+
+def _humidity(f, horizontal, wet: np.ndarray) -> np.ndarray:
+    """From dew point and, where given, pressure at sea level."""
+    dew_point, pressure = _from_file(f, DEW_POINT, horizontal, wet), atmosphere.STANDARD_PRESSURE
+    if "sea_level_pressure" in f.files:
+        pressure = _from_file(f, "sea_level_pressure", horizontal, wet)
+        if len(pressure) not in (1, len(dew_point)):
+            raise InputError(
+                f"forcing.files: dew_point has {len(dew_point)} records and sea_level_pressure {len(pressure)}: "
+                "humidity needs as many of both, or one steady pressure"
+            )
+    return atmosphere.humidity_at_dew_point(dew_point, pressure)
+
+
+def _on_grid(source, horizontal, at: str) -> np.ndarray:
+    """All records (n, ny, nx) of a source on the model grid."""
+    if isinstance(source, curvilinear.ScatteredVariable):
+        lat, lon = _points(horizontal, at)
+        return curvilinear.interpolate(source.values, source.lat, source.lon, lat, lon)
+    values = source.values.reshape(-1, *source.values.shape[-2:])
+    return np.stack([_regridded(source, v, horizontal, at) for v in values])
+
+
+def _points(horizontal, at: str) -> tuple[np.ndarray, np.ndarray]:
+    """Latitudes and longitudes (ny, nx) of a place of the C grid."""
+    if horizontal.curvilinear:
+        return horizontal.points(at)
+    c = horizontal.coordinates()
+    lon = c["lon_u"][0] if at == "u" else c["lon"][0]
+    lat = c["lat_v"][0] if at == "v" else c["lat"][0]
+    return tuple(np.meshgrid(lat, lon, indexing="ij"))
+
+
+def wet_at(wet: np.ndarray, at: str, periodic: bool) -> np.ndarray:
+    """Where a place of the grid (c, u or v) has water, for cells (ny, nx) that have it."""
+    if at == "u":
+        west = np.roll(wet, 1, -1)
+        if not periodic:
+            west[..., 0] = False
+        return wet & west
+    if at == "v":
+        return wet & np.concatenate([np.zeros_like(wet[:1]), wet[:-1]])
+    return wet
+
+
+def _checked(values: np.ndarray, wet: np.ndarray, name: str, horizontal, vertical) -> np.ndarray:
+    """Zero on land; refuses a missing value in an ocean cell."""
+    values = np.asarray(values, float)
+    bad = ~np.isfinite(values) & wet
+    if bad.any():
+        where = np.argwhere(bad)[0]
+        lat, lon = (a[where[-2], where[-1]] for a in _points(horizontal, "c"))
+        place = f"lat {lat:.2f}, lon {lon:.2f}"
+        if vertical is not None:
+            place += f", depth {vertical.centres[where[0]]:.0f} m"
+        else:
+            place += f", record {where[0] + 1}"
+        raise InputError(
+            f"{name}: {int(bad.sum())} ocean cells have no valid value, the first at {place}; fill the gaps of the "
+            "input (dogcm.io.regrid.fill_missing) or close these cells (bathymetry.straits)"
+        )
+    return np.where(wet, np.nan_to_num(values), 0.0)

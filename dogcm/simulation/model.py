@@ -1,0 +1,268 @@
+"""Model: an experiment built on this launch's ranks, ready to be stepped."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dogcm.decomp import Decomposition, Halo, LayoutError, layout_for, world
+from dogcm.diagnostics.monitor import Monitor, Reading
+from dogcm.dynamics.conjugate_gradients import DEGREE
+from dogcm.dynamics.free_surface import SplitExplicit
+from dogcm.dynamics.implicit_surface import ImplicitSurface
+from dogcm.setups import atmosphere
+from dogcm.setups import inputs
+from dogcm.setups.config import Config
+from dogcm.setups.registry import load_config
+from dogcm.field import Field
+from dogcm.grid.geometry import build_grid
+from dogcm.halo import connect
+from dogcm.physics import mixing_schemes
+from dogcm.physics.eos import TEOS10, LinearEOS
+from dogcm.physics.eos_jmd95 import JMD95
+from dogcm.physics.isoneutral import SlopeTaper
+from dogcm.physics.kpp import KPP, surface_layers
+from dogcm.physics.surface import RECORDS, Forcing
+from dogcm.timestepping import SCHEMES, Dynamics, State
+from dogcm.timestepping.state import at_rest
+from dogcm.timestepping.physics import Physics
+from dogcm.tracers import PassiveTracers
+
+_FORCING_HALO = 2
+# Courant number of the short steps: forward-backward on a C grid is stable up to 1.
+_GRAVITY_WAVE_COURANT = 0.9
+
+
+class Model:
+    """An ocean ready to run.
+
+    Args:
+        config: name of an experiment, path of a YAML file, or a :class:`Config`.
+        overrides: ``{"time.step": 1800}`` and the like.
+        layout: ``auto`` or ``PXxPY``.
+        comm: host communicator; default: that of this launch.
+
+    Attributes:
+        state: the ocean now (:class:`dogcm.timestepping.State`).
+        params: physical parameters, the leaves that training may learn: scalars; profiles or maps where learned.
+            Network weights are ``params["corrector"]``.
+        grid, forcing, dynamics: see their classes. step: ``(state, params, forcing, grid) -> state``, pure.
+    """
+
+    def __init__(self, config, overrides=(), layout: str = "auto", comm=None):
+        self.config: Config = load_config(config, overrides)
+        self.comm = comm or world()
+        self.dtype = np.dtype(self.config.run.precision)
+        self.horizontal = inputs.horizontal_grid(self.config)
+        self.vertical = inputs.vertical_grid(self.config)
+        cells = self._on_root(inputs.cell_thickness, self.config, self.horizontal, self.vertical)
+        self.layout = self.comm.broadcast(self._on_root(self._choose_layout, cells, layout))
+        self.decomposition = Decomposition(self.layout, self.comm)
+        self.halos = connect(self.layout, self.comm)
+        self.physics = self._physics()
+        self.split = self._split(cells)
+        self.grid = build_grid(
+            self.horizontal, self.vertical, self.decomposition, cells, self.physics.halo, self.split.wide, self.dtype
+        )
+        eos = _equation_of_state(self.config.physics)
+        self.scheme = SCHEMES[self.config.time.scheme]
+        self.passive = PassiveTracers.declared(self.config.tracers, self.config.forcing.year * 86400.0)
+        self.dynamics = Dynamics(
+            self.halos, eos.prepare(self.vertical.centres, self.dtype), self.physics, self.scheme, self.split,
+            passive=self.passive,
+        )
+        self.step = self.dynamics.step
+        self.params = self._params()
+        self.forcing = self._forcing(cells)
+        self.state = self._initial(cells)
+        del cells
+        self.monitor = Monitor(self.halos, self.physics)
+        self._advance = jax.jit(self._many_steps, donate_argnums=0)
+
+    # ---- building ------------------------------------------------------------------------------
+    def _on_root(self, function, *args):
+        """``function`` on rank 0, None elsewhere; an error there reaches every rank as the same error."""
+        result, error = None, None
+        if self.comm.rank == 0:
+            try:
+                result = function(*args)
+            except Exception as e:  # noqa: BLE001: passed on below
+                error = e
+        error = self.comm.broadcast(error)
+        if error is not None:
+            raise error
+        return result
+
+    def _choose_layout(self, cells: np.ndarray, request: str):
+        depth = self._physics().halo
+        if min(self.horizontal.shape) < depth:
+            ny, nx = self.horizontal.shape
+            raise LayoutError(
+                f"a grid of {nx} x {ny} cells is smaller than the halo of {depth} that these schemes need; use a larger "
+                "grid, or schemes of lower order (physics.tracer_advection, vorticity_scheme, viscosity_form)"
+            )
+        return layout_for(
+            self.horizontal.shape, self.comm.size, request, periodic_x=self.horizontal.periodic_x,
+            wet=cells[0] > 0, min_cells=max(4, depth), north_fold=self.horizontal.north_fold,
+        )  # fmt: skip
+
+    def _biharmonic(self) -> bool:
+        return self.config.parameters.biharmonic_viscosity > 0
+
+    def _physics(self) -> Physics:
+        c, p, t = self.config.physics, self.config.parameters, self.config.time
+        return Physics(
+            dt=t.step, gravity=c.gravity, rho0=c.rho0, heat_capacity=c.heat_capacity, freezing=c.freezing,
+            tracer_advection=c.tracer_advection, no_slip=c.no_slip, momentum_advection=c.momentum_advection,
+            biharmonic_momentum=self._biharmonic(), biharmonic_tracers=p.biharmonic_diffusivity > 0,
+            viscosity_power=p.viscosity_power, reference_spacing=p.reference_spacing,
+            eddies=SlopeTaper(c.slope_taper, c.max_slope, c.critical_slope, c.slope_width) if c.isoneutral else None,
+            pressure=c.pressure, friction=c.friction, no_slip_bottom=c.no_slip_bottom,
+            slip=c.slip, vorticity_scheme=c.vorticity_scheme, viscosity_scheme=c.viscosity_scheme,
+            viscosity_form=c.viscosity_form,
+            vertical_mixing=c.vertical_mixing, background_mixing=c.background_mixing, tidal_mixing=c.tidal_mixing,
+            enhanced_convection=c.enhanced_convection,
+            kpp=KPP(surface_layers(self.vertical.dz), c.kpp_limits),
+            eddy_coefficient=c.eddy_coefficient,
+            cd_time=c.cd_time if c.coriolis == "cd" else None, momentum_step=t.momentum_step,
+            surface=atmosphere.surface_scheme(self.config),
+        )  # fmt: skip
+
+    def _split(self, cells: np.ndarray | None) -> SplitExplicit | ImplicitSurface:
+        t, c, momentum_dt = self.config.time, self.config.physics, self.physics.momentum_dt
+        if t.free_surface == "implicit":
+            # More products than the preconditioner has need no halo, and none may be deeper than a tile.
+            per = max(1, min(t.short_steps_per_exchange or DEGREE, DEGREE, min(self.layout.smallest_tile) - 1))
+            return ImplicitSurface(
+                t.step, momentum_dt, c.gravity, t.implicitness, t.solver_tolerance, t.solver_iterations, per
+            )
+        steps = t.barotropic_steps
+        if not steps:
+            longest = self.comm.broadcast(self._longest_short_step(cells) if self.comm.rank == 0 else None)
+            # A wave takes sea level by one step and velocity by the other in turn: their geometric mean counts.
+            steps = max(2, math.ceil(math.sqrt(t.step * momentum_dt) / longest))
+        rows, columns = self.layout.smallest_tile
+        # Beyond a fold the short steps are computed in mirrored order, which rounds otherwise: always equally many.
+        single = self.comm.size == 1 or self.horizontal.north_fold
+        per = t.short_steps_per_exchange or (1 if single else 3)
+        # The halo of one exchange has to fit into the smallest tile.
+        while per > 1 and (2 * per + 2 > columns or per + 2 > rows):
+            per -= 1
+        return SplitExplicit(t.step, momentum_dt, steps, per, c.gravity, coriolis=c.coriolis != "cd")
+
+    def _longest_short_step(self, cells: np.ndarray) -> float:
+        """Largest stable step (s) of surface gravity waves over all wet cells."""
+        ny, nx = self.horizontal.shape
+        m = self.horizontal.metrics(np.arange(ny), np.arange(nx))
+        depth = cells.sum(0)
+        speed = np.sqrt(self.config.physics.gravity * np.maximum(depth, 1e-3))
+        limit = 1.0 / (speed * np.sqrt(m.dx_c**-2 + m.dy_c**-2))
+        return float(_GRAVITY_WAVE_COURANT * limit[depth > 0].min())
+
+    def _params(self) -> dict:
+        static = {"viscosity_power", "reference_spacing"}
+        values = self.config.parameters.model_dump() | self.passive.parameters()
+        return {k: jnp.asarray(v, self.dtype) for k, v in values.items() if k not in static}
+
+    def _scatter(self, function, *args, halo=0, at="c", vector=None) -> np.ndarray:
+        return self.decomposition.scatter(self._on_root(function, *args), halo, at=at, vector=vector)
+
+    def _forcing(self, cells) -> Forcing:
+        names = self.comm.broadcast(self._on_root(inputs.records, self.config))
+        wet = cells[0] > 0 if self.comm.rank == 0 else None
+        fields = {}
+        for name in names:
+            at = RECORDS[name][0]
+            place = dict(halo=_FORCING_HALO, at=at, vector=name in inputs.VECTORS)
+            values = self._scatter(inputs.record, self.config, name, self.horizontal, wet, **place)
+            fields[name] = Field(jnp.asarray(values, self.dtype), at, Halo.of(_FORCING_HALO)).named(name)
+        return Forcing(fields, self.config.forcing.year * 86400.0)
+
+    def _initial(self, cells) -> State:
+        tracers = {}
+        for name in ("temperature", "salinity"):
+            values = self._scatter(inputs.initial_tracer, self.config, name, self.horizontal, self.vertical, cells)
+            tracers[name] = Field(jnp.asarray(values, self.dtype), "c").named(name)
+        tracers.update(self.passive.initial(self.grid))
+        start = at_rest(tracers, self.scheme.memory, d_grid=self.physics.cd_time is not None)
+        carried = mixing_schemes.at_rest(start.temperature, self.params, self.grid, self.physics)
+        carried |= atmosphere.ice_at_rest(start.temperature, self.physics)
+        solver = (jnp.int32(0),) if isinstance(self.split, ImplicitSurface) else ()
+        return start.replace(closures={**start.closures, **carried}, solver=solver)
+
+    # ---- running -------------------------------------------------------------------------------
+    def _many_steps(self, state, count, params, forcing, grid):
+        return jax.lax.fori_loop(
+            0, count, lambda _, s: self.step(s, params, forcing, grid), state
+        )
+
+    def advance(self, steps: int) -> State:
+        """Advance the model's own state by ``steps``, compiled once for any number."""
+        self.state = self._advance(self.state, steps, self.params, self.forcing, self.grid)
+        return self.state
+
+    def steps_in(self, days: float) -> int:
+        """Number of steps in ``days``.
+
+        Raises:
+            ValueError: if ``days`` is not a whole number of steps.
+        """
+        count = days * 86400.0 / self.physics.dt
+        if abs(count - round(count)) > 1e-6 or round(count) < 1:
+            raise ValueError(
+                f"{days:g} days is not a whole number of steps of {self.physics.dt:g} s (it is {count:.4g}); "
+                "change the interval or time.step"
+            )
+        return round(count)
+
+    def read(self) -> Reading:
+        """The monitor's numbers of the present state."""
+        return self.monitor(self.state, self.grid)
+
+    def gather(self, field: "Field | str", fill: float = 0.0) -> np.ndarray | None:
+        """The global array of a Field (or of a state variable by name) on rank 0."""
+        field = self.state.variables()[field] if isinstance(field, str) else field
+        return self.decomposition.gather(np.asarray(field.interior), fill)
+
+    def run(self, days: float, output: str | Path | None = None, **options):
+        """Run with progress, checks, output files and a restart at the end; see :mod:`dogcm.simulation.run`."""
+        from dogcm.simulation.run import run
+
+        return run(self, days, output, **options)
+
+    def summary(self) -> str:
+        """A few lines on the present state."""
+        r = self.read()
+        return (
+            f"{self.config.name} after {r.time / 86400:.1f} days: mean temperature {r.temperature:.4f} degC, "
+            f"salinity {r.salinity:.4f} g/kg, largest speed {r.speed:.3f} m/s, sea level {r.eta_min:.2f} to "
+            f"{r.eta_max:.2f} m"
+        )
+
+
+def _equation_of_state(physics):
+    if physics.equation_of_state == "teos10":
+        return TEOS10()
+    if physics.equation_of_state == "jmd95":
+        return JMD95(physics.rho0, physics.gravity)
+    return LinearEOS(physics.thermal_expansion, physics.haline_contraction, physics.rho0)
+
+
+def time_steps(model: Model, steps: int, repeats: int = 5) -> list[float]:
+    """Seconds per step of ``repeats`` runs of ``steps`` steps, after one to compile."""
+    jax.block_until_ready(model.advance(1))
+    out = []
+    for _ in range(repeats):
+        model.comm.barrier()
+        start = time.perf_counter()
+        jax.block_until_ready(model.advance(steps))
+        out.append((time.perf_counter() - start) / steps)
+    return out
+
+
+__all__ = ["Model", "time_steps"]

@@ -1,0 +1,209 @@
+"""Output tables of a run: what is summed up during its steps, and what becomes of it at the end of an interval."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dogcm.diagnostics.files import CIRCULATION_FILE
+from dogcm.diagnostics import circulation_series as circulation
+from dogcm.components.errors import ConfigError
+from dogcm.diagnostics.variables import Scene, Variable, find_variables, variables_of
+from dogcm.io.output import HEADER_BYTES, OutputFile, metric_bytes, record_bytes
+from dogcm.io.series import SeriesFile, series_bytes
+from dogcm.physics.surface import SurfaceFluxes
+
+# How a value is added to what the interval has seen so far, and where it starts from.
+_COMBINE = {
+    "mean": lambda s, x: s + x, "root_mean_square": lambda s, x: s + x * x, "minimum": jnp.minimum,
+    "maximum": jnp.maximum,
+}  # fmt: skip
+_START = {"minimum": np.inf, "maximum": -np.inf}
+
+
+class Every:
+    """An event that comes each ``steps`` steps, counted from model time zero."""
+
+    def __init__(self, steps: int):
+        self.steps = steps
+
+    def next(self, tick: int) -> int:
+        """The first occurrence after ``tick``."""
+        return (tick // self.steps + 1) * self.steps
+
+    def due(self, tick: int) -> bool:
+        return tick % self.steps == 0
+
+
+class Table:
+    """One entry of ``run.output``: its variables, its interval, and its file if there is one.
+
+    Args:
+        more: variables besides the usual ones, by name.
+
+    Raises:
+        ValueError: unknown variables, or snapshots of what describes a step.
+    """
+
+    def __init__(self, name: str, config, every: Every, more: dict[str, Variable]):
+        self.name, self.kind, self.every = name, config.kind, every
+        self.variables: list[Variable] = find_variables(config.variables, more)
+        of_step = [v.name for v in self.variables if v.of_step]
+        if of_step and self.kind == "snapshot":
+            raise ValueError(f"{', '.join(of_step)} describe a step, not a moment: write them with kind: mean")
+        self._begin()
+
+    def _begin(self) -> None:
+        self.file: OutputFile | None = None
+        self.start = 0.0  # of the present interval, s
+        self.count = 0  # steps seen so far
+
+    @property
+    def summed(self) -> bool:
+        """Whether every step counts, rather than the last one of an interval."""
+        return self.kind != "snapshot"
+
+    def open(self, folder: Path, model, attributes: dict, resume: bool) -> None:
+        """Make or continue the file."""
+        self.file = OutputFile(folder / f"{self.name}.nc", self.variables, self.kind, model, attributes, resume)
+
+    def bytes(self, model, records: int) -> int:
+        """Upper limit of the file's size."""
+        return metric_bytes(model) + records * record_bytes(self.variables, model)
+
+    def result(self, sums: dict, dtype) -> dict[str, np.ndarray]:
+        """What the file gets, from the sums of an interval."""
+        values = {n: np.asarray(s) / (self.count if self.kind not in _START else 1) for n, s in sums.items()}
+        if self.kind == "root_mean_square":
+            values = {n: np.sqrt(v) for n, v in values.items()}
+        return {n: v.astype(dtype) for n, v in values.items()}
+
+
+class CirculationTable(Table):
+    """``diagnostics.nc``; see :mod:`dogcm.diagnostics.circulation_series`."""
+
+    def __init__(self, model, every: Every):
+        self.name, self.kind, self.every = CIRCULATION_FILE.removesuffix(".nc"), "mean", every
+        self._circulation = _circulation_of(model)
+        self.variables = self._circulation.samples
+        self._begin()
+
+    def open(self, folder, model, attributes, resume):
+        c = self._circulation
+        self.file = SeriesFile(folder / CIRCULATION_FILE, c.variables, c.axes, c.constants, model, attributes, resume)
+
+    def bytes(self, model, records):
+        ny, nx = model.horizontal.shape
+        c = self._circulation
+        return HEADER_BYTES + len(c.names) * ny * nx + records * series_bytes(c.variables, c.axes)
+
+    def result(self, sums, dtype):
+        return self._circulation.numbers({n: np.asarray(s) / self.count for n, s in sums.items()})
+
+
+def _circulation_of(model) -> circulation.Circulation:
+    """The model's circulation; that of its last run, ready compiled, if it was asked for the same."""
+    wanted = model.config.run.diagnostics.model_dump()
+    kept = getattr(model, "circulation", None)
+    if kept is None or kept[0] != wanted:
+        model.circulation = kept = (wanted, circulation.Circulation(model))
+    return kept[1]
+
+
+def tables_of(model, every) -> list[Table]:
+    """The tables of a model's configuration.
+
+    Args:
+        every: ``(key, days) -> Every``, which may refuse an interval.
+
+    Raises:
+        ConfigError: a variable, basin or section that cannot be written.
+    """
+    run, tables = model.config.run, []
+    own = variables_of(model.passive, model.config.physics.equation_of_state)
+    for name, config in run.output.items():
+        interval = every(f"run.output.{name}.every", config.every)
+        try:
+            tables.append(Table(name, config, interval, own))
+        except ValueError as error:
+            raise ConfigError(f"run.output.{name}.variables: {error}") from None
+    if run.diagnostics.every:
+        if "diagnostics" in run.output:
+            raise ConfigError(f"run.output.diagnostics: {CIRCULATION_FILE} is run.diagnostics' own; choose another name")
+        tables.append(CirculationTable(model, every("run.diagnostics.every", run.diagnostics.every)))
+    return tables
+
+
+class Compiled:
+    """The compiled parts of a run, kept with the model so that its next run need not compile again.
+
+    Args:
+        dynamics: of the model. tables: ``{name: (kind, variables)}``.
+    """
+
+    def __init__(self, dynamics, tables: dict[str, tuple[str, tuple[Variable, ...]]]):
+        self.dynamics, self.tables = dynamics, tables
+        self._of_step = any(v.of_step for _, variables in tables.values() for v in variables)
+        self.advance = jax.jit(self._many_steps, donate_argnums=(0, 1, 2))
+        self.diagnose = jax.jit(self._values, static_argnums=0)
+
+    def _many_steps(self, state, sums, fluxes, count, params, forcing, grid):
+        """``count`` steps; adds each new state to the sums of the means."""
+
+        def body(_, carry):
+            before, sums, _ = carry
+            state, f, parts = self.dynamics.step_with_parts(before, params, forcing, grid)
+            # Not to be merged into the step, whose bits may not depend on the output asked for.
+            fluxes = tuple(x.crop(0) for x in (f.heat, f.salt, f.freshwater))
+            state, fluxes = jax.lax.optimization_barrier((state, fluxes))
+            of_step = (before, parts) if self._of_step else ()
+            new = self.addends(state, fluxes, params, forcing, grid, *of_step)
+            for name, values in new.items():
+                combine = _COMBINE[self.tables[name][0]]
+                new[name] = jax.tree.map(lambda s, x: combine(s, x.astype(s.dtype)), sums[name], values)
+            return state, new, fluxes
+
+        return jax.lax.fori_loop(0, count, body, (state, sums, fluxes))
+
+    def start(self, *parts) -> dict:
+        """Sums before the first step, for what :meth:`addends` gets."""
+        before = parts[0]
+        of_step = ()
+        if self._of_step:
+            of_step = (before, jax.eval_shape(self.dynamics.step_with_parts, before, *parts[2:])[2])
+        shapes = jax.eval_shape(self.addends, *parts, *of_step)
+        return {name: jax.tree.map(lambda s: self.zero(name, s.shape), tree) for name, tree in shapes.items()}
+
+    def zero(self, table: str, shape) -> jax.Array:
+        """What an interval of this table starts from."""
+        return jnp.full(shape, _START.get(self.tables[table][0], 0.0), jnp.float64)
+
+    def addends(self, *parts) -> dict:
+        """One addend of every sum, by table and variable."""
+        summed = [name for name, (kind, _) in self.tables.items() if kind != "snapshot"]
+        # One scene for all: what several tables need is computed once.
+        scene = self._scene(*parts)
+        return {name: {v.name: v.compute(scene).interior for v in self.tables[name][1]} for name in summed}
+
+    def _values(self, table: str, *parts) -> dict:
+        """The table's variables as arrays without halo."""
+        scene = self._scene(*parts)
+        return {v.name: v.compute(scene).interior for v in self.tables[table][1]}
+
+    def _scene(self, state, fluxes, params, forcing, grid, before=None, parts=None) -> Scene:
+        return Scene(state, SurfaceFluxes(*fluxes), self.dynamics, params, forcing, grid, before, parts)
+
+
+def compiled_for(model, tables: list[Table]) -> Compiled:
+    """The compiled parts for these tables; those of the last run if they fit."""
+    wanted = {t.name: (t.kind, tuple(t.variables)) for t in tables}
+    last = getattr(model, "compiled_run", None)
+    if last is None or last.dynamics is not model.dynamics or last.tables != wanted:
+        model.compiled_run = last = Compiled(model.dynamics, wanted)
+    return last
+
+
+__all__ = ["CirculationTable", "Compiled", "Every", "Table", "compiled_for", "tables_of"]

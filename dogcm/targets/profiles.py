@@ -1,0 +1,278 @@
+"""Profiles by position and depth, and the operator that reads the model there.
+
+Each profile belongs to the tile that holds its cell, so one cell of halo is all that interpolation needs, and
+the result does not depend on the layout. Bilinear in the horizontal, linear in depth, between wet cells only:
+the weights of wet corners are renormalised, and a level without any leaves the other its whole weight.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import gsw
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from dogcm.decomp import Decomposition
+from dogcm.field import Field, FieldError
+from dogcm.grid.horizontal import LatLonGrid
+from dogcm.targets.clock import Clock, decode_times
+from dogcm.targets.errors import TargetError, in_unit
+from dogcm.targets.glorys import to_teos10
+
+#: Wet corners that add up to less than this are no basis for a value.
+_LEAST_WEIGHT = 1e-6
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """Observed profiles.
+
+    Attributes:
+        lat, lon: degrees, ``(n,)``. times: s since the start of model year 1, ``(n,)``.
+        depth: m, positive down, ``(n, m)``.
+        values: name (``temperature``, degC; ``salinity``, g kg-1) to ``(n, m)``, NaN where there is none.
+    """
+
+    lat: np.ndarray
+    lon: np.ndarray
+    times: np.ndarray
+    depth: np.ndarray
+    values: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self):
+        n = np.shape(self.lat)
+        if len(n) != 1 or np.shape(self.lon) != n or np.shape(self.times) != n:
+            raise TargetError(
+                f"profiles: lat {np.shape(self.lat)}, lon {np.shape(self.lon)} and times "
+                f"{np.shape(self.times)} must all have shape (profiles,)"
+            )
+        if np.ndim(self.depth) == 1:
+            object.__setattr__(self, "depth", np.broadcast_to(self.depth, (*n, np.size(self.depth))))
+        for name, values in {"depth": self.depth, **self.values}.items():
+            if np.shape(values) != np.shape(self.depth) or np.shape(values)[0] != n[0]:
+                raise TargetError(
+                    f"profiles: {name} has shape {np.shape(values)}, needed is {(n[0], 'depths')}"
+                )
+        bad = (np.abs(self.lat) > 90) | ~np.isfinite(self.lat) | ~np.isfinite(self.lon)
+        if bad.any():
+            raise TargetError(
+                f"profiles: {int(bad.sum())} have no valid position, the first is number {np.argmax(bad)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.lat)
+
+    def pick(self, which) -> "Profiles":
+        """Some of the profiles, by index or mask."""
+        values = {k: v[which] for k, v in self.values.items()}
+        return Profiles(self.lat[which], self.lon[which], self.times[which], self.depth[which], values)
+
+    def window(self, start: float, length: float) -> "Profiles":
+        """Profiles with ``start <= time <= start + length`` (s).
+
+        Raises:
+            TargetError: there is none.
+        """
+        inside = (self.times >= start) & (self.times <= start + length)
+        if not inside.any():
+            raise TargetError(
+                f"no profile between model day {start / 86400:.2f} and {(start + length) / 86400:.2f}; they "
+                f"run from day {self.times.min() / 86400:.2f} to {self.times.max() / 86400:.2f}"
+            )
+        return self.pick(inside)
+
+
+def read_profiles(path, *, clock: Clock | None = None, names: dict[str, str] | None = None) -> Profiles:
+    """Profiles from a netCDF file ``(profile, depth)``.
+
+    Potential temperature and practical salinity become Conservative Temperature and Absolute Salinity.
+
+    Args:
+        path: file with a potential temperature and a practical salinity ``(profile, level)``, positions,
+            times, and depth (m) or pressure (dbar), ``(level,)`` or ``(profile, level)``.
+        clock: default: model year 1 is the year of the first profile.
+        names: names in the file of ``temperature, salinity, lat, lon, time`` and ``depth`` or ``pressure``.
+
+    Raises:
+        TargetError: a missing or mis-shaped variable, wrong units, times that cannot be decoded.
+    """
+    own = {"temperature": "theta", "salinity": "psal", "lat": "lat", "lon": "lon", "time": "juld"} | (names or {})
+    own.setdefault("pressure" if "pressure" in (names or {}) else "depth", "depth")
+    if not Path(path).is_file():
+        raise TargetError(f"no such profile file: {path}")
+    with xr.open_dataset(path, decode_times=False) as data:
+        missing = [v for v in own.values() if v not in data.variables]
+        if missing:
+            raise TargetError(
+                f"{path} has no variable {', '.join(missing)}; it has {', '.join(map(str, data.variables))}"
+            )
+        raw = {k: np.asarray(data[v].values, float) for k, v in own.items()}
+        units = {k: str(data[v].attrs.get("units", "")) for k, v in own.items()}
+        calendar = str(data[own["time"]].attrs.get("calendar", ""))
+    shape = raw["temperature"].shape
+    if len(shape) != 2 or raw["salinity"].shape != shape or raw["lat"].shape != shape[:1]:
+        raise TargetError(
+            f"{path}: {own['temperature']} {shape}, {own['salinity']} {raw['salinity'].shape} and "
+            f"{own['lat']} {raw['lat'].shape} must be (profile, level), (profile, level) and (profile,)"
+        )
+    for name in ("temperature", "salinity"):
+        raw[name] = np.where(np.abs(raw[name]) > 1e19, np.nan, raw[name])
+        raw[name] = in_unit(name, raw[name], units[name], f"variable '{own[name]}' of {path}")
+    vertical = raw.get("depth", raw.get("pressure"))
+    lat, lon = raw["lat"][:, None], raw["lon"][:, None]
+    depth = np.broadcast_to(vertical, shape)
+    if "pressure" in raw:
+        depth = -gsw.z_from_p(depth, np.broadcast_to(lat, shape))
+    values = to_teos10(raw["temperature"], raw["salinity"], depth, lat, lon)
+    order = np.argsort(raw["time"], kind="stable")
+    dates = _dates(raw["time"], units["time"], calendar, str(path))
+    clock = clock or Clock(min(dates).year)
+    out = Profiles(raw["lat"], raw["lon"], clock.seconds(dates), np.array(depth), values)
+    return out.pick(order)
+
+
+def _dates(values, units: str, calendar: str, source: str) -> list:
+    """Dates in any order, several profiles may share one."""
+    if not np.isfinite(values).all():
+        raise TargetError(
+            f"{source}: {int((~np.isfinite(values)).sum())} profiles have no time; leave them out"
+        )
+    unique, back = np.unique(values, return_inverse=True)
+    dates = decode_times(unique, units.removesuffix(" UTC"), calendar, source)
+    return [dates[n] for n in back]
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["rows", "columns", "levels", "weights", "valid", "times"],
+    meta_fields=["tile_shape"],
+)
+@dataclass(frozen=True)
+class ProfileOperator:
+    """Reads model columns where this tile's profiles were taken; linear, so its transpose is exact.
+
+    Attributes:
+        rows, columns: ``(n, 4)`` corners in the tile with one halo cell.
+        levels: ``(n, m, 2)`` layers above and below each observation.
+        weights: ``(n, m, 2, 4)``, adding up to 1 where ``valid`` and to 0 elsewhere.
+        valid: ``(n, m)``, 1 where the model has water.
+        times: of the profiles (s), ``(n,)``.
+        tile_shape: rows and columns of the tile the operator was made for.
+    """
+
+    rows: jax.Array
+    columns: jax.Array
+    levels: jax.Array
+    weights: jax.Array
+    valid: jax.Array
+    times: jax.Array
+    tile_shape: tuple[int, int]
+
+    def __call__(self, f: Field) -> jax.Array:
+        """Values ``(..., n, m)`` of a Field ``(..., nz, y, x)`` at centres with a halo of at least 1.
+
+        Raises:
+            FieldError: another place, too little halo, or another tile.
+        """
+        if f.at != "c" or f.tile_shape != self.tile_shape:
+            raise FieldError(
+                f"profiles need a Field at cell centres on a tile of {self.tile_shape}, got {f!r}"
+            )
+        data = f.crop(1).data
+        k, j, i = self.levels[..., None], self.rows[:, None, None, :], self.columns[:, None, None, :]
+        return jnp.sum(data[..., k, j, i] * self.weights.astype(data.dtype), axis=(-2, -1))
+
+    def nearest(self, times) -> jax.Array:
+        """Index of the model time nearest to each profile, ``(n,)``, of a rollout's snapshots at ``times`` (s)."""
+        return jnp.argmin(jnp.abs(self.times[:, None] - jnp.asarray(times)[None, :]), axis=1)
+
+
+def locate(profiles: Profiles, horizontal: LatLonGrid, vertical, decomposition: Decomposition, cells):
+    """This tile's profiles and the operator that reads the model there. All ranks call this.
+
+    Args:
+        profiles: all profiles, the same on every rank.
+        cells: on rank 0 the thickness of every cell at rest ``(nz, ny, nx)``, m, 0 on land; None elsewhere.
+
+    Returns:
+        ``(index, mine, operator)``: the numbers of this tile's profiles, the profiles, and the operator. Left
+        out everywhere are profiles outside the grid or in a cell of land; ``valid`` is 0 below the model's
+        bottom.
+    """
+    if not isinstance(horizontal, LatLonGrid):
+        raise TargetError("profiles by position need a latitude-longitude grid; this experiment has none")
+    mask = decomposition.scatter(None if cells is None else (np.asarray(cells) > 0).astype(float), 1, fill=0.0)
+    j, y, wy, in_y = _bracket(profiles.lat, horizontal.lat_edges, False)
+    lon = horizontal.lon_edges[0] + np.mod(profiles.lon - horizontal.lon_edges[0], 360.0)
+    i, x, wx, in_x = _bracket(lon, horizontal.lon_edges, horizontal.periodic_x)
+    t = decomposition.tile
+    index = np.flatnonzero(in_y & in_x & (j >= t.j0) & (j < t.j1) & (i >= t.i0) & (i < t.i1))
+    # A tile of land has no rank: profiles on land must be left out on every layout alike.
+    index = index[mask[0, j[index] - t.j0 + 1, i[index] - t.i0 + 1] > 0]
+    rows = np.stack([j, j, j + y, j + y], 1)[index] - t.j0 + 1
+    columns = np.stack([i, i + x, i, i + x], 1)[index] - t.i0 + 1
+    flat = np.stack([(1 - wy) * (1 - wx), (1 - wy) * wx, wy * (1 - wx), wy * wx], 1)[index]
+    mine = profiles.pick(index)
+    levels, weights, valid = _weights(mine.depth, vertical, mask, rows, columns, flat)
+    as_int = lambda a: jnp.asarray(a, jnp.int32)  # noqa: E731
+    operator = ProfileOperator(
+        as_int(rows), as_int(columns), as_int(levels), jnp.asarray(weights), jnp.asarray(valid),
+        jnp.asarray(mine.times), tuple(t.shape),
+    )  # fmt: skip
+    return index, mine, operator
+
+
+def _bracket(x: np.ndarray, edges: np.ndarray, periodic: bool):
+    """Cell, direction (+1 or -1) of the neighbour on the point's side, its weight, and whether inside at all."""
+    inside = (x >= edges[0]) & (x <= edges[-1])
+    n = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, edges.size - 2)
+    centre = 0.5 * (edges[1:] + edges[:-1])
+    ends = [2 * edges[0] - centre[0], 2 * edges[-1] - centre[-1]]
+    ends = [centre[-1] - 360.0, centre[0] + 360.0] if periodic else ends
+    wide = np.concatenate([[ends[0]], centre, [ends[1]]])
+    side = np.where(x >= centre[n], 1, -1)
+    return n, side, np.abs(x - centre[n]) / np.abs(wide[n + 1 + side] - centre[n]), inside
+
+
+def _weights(depth, vertical, mask, rows, columns, flat):
+    """Levels, weights and validity of each observation; see the module."""
+    z, edges = vertical.centres, vertical.edges
+    known = np.isfinite(depth) & (depth >= 0) & (depth <= edges[-1])
+    d = np.where(known, depth, 0.0)
+    own = np.clip(np.searchsorted(edges, d, side="right") - 1, 0, z.size - 1)
+    upper = np.clip(np.searchsorted(z, d, side="right") - 1, 0, max(z.size - 2, 0))
+    lower = np.minimum(upper + 1, z.size - 1)
+    share = np.clip((d - z[upper]) / np.where(lower > upper, z[lower] - z[upper], 1.0), 0.0, 1.0)
+    levels = np.stack([upper, lower], -1)
+    wet = mask[:, rows, columns] * flat  # (nz, n, 4)
+    total = wet.sum(-1)
+    n = np.arange(len(rows))[:, None]
+    solid = total > _LEAST_WEIGHT
+    pair = (levels, n[..., None])
+    horizontal = wet[pair] * (solid / np.where(solid, total, 1.0))[pair][..., None]
+    vertical_share = np.stack([1.0 - share, share], -1) * solid[pair]
+    column = vertical_share.sum(-1, keepdims=True)
+    # The layer that holds the observation is one of the two, so a valid one always has a weight.
+    valid = known & solid[own, n]
+    vertical_share = vertical_share / np.where(column > 0, column, 1.0)
+    weights = horizontal * vertical_share[..., None] * valid[..., None, None]
+    return levels, weights, valid.astype(float)
+
+
+def gather_profiles(decomposition: Decomposition, values, index: np.ndarray, count: int) -> np.ndarray | None:
+    """Values ``(n, m)`` of all tiles' profiles in the order of the whole set, NaN where left out; on rank 0."""
+    parts = decomposition.comm.gather((np.asarray(values), index))
+    if parts is None:
+        return None
+    out = np.full((count, parts[0][0].shape[-1]), np.nan)
+    for part, where in parts:
+        out[where] = part
+    return out
+
+
+__all__ = ["ProfileOperator", "Profiles", "gather_profiles", "locate", "read_profiles"]

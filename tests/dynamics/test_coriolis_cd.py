@@ -1,0 +1,118 @@
+"""The C-D scheme: inertial oscillations, noise on the C grid, restarts, layouts, derivatives."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dogcm.decomp import SerialCommunicator
+from dogcm.decomp.binding import looks_like_mpi_launch
+from dogcm.dynamics import coriolis_cd, momentum
+from dogcm.verification import verify
+from dogcm.simulation.model import Model
+from dogcm.components.errors import ConfigError
+from dogcm.setups.registry import load_config
+from dogcm.field import Field, exchange
+from dogcm.learning.derivatives import check_derivatives
+
+one_rank = pytest.mark.skipif(looks_like_mpi_launch(), reason="checked on one rank")
+F, DT, TAU = 1e-4, 1800.0, 300e3
+NX, NY, NZ = 8, 12, 2
+
+
+@pytest.fixture(scope="module")
+def plane() -> Model:
+    """An f plane that closes on itself in x."""
+    grid = {"kind": "cartesian", "nx": NX, "ny": NY, "dx": 3e5, "dy": 4e5, "f0": F, "layers": [100.0] * NZ}
+    return Model(
+        {"name": "plane", "grid": grid, "bathymetry": {"source": "flat", "depth": 200.0}},
+        {"time.step": DT, "physics.equation_of_state": "linear"}, comm=SerialCommunicator(),
+    )  # fmt: skip
+
+
+def filled(model, values, at):
+    mask = model.grid.mask_u if at == "u" else model.grid.mask_v
+    full = jnp.broadcast_to(jnp.asarray(values, float), (NZ, NY, NX))
+    return exchange(model.halos, (Field(full, at), 2))[0] * mask
+
+
+def turned(model, u, v, v_at_u, u_at_v, steps, tau):
+    """Coriolis force alone, without walls to push against (forces of all else are zero)."""
+    g, mask = model.grid, {"u": model.grid.mask_u, "v": model.grid.mask_v}
+    deep = lambda f: exchange(model.halos, (f, 2))[0] * mask[f.at]  # noqa: E731
+
+    def one(state, _):
+        u, v, *d_grid = (deep(f) for f in state)
+        d_grid = coriolis_cd.advance(*d_grid, u, v, u * 0.0, v * 0.0, DT, tau, g)
+        u = u + coriolis_cd.f_at_u(g) * d_grid[0] * DT
+        v = v - coriolis_cd.f_at_v(g) * d_grid[1] * DT
+        return tuple(f.crop(0) for f in (u, v, *d_grid)), None
+
+    start = tuple(f.crop(0) for f in (u, v, v_at_u, u_at_v))
+    return jax.jit(lambda s: jax.lax.scan(one, s, None, length=steps)[0])(start)
+
+
+@one_rank
+def test_inertial_oscillation(plane):
+    """Far from walls, loosely coupled: the flow turns by f dt a step, as forward-backward steps do."""
+    speed, steps = 0.2, 60
+    u, v = filled(plane, speed, "u"), filled(plane, 0.0, "v")
+    du, dv = filled(plane, speed, "v"), filled(plane, 0.0, "u")
+    u, v, *_ = turned(plane, u, v, dv, du, steps, 1e15)
+    angle = steps * 2 * np.arcsin(0.5 * F * DT)
+    inside = np.s_[:, 2:-2]
+    # Staggered in time by half a step: u leads.
+    np.testing.assert_allclose(u.interior[inside] ** 2 + v.interior[inside] ** 2, speed**2, rtol=F * DT * 1.01)
+    phase = np.arctan2(-np.asarray(v.interior[inside]), np.asarray(u.interior[inside]))
+    np.testing.assert_allclose(np.unwrap(phase.ravel())[0], (angle + np.pi) % (2 * np.pi) - np.pi, atol=F * DT)
+
+
+@one_rank
+def test_alternating_rows_are_noise_on_the_c_grid_alone(plane):
+    """u alternating from row to row: no Coriolis force on the C grid; by the C-D scheme it turns and fades."""
+    g = plane.grid
+    pattern = 0.1 * (-1.0) ** np.arange(NY)[:, None] * np.ones((1, NX))
+    u, still = filled(plane, pattern, "u"), filled(plane, 0.0, "v")
+    felt = momentum.vorticity_flux_v(u, g.f_q * g.inv_h_q, g)
+    assert float(jnp.abs(felt.interior[:, 2:-2]).max()) < 1e-18
+    days = 30
+    u, *_ = turned(plane, u, still, filled(plane, 0.0, "u"), filled(plane, 0.0, "v"), days * 48, TAU)
+    left = float(jnp.abs(u.interior[:, 3:-3]).max())
+    assert left < 0.1 * np.exp(-days * 86400 / TAU / 4), left
+
+
+@one_rank
+def test_mean_forces_count_walls_as_zero(plane):
+    v = filled(plane, 1.0, "v")
+    np.testing.assert_allclose(coriolis_cd.around_u(v).interior[:, 1:-1], 1.0)
+    np.testing.assert_allclose(coriolis_cd.around_u(v).interior[:, 0], 0.5)
+
+
+@one_rank
+def test_derivatives(plane):
+    rng, g = np.random.default_rng(3), plane.grid
+    make = lambda at: filled(plane, rng.normal(size=(NZ, NY, NX)), at)  # noqa: E731
+    x = {n: make(at) for n, at in (("dv", "u"), ("du", "v"), ("u", "u"), ("v", "v"), ("ru", "u"), ("rv", "v"))}
+    x |= {"ru": x["ru"] * 1e-6, "rv": x["rv"] * 1e-6}
+    function = lambda x: coriolis_cd.advance(*(x[n] for n in ("dv", "du", "u", "v", "ru", "rv")), DT, TAU, g)  # noqa: E731
+    report = check_derivatives(function, x)
+    assert report.passed, str(report)
+
+
+SMALL = {"grid.nx": 24, "grid.ny": 18, "grid.nz": 3, "physics.coriolis": "cd", "physics.no_slip_bottom": True,
+         "physics.friction": "laplacian", "physics.pressure": "linear", "time.step": 7200}  # fmt: skip
+
+
+@one_rank
+def test_restart_gives_identical_bits():
+    """The velocity on the D grid is part of the state."""
+    result = verify.verify_restart(load_config("two_basin", SMALL), 6)
+    assert result.passed and {"v_at_u", "u_at_v"} <= {row.name for row in result.rows}, result
+
+
+@one_rank
+def test_coupling_faster_than_a_step_is_refused():
+    with pytest.raises(ConfigError, match="cd_time"):
+        load_config("two_basin", {**SMALL, "physics.cd_time": 3600.0})

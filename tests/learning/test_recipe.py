@@ -1,0 +1,210 @@
+"""Recipes and the commands ``dogcm train`` and ``dogcm evaluate`` on a small gyre."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+import yaml
+
+from dogcm.cli import main
+from dogcm.cli.errors import FILE, OK, UNUSABLE
+from dogcm.decomp import SerialCommunicator, world
+from dogcm.evaluation.evaluation import evaluate, in_double
+from dogcm.learning.recipe import load_recipe, write_recipe
+from dogcm.components.errors import ConfigError
+from dogcm.learning.training import build, train
+from dogcm.learning.training_log import read_log
+from dogcm.learning.saving import CheckpointError
+from dogcm.evaluation.score_table import read_csv
+
+TRUE_VISCOSITY = 5e3  # of the experiment gyre
+GRID = {"grid.nx": 12, "grid.ny": 10, "grid.nz": 2}
+# The gradient of simpler physics compiles faster.
+SIMPLE = {"physics.tracer_advection": "upwind", "physics.momentum_advection": False}
+ALONE = ("velocity", "eta")
+RECIPE = {
+    "name": "small", "experiment": "gyre", "overrides": GRID | SIMPLE,
+    "start": {"lateral_viscosity": 2e4}, "learnable": ["lateral_viscosity"],
+    "targets": {"spinup": 20, "days": 4, "every": 0.25}, "loss": {"factors": {"u": 1, "eta": 1}},
+    "curriculum": [{"updates": 30, "days": 0.5}], "optimiser": {"learning_rate": {"physics": 0.2}}, "save_every": 10,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished training by the command, in its folder."""
+    folder = tmp_path_factory.mktemp("training")
+    recipe = folder / "recipe_file.yaml"
+    recipe.write_text(yaml.safe_dump(RECIPE))
+    assert main(["train", str(recipe), "-o", str(folder / "run"), "--quiet"]) == OK
+    return recipe, folder / "run"
+
+
+def test_viscosity_of_a_gyre_is_recovered(run):
+    rows = read_log(run[1])
+    assert [int(r["update"]) for r in rows] == list(range(1, 31))
+    assert float(rows[-1]["lateral_viscosity"]) == pytest.approx(TRUE_VISCOSITY, rel=0.1)
+    assert float(rows[-1]["loss"]) < 0.01 * float(rows[0]["loss"])
+    names = {p.name for p in run[1].iterdir()}
+    assert {"recipe.yaml", "training.csv", "loss.png", "checkpoint_00000030.npz", "truth"} <= names
+    assert len([n for n in names if n.startswith("checkpoint")]) == 2, "older checkpoints are removed"
+
+
+def test_evaluation_beside_baselines(run, capsys):
+    assert main(["evaluate", str(run[1]), "--windows", "1", "--free", "1"]) == OK
+    said = capsys.readouterr().out
+    assert "persistence" in said and "no climatology among the contenders" in said
+    rows = read_csv(run[1] / "evaluation.csv")
+    assert {r["contender"] for r in rows} == {"trained", "uncorrected", "persistence"}
+    found = {(r["variable"], r["lead_days"]) for r in rows}
+    assert found == {(v, d) for v in ("eta", "u") for d in (0.25, 0.5)}
+    assert {r["depth"] for r in rows if r["variable"] == "u"} == {"all", "100-500 m", "below 1500 m"}
+    rmse = {(r["variable"], r["depth"], r["lead_days"], r["contender"]): r["rmse"] for r in rows}
+    for *key, contender in rmse:
+        assert rmse[*key, "trained"] < 0.1 * rmse[*key, "uncorrected"]
+    trained, before = ([r for r in rows if r["contender"] == c] for c in ("trained", "uncorrected"))
+    for new, old in zip(trained, before, strict=True):
+        assert new["acc"] > 0.99 and new["acc"] > old["acc"]
+        assert abs(new["variance_ratio"] - 1) < 0.5 * abs(old["variance_ratio"] - 1)
+    assert "| u | below 1500 m | 0.5 | trained |" in (run[1] / "evaluation.md").read_text()
+    for name in ("evaluation_rmse.png", "evaluation_acc.png", "free_run.png"):
+        assert (run[1] / name).stat().st_size > 1000
+
+
+def test_free_run_beside_the_evaluation(run):
+    """The same programs over the same day, on their own."""
+    with open(run[1] / "free_run.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(r["contender"], float(r["days"])) for r in rows] == [
+        (c, 0.25 * n) for c in ("trained", "uncorrected") for n in range(5)
+    ]
+    end = {r["contender"]: r for r in rows}
+    assert all(r["finite"] == "True" for r in rows)
+    # Insulated: no drift, and four times the viscosity takes energy.
+    assert all(abs(float(r["temperature_drift"])) < 1e-11 for r in rows)
+    assert float(end["uncorrected"]["kinetic_energy"]) < float(end["trained"]["kinetic_energy"])
+
+
+def test_free_runs_of_single_precision_are_in_double(tmp_path):
+    """The model and what it learned; the truth stays as it was made."""
+    setup = build(load_recipe(RECIPE, {"overrides.run.precision": "float32"}), tmp_path)
+    trained = setup.trainable
+    assert trained["physics"]["lateral_viscosity"].dtype == setup.model.dtype == np.float32
+    record = (tmp_path / "truth" / "record_00000.nc").read_bytes()
+    with pytest.warns(UserWarning, match="float32, converted to float64"):
+        double, trained = in_double(setup, trained, tmp_path)
+        state = double.test.window(0, double.every).state
+    assert trained["physics"]["lateral_viscosity"].dtype == state.u.dtype == np.float64
+    assert (tmp_path / "truth" / "record_00000.nc").read_bytes() == record
+
+
+def test_nothing_is_overwritten(run, capsys):
+    recipe, folder = run
+    before = {p: p.read_bytes() for p in folder.glob("*.*")}
+    assert main(["train", str(recipe), "-o", str(folder)]) == FILE
+    assert "holds a training already" in capsys.readouterr().err
+    other = ["--set", "seed=3", "--resume"]
+    assert main(["train", str(recipe), "-o", str(folder), *other]) == FILE
+    assert "belongs to another recipe (seed: 0 there, 3 here)" in capsys.readouterr().err
+    assert main(["train", str(recipe), "-o", str(folder), "--resume", "--set", "targets.days=3"]) == FILE
+    assert "truth of another recipe" in capsys.readouterr().err
+    assert before == {p: p.read_bytes() for p in folder.glob("*.*")}
+    assert main(["evaluate", str(folder.parent)]) == FILE
+    assert main(["train", str(folder.parent / "none.yaml")]) == UNUSABLE
+
+
+def scored(folder, other) -> dict[tuple[str, str], float]:
+    """Root mean square errors after half a day by contender and variable."""
+    assert main(["evaluate", str(folder), "--windows", "1", "--against", str(other)]) == OK
+    rows = [r for r in read_csv(folder / "evaluation.csv") if r["depth"] == "all" and r["lead_days"] == 0.5]
+    return {(r["contender"], r["variable"]): r["rmse"] for r in rows}
+
+
+def test_a_network_alone_beside_the_physics(run, tmp_path):
+    network = {"kind": "column", "width": 4, "depth": 1, "every": 6, "outputs": {n: "tendency" for n in ALONE},
+               "inputs": ["velocity", "sea_level"]}  # fmt: skip
+    recipe = load_recipe(RECIPE, {
+        "name": "network", "physics": False, "learnable": [], "start": {}, "corrector": network,
+        "targets.folder": str(run[1] / "truth"), "curriculum": [{"updates": 2, "days": 0.5}],
+    })  # fmt: skip
+    train(recipe, tmp_path / "network", quiet=True)
+    first, second = read_log(tmp_path / "network")
+    assert float(first["gradient_norm"]) > 0 and float(first["loss"]) != float(second["loss"])
+    rows = scored(run[1], tmp_path / "network")
+    # The network starts as persistence, and two updates do not make it physics.
+    assert rows["network", "u"] != rows["persistence", "u"] and rows["trained", "u"] < rows["network", "u"]
+    (tmp_path / "other").mkdir()
+    write_recipe(tmp_path / "other" / "recipe.yaml", load_recipe(recipe.model_dump(mode="json"), {"targets.days": 5}))
+    with pytest.raises(ConfigError, match="another truth or grid than small"):
+        evaluate(run[1], against=[tmp_path / "other"])
+
+
+@pytest.mark.parametrize("change, says", [
+    ({"physics": False}, "leaves a network alone"),
+    ({"physics": False, "learnable": [], "corrector.kind": "column"}, "without physics nothing moves eta, u"),
+    ({"learnabel": []}, "unknown parameter learnabel; did you mean learnable"),
+    ({"loss.factor": {}}, "unknown parameter loss.factor; did you mean factors"),
+    ({"learnable": ["lateral_viscsity"]}, "did you mean lateral_viscosity"),
+    ({"learnable": []}, "nothing to learn"),
+    ({"batch": 0}, "batch: .*greater than or equal to 1"),
+    ({"loss.factors": {"heat": 1}}, "loss.factors.heat"),
+    ({"overrides.grid.nxx": 4}, "grid.nxx"),
+    ({"curriculum": []}, "curriculum"),
+    ({"targets.path": "sst.nc"}, "targets.path belongs to kind sst, not to twin"),
+    ({"targets": {"kind": "sst", "path": "sst.nc"}}, "targets of kind sst hold sst alone"),
+    ({"checkpoint": "some"}, "'none', 'step', 'halo' or 'nested'"),
+])  # fmt: skip
+def test_bad_recipes(change, says):
+    with pytest.raises(ConfigError, match=says):
+        load_recipe(RECIPE, change)
+
+
+def test_recipe_survives_its_file(tmp_path):
+    recipe = load_recipe(RECIPE, ["batch=3", "overrides.time.step=900"])
+    write_recipe(tmp_path / "recipe.yaml", recipe)
+    again = load_recipe(tmp_path / "recipe.yaml")
+    assert again == recipe and again.config().time.step == 900 and again.batch == 3
+    assert again.identity() == recipe.identity()
+
+
+@pytest.mark.slow  # compiles the gradient of the ocean with a network twice
+@pytest.mark.timeout(900)
+@pytest.mark.ranks(2)
+@pytest.mark.mpi(min_size=2)
+def test_the_ocean_learns_the_same_on_several_ranks(tmp_path):
+    """A map and a column network, 20 updates, and a checkpoint of one rank that goes on with tiles."""
+    comm = world()
+    folder = type(tmp_path)(comm.broadcast(str(tmp_path)))
+    recipe = load_recipe(RECIPE | {
+        "overrides": GRID, "learnable": ["lateral_viscosity: map"],
+        "corrector": {"kind": "column", "width": 4, "depth": 1, "every": 2},
+        "targets": RECIPE["targets"] | {"folder": str(folder / "truth")},
+        "loss": {"factors": {"u": 1, "temperature": 1}},
+        "curriculum": [{"updates": 20, "days": 0.25}], "check_every": 1,
+    })  # fmt: skip
+    start = None
+    if comm.rank == 0:  # the others wait, and leave it the cores
+        alone = train(recipe, folder / "alone", quiet=True, comm=SerialCommunicator())
+        tree = alone.weights.trainable
+        network = [np.asarray(x) for x in leaves(tree["corrector"])]
+        start = np.asarray(tree["physics"]["lateral_viscosity"].data), network
+    whole, network = comm.broadcast(start)
+    tiled = train(recipe, folder / "tiled", quiet=True, comm=comm)
+    tree = tiled.weights.trainable
+    for found, expected in zip(leaves(tree["corrector"]), network):
+        np.testing.assert_allclose(found, expected, atol=1e-8)
+    assert any(np.abs(x).max() > 1e-4 for x in network)
+    # Adam turns a gradient of round-off into a whole step: compare where the map matters.
+    t = tiled.targets.model.decomposition.tile
+    here = whole[t.j0 : t.j1, t.i0 : t.i1]
+    np.testing.assert_allclose(tree["physics"]["lateral_viscosity"].data, here, atol=1e-8)
+    with pytest.raises(CheckpointError, match="another recipe"):
+        train(recipe.model_copy(update={"seed": 5}), folder / "alone", resume=True, quiet=True, comm=comm)
+
+
+def leaves(tree):
+    import jax
+
+    return jax.tree.leaves(tree)
