@@ -1,4 +1,5 @@
-"""``python -m benchmarks.closures``: what each closure adds to a step, all set-ups taking turns on one core."""
+"""``python -m benchmarks.closures``: what each closure adds to a step, all set-ups taking turns on
+one core."""
 
 from __future__ import annotations
 
@@ -20,23 +21,31 @@ SETUPS = {
     "KPP": {"physics.vertical_mixing": "kpp"},
     "GM-Redi, Visbeck": EDDIES | {"physics.eddy_coefficient": "visbeck"},
     "Smagorinsky": {"physics.viscosity_scheme": "smagorinsky"},
-    "biharmonic Leith": {"physics.viscosity_scheme": "leith", "physics.viscosity_form": "biharmonic"},
+    "biharmonic Leith": {
+        "physics.viscosity_scheme": "leith",
+        "physics.viscosity_form": "biharmonic",
+    },
     "vorticity weno5": {"physics.vorticity_scheme": "weno5"},
     "tracers weno5": {"physics.tracer_advection": "weno5"},
     "tracers ppm": {"physics.tracer_advection": "ppm"},
     "C-D scheme": {"physics.coriolis": "cd"},
-    "GM-Redi, TKE and C-D scheme": EDDIES | {"physics.vertical_mixing": "tke", "physics.coriolis": "cd"},
+    "GM-Redi, TKE and C-D scheme": EDDIES
+    | {"physics.vertical_mixing": "tke", "physics.coriolis": "cd"},
     "implicit free surface": {"physics.coriolis": "cd", "time.free_surface": "implicit"},
     "bulk formulae": {"forcing.bulk": "ncar"},
     "bulk formulae and ice": {"forcing.bulk": "ncar", "physics.sea_ice": True},
-    "all: GM-Redi, TKE, bulk formulae, ice": EDDIES | {
-        "physics.vertical_mixing": "tke", "forcing.bulk": "ncar", "physics.sea_ice": True,
+    "all: GM-Redi, TKE, bulk formulae, ice": EDDIES
+    | {
+        "physics.vertical_mixing": "tke",
+        "forcing.bulk": "ncar",
+        "physics.sea_ice": True,
     },
-}  # fmt: skip
+}
 
 
 def write_air(path: Path) -> dict:
-    """A zonal, made-up atmosphere of twelve months in a file, cold enough for ice, and the settings that point at it."""
+    """A zonal, made-up atmosphere of twelve months in a file, cold enough for ice, and the settings
+    that point at it."""
     import xarray as xr
 
     lat = np.arange(-88.0, 89.0, 4.0)
@@ -44,20 +53,28 @@ def write_air(path: Path) -> dict:
     winter = np.cos(2 * np.pi * (month - 0.5) / 12) * np.sin(y)  # of the north
     t = 28.0 - 60.0 * np.sin(y) ** 2 - 8.0 * winter
     fields = {
-        "wind_u": (-8.0 * np.cos(3 * y), "m s-1"), "wind_v": (0.0 * y, "m s-1"), "air_temperature": (t, "degC"),
-        "specific_humidity": (3.2e-3 * np.exp(0.067 * t), "kg kg-1"), "longwave_down": (260.0 + 4.5 * t, "W m-2"),
+        "wind_u": (-8.0 * np.cos(3 * y), "m s-1"),
+        "wind_v": (0.0 * y, "m s-1"),
+        "air_temperature": (t, "degC"),
+        "specific_humidity": (3.2e-3 * np.exp(0.067 * t), "kg kg-1"),
+        "longwave_down": (260.0 + 4.5 * t, "W m-2"),
         "shortwave_down": (np.maximum(330.0 * np.cos(y) - 120.0 * winter, 0.0), "W m-2"),
         "precipitation": (3e-8 * (1.0 + np.cos(6 * y)), "m s-1"),
-    }  # fmt: skip
-    axes = {"month": ("month", np.arange(12.0), {"axis": "T"}), "lat": ("lat", lat, {"units": "degrees_north"}),
-            "lon": ("lon", np.arange(5.0, 360.0, 10.0), {"units": "degrees_east"})}  # fmt: skip
-    whole = lambda v: np.broadcast_to(v, (12, lat.size, 36))  # noqa: E731
+    }
+    axes = {
+        "month": ("month", np.arange(12.0), {"axis": "T"}),
+        "lat": ("lat", lat, {"units": "degrees_north"}),
+        "lon": ("lon", np.arange(5.0, 360.0, 10.0), {"units": "degrees_east"}),
+    }
+    whole = lambda v: np.broadcast_to(v, (12, lat.size, 36))
     data = {n: (("month", "lat", "lon"), whole(v), {"units": u}) for n, (v, u) in fields.items()}
     xr.Dataset(data, axes).to_netcdf(path)
     return {"forcing.files": {n: {"path": str(path), "variable": n} for n in fields}}
 
 
-def measure(experiment: str, precision: str, names, steps: int, rounds: int) -> dict[str, list[float]]:
+def measure(
+    experiment: str, precision: str, names, steps: int, rounds: int
+) -> dict[str, list[float]]:
     """Processor seconds of a step, by set-up, one number a round."""
     import jax
 
@@ -84,7 +101,8 @@ def measure(experiment: str, precision: str, names, steps: int, rounds: int) -> 
 
 
 def table(found: dict) -> str:
-    """Median milliseconds, cell-steps per second and the median of the ratios to the first set-up."""
+    """Median milliseconds, cell-steps per second and the median of the ratios to the first
+    set-up."""
     cells, base = found.pop("cells"), next(iter(found.values()))
     rows = ["| set-up | ms/step | million cell-steps/s | times the first |", "|---|---|---|---|"]
     for name, times in found.items():
@@ -98,7 +116,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.closures", description=__doc__)
     parser.add_argument("--experiment", default="global_4deg")
     parser.add_argument("--precision", default="float64", choices=["float32", "float64"])
-    parser.add_argument("--only", nargs="*", choices=list(SETUPS), help="these set-ups; the first is what others are compared with")
+    parser.add_argument(
+        "--only",
+        nargs="*",
+        choices=list(SETUPS),
+        help="these set-ups; the first is what others are compared with",
+    )
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=7)
     a = parser.parse_args()

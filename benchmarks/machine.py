@@ -15,10 +15,14 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 def describe() -> dict[str, str | int]:
     """The machine and the versions that speed depends on."""
     return {
-        "cpu": cpu_model(), "cores": len(os.sched_getaffinity(0)), "accelerator": accelerator(),
-        "python": platform.python_version(), "jax": version("jax"), "jaxlib": version("jaxlib"),
+        "cpu": cpu_model(),
+        "cores": len(os.sched_getaffinity(0)),
+        "accelerator": accelerator(),
+        "python": platform.python_version(),
+        "jax": version("jax"),
+        "jaxlib": version("jaxlib"),
         "system": f"{platform.system()} {platform.machine()}",
-    }  # fmt: skip
+    }
 
 
 def cpu_model() -> str:
@@ -27,20 +31,26 @@ def cpu_model() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor() or "unknown"
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")),
+        "unknown",
+    )
 
 
 def accelerator() -> str:
     """Name of the first GPU, or none."""
     try:
-        out = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False).stdout
+        out = subprocess.run(
+            ["nvidia-smi", "-L"], capture_output=True, text=True, check=False
+        ).stdout
     except FileNotFoundError:
         return "none"
     return out.splitlines()[0].split("(")[0].strip() if out.strip() else "none"
 
 
 def environment(reproducible: bool = True, **more: str) -> dict[str, str]:
-    """The environment of a measuring process, free of settings that would change what is measured."""
+    """The environment of a measuring process, free of settings that would change what is
+    measured."""
     env = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "DOGCM_REPRODUCIBLE")}
     path = os.pathsep.join(filter(None, [str(REPOSITORY), env.get("PYTHONPATH")]))
     return env | {"DOGCM_REPRODUCIBLE": str(int(reproducible)), "PYTHONPATH": path} | more
@@ -58,7 +68,13 @@ def pinned(arguments: list[str], env: dict[str, str], core: int | None) -> subpr
 
 def launched(ranks: int, arguments: list[str], env: dict[str, str]) -> subprocess.Popen:
     """Start Python on several ranks, one core each."""
-    command = [str(REPOSITORY / "launch" / "mpirun.sh"), "-n", str(ranks), sys.executable, *arguments]
+    command = [
+        str(REPOSITORY / "launch" / "mpirun.sh"),
+        "-n",
+        str(ranks),
+        sys.executable,
+        *arguments,
+    ]
     return _start(command, env)
 
 

@@ -1,7 +1,7 @@
 """Each component's share of a step, and the device's copy bandwidth.
 
-Parts are compiled alone. They then lose what the compiler shares between them, so the shares are given
-of the whole step and need not add up to one.
+Parts are compiled alone. They then lose what the compiler shares between them, so the shares are
+given of the whole step and need not add up to one.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def _arguments(model):
         now = model.forcing.at(s.time)
         mixing = d._mixing(s, density, stretch, now, params, grid)
         viscosity, diffusivity = mixing.viscosity, mixing.diffusivity
-        predicted = d.momentum.predict(MomentumInputs(s, density, stretch, viscosity, now, params, grid, {}))
+        predicted = d.momentum.predict(
+            MomentumInputs(s, density, stretch, viscosity, now, params, grid, {})
+        )
         top = [f.level(0) for f in (s.temperature, s.salinity, grid.h_c)]
         fluxes = surface_fluxes(now, top[0], top[1], top[2] * stretch, params, grid, d.physics)
         p = predicted
@@ -49,38 +51,75 @@ def _arguments(model):
         baro = d.split.advance(d.halos, *inner, fluxes.freshwater.crop(0), grid)
         _, _, flow_u, flow_v = d.momentum.correct(s.eta, predicted, baro, grid)
         flux = (fluxes.heat, fluxes.salt, fluxes.freshwater)
-        return s, stretch, density, viscosity, diffusivity, now, inner, flux, baro.eta, flow_u, flow_v
+        return (
+            s,
+            stretch,
+            density,
+            viscosity,
+            diffusivity,
+            now,
+            inner,
+            flux,
+            baro.eta,
+            flow_u,
+            flow_v,
+        )
 
     return jax.jit(prepare)(model.state)
 
 
 def shares(model) -> dict[str, float]:
-    """Seconds of the whole step and of its parts on this rank, and the copy bandwidth in bytes/s."""
+    """Seconds of the whole step and of its parts on this rank, and the copy bandwidth in
+    bytes/s."""
     from dogcm.physics.surface import SurfaceFluxes
 
     d, params = model.dynamics, model.params
     s, stretch, density, nu, kappa, now, inner, flux, eta, flow_u, flow_v = _arguments(model)
-    # The grid is an argument and not a constant, as in the model's own step: the compiler would fold it in.
+    # The grid is an argument and not a constant, as in the model's own step: the compiler would
+    # fold it in.
     parts = {
         "step": seconds(d.step, model.state, params, model.forcing, model.grid),
         "eos": seconds(lambda T, S: d.eos.anomaly(T, S), s.temperature, s.salinity),
         "mixing": seconds(
-            lambda s, r, h, w, g: (lambda m: (m.n2, m.viscosity, m.diffusivity, m.closures))(d._mixing(s, r, h, w, params, g)),
-            s, density, stretch, now, model.grid,
+            lambda s, r, h, w, g: (lambda m: (m.n2, m.viscosity, m.diffusivity, m.closures))(
+                d._mixing(s, r, h, w, params, g)
+            ),
+            s,
+            density,
+            stretch,
+            now,
+            model.grid,
         ),
         "momentum": seconds(
-            lambda s, r, h, n, w, g: tuple(vars(d.momentum.predict(MomentumInputs(s, r, h, n, w, params, g, {}))).values()),
-            s, density, stretch, nu, now, model.grid,
+            lambda s, r, h, n, w, g: tuple(
+                vars(d.momentum.predict(MomentumInputs(s, r, h, n, w, params, g, {}))).values()
+            ),
+            s,
+            density,
+            stretch,
+            nu,
+            now,
+            model.grid,
         ),
         "free_surface": seconds(
             lambda i, g: d.split.advance(d.halos, *i, zeros_like(i[0]), g), inner, model.grid
         ),
         "tracers": seconds(
-            lambda s, e, fu, fv, k, f, g: d.tracer_step.advance(TracerInputs(s, e, fu, fv, k, SurfaceFluxes(*f), params, g, {})),
-            s, eta, flow_u, flow_v, kappa, flux, model.grid,
+            lambda s, e, fu, fv, k, f, g: d.tracer_step.advance(
+                TracerInputs(s, e, fu, fv, k, SurfaceFluxes(*f), params, g, {})
+            ),
+            s,
+            eta,
+            flow_u,
+            flow_v,
+            kappa,
+            flux,
+            model.grid,
         ),
-    }  # fmt: skip
-    return {f"{name}_s": value for name, value in parts.items()} | {"copy_bytes_per_s": copy_bandwidth()}
+    }
+    return {f"{name}_s": value for name, value in parts.items()} | {
+        "copy_bytes_per_s": copy_bandwidth()
+    }
 
 
 def copy_bandwidth(megabytes: int | None = None) -> float:

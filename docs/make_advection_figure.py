@@ -1,7 +1,9 @@
-"""Carry a square and a Gaussian once around a channel by every tracer advection scheme, and draw what is left.
+"""Carry a square and a Gaussian once around a channel by every tracer advection scheme, and draw
+what is left.
 
-    python docs/make_advection_figure.py            # docs/figures/advection.png
-    python docs/make_advection_figure.py --cost     # and processor time per cell of each scheme, interleaved
+python docs/make_advection_figure.py            # docs/figures/advection.png
+python docs/make_advection_figure.py --cost     # and processor time per cell of each scheme,
+interleaved
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from dogcm.halo import connect
 from dogcm.operators import diff_x_u2c, diff_y_v2c, diff_z_w2c
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 FIGURE = Path(__file__).with_name("figures") / "advection.png"
 SHOWN = ("upwind", "dst3", "dst3_limited", "ppm", "weno5", "weno7")
@@ -43,11 +45,21 @@ class Channel:
         cells = np.full(shape, 100.0)
         cells[:, [0, -1]] = 0.0
         self.grid = build_grid(
-            CartesianGrid(nx, ny, DX, DX), VerticalGrid(layers), Decomposition(layout, comm), cells, DEPTH, Halo.of(DEPTH)
+            CartesianGrid(nx, ny, DX, DX),
+            VerticalGrid(layers),
+            Decomposition(layout, comm),
+            cells,
+            DEPTH,
+            Halo.of(DEPTH),
         )
         u = self.deep(np.full(shape, 100.0 * speed), "u") * self.grid.mask_u
-        self.flow = transport.Flow(u, self.deep(np.zeros(shape), "v"), self.deep(np.zeros((nz - 1, ny, nx)), "cw"),
-                                   self.grid.h_c, DT)  # fmt: skip
+        self.flow = transport.Flow(
+            u,
+            self.deep(np.zeros(shape), "v"),
+            self.deep(np.zeros((nz - 1, ny, nx)), "cw"),
+            self.grid.h_c,
+            DT,
+        )
 
     def deep(self, values, at: str) -> Field:
         return exchange(self.halos, (Field(jnp.asarray(values), at), DEPTH))[0]
@@ -59,10 +71,14 @@ class Channel:
         if scheme in transport.STAGED:
             fluxes = transport.fluxes({"c": c}, flow, scheme, self.halos, n, g)["c"]
         else:
-            part = lambda f, d: fmap(lambda x: jnp.abs(x) * (DT / d), f)  # noqa: E731
+            part = lambda f, d: fmap(lambda x: jnp.abs(x) * (DT / d), f)
             fluxes = (
-                flow.u * g.dy_u * tracer_advection.reconstruct_x(c, flow.u, part(flow.u, 100.0 * DX), scheme, g),
-                flow.v * g.dx_v * tracer_advection.reconstruct_y(c, flow.v, part(flow.v, 100.0 * DX), scheme, g),
+                flow.u
+                * g.dy_u
+                * tracer_advection.reconstruct_x(c, flow.u, part(flow.u, 100.0 * DX), scheme, g),
+                flow.v
+                * g.dx_v
+                * tracer_advection.reconstruct_y(c, flow.v, part(flow.v, 100.0 * DX), scheme, g),
                 flow.w * tracer_advection.reconstruct_z(c, flow.w, part(flow.w, 100.0), scheme, g),
             )
         fx, fy, fz = fluxes
@@ -71,7 +87,9 @@ class Channel:
 
     def many(self, scheme: str):
         """``steps`` steps, compiled: function of a start and a number of steps."""
-        return jax.jit(lambda c, n: jax.lax.fori_loop(0, n, lambda m, c: self.step(scheme, m, c), c))
+        return jax.jit(
+            lambda c, n: jax.lax.fori_loop(0, n, lambda m, c: self.step(scheme, m, c), c)
+        )
 
 
 def draw(courant: float = 0.25, cells: int = 80) -> None:
@@ -84,7 +102,10 @@ def draw(courant: float = 0.25, cells: int = 80) -> None:
         end = np.asarray(channel.many(scheme)(start, round(cells / courant)))[0, 3]
         ax.plot(x, shape, color="0.6", lw=1)
         ax.plot(x, end, ".-", ms=4, lw=1)
-        ax.set_title(f"{scheme}: mean error {np.abs(end - shape).mean():.3f}, {end.min():.3f} to {end.max():.3f}", fontsize=9)
+        ax.set_title(
+            f"{scheme}: mean error {np.abs(end - shape).mean():.3f}, {end.min():.3f} to {end.max():.3f}",
+            fontsize=9,
+        )
         print(scheme, np.abs(end - shape).mean(), end.min(), end.max(), flush=True)
     figure.supxlabel(f"once around {cells} cells, {courant:g} of a cell per step")
     figure.tight_layout()

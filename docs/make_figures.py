@@ -1,8 +1,8 @@
 """Put the pictures of a ten-year run beside each other for the docs.
 
-    dogcm run global_4deg --years 10 --output ten --set run.monitor_every=5 --set run.output.monthly.every=365
-    dogcm plot ten
-    python docs/make_figures.py ten/pictures
+dogcm run global_4deg --years 10 --output ten --set run.monitor_every=5 --set
+run.output.monthly.every=365 dogcm plot ten
+python docs/make_figures.py ten/pictures
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 FIGURES = Path(__file__).with_name("figures")
 
@@ -23,7 +23,9 @@ def join(folder: Path, names: list[str], target: str, columns: int, width: float
     images = [plt.imread(folder / f"{n}.png") for n in names]
     rows = -(-len(images) // columns)
     ratio = images[0].shape[0] / images[0].shape[1]
-    figure, axes = plt.subplots(rows, columns, figsize=(width, width / columns * ratio * rows), squeeze=False)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(width, width / columns * ratio * rows), squeeze=False
+    )
     for ax, image in zip(axes.flat, images):
         ax.imshow(image)
     for ax in axes.flat:

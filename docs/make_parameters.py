@@ -5,8 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from dogcm.setups.config import (
-    Config, ForcingFile, OutputConfig, StraitEdit, parameter_table,
-)  # fmt: skip
+    Config,
+    ForcingFile,
+    OutputConfig,
+    StraitEdit,
+    parameter_table,
+)
 from dogcm.tracers import KINDS
 from dogcm.tracers.base import learnable_options
 
@@ -40,14 +44,26 @@ def page() -> str:
         groups.setdefault(row[0].split(".")[0] if "." in row[0] else "", []).append(row)
     for section, rows in groups.items():
         title = section or "experiment"
-        doc = Config.model_fields[section].annotation.__doc__ if section else "Name and description."
+        doc = (
+            Config.model_fields[section].annotation.__doc__ if section else "Name and description."
+        )
         lines += [f"\n## {title}\n", doc.strip().split("\n")[0] + "\n", *_rows(rows)]
-    for name, kind in (("bathymetry.straits", StraitEdit), ("forcing.files.NAME", ForcingFile),
-                       ("run.output.NAME", OutputConfig)):  # fmt: skip
-        lines += [f"\n## {name}\n", kind.__doc__.strip().split("\n")[0] + "\n", *_rows(parameter_table(kind))]
+    for name, kind in (
+        ("bathymetry.straits", StraitEdit),
+        ("forcing.files.NAME", ForcingFile),
+        ("run.output.NAME", OutputConfig),
+    ):
+        lines += [
+            f"\n## {name}\n",
+            kind.__doc__.strip().split("\n")[0] + "\n",
+            *_rows(parameter_table(kind)),
+        ]
     for name, kind in KINDS.items():
         lines += [f"\n## tracers.NAME, kind {name}\n", kind.__doc__.strip().split("\n")[0] + "\n"]
-        rows = [(f"{n} (learnable)" if n in learnable_options(kind) else n, *rest) for n, *rest in parameter_table(kind)]
+        rows = [
+            (f"{n} (learnable)" if n in learnable_options(kind) else n, *rest)
+            for n, *rest in parameter_table(kind)
+        ]
         lines += _rows(rows) if rows else ["No options."]
     return "\n".join(lines) + "\n"
 

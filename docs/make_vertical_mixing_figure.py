@@ -1,4 +1,5 @@
-"""Draw how a column of ocean deepens under wind and under cooling: ``python docs/make_vertical_mixing_figure.py``.
+"""Draw how a column of ocean deepens under wind and under cooling: ``python
+docs/make_vertical_mixing_figure.py``.
 
 Takes two minutes. Prints the ratios that docs/vertical_mixing.md quotes.
 """
@@ -11,17 +12,21 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
-import numpy as np  # noqa: E402
+import matplotlib.pyplot as plt
+import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 import vertical_columns as columns  # noqa: E402
 
 N2, FRICTION, LOSS, HOUR = 1e-4, 0.01, 200.0, 3600.0
-RUNS = (("tke", 300.0, "C0-", "tke, steps of 300 s"), ("tke", 3600.0, "C0o", "tke, steps of 1 h"),
-        ("kpp", 300.0, "C2-", "kpp, steps of 300 s"), ("kpp", 3600.0, "C2o", "kpp, steps of 1 h"),
-        ("richardson", 300.0, "C1-", "richardson with convection, steps of 300 s"))  # fmt: skip
+RUNS = (
+    ("tke", 300.0, "C0-", "tke, steps of 300 s"),
+    ("tke", 3600.0, "C0o", "tke, steps of 1 h"),
+    ("kpp", 300.0, "C2-", "kpp, steps of 300 s"),
+    ("kpp", 3600.0, "C2o", "kpp, steps of 1 h"),
+    ("richardson", 300.0, "C1-", "richardson with convection, steps of 300 s"),
+)
 
 
 def depths(model, hours, **flux) -> np.ndarray:
@@ -45,12 +50,16 @@ def main() -> None:
             h = depths(model, hours, **flux)
             ax.plot(hours, h, style, ms=4, label=label)
             law = tank(hours) if ax is wind else cooled(hours)
-            print(f"{label}: {'wind' if ax is wind else 'cooling'}, depth over the law "
-                  + ", ".join(f"{t} h {a / b:.3f}" for t, a, b in list(zip(hours, h, law))[5::6]))  # fmt: skip
+            print(
+                f"{label}: {'wind' if ax is wind else 'cooling'}, depth over the law "
+                + ", ".join(f"{t} h {a / b:.3f}" for t, a, b in list(zip(hours, h, law))[5::6])
+            )
     wind.plot(hours, tank(hours), "k--", label=r"$1.05\, u_* \sqrt{t/N}$ (Kato and Phillips)")
     band = cooled(hours), cooled(hours) * np.sqrt(1.4)
     cold.fill_between(hours, *band, color="0.85", label=r"$\sqrt{2 (1 + 2A) B t}/N$, A = 0 to 0.2")
-    wind.set(title="wind stress, $u_*$ = 1 cm/s", xlabel="hours", ylabel="depth of the mixed layer (m)")
+    wind.set(
+        title="wind stress, $u_*$ = 1 cm/s", xlabel="hours", ylabel="depth of the mixed layer (m)"
+    )
     cold.set(title=f"heat loss of {LOSS:g} W m$^{{-2}}$", xlabel="hours", ylim=(45, 0))
     for ax in (wind, cold):
         ax.legend(fontsize=8, loc="lower left")

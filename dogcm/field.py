@@ -25,15 +25,16 @@ from __future__ import annotations
 
 import functools
 import operator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dogcm.lowering import fences
 from dogcm.decomp.depth import Halo
+from dogcm.lowering import fences
 
 # Fixed-point sums, clocks and float64 runs need 64-bit types; float32 runs ask for their type by
 # name everywhere, so this does not widen them.
@@ -120,18 +121,18 @@ class Field:
         return f"{label}[{self.at}, {self.halo}, shape {shape}]"
 
     # ---- structure --------------------------------------------------------------------------
-    def named(self, name: str) -> "Field":
+    def named(self, name: str) -> Field:
         return Field(self.data, self.at, self.halo, _Label(name[:80]))
 
-    def with_data(self, data, at: str | None = None) -> "Field":
+    def with_data(self, data, at: str | None = None) -> Field:
         """The same place and halo with other data (leading axes may differ)."""
         return Field(data, at or self.at, self.halo, self.name)
 
-    def level(self, k) -> "Field":
+    def level(self, k) -> Field:
         """One level (or a slice of levels) of the vertical axis, which is axis -3."""
         return self.with_data(self.data[..., k, :, :])
 
-    def crop(self, halo: "int | Halo") -> "Field":
+    def crop(self, halo: int | Halo) -> Field:
         """Drop halo cells down to ``halo``; asking for more than is valid is an error."""
         want = Halo.of(halo)
         if want == self.halo:
@@ -146,7 +147,7 @@ class Field:
         is_, ie = self.halo.w - want.w, nx - (self.halo.e - want.e)
         return Field(self.data[..., js:je, is_:ie], self.at, want, self.name)
 
-    def astype(self, dtype) -> "Field":
+    def astype(self, dtype) -> Field:
         return self.with_data(self.data.astype(dtype))
 
     # ---- arithmetic -------------------------------------------------------------------------
@@ -256,17 +257,21 @@ def align(*operands, what: str = "combine") -> tuple[list, str, Halo]:
 
 
 def _on_levels(x, shape):
-    """A scalar that is traced, or a two-dimensional array, on all levels of a three-dimensional ``shape``, see
+    """A scalar that is traced, or a two-dimensional array, on all levels of a three-dimensional
+    ``shape``, see
     :func:`dogcm.lowering.fences.spread`."""
-    if len(shape) == 3 and (np.ndim(x) == 2 or (np.ndim(x) == 0 and isinstance(x, jax.core.Tracer))):
+    if len(shape) == 3 and (
+        np.ndim(x) == 2 or (np.ndim(x) == 0 and isinstance(x, jax.core.Tracer))
+    ):
         return fences.spread(x, shape)
     return x
 
 
 def _binary(op: Callable, symbol: str, a, b) -> Field:
     (x, y), at, halo = align(a, b, what=f"apply '{symbol}' to")
-    # XLA would choose between a division and a product with the reciprocal by how arrays are cut to size, and so by the
-    # layout, and the last bit with it. Where many are divided by one it is the reciprocal, always.
+    # XLA would choose between a division and a product with the reciprocal by how arrays are cut to
+    # size, and so by the layout, and the last bit with it. Where many are divided by one it is the
+    # reciprocal, always.
     if op is operator.truediv and not isinstance(y, (int, float)) and np.size(y) < np.size(x):
         op, y = operator.mul, 1.0 / y
     x, y = _on_levels(x, np.shape(y)), _on_levels(y, np.shape(x))
@@ -285,7 +290,8 @@ def fmap(function: Callable, *operands, name: str = "") -> Field:
     label = name or getattr(function, "__name__", "fmap")
     arrays, at, halo = align(*operands, what=f"apply {label} to")
     shape = max((np.shape(a) for a in arrays), key=len)
-    # Arrays of one level stay: what the function does with them alone would then be done on every level.
+    # Arrays of one level stay: what the function does with them alone would then be done on every
+    # level.
     scalars_apart = [_on_levels(a, shape) if np.ndim(a) == 0 else a for a in arrays]
     return Field(function(*scalars_apart), at, halo, _Label(label))
 
@@ -310,12 +316,12 @@ def zeros_like(f: Field) -> Field:
     return f.with_data(jnp.zeros_like(f.data))
 
 
-def hold(*fields: Field) -> "Field | tuple[Field, ...]":
+def hold(*fields: Field) -> Field | tuple[Field, ...]:
     """Have the values computed once, here.
 
     The compiler merges everything it can into the loops that use it, and would compute a
-    flux anew for each of the cells that share its face, and their neighbours' inputs again. A model step
-    is several times faster when such values are stored at a few chosen places.
+    flux anew for each of the cells that share its face, and their neighbours' inputs again. A model
+    step is several times faster when such values are stored at a few chosen places.
     """
     data = jax.lax.optimization_barrier(tuple(f.data for f in fields))
     out = tuple(f.with_data(d) for f, d in zip(fields, data))
@@ -323,10 +329,12 @@ def hold(*fields: Field) -> "Field | tuple[Field, ...]":
 
 
 def as_one_row(function: Callable, *fields: Field) -> Field:
-    """A ``function`` of Fields that uses no horizontal neighbours, applied to each level as one long row, and stored.
+    """A ``function`` of Fields that uses no horizontal neighbours, applied to each level as one
+    long row, and stored.
 
-    Of a row that is no multiple of sixteen cells long the compiler handles the rest one by one: with as much arithmetic as
-    density takes, on rows of 94, that is a third of the time. Horizontal operators find no halo.
+    Of a row that is no multiple of sixteen cells long the compiler handles the rest one by one:
+    with as much arithmetic as density takes, on rows of 94, that is a third of the time. Horizontal
+    operators find no halo.
     """
     halo = functools.reduce(Halo.meet, (f.halo for f in fields))
     near = [f.crop(halo) for f in fields]
@@ -336,8 +344,9 @@ def as_one_row(function: Callable, *fields: Field) -> Field:
     return Field(found.reshape(*out.shape[:-2], *near[0].shape[-2:]), out.at, halo, out.name)
 
 
-def fence(*fields: Field) -> "Field | tuple[Field, ...]":
-    """The same values; what the terms that follow contribute to their cotangents is stored on its own."""
+def fence(*fields: Field) -> Field | tuple[Field, ...]:
+    """The same values; what the terms that follow contribute to their cotangents is stored on its
+    own."""
     out = tuple(f.with_data(fences.fence(f.data)) for f in fields)
     return out[0] if len(out) == 1 else out
 
@@ -354,8 +363,9 @@ def exchange(communicator, *requests: tuple) -> list[Field]:
 
     Args:
         communicator: a :class:`dogcm.halo.HaloExchange`.
-        requests: pairs ``(field, depth)``; each Field comes back with just that halo. A third entry says whether the
-            Field is a component of a vector, which changes sign across a north fold; without it those at u and v are.
+        requests: pairs ``(field, depth)``; each Field comes back with just that halo. A third entry
+            says whether the Field is a component of a vector, which changes sign across a north
+            fold; without it those at u and v are.
     """
     wants = [Halo.of(r[1]) for r in requests]
     tiles = [r[0].crop(Halo()) for r in requests]
@@ -372,5 +382,5 @@ def send_back(communicator, *fields: Field) -> list[Field]:
     The transpose of :func:`exchange`; the result has no halo.
     """
     tiles = [jax.eval_shape(lambda f: f.crop(0), f) for f in fields]
-    ask = lambda *tiles: exchange(communicator, *((t, f.halo) for t, f in zip(tiles, fields)))  # noqa: E731
+    ask = lambda *tiles: exchange(communicator, *((t, f.halo) for t, f in zip(tiles, fields)))
     return list(jax.linear_transpose(ask, *tiles)(list(fields)))

@@ -10,14 +10,14 @@ neighbours are sliced.
 
 from __future__ import annotations
 
-from typing import Callable
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
 from dogcm.decomp.depth import Halo
-from dogcm.lowering.fences import ordered_sum
 from dogcm.field import Field, FieldError, _Label, same_place
+from dogcm.lowering.fences import ordered_sum
 from dogcm.lowering.transposes import add_to_first, pairs
 
 # From a place to the neighbouring place in x or y, and whether the stencil reaches back (to the
@@ -48,12 +48,20 @@ def _combined(data, kind: str, dim: int):
 
 
 _CHOICES = {
-    "lower": lambda lower, upper: lower, "upper": lambda lower, upper: upper, "min": jnp.minimum, "max": jnp.maximum,
-}  # fmt: skip
+    "lower": lambda lower, upper: lower,
+    "upper": lambda lower, upper: upper,
+    "min": jnp.minimum,
+    "max": jnp.maximum,
+}
 _KINDS = {
-    "lower": "lower-index one of", "upper": "higher-index one of", "diff": "difference (higher index minus lower) of",
-    "mean": "arithmetic mean of", "sum": "sum of", "min": "smaller of", "max": "larger of",
-}  # fmt: skip
+    "lower": "lower-index one of",
+    "upper": "higher-index one of",
+    "diff": "difference (higher index minus lower) of",
+    "mean": "arithmetic mean of",
+    "sum": "sum of",
+    "min": "smaller of",
+    "max": "larger of",
+}
 _PLACE = {"c": "cell centres", "u": "west faces", "v": "south faces", "q": "corners"}
 
 
@@ -64,7 +72,9 @@ def _make(kind: str, axis: str, source: str, target: str) -> Callable[[Field], F
         return _two_point(f, axis, source, target, kind, name)
 
     operator.__name__ = operator.__qualname__ = name
-    operator.__doc__ = f"The {_KINDS[kind]} two neighbouring {_PLACE[source]} in {axis}, at {_PLACE[target]}."
+    operator.__doc__ = (
+        f"The {_KINDS[kind]} two neighbouring {_PLACE[source]} in {axis}, at {_PLACE[target]}."
+    )
     return operator
 
 
@@ -198,10 +208,12 @@ def _with_boundaries(f: Field, name: str, outside: float = 0.0):
 
 
 def around_layers(f: Field, outside: float = 0.0) -> tuple[Field, Field]:
-    """A Field on interfaces as two on layers: at the interface above and at the one below each; ``outside``: at the sea
+    """A Field on interfaces as two on layers: at the interface above and at the one below each;
+    ``outside``: at the sea
     surface and at the bottom.
 
-    Stored, as padding within a larger loop keeps the compiler from vector instructions: it takes twice as long then.
+    Stored, as padding within a larger loop keeps the compiler from vector instructions: it takes
+        twice as long then.
     """
     full = jax.lax.optimization_barrier(_with_boundaries(f, "around_layers", outside))
     parts = full[..., :-1, :, :], full[..., 1:, :, :]
@@ -253,6 +265,10 @@ def common(*fields: Field) -> list[Field]:
     return [f.crop(halo) for f in fields]
 
 
-__all__ = [n for n in dir() if n.split("_")[0] in
-           {"diff", "mean", "sum", "min", "max", "previous", "next", "running", "upper", "lower"}]
+__all__ = [
+    n
+    for n in dir()
+    if n.split("_")[0]
+    in {"diff", "mean", "sum", "min", "max", "previous", "next", "running", "upper", "lower"}
+]
 __all__ += ["around_layers", "common"]

@@ -1,4 +1,5 @@
-"""What all tests share: a CPU with few threads, the data beside the repository, and no silent hang under mpirun."""
+"""What all tests share: a CPU with few threads, the data beside the repository, and no silent hang
+under mpirun."""
 
 from __future__ import annotations
 
@@ -12,14 +13,20 @@ from pathlib import Path
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Ranks and their threads share few cores in tests.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# pytest itself may be started without launch/mpirun.sh, and tests start mpirun as root in containers.
+# pytest itself may be started without launch/mpirun.sh, and tests start mpirun as root in
+# containers.
 for _family in ("OMPI", "PRTE"):
     os.environ.setdefault(f"{_family}_ALLOW_RUN_AS_ROOT", "1")
     os.environ.setdefault(f"{_family}_ALLOW_RUN_AS_ROOT_CONFIRM", "1")
 
 import pytest  # noqa: E402
 
-from dogcm.decomp.binding import abort_all_ranks, environment_without_launch, launch_rank, launch_size  # noqa: E402
+from dogcm.decomp.binding import (  # noqa: E402
+    abort_all_ranks,
+    environment_without_launch,
+    launch_rank,
+    launch_size,
+)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RANKS = launch_size()
@@ -27,7 +34,8 @@ RANK = launch_rank()
 
 
 class _OnlyTimeouts:
-    """The terminal of ranks above 0, which would print what rank 0 prints: mute, until a test runs out of time."""
+    """The terminal of ranks above 0, which would print what rank 0 prints: mute, until a test runs
+    out of time."""
 
     encoding = "utf-8"
 
@@ -49,15 +57,18 @@ class _OnlyTimeouts:
 def pytest_configure(config):
     if RANKS == 1:
         return
-    # A rank that hangs does so inside an MPI call, where Python sees no signal: only a watching thread can end it.
-    # mpirun then ends the other ranks.
+    # A rank that hangs does so inside an MPI call, where Python sees no signal: only a watching
+    # thread can end it. mpirun then ends the other ranks.
     if hasattr(config.option, "timeout_method"):
         config.option.timeout_method = "thread"
 
 
 def pytest_collection_modifyitems(config, items):
-    """Costly tests of several ranks run on the numbers of ranks that they name: every rank compiles for itself."""
-    wanted = lambda item: RANKS == 1 or all(RANKS in mark.args for mark in item.iter_markers("ranks"))  # noqa: E731
+    """Costly tests of several ranks run on the numbers of ranks that they name: every rank compiles
+    for itself."""
+    wanted = lambda item: (
+        RANKS == 1 or all(RANKS in mark.args for mark in item.iter_markers("ranks"))
+    )
     left_out = [item for item in items if not wanted(item)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
@@ -65,7 +76,8 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_collection_finish(session):
-    """What is imported by now stays: searching it for garbage again and again takes a twentieth of the time."""
+    """What is imported by now stays: searching it for garbage again and again takes a twentieth of
+    the time."""
     gc.freeze()
 
 
@@ -97,8 +109,13 @@ def pytest_sessionfinish(session, exitstatus):
 
 
 def _abort(where: str, text: str, code: int = 1) -> None:
-    print(f"\n===== rank {RANK} of {RANKS} failed in {where} =====\n{text}", file=sys.__stderr__, flush=True)
-    # A failure common to all ranks should be shown by all of them; the slowest gets a moment for that.
+    print(
+        f"\n===== rank {RANK} of {RANKS} failed in {where} =====\n{text}",
+        file=sys.__stderr__,
+        flush=True,
+    )
+    # A failure common to all ranks should be shown by all of them; the slowest gets a moment for
+    # that.
     time.sleep(1.0)
     abort_all_ranks(code)
     os._exit(code)  # MPI is not up on this rank; mpirun ends the others
@@ -122,7 +139,8 @@ def repository() -> Path:
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-    """The observed and reference data kept beside the repository; tests that want it are skipped where it is not."""
+    """The observed and reference data kept beside the repository; tests that want it are skipped
+    where it is not."""
     for base in (os.environ.get("DOGCM_TEST_DATA"), REPOSITORY.parent / "shared" / "data"):
         if base and Path(base).is_dir():
             return Path(base)
@@ -131,5 +149,6 @@ def data_dir() -> Path:
 
 @pytest.fixture
 def alone() -> dict[str, str]:
-    """Environment for a process that a test starts and that must not take itself for one of the test's own ranks."""
+    """Environment for a process that a test starts and that must not take itself for one of the
+    test's own ranks."""
     return environment_without_launch()

@@ -10,7 +10,8 @@ from dogcm.decomp import SerialCommunicator, world
 
 
 def after(steps: int) -> Callable:
-    """What :func:`assert_same_bits` compares by default: all prognostic variables after ``steps`` steps."""
+    """What :func:`assert_same_bits` compares by default: all prognostic variables after ``steps``
+    steps."""
 
     def values(model) -> dict[str, np.ndarray]:
         model.advance(steps)
@@ -19,7 +20,9 @@ def after(steps: int) -> Callable:
     return values
 
 
-def assert_same_bits(build: Callable, values: Callable, expected: Callable = lambda alone: None) -> None:
+def assert_same_bits(
+    build: Callable, values: Callable, expected: Callable = lambda alone: None
+) -> None:
     """Fail on all ranks where the ranks together find other bits than one rank alone.
 
     Args:

@@ -10,10 +10,25 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "dogcm"
 # From the bottom up; rooms of one line may import each other.
 LEVELS = [
-    {"components"}, {"lowering"}, {"decomp"}, {"halo"}, {"field"}, {"operators"}, {"io.regrid"}, {"grid"},
-    {"dynamics", "physics", "corrector", "tracers"}, {"timestepping"}, {"io"}, {"diagnostics"}, {"plots"}, {"setups"},
-    {"simulation"}, {"learning", "targets", "evaluation", "spinup"}, {"verification"}, {"cli"},
-]  # fmt: skip
+    {"components"},
+    {"lowering"},
+    {"decomp"},
+    {"halo"},
+    {"field"},
+    {"operators"},
+    {"io.regrid"},
+    {"grid"},
+    {"dynamics", "physics", "corrector", "tracers"},
+    {"timestepping"},
+    {"io"},
+    {"diagnostics"},
+    {"plots"},
+    {"setups"},
+    {"simulation"},
+    {"learning", "targets", "evaluation", "spinup"},
+    {"verification"},
+    {"cli"},
+]
 LEVEL = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}
 MESSAGE_LIBRARIES = {"mpi4jax", "mpi4py"}
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -24,7 +39,9 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports(source: str, module: str = "dogcm.x", is_package: bool = False) -> list[tuple[int, str]]:
+def imports(
+    source: str, module: str = "dogcm.x", is_package: bool = False
+) -> list[tuple[int, str]]:
     """Every imported module with its line, also those imported inside functions or by name."""
     found = []
     for node in ast.walk(ast.parse(source)):
@@ -36,7 +53,9 @@ def imports(source: str, module: str = "dogcm.x", is_package: bool = False) -> l
                 above = module.split(".")[: len(module.split(".")) - node.level + is_package]
                 base = ".".join([*above, *([node.module] if node.module else [])])
             # `from dogcm import halo` names the room in the second half.
-            found += [(node.lineno, f"{base}.{a.name}" if base == "dogcm" else base) for a in node.names]
+            found += [
+                (node.lineno, f"{base}.{a.name}" if base == "dogcm" else base) for a in node.names
+            ]
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
             if node.args and isinstance(node.args[0], ast.Constant):
                 found.append((node.lineno, str(node.args[0].value)))
@@ -46,7 +65,9 @@ def imports(source: str, module: str = "dogcm.x", is_package: bool = False) -> l
 def room(name: str) -> str | None:
     parts = name.split(".")
     if parts[:3] == ["dogcm", "io", "regrid"]:
-        return "io.regrid"  # averages input data, which the grid needs; the rest of io writes states
+        return (
+            "io.regrid"  # averages input data, which the grid needs; the rest of io writes states
+        )
     return parts[1] if parts[0] == "dogcm" and len(parts) > 1 else None
 
 
@@ -60,7 +81,9 @@ def upward(path: Path) -> list[str]:
     for line, name in imports(path.read_text(), module, path.name == "__init__.py"):
         other = room(name)
         if other in LEVEL and LEVEL[other] > LEVEL[own]:
-            wrong.append(f"{path.relative_to(PACKAGE.parent)}:{line} imports {name}: {other} is above {own}")
+            wrong.append(
+                f"{path.relative_to(PACKAGE.parent)}:{line} imports {name}: {other} is above {own}"
+            )
     return sorted(set(wrong))
 
 
@@ -79,23 +102,32 @@ def test_imports_point_downwards(path):
 def test_one_door_to_mpi(path):
     if room(module_name(path)) in ("halo", "decomp"):
         return
-    found = [(line, n) for line, n in imports(path.read_text()) if n.split(".")[0] in MESSAGE_LIBRARIES]
+    found = [
+        (line, n) for line, n in imports(path.read_text()) if n.split(".")[0] in MESSAGE_LIBRARIES
+    ]
     assert not found, "mpi4jax and mpi4py are imported in dogcm/halo and dogcm/decomp only"
 
 
 def test_mpi4jax_has_a_single_importer():
     users = [
-        module_name(p) for p in FILES if "mpi4jax" in {n.split(".")[0] for _, n in imports(p.read_text())}
+        module_name(p)
+        for p in FILES
+        if "mpi4jax" in {n.split(".")[0] for _, n in imports(p.read_text())}
     ]
     assert users == ["dogcm.halo.mpi"]
 
 
 def test_message_libraries_are_never_imported_at_the_top_of_a_serial_path():
-    """One rank needs no MPI library: outside halo.mpi every import of one sits inside a function."""
+    """One rank needs no MPI library: outside halo.mpi every import of one sits inside a
+    function."""
     for path in FILES:
         if module_name(path) == "dogcm.halo.mpi":
             continue
-        top = [n for n in ast.parse(path.read_text()).body if isinstance(n, (ast.Import, ast.ImportFrom))]
+        top = [
+            n
+            for n in ast.parse(path.read_text()).body
+            if isinstance(n, (ast.Import, ast.ImportFrom))
+        ]
         names = [name for node in top for _, name in imports(ast.unparse(node))]
         assert not {n.split(".")[0] for n in names} & MESSAGE_LIBRARIES, path
 

@@ -13,13 +13,19 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def test_parameter_reference_is_up_to_date():
-    spec = importlib.util.spec_from_file_location("make_parameters", ROOT / "docs" / "make_parameters.py")
+    spec = importlib.util.spec_from_file_location(
+        "make_parameters", ROOT / "docs" / "make_parameters.py"
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert (ROOT / "docs" / "parameters.md").read_text() == module.page(), "run: python docs/make_parameters.py"
+    assert (ROOT / "docs" / "parameters.md").read_text() == module.page(), (
+        "run: python docs/make_parameters.py"
+    )
 
 
-@pytest.mark.parametrize("page", sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]), ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "page", sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]), ids=lambda p: p.name
+)
 def test_links_and_pictures_exist(page):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
         if "://" not in target:
@@ -27,7 +33,11 @@ def test_links_and_pictures_exist(page):
 
 
 def test_navigation_lists_every_page():
-    listed = {path for entry in yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"] for path in entry.values()}
+    listed = {
+        path
+        for entry in yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
+        for path in entry.values()
+    }
     assert listed == {p.name for p in (ROOT / "docs").glob("*.md")}
 
 
@@ -48,8 +58,8 @@ def test_the_closure_of_the_docs_runs(capsys):
     text = (ROOT / "docs" / "write_your_own_closure.md").read_text()
     program, check = (part.split("```")[0] for part in text.split("```python")[1:])
     names: dict = {}
-    exec(compile(program, "write_your_own_closure.md", "exec"), names)  # noqa: S102
+    exec(compile(program, "write_your_own_closure.md", "exec"), names)
     slope = names["gradient"]["strain_coefficient"]
     assert jnp.isfinite(slope) and slope < 0, "diffusion lowers the sum of squares"
-    exec(compile(check, "write_your_own_closure.md", "exec"), names)  # noqa: S102
+    exec(compile(check, "write_your_own_closure.md", "exec"), names)
     assert names["report"].passed, str(names["report"])

@@ -1,4 +1,5 @@
-"""Field: places and halo depths are checked when a formula is written down, and cost nothing afterwards."""
+"""Field: places and halo depths are checked when a formula is written down, and cost nothing
+afterwards."""
 
 from __future__ import annotations
 
@@ -11,8 +12,18 @@ from hypothesis import strategies as st
 
 from dogcm.decomp import Halo
 from dogcm.field import (
-    POINTS, Field, FieldError, as_one_row, exchange, fmap, hold, maximum, minimum, where, zeros_like,
-)  # fmt: skip
+    POINTS,
+    Field,
+    FieldError,
+    as_one_row,
+    exchange,
+    fmap,
+    hold,
+    maximum,
+    minimum,
+    where,
+    zeros_like,
+)
 from dogcm.operators import diff_x_c2u, diff_z_c2w, mean_x_c2u
 
 NY, NX = 4, 5
@@ -137,9 +148,15 @@ def test_no_silent_conversion_to_arrays_or_truth():
 # ---- arithmetic ----------------------------------------------------------------------------------
 
 OPERATIONS = {
-    "+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b, "/": lambda a, b: a / b,
-    "<": lambda a, b: a < b, ">": lambda a, b: a > b, "<=": lambda a, b: a <= b, ">=": lambda a, b: a >= b,
-}  # fmt: skip
+    "+": lambda a, b: a + b,
+    "-": lambda a, b: a - b,
+    "*": lambda a, b: a * b,
+    "/": lambda a, b: a / b,
+    "<": lambda a, b: a < b,
+    ">": lambda a, b: a > b,
+    "<=": lambda a, b: a <= b,
+    ">=": lambda a, b: a >= b,
+}
 
 
 @pytest.mark.parametrize("symbol", OPERATIONS)
@@ -254,7 +271,9 @@ def test_fields_cost_nothing_at_run_time():
         low, high = data[:, :-1], data[:, 1:]
         return (0.5 * (low + high) * (high - low))[1:-1, :-1]
 
-    flops = [jax.jit(g).lower(f.data).compile().cost_analysis()["flops"] for g in (on_fields, on_arrays)]
+    flops = [
+        jax.jit(g).lower(f.data).compile().cost_analysis()["flops"] for g in (on_fields, on_arrays)
+    ]
     np.testing.assert_array_equal(on_fields(f.data), on_arrays(f.data))
     assert flops[0] <= flops[1]
 
@@ -284,7 +303,9 @@ def test_hold_keeps_values():
 def test_hold_keeps_derivatives():
     x, dx = make().data, make(seed=1).data
     np.testing.assert_allclose(jax.jit(_held)(x), _free(x), rtol=1e-15)
-    held, free = (jax.jit(lambda x, dx, g=g: jax.jvp(g, (x,), (dx,)))(x, dx) for g in (_held, _free))
+    held, free = (
+        jax.jit(lambda x, dx, g=g: jax.jvp(g, (x,), (dx,)))(x, dx) for g in (_held, _free)
+    )
     np.testing.assert_allclose(held[1], free[1], rtol=1e-13)
     held, free = (jax.jit(jax.grad(lambda x, g=g: g(x).sum()))(x) for g in (_held, _free))
     np.testing.assert_allclose(held, free, rtol=1e-13)
@@ -292,16 +313,21 @@ def test_hold_keeps_derivatives():
     np.testing.assert_allclose(held, free, rtol=1e-15)
 
 
-# ---- as one row ------------------------------------------------------------------------------------
+# ---- as one row
+# ------------------------------------------------------------------------------------
 def test_as_one_row_is_the_same_function_on_the_common_halo():
     rng = np.random.default_rng(4)
     deep = Field(jnp.asarray(rng.normal(size=(3, 8, 9))), "c", Halo(2, 2, 2, 2))
     flat = Field(jnp.asarray(rng.normal(size=(6, 8))), "c", Halo(1, 1, 1, 2))
-    function = lambda a, b: diff_z_c2w(a * b) * fmap(jnp.exp, b)  # noqa: E731
+    function = lambda a, b: diff_z_c2w(a * b) * fmap(jnp.exp, b)
     plain, row = function(deep, flat), as_one_row(function, deep, flat)
-    assert (row.at, row.halo, row.shape) == (plain.at, plain.halo, plain.shape) == ("cw", Halo(1, 1, 1, 2), (2, 6, 8))
+    assert (
+        (row.at, row.halo, row.shape)
+        == (plain.at, plain.halo, plain.shape)
+        == ("cw", Halo(1, 1, 1, 2), (2, 6, 8))
+    )
     np.testing.assert_array_equal(row.data, plain.data)
-    total = lambda on: lambda a: jnp.sum(on(function, deep.with_data(a), flat).data ** 2)  # noqa: E731
+    total = lambda on: lambda a: jnp.sum(on(function, deep.with_data(a), flat).data ** 2)
     expected = jax.grad(total(lambda f, *fields: f(*fields)))(deep.data)
     np.testing.assert_allclose(jax.grad(total(as_one_row))(deep.data), expected, rtol=1e-13)
 
@@ -316,7 +342,9 @@ def test_exchange_asks_for_each_fields_own_depth():
     class Recorder:
         def exchange(self, arrays, wants):
             self.shapes, self.wants = [a.shape for a in arrays], wants
-            sides = [[(0, 0)] * (a.ndim - 2) + [(w.s, w.n), (w.w, w.e)] for a, w in zip(arrays, wants)]
+            sides = [
+                [(0, 0)] * (a.ndim - 2) + [(w.s, w.n), (w.w, w.e)] for a, w in zip(arrays, wants)
+            ]
             return [jnp.pad(a, s) for a, s in zip(arrays, sides)]
 
     recorder, deep = Recorder(), Halo(1, 2, 3, 4)

@@ -15,16 +15,32 @@ from dogcm.field import Field, FieldError
 # Where a place lies, in half cells from the centre of the cell with the same index.
 OFFSET = {"c": (0, 0), "u": (0, -1), "v": (-1, 0), "q": (-1, -1)}  # (y, x)
 COMBINE = {
-    "diff": lambda low, high: high - low, "mean": lambda low, high: 0.5 * (low + high), "sum": np.add,
-    "min": np.minimum, "max": np.maximum, "lower": lambda low, high: low, "upper": lambda low, high: high,
-}  # fmt: skip
+    "diff": lambda low, high: high - low,
+    "mean": lambda low, high: 0.5 * (low + high),
+    "sum": np.add,
+    "min": np.minimum,
+    "max": np.maximum,
+    "lower": lambda low, high: low,
+    "upper": lambda low, high: high,
+}
 TWO_POINT = sorted(
-    n for n in operators.__all__
+    n
+    for n in operators.__all__
     if n.count("_") == 2 and n.split("_")[1] in ("x", "y") and "2" in n.split("_")[2]
 )
 MOVES = {"previous_x": (-1, -1), "next_x": (-1, 1), "previous_y": (-2, -1), "next_y": (-2, 1)}
-VERTICAL = {"around_layers", "diff_z_c2w", "mean_z_c2w", "upper_z_c2w", "lower_z_c2w", "diff_z_w2c", "mean_z_w2c", "sum_z",
-            "running_sum_down", "running_sum_up"}  # fmt: skip
+VERTICAL = {
+    "around_layers",
+    "diff_z_c2w",
+    "mean_z_c2w",
+    "upper_z_c2w",
+    "lower_z_c2w",
+    "diff_z_w2c",
+    "mean_z_w2c",
+    "sum_z",
+    "running_sum_down",
+    "running_sum_up",
+}
 
 # Few distinct shapes: JAX compiles every operation anew for each.
 shapes = st.sampled_from([(1, 1), (3, 2), (2, 5)])
@@ -35,7 +51,8 @@ SOME = settings(max_examples=12, deadline=None)
 
 
 def position(j, i, at):
-    """A number that tells index and place: ``1000 y + x`` in half cells, for indices relative to the tile."""
+    """A number that tells index and place: ``1000 y + x`` in half cells, for indices relative to
+    the tile."""
     dy, dx = OFFSET[at]
     return 1000.0 * (2 * j + dy) + (2 * i + dx)
 
@@ -63,15 +80,23 @@ def test_every_operator_of_the_module_is_tested_here():
 
 @pytest.mark.parametrize("name", TWO_POINT)
 def test_location_of_the_result(name):
-    """The two points that enter lie half a cell to either side of where the result is said to be."""
+    """The two points that enter lie half a cell to either side of where the result is said to
+    be."""
     kind, axis, (source, _, target) = name.split("_")
     tile, halo = (3, 4), Halo(2, 2, 2, 2)
     f, operator = located(source, tile, halo), getattr(operators, name)
     step = 1.0 if axis == "x" else 1000.0
     out = operator(f)
     here = located(target, tile, out.halo).data
-    expected = {"diff": 2 * step + 0 * here, "mean": here, "sum": 2 * here, "min": here - step,
-                "max": here + step, "lower": here - step, "upper": here + step}[kind]  # fmt: skip
+    expected = {
+        "diff": 2 * step + 0 * here,
+        "mean": here,
+        "sum": 2 * here,
+        "min": here - step,
+        "max": here + step,
+        "lower": here - step,
+        "upper": here + step,
+    }[kind]
     np.testing.assert_array_equal(out.data, expected)
     assert out.at == target
 
@@ -82,7 +107,8 @@ def test_location_of_the_result(name):
 def test_two_point_operator_against_numpy(name, tile, halo, lead):
     kind, axis, (source, _, target) = name.split("_")
     f, operator = random_field(source, tile, halo, lead), getattr(operators, name)
-    # A face or corner has the index of the cell to its east or north, so a stencil onto faces reaches back.
+    # A face or corner has the index of the cell to its east or north, so a stencil onto faces
+    # reaches back.
     back = OFFSET[source][axis == "x"] == 0
     side = {("x", True): "w", ("x", False): "e", ("y", True): "s", ("y", False): "n"}[axis, back]
     if getattr(halo, side) == 0:
@@ -167,8 +193,12 @@ def test_layers_to_interfaces(nz, tile, halo, at):
     f = random_field(at, tile, halo, (nz,))
     x = np.asarray(f.data)
     upper, lower = x[:-1], x[1:]
-    for name, expected in {"diff_z_c2w": upper - lower, "mean_z_c2w": 0.5 * (upper + lower),
-                           "upper_z_c2w": upper, "lower_z_c2w": lower}.items():  # fmt: skip
+    for name, expected in {
+        "diff_z_c2w": upper - lower,
+        "mean_z_c2w": 0.5 * (upper + lower),
+        "upper_z_c2w": upper,
+        "lower_z_c2w": lower,
+    }.items():
         out = getattr(operators, name)(f)
         np.testing.assert_array_equal(out.data, expected)
         assert out.at == at + "w" and out.halo == halo
@@ -183,7 +213,10 @@ def test_interfaces_to_layers_vanish_at_surface_and_bottom(nz, tile, halo, at):
     zero = np.zeros_like(f.data[:1])
     full = np.concatenate([zero, f.data, zero])
     above, below = full[:-1], full[1:]
-    for name, expected in {"diff_z_w2c": above - below, "mean_z_w2c": 0.5 * (above + below)}.items():
+    for name, expected in {
+        "diff_z_w2c": above - below,
+        "mean_z_w2c": 0.5 * (above + below),
+    }.items():
         out = getattr(operators, name)(f)
         np.testing.assert_array_equal(out.data, expected)
         assert out.at == at and out.shape[0] == nz
@@ -207,9 +240,13 @@ def test_sums_over_the_column(nz, tile, halo):
     total = operators.sum_z(f)
     assert total.at == "v" and total.shape == x.shape[1:]
     down, up = operators.running_sum_down(f), operators.running_sum_up(f)
-    for name, out, expected in (("total", total, np.cumsum(x, 0)[-1]), ("down", down, np.cumsum(x, 0)),
-                                ("up", up, np.cumsum(x[::-1], 0)[::-1])):  # fmt: skip
-        # The order of additions is part of the contract: it makes answers independent of the layout.
+    for name, out, expected in (
+        ("total", total, np.cumsum(x, 0)[-1]),
+        ("down", down, np.cumsum(x, 0)),
+        ("up", up, np.cumsum(x[::-1], 0)[::-1]),
+    ):
+        # The order of additions is part of the contract: it makes answers independent of the
+        # layout.
         np.testing.assert_array_equal(out.data, expected, err_msg=name)
 
 
@@ -223,14 +260,18 @@ def test_common_crops_to_the_smallest_halo_whatever_the_place():
 
 
 def test_differences_are_minus_the_adjoint_of_differences():
-    """Summation by parts: sum(u dx(c)) = -sum(c dx(u)) on a periodic plane; energy conservation needs it."""
+    """Summation by parts: sum(u dx(c)) = -sum(c dx(u)) on a periodic plane; energy conservation
+    needs it."""
     ny, nx = 5, 7
     rng = np.random.default_rng(0)
-    for place, forward, back in (("u", operators.diff_x_c2u, operators.diff_x_u2c),
-                                 ("v", operators.diff_y_c2v, operators.diff_y_v2c)):  # fmt: skip
+    for place, forward, back in (
+        ("u", operators.diff_x_c2u, operators.diff_x_u2c),
+        ("v", operators.diff_y_c2v, operators.diff_y_v2c),
+    ):
         c, face = rng.normal(size=(2, ny, nx))
         wrapped = [
-            Field(jnp.asarray(np.pad(a, 1, mode="wrap")), at, Halo.of(1)) for a, at in ((c, "c"), (face, place))
+            Field(jnp.asarray(np.pad(a, 1, mode="wrap")), at, Halo.of(1))
+            for a, at in ((c, "c"), (face, place))
         ]
         left = (wrapped[1].crop(0) * forward(wrapped[0])).interior.sum()
         right = (wrapped[0].crop(0) * back(wrapped[1])).interior.sum()

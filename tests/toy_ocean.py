@@ -1,4 +1,5 @@
-"""A small world with everything training has to deal with: halos, tiles, a scalar and a map, and a long memory."""
+"""A small world with everything training has to deal with: halos, tiles, a scalar and a map, and a
+long memory."""
 
 from __future__ import annotations
 
@@ -16,11 +17,14 @@ STEPS = 6
 
 
 class Toy:
-    """Nonlinear diffusion of one Field, with a diffusivity (scalar), a source (map) and a global mean."""
+    """Nonlinear diffusion of one Field, with a diffusivity (scalar), a source (map) and a global
+    mean."""
 
     def __init__(self, comm, px: int | None = None, shape=SHAPE):
         self.comm, self.shape, px = comm, shape, px or comm.size
-        self.decomposition = Decomposition(make_layout(shape, px, comm.size // px, min_cells=2), comm)
+        self.decomposition = Decomposition(
+            make_layout(shape, px, comm.size // px, min_cells=2), comm
+        )
         self.halos = connect(self.decomposition.layout, comm)
 
     def tile(self, values) -> jax.Array:

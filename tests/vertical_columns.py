@@ -1,4 +1,5 @@
-"""One column of ocean as the real model steps it: a flat sea where no horizontal gradient ever arises."""
+"""One column of ocean as the real model steps it: a flat sea where no horizontal gradient ever
+arises."""
 
 from __future__ import annotations
 
@@ -7,34 +8,64 @@ import jax.numpy as jnp
 import numpy as np
 
 from dogcm.decomp import Halo, SerialCommunicator
-from dogcm.simulation.model import Model
 from dogcm.field import Field
 from dogcm.physics.surface import Forcing
+from dogcm.simulation.model import Model
 
 GRAVITY, RHO0, ALPHA, HEAT_CAPACITY = 9.81, 1026.0, 2e-4, 3991.868
 # Next to nothing mixes but the scheme under test.
 _QUIET = {
-    "lateral_viscosity": 0.0, "viscosity_power": 0.0, "lateral_diffusivity": 0.0, "vertical_viscosity": 1e-6,
-    "vertical_diffusivity": 1e-7, "bottom_drag_linear": 0.0, "bottom_drag_quadratic": 0.0,
-}  # fmt: skip
+    "lateral_viscosity": 0.0,
+    "viscosity_power": 0.0,
+    "lateral_diffusivity": 0.0,
+    "vertical_viscosity": 1e-6,
+    "vertical_diffusivity": 1e-7,
+    "bottom_drag_linear": 0.0,
+    "bottom_drag_quadratic": 0.0,
+}
 
 
 def column(layers, dt: float, scheme: str, physics=(), parameters=(), run=()) -> Model:
-    """A model of 4 x 4 alike columns, linear equation of state; walls to the north and south let u alone.
+    """A model of 4 x 4 alike columns, linear equation of state; walls to the north and south let u
+    alone.
 
     Args:
-        layers: thicknesses, m. dt: s. scheme: of vertical mixing. physics, parameters, run: changes.
+        layers: thicknesses, m. dt: s. scheme: of vertical mixing. physics, parameters, run:
+            changes.
     """
     layers = [float(h) for h in layers]
-    return Model({
-        "name": "column",
-        "grid": {"kind": "cartesian", "nx": 4, "ny": 4, "dx": 1e5, "dy": 1e5, "f0": 0.0, "layers": layers},
-        "bathymetry": {"source": "flat", "depth": sum(layers)},
-        "physics": {"equation_of_state": "linear", "thermal_expansion": ALPHA, "rho0": RHO0, "gravity": GRAVITY,
-                    "momentum_advection": False, "no_slip": False, "freezing": None, "tracer_advection": "centered",
-                    "vertical_mixing": scheme, "enhanced_convection": False, **dict(physics)},
-        "parameters": {**_QUIET, **dict(parameters)}, "time": {"step": float(dt)}, "run": dict(run),
-    }, comm=SerialCommunicator())  # fmt: skip
+    return Model(
+        {
+            "name": "column",
+            "grid": {
+                "kind": "cartesian",
+                "nx": 4,
+                "ny": 4,
+                "dx": 1e5,
+                "dy": 1e5,
+                "f0": 0.0,
+                "layers": layers,
+            },
+            "bathymetry": {"source": "flat", "depth": sum(layers)},
+            "physics": {
+                "equation_of_state": "linear",
+                "thermal_expansion": ALPHA,
+                "rho0": RHO0,
+                "gravity": GRAVITY,
+                "momentum_advection": False,
+                "no_slip": False,
+                "freezing": None,
+                "tracer_advection": "centered",
+                "vertical_mixing": scheme,
+                "enhanced_convection": False,
+                **dict(physics),
+            },
+            "parameters": {**_QUIET, **dict(parameters)},
+            "time": {"step": float(dt)},
+            "run": dict(run),
+        },
+        comm=SerialCommunicator(),
+    )
 
 
 def start(model: Model, n2: float, stress: float = 0.0, heat: float = 0.0) -> None:
@@ -42,14 +73,18 @@ def start(model: Model, n2: float, stress: float = 0.0, heat: float = 0.0) -> No
     ny, nx = model.horizontal.shape
     dtype = model.dtype
     z = np.asarray(model.vertical.centres)[:, None, None]
-    own = lambda v: Field(jnp.asarray(np.broadcast_to(v, (z.size, ny, nx)).copy(), dtype), "c")  # noqa: E731
-    record = lambda v, at: Field(jnp.full((1, ny + 4, nx + 4), v, dtype), at, Halo.of(2))  # noqa: E731
+    own = lambda v: Field(jnp.asarray(np.broadcast_to(v, (z.size, ny, nx)).copy(), dtype), "c")
+    record = lambda v, at: Field(jnp.full((1, ny + 4, nx + 4), v, dtype), at, Halo.of(2))
     rest = jax.tree.map(jnp.zeros_like, model.state)
     least = float(model.params["tke_background"])
-    energy = {n: f.with_data(jnp.full(f.shape, least, dtype)) for n, f in model.state.closures.items()}
+    energy = {
+        n: f.with_data(jnp.full(f.shape, least, dtype)) for n, f in model.state.closures.items()
+    }
     tracers = {"temperature": own(20.0 - n2 / (GRAVITY * ALPHA) * z), "salinity": own(35.0)}
     model.state = rest.replace(tracers=tracers, closures=energy)
-    model.forcing = Forcing({"taux": record(stress, "u"), "heat_flux": record(heat, "c")}, 365 * 86400.0)
+    model.forcing = Forcing(
+        {"taux": record(stress, "u"), "heat_flux": record(heat, "c")}, 365 * 86400.0
+    )
 
 
 def buoyancy_flux(heat: float) -> float:

@@ -13,8 +13,8 @@ exit   meaning
 130    interrupted from the keyboard
 =====  ===========================================================================================
 
-An error is one message on one rank, and ends all ranks at once. ``--debug`` (anywhere on the line) or
-``DOGCM_DEBUG=1`` adds the traceback.
+An error is one message on one rank, and ends all ranks at once. ``--debug`` (anywhere on the line)
+or ``DOGCM_DEBUG=1`` adds the traceback.
 """
 
 from __future__ import annotations

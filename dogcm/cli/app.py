@@ -1,43 +1,56 @@
-"""The commands and their options. What is heavy is imported inside a command: ``dogcm --help`` is quick."""
+"""The commands and their options. What is heavy is imported inside a command: ``dogcm --help`` is
+quick."""
 
 from __future__ import annotations
 
 import functools
 import os
 import sys
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
 from dogcm.decomp.binding import DeviceBinding, bind_device, launch_rank
 
 app = typer.Typer(
-    name="dogcm", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    name="dogcm",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="A differentiable, tiled global ocean model. Starts alone, under mpirun and under srun.",
     epilog="Exit status: 0 done, 1 a check fell short, 2 unusable command or configuration, 3 unusable file, "
     "4 the model blew up, 5 MPI and launcher do not fit, 70 an error inside dogcm, "
     "75 asked to stop (with --resume: start again), 130 interrupted.",
-)  # fmt: skip
+)
 
 Experiment = Annotated[
     str, typer.Argument(help="Name of an experiment (see `dogcm list`) or path of a YAML file.")
 ]
-Days = Annotated[Optional[float], typer.Option(help="Length of the run in days.", show_default=False)]
-Years = Annotated[Optional[float], typer.Option(help="Length of the run in years (forcing.year days each).")]
+Days = Annotated[float | None, typer.Option(help="Length of the run in days.", show_default=False)]
+Years = Annotated[
+    float | None, typer.Option(help="Length of the run in years (forcing.year days each).")
+]
 Sets = Annotated[
-    Optional[list[str]],
+    list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Change a parameter, e.g. time.step=1800; may be repeated."
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a parameter, e.g. time.step=1800; may be repeated.",
     ),
 ]
 Layout = Annotated[str, typer.Option(metavar="PXxPY", help="Tiles in x and y, e.g. 4x2, or auto.")]
-Precision = Annotated[Optional[str], typer.Option(help="float64 or float32.", show_default=False)]
+Precision = Annotated[str | None, typer.Option(help="float64 or float32.", show_default=False)]
 Inputs = Annotated[
-    Optional[str], typer.Option(help="Folder with the input files, where the experiment reads its own.")
+    str | None,
+    typer.Option(help="Folder with the input files, where the experiment reads its own."),
 ]
-Output = Annotated[Optional[str], typer.Option("--output", "-o", help="Output folder.", show_default=False)]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace earlier results in the output folder.")]
+Output = Annotated[
+    str | None, typer.Option("--output", "-o", help="Output folder.", show_default=False)
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace earlier results in the output folder.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No start table, no progress line.")]
 
 
@@ -48,7 +61,8 @@ def device() -> DeviceBinding:
 
 
 def run_command(words: list[str]) -> int:
-    """Parse ``words``, run the command, return its exit status. Ranks above 0 print nothing but errors."""
+    """Parse ``words``, run the command, return its exit status. Ranks above 0 print nothing but
+    errors."""
     if device().platform == "cpu":
         os.environ.setdefault("JAX_PLATFORMS", "cpu")
         from dogcm.lowering import compiler
@@ -60,7 +74,9 @@ def run_command(words: list[str]) -> int:
         try:
             if silent:
                 sys.stdout = nowhere
-            return int(typer.main.get_command(app)(words, prog_name="dogcm", standalone_mode=False) or 0)
+            return int(
+                typer.main.get_command(app)(words, prog_name="dogcm", standalone_mode=False) or 0
+            )
         finally:
             sys.stdout = before
 
@@ -87,16 +103,32 @@ def common(
 
 @app.command()
 def run(
-    experiment: Experiment, days: Days = None, years: Years = None, set_: Sets = None, output: Output = None,
-    overwrite: Overwrite = False, layout: Layout = "auto", precision: Precision = None, inputs: Inputs = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show tiles, memory and speed; write nothing.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest restart in the output folder, if any, "
-                                         "until --days are done in all.")] = False,
+    experiment: Experiment,
+    days: Days = None,
+    years: Years = None,
+    set_: Sets = None,
+    output: Output = None,
+    overwrite: Overwrite = False,
+    layout: Layout = "auto",
+    precision: Precision = None,
+    inputs: Inputs = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show tiles, memory and speed; write nothing.")
+    ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on from the newest restart in the output folder, if any, "
+            "until --days are done in all.",
+        ),
+    ] = False,
     quiet: Quiet = False,
-) -> int:  # fmt: skip
+) -> int:
     """Run an experiment from its beginning (30 days, unless told otherwise).
 
-    Results go to output/NAME. Start several ranks by `mpirun -n 4 dogcm run ...` or `srun -n 4 dogcm run ...`.
+    Results go to output/NAME. Start several ranks by `mpirun -n 4 dogcm run ...` or `srun -n 4
+    dogcm run ...`.
     """
     from dogcm.cli import running
 
@@ -104,15 +136,24 @@ def run(
     if dry_run:
         return running.dry_run(config, layout, running.duration(config, days, years), device())
     options = {"overwrite": overwrite, "progress": not quiet, "binding": device()}
-    return running.start(config, layout, running.duration(config, days, years), output, options, resume)
+    return running.start(
+        config, layout, running.duration(config, days, years), output, options, resume
+    )
 
 
 @app.command()
 def restart(
-    path: Annotated[str, typer.Argument(help="Output folder (its newest restart is taken), or a restart file.")],
-    days: Days = None, years: Years = None, set_: Sets = None, output: Output = None, overwrite: Overwrite = False,
-    layout: Layout = "auto", quiet: Quiet = False,
-) -> int:  # fmt: skip
+    path: Annotated[
+        str, typer.Argument(help="Output folder (its newest restart is taken), or a restart file.")
+    ],
+    days: Days = None,
+    years: Years = None,
+    set_: Sets = None,
+    output: Output = None,
+    overwrite: Overwrite = False,
+    layout: Layout = "auto",
+    quiet: Quiet = False,
+) -> int:
     """Go on from a restart, on any number of ranks. Results are added to the same folder."""
     from dogcm.cli import running
 
@@ -130,10 +171,15 @@ def list_() -> int:
 
 @app.command(name="show")
 def show_(
-    experiment: Annotated[Optional[str], typer.Argument(help="Name or YAML file; without one: the defaults.")] = None,
-    variables: Annotated[bool, typer.Option("--variables", help="The variables that can be written.")] = False,
-    set_: Sets = None, inputs: Inputs = None,
-) -> int:  # fmt: skip
+    experiment: Annotated[
+        str | None, typer.Argument(help="Name or YAML file; without one: the defaults.")
+    ] = None,
+    variables: Annotated[
+        bool, typer.Option("--variables", help="The variables that can be written.")
+    ] = False,
+    set_: Sets = None,
+    inputs: Inputs = None,
+) -> int:
     """Show every parameter with its value, unit, default and meaning."""
     from dogcm.cli import show
 
@@ -142,7 +188,8 @@ def show_(
 
 @app.command()
 def check() -> int:
-    """Check the installation: versions, MPI, devices, messages between ranks. Start it as you would a run."""
+    """Check the installation: versions, MPI, devices, messages between ranks. Start it as you would
+    a run."""
     from dogcm.cli import check as checks
 
     return checks.check()
@@ -151,28 +198,48 @@ def check() -> int:
 @app.command()
 def verify(
     what: Annotated[
-        str, typer.Argument(help="layout, restart, conservation, gradients or all; or mitgcm: beside MITgcm's results.")
+        str,
+        typer.Argument(
+            help="layout, restart, conservation, gradients or all; or mitgcm: beside MITgcm's results."
+        ),
     ] = "all",
     experiment: Annotated[
-        Optional[str], typer.Option(help="Name or YAML file; default global_4deg.", show_default=False)
+        str | None, typer.Option(help="Name or YAML file; default global_4deg.", show_default=False)
     ] = None,
     steps: Annotated[
-        Optional[int], typer.Option(min=2, help="Steps of each run; default 200, 48 for gradients.", show_default=False)
+        int | None,
+        typer.Option(
+            min=2, help="Steps of each run; default 200, 48 for gradients.", show_default=False
+        ),
     ] = None,
-    set_: Sets = None, layout: Layout = "auto", inputs: Inputs = None, precision: Precision = None,
+    set_: Sets = None,
+    layout: Layout = "auto",
+    inputs: Inputs = None,
+    precision: Precision = None,
     reference: Annotated[
-        Optional[str], typer.Option(help="mitgcm: folder of its results; default mitgcm_reference beside the inputs.")
+        str | None,
+        typer.Option(
+            help="mitgcm: folder of its results; default mitgcm_reference beside the inputs."
+        ),
     ] = None,
-    days: Annotated[Optional[float], typer.Option(help="mitgcm: last day compared.", show_default=False)] = None,
+    days: Annotated[
+        float | None, typer.Option(help="mitgcm: last day compared.", show_default=False)
+    ] = None,
     asynchronous: Annotated[
-        bool, typer.Option("--asynchronous", help="mitgcm: its tutorial as published, tracers at a step of a day.")
+        bool,
+        typer.Option(
+            "--asynchronous", help="mitgcm: its tutorial as published, tracers at a step of a day."
+        ),
     ] = False,
-) -> int:  # fmt: skip
-    """Show on your own machine and ranks that results are exact; exit status 1 where they are not."""
+) -> int:
+    """Show on your own machine and ranks that results are exact; exit status 1 where they are
+    not."""
     from dogcm.cli import running, verifying
 
     twin = what == "mitgcm"
-    config = running.configuration(experiment or ("mitgcm_4deg" if twin else "global_4deg"), set_ or [], precision, inputs)
+    config = running.configuration(
+        experiment or ("mitgcm_4deg" if twin else "global_4deg"), set_ or [], precision, inputs
+    )
     if twin:
         return verifying.verify_mitgcm(config, reference, days, layout, asynchronous)
     return verifying.verify(what, config, steps, layout)
@@ -181,13 +248,19 @@ def verify(
 @app.command()
 def train(
     recipe: Annotated[str, typer.Argument(help="Path of a recipe (YAML).")],
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in the folder.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the newest checkpoint in the folder.")
+    ] = False,
     updates: Annotated[
-        Optional[int], typer.Option(min=1, help="Stop after so many updates in all.", show_default=False)
+        int | None,
+        typer.Option(min=1, help="Stop after so many updates in all.", show_default=False),
     ] = None,
-    set_: Sets = None, output: Output = None, overwrite: Overwrite = False, layout: Layout = "auto",
+    set_: Sets = None,
+    output: Output = None,
+    overwrite: Overwrite = False,
+    layout: Layout = "auto",
     quiet: Quiet = False,
-) -> int:  # fmt: skip
+) -> int:
     """Learn physical parameters, a corrector, or both, by gradients through the model.
 
     Results go to output/NAME. On any number of ranks: `mpirun -n 4 dogcm train ...`.
@@ -201,19 +274,28 @@ def train(
 def evaluate(
     run_: Annotated[str, typer.Argument(metavar="RUN", help="Output folder of a training.")],
     days: Annotated[
-        Optional[float], typer.Option(help="Longest lead; default: the longest rollout.", show_default=False)
+        float | None,
+        typer.Option(help="Longest lead; default: the longest rollout.", show_default=False),
     ] = None,
     windows: Annotated[int, typer.Option(min=1, help="Test windows, at most.")] = 8,
     free: Annotated[
-        Optional[float], typer.Option(help="Also run freely for so many days, in float64: drift, stability.", show_default=False)
+        float | None,
+        typer.Option(
+            help="Also run freely for so many days, in float64: drift, stability.",
+            show_default=False,
+        ),
     ] = None,
     against: Annotated[
-        Optional[list[str]],
-        typer.Option(metavar="RUN", help="Another training on the same truth to compare with; may be repeated."),
+        list[str] | None,
+        typer.Option(
+            metavar="RUN",
+            help="Another training on the same truth to compare with; may be repeated.",
+        ),
     ] = None,
     layout: Layout = "auto",
-) -> int:  # fmt: skip
-    """Score a training on records it has not seen, beside the untrained model, persistence and climatology."""
+) -> int:
+    """Score a training on records it has not seen, beside the untrained model, persistence and
+    climatology."""
     from dogcm.cli import training
 
     return training.evaluate(run_, days, windows, free, against or [], layout)
@@ -236,9 +318,12 @@ def compare_stats(
 def plot(
     folder: Annotated[str, typer.Argument(help="Output folder of a run.")],
     variable: Annotated[
-        Optional[list[str]], typer.Option("--variable", "-v", help="A map of this variable; may be repeated.")
+        list[str] | None,
+        typer.Option("--variable", "-v", help="A map of this variable; may be repeated."),
     ] = None,
-    file: Annotated[Optional[str], typer.Option(help="Which file of the folder, e.g. monthly.")] = None,
+    file: Annotated[
+        str | None, typer.Option(help="Which file of the folder, e.g. monthly.")
+    ] = None,
 ) -> int:
     """Draw pictures of a run into FOLDER/pictures."""
     from dogcm.plots import run as plots

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dogcm.lowering import compiler
 from dogcm.cli.errors import FELL_SHORT, OK
 from dogcm.decomp.binding import bind_device, launch_size, require_world_size
+from dogcm.lowering import compiler
 
 _PACKAGES = ("jax", "jaxlib", "numpy", "netCDF4", "xarray", "pydantic", "gsw")
 
@@ -41,7 +41,9 @@ def check() -> int:
     for findings in zip(*gathered):
         bad = [(rank, f) for rank, f in enumerate(findings) if not f.ok]
         shown = bad[0][1] if bad else findings[0]
-        ranks = f" [rank {', '.join(str(r) for r, _ in bad[:8])}]" if bad and len(gathered) > 1 else ""
+        ranks = (
+            f" [rank {', '.join(str(r) for r, _ in bad[:8])}]" if bad and len(gathered) > 1 else ""
+        )
         print(f"{'ok  ' if not bad else 'FAIL'}  {shown.name:<14} {shown.text}{ranks}")
         failed |= bool(bad)
     print("all well" if not failed else "something is wrong: see FAIL above")
@@ -55,7 +57,7 @@ def _launch_works(findings: list[Finding]) -> bool:
 def _guarded(name: str, function: Callable[[], str]) -> Finding:
     try:
         return Finding(name, True, function())
-    except Exception as error:  # noqa: BLE001: a failing check is a result
+    except Exception as error:  # noqa: BLE001 a failing check is a result
         return Finding(name, False, " ".join(str(error).split()) or type(error).__name__)
 
 
@@ -74,7 +76,9 @@ def _mpi() -> str:
     comm = world()
     require_world_size(comm.size)
     # What the communicator has loaded: MPI itself is imported in dogcm.decomp and dogcm.halo alone.
-    library = sys.modules["mpi4py.MPI"].Get_library_version().splitlines()[0].strip("\0 ").split(",")[0]
+    library = (
+        sys.modules["mpi4py.MPI"].Get_library_version().splitlines()[0].strip("\0 ").split(",")[0]
+    )
     return f"{comm.size} ranks, {library[:60]}, mpi4py {importlib.metadata.version('mpi4py')}"
 
 
@@ -83,7 +87,7 @@ def _mpi4jax() -> str:
         return "not needed on one rank"
     try:
         importlib.import_module("dogcm.halo.mpi")
-    except Exception as error:  # noqa: BLE001: it checks versions of jax when imported
+    except Exception as error:  # noqa: BLE001 it checks versions of jax when imported
         raise RuntimeError(
             f"mpi4jax cannot be used ({error}): install it for this jax and this MPI"
         ) from None
@@ -110,7 +114,9 @@ def _devices() -> str:
 
 def _reproducible() -> str:
     if not compiler.reproducible():
-        return "switched off by DOGCM_REPRODUCIBLE=0: faster, and the last bits depend on the layout"
+        return (
+            "switched off by DOGCM_REPRODUCIBLE=0: faster, and the last bits depend on the layout"
+        )
     import jax
 
     if jax.default_backend() != "cpu":
@@ -128,7 +134,8 @@ def _reproducible() -> str:
 
 
 def _halo() -> str:
-    """Exchange the number of each cell, and look whether each halo cell has its neighbour's number."""
+    """Exchange the number of each cell, and look whether each halo cell has its neighbour's
+    number."""
     import jax
     import jax.numpy as jnp
 
@@ -139,14 +146,19 @@ def _halo() -> str:
     comm = world()
     ny, nx = 5 * comm.size + 1, 6 * comm.size + 1
     # As square as can be, so that messages go both ways.
-    px = min((d for d in range(1, comm.size + 1) if comm.size % d == 0 and d * d >= comm.size))
+    px = min(d for d in range(1, comm.size + 1) if comm.size % d == 0 and d * d >= comm.size)
     layout, depth = make_layout((ny, nx), px, comm.size // px), Halo.of(2)
     halos, tile = connect(layout, comm), layout.tile(comm.rank)
     cells = np.arange(2.0 * ny * nx).reshape(2, ny, nx)
     own = cells[:, tile.j0 : tile.j1, tile.i0 : tile.i1]
-    got = np.asarray(jax.jit(lambda a: halos.exchange([a, a[0]], [depth, depth])[0])(jnp.asarray(own)))
-    # In y a closed chain of tiles wraps around as well: what comes is the far side, and is masked later.
-    padded = pad_global(np.concatenate([cells[:, -2:], cells, cells[:, :2]], axis=1), Halo(0, 0, 2, 2), True)
+    got = np.asarray(
+        jax.jit(lambda a: halos.exchange([a, a[0]], [depth, depth])[0])(jnp.asarray(own))
+    )
+    # In y a closed chain of tiles wraps around as well: what comes is the far side, and is masked
+    # later.
+    padded = pad_global(
+        np.concatenate([cells[:, -2:], cells, cells[:, :2]], axis=1), Halo(0, 0, 2, 2), True
+    )
     wanted = padded[:, tile.j0 : tile.j1 + 4, tile.i0 : tile.i1 + 4]
     if not np.array_equal(got, wanted):
         raise RuntimeError(
@@ -161,8 +173,8 @@ def _halo() -> str:
 
 
 def _starter_data() -> str:
-    from dogcm.setups import inputs
     from dogcm.io import regrid
+    from dogcm.setups import inputs
 
     for file, variable in (("bathymetry.nc", "elevation"), ("surface.nc", "sst")):
         regrid.read_cf(inputs.STARTER / file, variable)

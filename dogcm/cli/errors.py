@@ -24,17 +24,34 @@ OK, FELL_SHORT, UNUSABLE, FILE, BLEW_UP, LAUNCH, INTERNAL, UNFINISHED, INTERRUPT
     130,
 )
 
-# By name of the class, nearest first: looking the classes up would load the whole model for `dogcm --help`.
+# By name of the class, nearest first: looking the classes up would load the whole model for `dogcm
+# --help`.
 _STATUS = {
-    "ConfigError": UNUSABLE, "LayoutError": UNUSABLE, "FieldError": INTERNAL, "InputError": FILE, "RestartError": FILE,
-    "CheckpointError": FILE, "TrainingError": BLEW_UP,
-    "OutputError": FILE, "PlotError": FILE, "StatsError": FILE,
-    "ModelBlewUp": BLEW_UP, "LaunchError": LAUNCH, "XlaRuntimeError": INTERNAL, "JaxRuntimeError": INTERNAL,
-    "NotImplementedError": INTERNAL, "RecursionError": INTERNAL, "KeyboardInterrupt": INTERRUPTED,
-    "Abort": INTERRUPTED, "OSError": FILE, "ValueError": UNUSABLE, "RuntimeError": LAUNCH,
-}  # fmt: skip
-# Ranks above 0 give rank 0 this long (s) to report an error that all of them have. What cannot be used is mostly the same
-# on all of them, but on a busy machine some still import while others have read it.
+    "ConfigError": UNUSABLE,
+    "LayoutError": UNUSABLE,
+    "FieldError": INTERNAL,
+    "InputError": FILE,
+    "RestartError": FILE,
+    "CheckpointError": FILE,
+    "TrainingError": BLEW_UP,
+    "OutputError": FILE,
+    "PlotError": FILE,
+    "StatsError": FILE,
+    "ModelBlewUp": BLEW_UP,
+    "LaunchError": LAUNCH,
+    "XlaRuntimeError": INTERNAL,
+    "JaxRuntimeError": INTERNAL,
+    "NotImplementedError": INTERNAL,
+    "RecursionError": INTERNAL,
+    "KeyboardInterrupt": INTERRUPTED,
+    "Abort": INTERRUPTED,
+    "OSError": FILE,
+    "ValueError": UNUSABLE,
+    "RuntimeError": LAUNCH,
+}
+# Ranks above 0 give rank 0 this long (s) to report an error that all of them have. What cannot be
+# used is mostly the same on all of them, but on a busy machine some still import while others have
+# read it.
 _PATIENCE, _PATIENCE_BEFORE_STEP_0 = 1.0, 10.0
 
 
@@ -87,7 +104,7 @@ def one_message(words: list[str]) -> Iterator[Outcome]:
     outcome = Outcome()
     try:
         yield outcome
-    except BaseException as error:  # noqa: BLE001: the outermost frame
+    except BaseException as error:  # noqa: BLE001 the outermost frame
         outcome.status = _exit_status(error)
         if outcome.status:
             _report(error)
@@ -97,7 +114,9 @@ def one_message(words: list[str]) -> Iterator[Outcome]:
 
 def _exit_status(error: BaseException) -> int:
     if isinstance(error, SystemExit):
-        return error.code if isinstance(error.code, int) else (OK if error.code is None else UNUSABLE)
+        return (
+            error.code if isinstance(error.code, int) else (OK if error.code is None else UNUSABLE)
+        )
     if hasattr(error, "show"):  # a wrong word on the command line
         return UNUSABLE
     return status_of(error)
@@ -119,5 +138,6 @@ def _report(error: BaseException) -> None:
 
 
 def _end_all(status: int) -> None:
-    """Under MPI end all ranks here: a rank that merely returned would wait for the others for ever."""
+    """Under MPI end all ranks here: a rank that merely returned would wait for the others for
+    ever."""
     abort_all_ranks(status)

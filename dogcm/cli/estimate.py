@@ -30,8 +30,10 @@ def show(model: Model, days: float, binding) -> int:
     out = console()
     print(table)
     out.print(_memory_table(gathered))
-    print("fields: all arrays of state, grid, parameters and forcing; work: what the compiler plans for a step "
-          "besides;\nprocess: largest resident size of this process so far, with Python and libraries.")  # fmt: skip
+    print(
+        "fields: all arrays of state, grid, parameters and forcing; work: what the compiler plans for a step "
+        "besides;\nprocess: largest resident size of this process so far, with Python and libraries."
+    )
     years = days / 365.0
     wet = sum(g["wet"] for g in gathered)
     print(
@@ -50,17 +52,19 @@ def tree_bytes(tree) -> int:
 
 
 def memory_per_rank(model: Model) -> dict:
-    """Bytes of this rank: its fields, what the compiler plans for a step, what the process holds."""
+    """Bytes of this rank: its fields, what the compiler plans for a step, what the process
+    holds."""
     arguments = (model.state, jnp.asarray(1), model.params, model.forcing, model.grid)
     plan = model._advance.lower(*arguments).compile().memory_analysis()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
-        "rank": model.comm.rank, "tile": model.decomposition.tile.shape,
+        "rank": model.comm.rank,
+        "tile": model.decomposition.tile.shape,
         "wet": int((model.grid.mask_c.interior > 0).sum()),
         "fields": tree_bytes((model.state, model.grid, model.params, model.forcing)),
         "work": int(getattr(plan, "temp_size_in_bytes", 0)),
         "process": peak if sys.platform == "darwin" else peak * 1024,
-    }  # fmt: skip
+    }
 
 
 def seconds_per_step(model: Model) -> float:
@@ -81,8 +85,11 @@ def _memory_table(rows: list[dict]) -> Table:
     for name in ("rank", "tile (rows x columns)", "fields", "work", "process"):
         table.add_column(name, justify="left" if name.startswith("tile") else "right")
     for r in rows:
-        table.add_row(str(r["rank"]), f"{r['tile'][0]} x {r['tile'][1]}", *(_megabytes(r[k]) for k in
-                      ("fields", "work", "process")))  # fmt: skip
+        table.add_row(
+            str(r["rank"]),
+            f"{r['tile'][0]} x {r['tile'][1]}",
+            *(_megabytes(r[k]) for k in ("fields", "work", "process")),
+        )
     return table
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from dogcm.cli.errors import OK, UNFINISHED
-from dogcm.setups.config import Config
 from dogcm.components.errors import ConfigError
+from dogcm.setups.config import Config
 from dogcm.setups.registry import load_config
 
 DEFAULT_DAYS = 30.0
@@ -22,8 +22,9 @@ def configuration(
     Args:
         source: name of an experiment or path of a YAML file.
         sets: ``key=value`` texts. precision: ``float64`` or ``float32``.
-        inputs: folder for the inputs that the experiment reads from its own files: the folder itself where the
-            source is ``mitgcm``, the folder of a relative path where it is ``file``.
+        inputs: folder for the inputs that the experiment reads from its own files: the folder
+            itself where the source is ``mitgcm``, the folder of a relative path where it is
+            ``file``.
 
     Raises:
         ConfigError: see :func:`dogcm.load_config`.
@@ -47,16 +48,21 @@ def configuration(
 
 def with_inputs(source, sets: list[str], folder: Path) -> Config:
     """The configuration with its own input files in ``folder``; see :func:`configuration`."""
-    # First with a path that satisfies the checks, to learn which sources there are; the user's own paths win.
+    # First with a path that satisfies the checks, to learn which sources there are; the user's own
+    # paths win.
     unset = "?"
-    tree = load_config(load_config(source, {f"{s}.path": unset for s in _SECTIONS}), sets).model_dump()
+    tree = load_config(
+        load_config(source, {f"{s}.path": unset for s in _SECTIONS}), sets
+    ).model_dump()
     for name in _SECTIONS:
         section = tree[name]
         given = "" if section["path"] == unset else section["path"]
         if section["source"] == "mitgcm":
             section["path"] = given or str(folder)
         else:
-            section["path"] = str(folder / given) if given and section["source"] == "file" else given
+            section["path"] = (
+                str(folder / given) if given and section["source"] == "file" else given
+            )
     for entry in tree["forcing"]["files"].values():
         entry["path"] = str(folder / entry["path"])
     return load_config(tree)
@@ -70,20 +76,27 @@ def duration(config: Config, days: float | None, years: float | None) -> float:
     """
     if days is not None and years is not None:
         raise ConfigError("give --days or --years, not both")
-    length = years * config.forcing.year if years is not None else DEFAULT_DAYS if days is None else days
+    length = (
+        years * config.forcing.year if years is not None else DEFAULT_DAYS if days is None else days
+    )
     if not 0 < length < 1e7:
         raise ConfigError(f"a run of {length:g} days: the length must be above 0")
     return length
 
 
 def start(
-    config: Config, layout: str, days: float, output: str | None, options: dict, resume: bool = False
+    config: Config,
+    layout: str,
+    days: float,
+    output: str | None,
+    options: dict,
+    resume: bool = False,
 ) -> int:
     """Run from the beginning. ``options`` as :func:`dogcm.simulation.run.run` takes them.
 
-    With ``resume`` the run goes on from the newest restart in its folder, if there is one, until ``days`` are
-    done in all; it returns :data:`UNFINISHED` if it was asked to stop before, so that a job script knows to
-    start it again.
+    With ``resume`` the run goes on from the newest restart in its folder, if there is one, until
+    ``days`` are done in all; it returns :data:`UNFINISHED` if it was asked to stop before, so that
+    a job script knows to start it again.
     """
     from dogcm.simulation.model import Model
 
@@ -113,7 +126,9 @@ def _progress_of(folder: Path) -> tuple[Path | None, float]:
     return newest, restart_days(newest)
 
 
-def go_on(path, days, years, sets: list[str], output: str | None, layout: str, options: dict) -> int:
+def go_on(
+    path, days, years, sets: list[str], output: str | None, layout: str, options: dict
+) -> int:
     """Continue from a restart with the configuration beside it.
 
     Args:
@@ -123,8 +138,8 @@ def go_on(path, days, years, sets: list[str], output: str | None, layout: str, o
     Raises:
         FileNotFoundError, RestartError: no such folder, restart or configuration.
     """
-    from dogcm.simulation.model import Model
     from dogcm.io.restart import latest_restart
+    from dogcm.simulation.model import Model
 
     path = Path(path)
     if not path.exists():

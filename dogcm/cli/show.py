@@ -47,17 +47,29 @@ def parameters(experiment: str | None, sets: list[str], inputs: str | None) -> i
         value, default = _at(values, key), _at(defaults, key)
         changed = value != default
         style = "bold yellow" if changed else ""
-        table.add_row("*" if changed else "", key, escape(_short(value)), escape(_unit(unit)),
-                      escape(_short(default)) if changed else "", escape(text), style=style)  # fmt: skip
-    for section, prefix in ((StraitEdit, "bathymetry.straits[]."), (ForcingFile, "forcing.files.NAME."),
-                            (OutputConfig, "run.output.NAME.")):  # fmt: skip
+        table.add_row(
+            "*" if changed else "",
+            key,
+            escape(_short(value)),
+            escape(_unit(unit)),
+            escape(_short(default)) if changed else "",
+            escape(text),
+            style=style,
+        )
+    for section, prefix in (
+        (StraitEdit, "bathymetry.straits[]."),
+        (ForcingFile, "forcing.files.NAME."),
+        (OutputConfig, "run.output.NAME."),
+    ):
         for key, unit, default, text in parameter_table(section, prefix):
             table.add_row(
                 "", key, "", escape(_unit(unit)), escape(_short(default)), escape(text), style="dim"
             )
     out = console()
     out.print(
-        f"[bold]{escape(config.name)}[/]: {escape(config.description)}" if experiment else "[bold]defaults[/]"
+        f"[bold]{escape(config.name)}[/]: {escape(config.description)}"
+        if experiment
+        else "[bold]defaults[/]"
     )
     out.print(table)
     out.print("* differs from the default; change any with --set KEY=VALUE" + note)

@@ -8,9 +8,15 @@ from dogcm.cli.errors import OK, UNFINISHED
 
 
 def train(
-    source: str, sets: list[str], output: str | None, resume: bool, overwrite: bool, updates: int | None, layout: str,
+    source: str,
+    sets: list[str],
+    output: str | None,
+    resume: bool,
+    overwrite: bool,
+    updates: int | None,
+    layout: str,
     quiet: bool,
-) -> int:  # fmt: skip
+) -> int:
     """Train as a recipe says. Returns :data:`UNFINISHED` if it was asked to stop before the end.
 
     Raises:
@@ -23,7 +29,13 @@ def train(
     recipe = load_recipe(source, sets)
     folder = Path(output or f"output/{recipe.name}")
     trainer = training.train(
-        recipe, folder, resume=resume, overwrite=overwrite, updates=updates, layout=layout, quiet=quiet
+        recipe,
+        folder,
+        resume=resume,
+        overwrite=overwrite,
+        updates=updates,
+        layout=layout,
+        quiet=quiet,
     )
     wanted = trainer.updates if updates is None else updates
     if trainer.ranks.is_root:
@@ -34,7 +46,12 @@ def train(
 
 
 def evaluate(
-    folder: str, days: float | None, windows: int, free: float | None, against: list[str], layout: str
+    folder: str,
+    days: float | None,
+    windows: int,
+    free: float | None,
+    against: list[str],
+    layout: str,
 ) -> int:
     """Score a training run; see :func:`dogcm.evaluation.evaluation.evaluate`."""
     from dogcm.evaluation.evaluation import evaluate as run

@@ -9,14 +9,12 @@ from rich.table import Table
 
 from dogcm.cli.errors import FELL_SHORT, OK
 from dogcm.cli.show import console
-from dogcm.verification import gradients
-from dogcm.verification import mitgcm_asynchronous
-from dogcm.verification import mitgcm_twin
-from dogcm.verification import verify as checks
-from dogcm.setups.config import Config
-from dogcm.simulation.model import Model
 from dogcm.components.errors import ConfigError
+from dogcm.setups.config import Config
 from dogcm.setups.registry import load_config
+from dogcm.simulation.model import Model
+from dogcm.verification import gradients, mitgcm_asynchronous, mitgcm_twin
+from dogcm.verification import verify as checks
 
 KINDS = ("layout", "restart", "conservation", "gradients")
 # A gradient costs several runs, and needs fewer steps to show what is wrong.
@@ -31,17 +29,24 @@ _EXPLAINED = {
 
 
 def verify_mitgcm(
-    config: Config, reference: str | None, days: float | None, layout: str, asynchronous: bool = False
+    config: Config,
+    reference: str | None,
+    days: float | None,
+    layout: str,
+    asynchronous: bool = False,
 ) -> int:
     """Run MITgcm's ocean beside MITgcm's own results; 1 where a difference is beyond the bar.
 
     Args:
         reference: folder with its results; None: ``mitgcm_reference`` beside the inputs.
         days: the last day compared; None: all, of the asynchronous run the first 20.
-        asynchronous: the tutorial as published, with tracers at a step of a day, instead of one step for all.
+        asynchronous: the tutorial as published, with tracers at a step of a day, instead of one
+            step for all.
     """
     if config.bathymetry.source != "mitgcm":
-        raise ConfigError(f"dogcm verify mitgcm: {config.name} does not read MITgcm's inputs; leave --experiment out")
+        raise ConfigError(
+            f"dogcm verify mitgcm: {config.name} does not read MITgcm's inputs; leave --experiment out"
+        )
     if asynchronous or config.time.momentum_step:
         return _asynchronous(config, reference, days, layout)
     folder = mitgcm_twin.reference_folder(config.bathymetry.path, reference)
@@ -50,27 +55,43 @@ def verify_mitgcm(
         raise ConfigError(f"--days {days:g}: the first day with results is {mitgcm_twin.DAYS[0]}")
     out = console()
     rows = mitgcm_twin.compare(
-        Model(config, layout=layout), folder, wanted, lambda text: out.print(f"[dim]{escape(text)}[/]")
+        Model(config, layout=layout),
+        folder,
+        wanted,
+        lambda text: out.print(f"[dim]{escape(text)}[/]"),
     )
-    out.print(f"[bold]mitgcm[/]: {escape(config.name)}, {config.run.precision}, steps of {config.time.step:g} s")
+    out.print(
+        f"[bold]mitgcm[/]: {escape(config.name)}, {config.run.precision}, steps of {config.time.step:g} s"
+    )
     out.print(_twin(rows))
     passed = all(row.passed for row in rows)
     verdict = "[green]passed[/]" if passed else "[red]FELL SHORT[/]"
-    out.print(f"{verdict}: differences beside those of two runs of MITgcm that differ in tracer advection alone")
+    out.print(
+        f"{verdict}: differences beside those of two runs of MITgcm that differ in tracer advection alone"
+    )
     return OK if passed else FELL_SHORT
 
 
 def _asynchronous(config: Config, reference: str | None, days: float | None, layout: str) -> int:
     if not config.time.momentum_step:
         config = load_config(config, mitgcm_asynchronous.SETTINGS)
-    folder = Path(reference) if reference else Path(config.bathymetry.path).resolve().parent / "mitgcm_reference"
+    folder = (
+        Path(reference)
+        if reference
+        else Path(config.bathymetry.path).resolve().parent / "mitgcm_reference"
+    )
     last = mitgcm_asynchronous.STATE_DAYS[-1] if days is None else days
     wanted = [day for day in mitgcm_asynchronous.available_days(folder) if day <= last]
     if not wanted:
-        raise ConfigError(f"--days {last:g}: the first day with results is {mitgcm_asynchronous.DAYS[0]}")
+        raise ConfigError(
+            f"--days {last:g}: the first day with results is {mitgcm_asynchronous.DAYS[0]}"
+        )
     out = console()
     rows = mitgcm_asynchronous.compare(
-        Model(config, layout=layout), folder, wanted, lambda text: out.print(f"[dim]{escape(text)}[/]")
+        Model(config, layout=layout),
+        folder,
+        wanted,
+        lambda text: out.print(f"[dim]{escape(text)}[/]"),
     )
     out.print(
         f"[bold]mitgcm[/]: {escape(config.name)}, {config.run.precision}, steps of {config.time.step:g} s, of velocity "
@@ -97,7 +118,16 @@ def _statistics(rows: list[mitgcm_asynchronous.StatisticsRow]) -> Table:
             rms = f"{r.rms:.3g}" if own and r.rms is not None else ""
             ok = ("yes" if r.passed else "[red]NO[/]") if own else ""
             heading = (str(r.day), r.field) if own else ("", "")
-            table.add_row(*heading, who, f"{s.low:.6g}", f"{s.high:.6g}", f"{s.mean:.7g}", f"{s.sd:.6g}", rms, ok)
+            table.add_row(
+                *heading,
+                who,
+                f"{s.low:.6g}",
+                f"{s.high:.6g}",
+                f"{s.mean:.7g}",
+                f"{s.sd:.6g}",
+                rms,
+                ok,
+            )
     return table
 
 
@@ -108,7 +138,9 @@ def _twin(rows: list[mitgcm_twin.TwinRow]) -> Table:
     for r in rows:
         ok = "yes" if r.passed else "[red]NO[/]"
         limit = f"{mitgcm_twin.BAR[r.field]:g}"
-        table.add_row(str(r.day), r.field, f"{r.rms:.3g}", f"{r.yardstick:.3g}", f"{r.ratio:.2f}", limit, ok)
+        table.add_row(
+            str(r.day), r.field, f"{r.rms:.3g}", f"{r.yardstick:.3g}", f"{r.ratio:.2f}", limit, ok
+        )
     return table
 
 
@@ -119,9 +151,13 @@ def verify(what: str, config: Config, steps: int | None, layout: str) -> int:
         steps: of each run; None: 48 for gradients, 200 for all else.
     """
     if what != "all" and what not in KINDS:
-        raise ConfigError(f"dogcm verify {what}: choose {', '.join(KINDS)} or all; or mitgcm, with --inputs")
+        raise ConfigError(
+            f"dogcm verify {what}: choose {', '.join(KINDS)} or all; or mitgcm, with --inputs"
+        )
     wanted = KINDS if what == "all" else (what,)
-    passed = [_one(kind, config, steps or STEPS.get(kind, DEFAULT_STEPS), layout) for kind in wanted]
+    passed = [
+        _one(kind, config, steps or STEPS.get(kind, DEFAULT_STEPS), layout) for kind in wanted
+    ]
     return OK if all(passed) else FELL_SHORT
 
 
@@ -133,7 +169,9 @@ def _one(kind: str, config: Config, steps: int, layout: str) -> bool:
         out.print(heading)
         out.print(_figures(result))
     elif kind == "gradients":
-        result = gradients.verify_gradients(config, steps, layout, say=lambda text: out.print(f"[dim]{text}[/] ..."))
+        result = gradients.verify_gradients(
+            config, steps, layout, say=lambda text: out.print(f"[dim]{text}[/] ...")
+        )
         out.print(f"{heading}, {escape(result.title)}")
         out.print(_figures(result))
         if result.note:
@@ -146,7 +184,11 @@ def _one(kind: str, config: Config, steps: int, layout: str) -> bool:
         if result.note:
             out.print(f"note: {escape(result.note)}")
     verdict = "[green]passed[/]" if result.passed else "[red]FELL SHORT[/]"
-    out.print(f"{verdict}: {_EXPLAINED[kind]}\n" if result.passed else f"{verdict} of: {_EXPLAINED[kind]}\n")
+    out.print(
+        f"{verdict}: {_EXPLAINED[kind]}\n"
+        if result.passed
+        else f"{verdict} of: {_EXPLAINED[kind]}\n"
+    )
     return result.passed
 
 

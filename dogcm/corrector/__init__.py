@@ -6,6 +6,12 @@ from dogcm.corrector.corrector import Corrector, build_corrector, choose_halo_st
 from dogcm.corrector.weights import WeightsError, load_weights, save_weights
 
 __all__ = [
-    "Corrector", "CorrectorConfig", "WeightsError", "build_corrector", "choose_halo_strategy", "load_weights",
-    "network_alone", "save_weights",
-]  # fmt: skip
+    "Corrector",
+    "CorrectorConfig",
+    "WeightsError",
+    "build_corrector",
+    "choose_halo_strategy",
+    "load_weights",
+    "network_alone",
+    "save_weights",
+]

@@ -23,15 +23,21 @@ class _Section(BaseModel):
 class Scales(_Section):
     """What counts as one. Means and scales of tracers are one number, or one for each level."""
 
-    temperature_mean: list[float] = _par(lambda: [10.0], "degC", "reference that anomalies are taken from")
+    temperature_mean: list[float] = _par(
+        lambda: [10.0], "degC", "reference that anomalies are taken from"
+    )
     temperature_scale: list[float] = _par(lambda: [10.0], "K", "size of its anomalies")
-    salinity_mean: list[float] = _par(lambda: [35.0], "g kg-1", "reference that anomalies are taken from")
+    salinity_mean: list[float] = _par(
+        lambda: [35.0], "g kg-1", "reference that anomalies are taken from"
+    )
     salinity_scale: list[float] = _par(lambda: [1.0], "g kg-1", "size of its anomalies")
     temperature_change: float = _par(2.0, "K", "difference between neighbouring cells", gt=0)
     salinity_change: float = _par(0.2, "g kg-1", "difference between neighbouring cells", gt=0)
     speed: float = _par(0.1, "m s-1", "velocity", gt=0)
     year: float = _par(365.0, "days", "period of seasons", gt=0)
-    degrees: float = _par(1.0, "degrees", "per unit of grid.lon_c (on a plane they are km: 0.009)", gt=0)
+    degrees: float = _par(
+        1.0, "degrees", "per unit of grid.lon_c (on a plane they are km: 0.009)", gt=0
+    )
 
     @model_validator(mode="after")
     def _positive(self):
@@ -41,7 +47,16 @@ class Scales(_Section):
         return self
 
 
-_DEFAULT_INPUTS = ("tracers", "gradients", "vertical", "velocity", "surface", "sea_level", "geometry", "mask")
+_DEFAULT_INPUTS = (
+    "tracers",
+    "gradients",
+    "vertical",
+    "velocity",
+    "surface",
+    "sea_level",
+    "geometry",
+    "mask",
+)
 
 
 class CorrectorConfig(_Section):
@@ -49,32 +64,54 @@ class CorrectorConfig(_Section):
 
     kind: Literal["none", "column", "conv", "unet", "attention"] = _par("none", "1", "the network")
     width: int = _par(32, "channels", "hidden channels at the finest level", ge=1)
-    depth: int = _par(2, "1", "hidden layers (column), blocks (conv, attention), poolings (unet)", ge=1)
-    poolings: int = _par(2, "1", "attention: how often the grid is halved before it becomes tokens", ge=1)
+    depth: int = _par(
+        2, "1", "hidden layers (column), blocks (conv, attention), poolings (unet)", ge=1
+    )
+    poolings: int = _par(
+        2, "1", "attention: how often the grid is halved before it becomes tokens", ge=1
+    )
     heads: int = _par(4, "1", "attention: heads, which must divide width", ge=1)
     activation: Literal[tuple(ACTIVATIONS)] = _par("silu", "1", "of hidden layers")
-    inputs: tuple[Literal[tuple(GROUPS)], ...] = _par(_DEFAULT_INPUTS, "1", "feature groups", min_length=1)
+    inputs: tuple[Literal[tuple(GROUPS)], ...] = _par(
+        _DEFAULT_INPUTS, "1", "feature groups", min_length=1
+    )
     outputs: dict[str, Literal[tuple(KINDS)]] = _par(
-        lambda: {"temperature": "flux", "salinity": "flux"}, "1",
+        lambda: {"temperature": "flux", "salinity": "flux"},
+        "1",
         "what is corrected, a tracer or velocity, and how: see dogcm.corrector.outputs",
-    )  # fmt: skip
+    )
     rates: dict[str, float | list[float]] = _par(
-        lambda: {"temperature": 0.1, "salinity": 0.02, VELOCITY: 0.01, SEA_LEVEL: 0.05}, "unit day-1",
+        lambda: {"temperature": 0.1, "salinity": 0.02, VELOCITY: 0.01, SEA_LEVEL: 0.05},
+        "unit day-1",
         "largest tendency of each variable (K, g kg-1, m s-1 or m a day): one number, or one for each level",
-    )  # fmt: skip
+    )
     maps: Literal[0, 1, 3, 5] = _par(
-        0, "1", "learned maps of every output's tendency: none, the mean, also an annual cycle (3), of two harmonics (5); they belong to one grid"
+        0,
+        "1",
+        "learned maps of every output's tendency: none, the mean, also an annual cycle (3), of two harmonics (5); they belong to one grid",
     )
-    learn_maps: bool = _par(True, "1", "false: maps stay as their first guess is; they are many, and gradients are noisy")
+    learn_maps: bool = _par(
+        True,
+        "1",
+        "false: maps stay as their first guess is; they are many, and gradients are noisy",
+    )
     maps_only: tuple[str, ...] = _par(
-        (), "1", "outputs that maps alone correct: the network has no say in them, and what short rollouts teach it cannot make them drift"
+        (),
+        "1",
+        "outputs that maps alone correct: the network has no say in them, and what short rollouts teach it cannot make them drift",
     )
-    diffusivity: float = _par(1000.0, "m2 s-1", "kind diffusive: the diffusivity that is multiplied", gt=0)
+    diffusivity: float = _par(
+        1000.0, "m2 s-1", "kind diffusive: the diffusivity that is multiplied", gt=0
+    )
     strength: float = _par(
-        1.0, "1", "factor of all rates: about (this spacing / that of training)^2 where a corrector moves to another grid",
+        1.0,
+        "1",
+        "factor of all rates: about (this spacing / that of training)^2 where a corrector moves to another grid",
         ge=0,
-    )  # fmt: skip
-    every: int = _par(24, "steps", "the corrector acts at every n-th step, n times as strongly", ge=1)
+    )
+    every: int = _par(
+        24, "steps", "the corrector acts at every n-th step, n times as strongly", ge=1
+    )
     precision: Literal["model", "float32", "float64"] = _par("model", "1", "of weights and network")
     halo: Literal["layer", "deep"] = _par("layer", "1", "exchange for each layer, or a deep one")
     scales: Annotated[Scales, Field(default_factory=Scales)]
@@ -88,12 +125,16 @@ class CorrectorConfig(_Section):
             if min(rates if isinstance(rates, list) else [rates], default=0.0) <= 0:
                 raise ValueError(f"rates: give the largest tendency a day of {name!r}, above 0")
             if name in (VELOCITY, SEA_LEVEL) and kind != "tendency":
-                raise ValueError(f"outputs: {name} can be corrected by a tendency only, not by {kind!r}")
+                raise ValueError(
+                    f"outputs: {name} can be corrected by a tendency only, not by {kind!r}"
+                )
         if not self.outputs:
             raise ValueError("outputs: name at least one, for example {temperature: flux}")
         unknown = sorted(set(self.maps_only) - set(self.outputs))
         if unknown:
-            raise ValueError(f"maps_only: {', '.join(unknown)} not among outputs ({', '.join(self.outputs)})")
+            raise ValueError(
+                f"maps_only: {', '.join(unknown)} not among outputs ({', '.join(self.outputs)})"
+            )
         if self.maps_only and not self.maps:
             raise ValueError("maps_only: there are no maps; set maps to 1, 3 or 5")
         if not self.of_network:

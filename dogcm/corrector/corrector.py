@@ -1,8 +1,9 @@
 """Corrector: a network between the state and the tendencies that the time step adds to the physics.
 
-With ``maps`` there are learned maps of tendencies beside the network, which say what no state tells: the mean error of
-a coarse model where it is, and its annual cycle. They act at every step, so that they are in balance with the
-physics. They are Fields among the weights, tiled like all Fields; see :mod:`dogcm.corrector.maps`.
+With ``maps`` there are learned maps of tendencies beside the network, which say what no state
+tells: the mean error of a coarse model where it is, and its annual cycle. They act at every step,
+so that they are in balance with the physics. They are Fields among the weights, tiled like all
+Fields; see :mod:`dogcm.corrector.maps`.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ class Corrector:
     network: nn.Module | None
 
     def init(self, key, state, params: dict, now: dict, grid) -> dict:
-        """Weights that depend on ``key`` alone, hence the same on every rank; the last layer and maps are zero."""
+        """Weights that depend on ``key`` alone, hence the same on every rank; the last layer and
+        maps are zero."""
         if self.network is None:
             return {}
         seen = jax.eval_shape(lambda s, n, g: self._inputs(s, n, g), state, now, grid)
@@ -49,9 +51,10 @@ class Corrector:
         side = 4 * 2 ** max(self.config.depth, self.config.poolings)
         halos = HaloExchange(make_layout((side, side), 1, 1), SerialBackend())
         like = Field(jnp.zeros((seen.shape[0], side, side), seen.dtype), "c")
-        level = lambda x: constant_level(halos, x, self._depth())  # noqa: E731
+        level = lambda x: constant_level(halos, x, self._depth())
         place = like.level(slice(0, 1)).with_data(jnp.ones((3, side, side), seen.dtype))
-        # Run once, so not worth optimising: that would take several times longer than anything else here.
+        # Run once, so not worth optimising: that would take several times longer than anything else
+        # here.
         start = jax.jit(
             lambda k, x: self.network.init(k, x, level(x.level(0)), place),
             compiler_options={"xla_backend_optimization_level": 0},
@@ -70,17 +73,21 @@ class Corrector:
         return params | {"corrector": weights | {maps.MAPS: ready}}
 
     def hook(self, state, params: dict, now: dict, grid) -> dict[str, Field]:
-        """What acts at every step where there are maps: these, and at every n-th step the network, n times as strongly."""
+        """What acts at every step where there are maps: these, and at every n-th step the network,
+        n times as strongly."""
         rates = maps.tendencies(params["corrector"][maps.MAPS], self.config, state, grid)
-        strong = lambda: jax.tree.map(lambda x: x * self.config.every, self.tendency(state, params, now, grid))  # noqa: E731
+        strong = lambda: jax.tree.map(
+            lambda x: x * self.config.every, self.tendency(state, params, now, grid)
+        )
         if self.config.every == 1:
             return _sum(rates, strong())
         # All ranks count the same steps, so all take the same branch and its messages match.
-        silent = lambda: jax.tree.map(jnp.zeros_like, jax.eval_shape(strong))  # noqa: E731
+        silent = lambda: jax.tree.map(jnp.zeros_like, jax.eval_shape(strong))
         return _sum(rates, jax.lax.cond(state.steps % self.config.every == 0, strong, silent))
 
     def tendency(self, state, params: dict, now: dict, grid) -> dict[str, Field]:
-        """The network's tendencies by name, without halo: the hook of :class:`dogcm.timestepping.Dynamics`.
+        """The network's tendencies by name, without halo: the hook of
+        :class:`dogcm.timestepping.Dynamics`.
 
         Args:
             state: with one valid halo cell or more. now: forcing of this moment.
@@ -94,11 +101,15 @@ class Corrector:
     def raw(self, state, params: dict, now: dict, grid) -> Field:
         """What the network says, ``(channels, y, x)`` with one halo cell."""
         x = self._inputs(state, now, grid)
-        level = Level.of(self.halos, grid.wet_c, grid.area_c * grid.wet_c, self._depth(), self.config.halo)
+        level = Level.of(
+            self.halos, grid.wet_c, grid.area_c * grid.wet_c, self._depth(), self.config.halo
+        )
         place = features.positions(grid, self.config.scales.degrees)
         plain = {n: w for n, w in params["corrector"].items() if n != maps.MAPS}
         weights = jax.tree.map(lambda w: w.astype(x.dtype), plain)
-        return level.fill(self.network.apply({"params": weights}, x, level, place), MARGIN).crop(MARGIN)
+        return level.fill(self.network.apply({"params": weights}, x, level, place), MARGIN).crop(
+            MARGIN
+        )
 
     def install(self, dynamics):
         """The dynamics with this corrector; tendencies of a hook that is there already are added.
@@ -121,7 +132,7 @@ class Corrector:
                     f"this corrector acts at every {every} steps, but the tendency that is installed acts "
                     f"at every {dynamics.extra_every} steps; give both the same interval"
                 )
-            hook = lambda *now: _sum(other(*now), mine(*now))  # noqa: E731
+            hook = lambda *now: _sum(other(*now), mine(*now))
         return dataclasses.replace(dynamics, extra_tendency=hook, extra_every=every)
 
     def _inputs(self, state, now, grid) -> Field:
@@ -163,15 +174,21 @@ def build_corrector(config: CorrectorConfig, halos, nz: int) -> Corrector:
     for name, value in config.rates.items():
         wanted = 1 if name == outputs.SEA_LEVEL else nz
         if isinstance(value, list) and len(value) != wanted:
-            raise ValueError(f"corrector.rates: {name} has {len(value)} numbers: give 1, or one for each of {wanted} levels")
+            raise ValueError(
+                f"corrector.rates: {name} has {len(value)} numbers: give 1, or one for each of {wanted} levels"
+            )
     layout = halos.layout
     check_corners(layout)
     for _ in range({"unet": config.depth, "attention": config.poolings}.get(config.kind, 0)):
         layout = coarse_layout(layout)
     network = NETWORKS[config.kind](
-        outputs.channels(config.of_network, nz), config.width, config.depth, config.activation, config.heads,
+        outputs.channels(config.of_network, nz),
+        config.width,
+        config.depth,
+        config.activation,
+        config.heads,
         config.poolings,
-    )  # fmt: skip
+    )
     corrector = Corrector(config, halos, nz, network)
     layout = layout if config.kind == "unet" else halos.layout  # where the deepest halos are
     if network.mask_depth(config.halo) > min(layout.smallest_tile):
@@ -182,11 +199,14 @@ def build_corrector(config: CorrectorConfig, halos, nz: int) -> Corrector:
     return corrector
 
 
-def choose_halo_strategy(corrector, state, params: dict, now: dict, grid, repeats: int = 3) -> Corrector:
-    """The corrector with the cheaper of both halo strategies, measured here; all ranks choose alike.
+def choose_halo_strategy(
+    corrector, state, params: dict, now: dict, grid, repeats: int = 3
+) -> Corrector:
+    """The corrector with the cheaper of both halo strategies, measured here; all ranks choose
+    alike.
 
-    Each is compiled and timed (the slowest rank counts, the fastest of ``repeats``). Where a deep halo does
-    not fit the tiles, each layer exchanges.
+    Each is compiled and timed (the slowest rank counts, the fastest of ``repeats``). Where a deep
+    halo does not fit the tiles, each layer exchanges.
     """
     if corrector.network is None:
         return corrector
@@ -198,7 +218,9 @@ def choose_halo_strategy(corrector, state, params: dict, now: dict, grid, repeat
         except LayoutError:
             continue
         run = jax.jit(candidate.tendency)
-        seconds = float(jax.jit(corrector.halos.pmax)(_time(run, (state, params, now, grid), repeats)))
+        seconds = float(
+            jax.jit(corrector.halos.pmax)(_time(run, (state, params, now, grid), repeats))
+        )
         if seconds < shortest:
             best, shortest = candidate, seconds
     return best

@@ -1,14 +1,16 @@
 """What a corrector sees: the state and its surroundings as numbers of order one.
 
-Horizontal change is the difference *across the local cell* (dx dT/dx), not the gradient, so that one network
-serves grids of several resolutions; ``geometry`` tells it how large a cell is for the ocean's eddies.
-Every feature is bounded by :func:`squash`, finite, and zero on land, with safe derivatives.
+Horizontal change is the difference *across the local cell* (dx dT/dx), not the gradient, so that
+one network serves grids of several resolutions; ``geometry`` tells it how large a cell is for the
+ocean's eddies. Every feature is bounded by :func:`squash`, finite, and zero on land, with safe
+derivatives.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,18 +19,35 @@ from dogcm.corrector.layers import stack
 from dogcm.field import Field, fmap
 from dogcm.grid.horizontal import EARTH_ROTATION
 from dogcm.operators import (
-    diff_x_c2u, diff_x_u2c, diff_x_v2q, diff_y_c2v, diff_y_u2q, diff_y_v2c, diff_z_c2w, mean_x_u2c,
-    mean_y_q2u, mean_y_v2c, mean_z_w2c,
-)  # fmt: skip
+    diff_x_c2u,
+    diff_x_u2c,
+    diff_x_v2q,
+    diff_y_c2v,
+    diff_y_u2q,
+    diff_y_v2c,
+    diff_z_c2w,
+    mean_x_u2c,
+    mean_y_q2u,
+    mean_y_v2c,
+    mean_z_w2c,
+)
 
 # Largest absolute value of a feature; below about a third of it squash changes little.
 BOUND = 5.0
-# Thermal expansion (K-1) and haline contraction (kg g-1) of the density that slopes are taken from, and its
-# smallest vertical difference that counts (relative density).
+# Thermal expansion (K-1) and haline contraction (kg g-1) of the density that slopes are taken from,
+# and its smallest vertical difference that counts (relative density).
 _EXPANSION, _CONTRACTION, _SMALLEST = 2.0e-4, 7.4e-4, 1e-5
 _WAVE_SPEED = 2.5  # m s-1, of the first baroclinic mode
-# Typical size of surface records (units: dogcm.physics.surface.RECORDS), for sst and sss less the sea's own.
-_SURFACE = {"taux": 0.1, "tauy": 0.1, "heat_flux": 100.0, "freshwater_flux": 3e-8, "sst": 3.0, "sss": 0.5}
+# Typical size of surface records (units: dogcm.physics.surface.RECORDS), for sst and sss less the
+# sea's own.
+_SURFACE = {
+    "taux": 0.1,
+    "tauy": 0.1,
+    "heat_flux": 100.0,
+    "freshwater_flux": 3e-8,
+    "sst": 3.0,
+    "sss": 0.5,
+}
 
 
 def squash(x):
@@ -53,7 +72,8 @@ class Scene:
         return (self.state.tracers[name] - jnp.asarray(mean)) * jnp.asarray(1.0 / scale)
 
     def across(self, f: Field) -> list[Field]:
-        """Change of a Field at c across the cell in x and in y: mean of its faces (closed: zero)."""
+        """Change of a Field at c across the cell in x and in y: mean of its faces (closed:
+        zero)."""
         flat = f.ndim == 2
         u, v = (self.grid.wet_u, self.grid.wet_v) if flat else (self.grid.mask_u, self.grid.mask_v)
         return [mean_x_u2c(diff_x_c2u(f) * u), mean_y_v2c(diff_y_c2v(f) * v)]
@@ -98,16 +118,18 @@ def deformation(s: Scene) -> list[Field]:
 
 
 def slope(s: Scene) -> list[Field]:
-    """Slopes of density surfaces in layers per cell: difference across the cell over difference downward."""
+    """Slopes of density surfaces in layers per cell: difference across the cell over difference
+    downward."""
     t, salt = s.state.temperature, s.state.salinity
     density = salt * _CONTRACTION - t * _EXPANSION
     down = s.down(density)
-    safe = lambda a, b: a / jnp.sqrt(b * b + _SMALLEST**2)  # noqa: E731
+    safe = lambda a, b: a / jnp.sqrt(b * b + _SMALLEST**2)
     return [fmap(safe, d, down, name="slope") for d in s.across(density)]
 
 
 def surface(s: Scene) -> list[Field]:
-    """All surface records; those an experiment lacks are zero, so that networks fit every experiment."""
+    """All surface records; those an experiment lacks are zero, so that networks fit every
+    experiment."""
     top = {"sst": s.state.temperature.level(0), "sss": s.state.salinity.level(0)}
     out = []
     for name, scale in _SURFACE.items():
@@ -137,15 +159,20 @@ def sine_of_latitude(grid) -> Field:
 
 
 def geometry(s: Scene) -> list[Field]:
-    """Latitude, depth, how well the grid resolves the deformation radius, and how elongated its cells are."""
+    """Latitude, depth, how well the grid resolves the deformation radius, and how elongated its
+    cells are."""
     g, sine = s.grid, sine_of_latitude(s.grid)
     cosine = sine.with_data(jnp.sqrt(jnp.maximum(1.0 - sine.data**2, 1e-6)))
-    resolved = lambda f, dx: _WAVE_SPEED / (_WAVE_SPEED + jnp.abs(f) * 2 * EARTH_ROTATION * dx)  # noqa: E731
-    elongated = lambda dx, dy: jnp.log(dx / dy)  # noqa: E731
+    resolved = lambda f, dx: _WAVE_SPEED / (_WAVE_SPEED + jnp.abs(f) * 2 * EARTH_ROTATION * dx)
+    elongated = lambda dx, dy: jnp.log(dx / dy)
     return [
-        sine, cosine, g.depth_c * (1.0 / 4000.0), fmap(resolved, sine, g.dx_c), fmap(resolved, sine, g.dy_c),
+        sine,
+        cosine,
+        g.depth_c * (1.0 / 4000.0),
+        fmap(resolved, sine, g.dx_c),
+        fmap(resolved, sine, g.dy_c),
         fmap(elongated, g.dx_c, g.dy_c),
-    ]  # fmt: skip
+    ]
 
 
 def season(s: Scene) -> list[Field]:
@@ -166,8 +193,18 @@ def mask(s: Scene) -> list[Field]:
 
 
 _ALL = (
-    tracers, gradients, vertical, velocity, deformation, slope, surface, sea_level, geometry, season, mask,
-)  # fmt: skip
+    tracers,
+    gradients,
+    vertical,
+    velocity,
+    deformation,
+    slope,
+    surface,
+    sea_level,
+    geometry,
+    season,
+    mask,
+)
 GROUPS: dict[str, Callable[[Scene], list[Field]]] = {f.__name__: f for f in _ALL}
 
 
@@ -188,10 +225,22 @@ def inputs(names: tuple[str, ...], state, now: dict[str, Field], grid, scales) -
 
 
 def positions(grid, degrees: float = 1.0) -> Field:
-    """Unit vectors ``(3, y, x)`` of the cell centres; ``degrees`` per unit of the grid's coordinates."""
+    """Unit vectors ``(3, y, x)`` of the cell centres; ``degrees`` per unit of the grid's
+    coordinates."""
     rad = degrees * np.pi / 180.0
     lat, lon = grid.lat_c.crop(0).data * rad, grid.lon_c.crop(0).data * rad
-    return Field(jnp.stack([jnp.cos(lat) * jnp.cos(lon), jnp.cos(lat) * jnp.sin(lon), jnp.sin(lat)]), "c")
+    return Field(
+        jnp.stack([jnp.cos(lat) * jnp.cos(lon), jnp.cos(lat) * jnp.sin(lon), jnp.sin(lat)]), "c"
+    )
 
 
-__all__ = ["BOUND", "GROUPS", "Scene", "annual", "inputs", "positions", "sine_of_latitude", "squash"]
+__all__ = [
+    "BOUND",
+    "GROUPS",
+    "Scene",
+    "annual",
+    "inputs",
+    "positions",
+    "sine_of_latitude",
+    "squash",
+]

@@ -1,7 +1,9 @@
-"""Learned maps of tendencies: the mean error of a coarse model at every cell and face, and its annual cycle.
+"""Learned maps of tendencies: the mean error of a coarse model at every cell and face, and its
+annual cycle.
 
-A map holds ``count`` times ``nz`` numbers a column: the mean, and with ``count`` 3 what goes with the sine and the
-cosine of the year, with 5 also with those of half a year. Numbers are in units of the largest tendencies (``rates``) of the network, but not bounded by them.
+A map holds ``count`` times ``nz`` numbers a column: the mean, and with ``count`` 3 what goes with
+the sine and the cosine of the year, with 5 also with those of half a year. Numbers are in units of
+the largest tendencies (``rates``) of the network, but not bounded by them.
 Tracers are kept: their maps lose their mean over the ocean's volume.
 """
 
@@ -28,7 +30,9 @@ def places(outputs: dict[str, str]) -> dict[str, str]:
 
 def rate_of(config, name: str, dtype):
     """Unit of a map (unit of the variable s-1): number or profile ``(nz, 1, 1)``."""
-    return per_second(config.rates[VELOCITY if name in ("u", "v") else name], dtype) * config.strength
+    return (
+        per_second(config.rates[VELOCITY if name in ("u", "v") else name], dtype) * config.strength
+    )
 
 
 def zero_maps(config, halos, nz: int, dtype) -> dict[str, Field]:
@@ -64,13 +68,16 @@ def rates(maps: dict[str, Field], config, time) -> dict[str, Field]:
     for name, f in maps.items():
         parts = jnp.split(f.data, config.maps)
         waves = [jnp.ones(()), *annual(time, config.scales, config.maps // 2)]
-        now = sum(p * w.astype(p.dtype) for p, w in zip(parts, waves)) * rate_of(config, name, f.dtype)
+        now = sum(p * w.astype(p.dtype) for p, w in zip(parts, waves)) * rate_of(
+            config, name, f.dtype
+        )
         out[name] = f.with_data(now[0] if name == SEA_LEVEL else now)
     return out
 
 
 def tendencies(maps: dict[str, Field], config, state, grid) -> dict[str, Field]:
-    """The same as :class:`dogcm.timestepping.Dynamics` wants them from its hook: tracers as contents, which are kept."""
+    """The same as :class:`dogcm.timestepping.Dynamics` wants them from its hook: tracers as
+    contents, which are kept."""
     out, masks = {}, {"u": grid.mask_u, "v": grid.mask_v}
     for name, f in rates(maps, config, state.time).items():
         if name in masks:

@@ -1,8 +1,9 @@
 """Networks on Fields: per column, convolutional, U-Net, and with attention at the coarsest level.
 
-All map ``(channels, y, x)`` without halo to ``(outputs, y, x)``. The last layer starts from zero, so that an
-untrained corrector is no corrector. Nothing is normalised over the domain: a cell's result depends on its
-surroundings alone (and, with attention, on the tokens of all ranks), never on the tile.
+All map ``(channels, y, x)`` without halo to ``(outputs, y, x)``. The last layer starts from zero,
+so that an untrained corrector is no corrector. Nothing is normalised over the domain: a cell's
+result depends on its surroundings alone (and, with attention, on the tokens of all ranks), never on
+the tile.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ class _Network(nn.Module):
     """What all networks have in common.
 
     Attributes:
-        outputs: output channels. width: hidden channels at the finest level. depth: see each network.
+        outputs: output channels. width: hidden channels at the finest level. depth: see each
+            network.
         activation: one of :data:`dogcm.corrector.layers.ACTIVATIONS`.
     """
 
@@ -52,7 +54,8 @@ class _Network(nn.Module):
 
 
 class ColumnNet(_Network):
-    """A perceptron with ``depth`` hidden layers on every column; it sees neighbours by differences only."""
+    """A perceptron with ``depth`` hidden layers on every column; it sees neighbours by differences
+    only."""
 
     @nn.compact
     def __call__(self, x: Field, level: Level, place: Field) -> Field:
@@ -77,9 +80,11 @@ class ConvNet(_Network):
 
 
 class UNet(_Network):
-    """``depth`` poolings, each with twice the channels, and back with skips; one residual block per stage.
+    """``depth`` poolings, each with twice the channels, and back with skips; one residual block per
+    stage.
 
-    After Ronneberger et al. (2015, doi:10.1007/978-3-319-24574-4_28), with water-weighted means for poolings.
+    After Ronneberger et al. (2015, doi:10.1007/978-3-319-24574-4_28), with water-weighted means for
+    poolings.
     """
 
     @property
@@ -106,9 +111,11 @@ class UNet(_Network):
 
 
 def gather_tokens(x: Field, level: Level):
-    """All ranks' cells in global order, ``(ny * nx, channels)``, from each rank's ``(channels, y, x)``.
+    """All ranks' cells in global order, ``(ny * nx, channels)``, from each rank's ``(channels, y,
+    x)``.
 
-    Each rank adds its own to a sum over ranks, whose transpose gives every rank the cotangents of its cells.
+    Each rank adds its own to a sum over ranks, whose transpose gives every rank the cotangents of
+    its cells.
     """
     tile, (ny, nx) = level.halos.layout.tile(level.halos.rank), level.halos.layout.shape
     data = x.crop(0).data
@@ -118,7 +125,8 @@ def gather_tokens(x: Field, level: Level):
 
 
 def waves(place):
-    """Smooth functions of position: unit vectors ``(3, ...)`` and sines and cosines of their multiples.
+    """Smooth functions of position: unit vectors ``(3, ...)`` and sines and cosines of their
+    multiples.
 
     Functions of latitude and longitude instead of a learned table: they serve every resolution.
     """
@@ -127,9 +135,11 @@ def waves(place):
 
 
 class AttentionBlock(nn.Module):
-    """Position embedding, LayerNorm over channels, attention of this tile's tokens to all, and a perceptron.
+    """Position embedding, LayerNorm over channels, attention of this tile's tokens to all, and a
+    perceptron.
 
-    The evolution block of NeuralOGCM (arXiv:2512.11525), without dropout: a time step has to be repeatable.
+    The evolution block of NeuralOGCM (arXiv:2512.11525), without dropout: a time step has to be
+    repeatable.
     """
 
     heads: int
@@ -141,7 +151,9 @@ class AttentionBlock(nn.Module):
         options = dict(dtype=x.dtype, param_dtype=x.dtype)
         tokens = x.data.reshape(channels, -1).T
         position = waves(place.data).reshape(-1, ny * nx).T.astype(x.dtype)
-        seen = nn.LayerNorm(**options)(tokens + nn.Dense(channels, name="position", **options)(position))
+        seen = nn.LayerNorm(**options)(
+            tokens + nn.Dense(channels, name="position", **options)(position)
+        )
         wet = level.wet.crop(0).data.astype(x.dtype)[None]
         both = stack(Field(seen.T.reshape(channels, ny, nx) * wet, "c"), Field(wet, "c"))
         whole = gather_tokens(both, level)
@@ -157,7 +169,8 @@ class AttentionBlock(nn.Module):
 class AttentionBottleneck(_Network):
     """Convolutional encoder, ``depth`` attention blocks on the pooled grid, decoder with a skip.
 
-    The corrector of NeuralOGCM (arXiv:2512.11525). Attention costs the square of the number of coarse cells.
+    The corrector of NeuralOGCM (arXiv:2512.11525). Attention costs the square of the number of
+    coarse cells.
     """
 
     @property

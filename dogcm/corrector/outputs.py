@@ -1,41 +1,56 @@
 """From a network's channels to tendencies that keep what the ocean has to keep.
 
-================  ================================  =========================================================
-kind              channels per level                tendency
-================  ================================  =========================================================
+================  ================================
+========================================================= kind              channels per level
+         tendency ================  ================================
+         =========================================================
 flux              2 (x, y)                          divergence of bounded fluxes through open faces
-flux_3d           3 (x, y, z)                       the same, also through the interfaces between layers
-diffusive         2 (x, y)                          diffusion with a learned, bounded diffusivity on faces
-tendency          1 (velocity: 2)                   a bounded rate; the ocean's mean may change
-tendency_no_mean  1                                 a bounded rate less its mean over the ocean's volume
-================  ================================  =========================================================
+flux_3d           3 (x, y, z)                       the same, also through the interfaces between
+layers diffusive         2 (x, y)                          diffusion with a learned, bounded
+diffusivity on faces tendency          1 (velocity: 2)                   a bounded rate; the ocean's
+mean may change tendency_no_mean  1                                 a bounded rate less its mean
+over the ocean's volume ================  ================================
+=========================================================
 
 Sea level (``eta``) has one channel and is moved by a network without physics alone.
 
-All but ``tendency`` conserve the tracer to round-off. All are zero where the channels are zero, and bounded
-by ``rates``: a flux through one face changes a cell as wide as the face's spacing by at most that rate.
+All but ``tendency`` conserve the tracer to round-off. All are zero where the channels are zero, and
+bounded
+by ``rates``: a flux through one face changes a cell as wide as the face's spacing by at most that
+rate.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any
 
 import jax.numpy as jnp
 
 from dogcm.field import Field, fmap, minimum
 from dogcm.halo import differentiable_sums
 from dogcm.operators import (
-    diff_x_c2u, diff_x_u2c, diff_y_c2v, diff_y_v2c, diff_z_w2c, lower_z_c2w, mean_x_c2u, mean_y_c2v,
-    mean_z_c2w, upper_z_c2w,
-)  # fmt: skip
+    diff_x_c2u,
+    diff_x_u2c,
+    diff_y_c2v,
+    diff_y_v2c,
+    diff_z_w2c,
+    lower_z_c2w,
+    mean_x_c2u,
+    mean_y_c2v,
+    mean_z_c2w,
+    upper_z_c2w,
+)
 
 VELOCITY, SEA_LEVEL = "velocity", "eta"
 DAY = 86400.0
-# A learned diffusivity, with the model's own, is between a tenth and ten times the configured one ...
+# A learned diffusivity, with the model's own, is between a tenth and ten times the configured one
+# ...
 _RANGE = math.log(10.0)
-# ... lowered where cells are small, so that a step of a day is stable: K (1/dx^2 + 1/dy^2) < 1/2 a day.
+# ... lowered where cells are small, so that a step of a day is stable: K (1/dx^2 + 1/dy^2) < 1/2 a
+# day.
 _LARGEST = 1.0 / (40.0 * DAY)  # in units of dx^2
 
 
@@ -44,7 +59,8 @@ class Place:
     """Where outputs become tendencies.
 
     Attributes:
-        rate: largest tendency (unit s-1), a number or a profile ``(nz, 1, 1)``. diffusivity: m2 s-1, for ``diffusive``.
+        rate: largest tendency (unit s-1), a number or a profile ``(nz, 1, 1)``. diffusivity: m2
+            s-1, for ``diffusive``.
     """
 
     name: str
@@ -59,11 +75,12 @@ class Place:
         return fmap(jnp.tanh, x) * self.rate
 
     def bounded_between(self, x: Field) -> Field:
-        """The same for ``x`` at the interfaces between layers, where the smaller rate of both layers holds."""
+        """The same for ``x`` at the interfaces between layers, where the smaller rate of both
+        layers holds."""
         rate = jnp.minimum(self.rate[1:], self.rate[:-1]) if jnp.ndim(self.rate) else self.rate
         return fmap(jnp.tanh, x) * rate
 
-    def content(self, fx: Field, fy: Field, fz: "Field | None" = None) -> dict[str, Field]:
+    def content(self, fx: Field, fy: Field, fz: Field | None = None) -> dict[str, Field]:
         """Convergence of fluxes per area (unit m s-1) in x, y and, positive up, in z."""
         g = self.grid
         fx, fy = fx * g.h_u * g.dy_u, fy * g.h_v * g.dx_v  # thickness is zero at closed faces
@@ -89,14 +106,18 @@ def _flux_3d(raw: list[Field], p: Place) -> dict[str, Field]:
 
 
 def _diffusive(raw: list[Field], p: Place) -> dict[str, Field]:
-    """Extra diffusivity ``K (10**tanh(n) - 1)``: with a model diffusivity of K the total is positive."""
+    """Extra diffusivity ``K (10**tanh(n) - 1)``: with a model diffusivity of K the total is
+    positive."""
 
     def extra(n, d):
         return jnp.minimum(p.diffusivity, d * d * _LARGEST) * jnp.expm1(_RANGE * jnp.tanh(n))
 
     c, g = p.state.tracers[p.name], p.grid
     nx, ny = _faces(raw)
-    kx, ky = fmap(extra, nx, g.dx_u, name="diffusivity"), fmap(extra, ny, g.dy_v, name="diffusivity")
+    kx, ky = (
+        fmap(extra, nx, g.dx_u, name="diffusivity"),
+        fmap(extra, ny, g.dy_v, name="diffusivity"),
+    )
     return p.content(kx * diff_x_c2u(c) / g.dx_u * (-1.0), ky * diff_y_c2v(c) / g.dy_v * (-1.0))
 
 
@@ -117,7 +138,8 @@ def _tendency_no_mean(raw: list[Field], p: Place) -> dict[str, Field]:
 
 @dataclass(frozen=True)
 class Kind:
-    """Directions: how many groups of ``nz`` channels; the function that makes tendencies of them."""
+    """Directions: how many groups of ``nz`` channels; the function that makes tendencies of
+    them."""
 
     directions: int
     make: Callable[[list[Field], Place], dict[str, Field]]
@@ -139,12 +161,17 @@ def directions(name: str, kind: str) -> int:
 
 def channels(outputs: dict[str, str], nz: int) -> int:
     """Channels that the network has to give for all outputs."""
-    return sum(1 if name == SEA_LEVEL else nz * directions(name, kind) for name, kind in outputs.items())
+    return sum(
+        1 if name == SEA_LEVEL else nz * directions(name, kind) for name, kind in outputs.items()
+    )
 
 
 def per_second(value, dtype):
-    """A rate a day as one per second: a number, or a profile ``(nz, 1, 1)`` where there is one for each level."""
-    return jnp.asarray(value, dtype)[:, None, None] / DAY if isinstance(value, list) else value / DAY
+    """A rate a day as one per second: a number, or a profile ``(nz, 1, 1)`` where there is one for
+    each level."""
+    return (
+        jnp.asarray(value, dtype)[:, None, None] / DAY if isinstance(value, list) else value / DAY
+    )
 
 
 def tendencies(raw: Field, config, state, grid, halos) -> dict[str, Field]:
@@ -162,6 +189,13 @@ def tendencies(raw: Field, config, state, grid, halos) -> dict[str, Field]:
             count = directions(name, kind)
             parts = [raw.level(slice(first + m * nz, first + (m + 1) * nz)) for m in range(count)]
             first += count * nz
-        place = Place(name, state, grid, halos, per_second(config.rates[name], raw.dtype) * config.strength, config.diffusivity)
+        place = Place(
+            name,
+            state,
+            grid,
+            halos,
+            per_second(config.rates[name], raw.dtype) * config.strength,
+            config.diffusivity,
+        )
         out |= KINDS[kind].make(parts, place)
     return {name: f.crop(0).named(name) for name, f in out.items()}

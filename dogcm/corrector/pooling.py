@@ -1,9 +1,9 @@
 """Coarser levels that do not depend on how the grid is cut into tiles.
 
-A coarse cell joins the *global* pairs of rows ``(2J, 2J + 1)`` and of columns ``(2I, 2I + 1)``. A tile owns
-the coarse cells whose first fine cell it owns, hence ``ceil(i0 / 2) <= I < ceil(i1 / 2)``; for a pair that a
-cut divides it needs one cell from the east or north. Of an odd number of columns the last coarse cell holds
-one alone.
+A coarse cell joins the *global* pairs of rows ``(2J, 2J + 1)`` and of columns ``(2I, 2I + 1)``. A
+tile owns the coarse cells whose first fine cell it owns, hence ``ceil(i0 / 2) <= I < ceil(i1 /
+2)``; for a pair that a cut divides it needs one cell from the east or north. Of an odd number of
+columns the last coarse cell holds one alone.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ def coarse_layout(layout: Layout) -> Layout:
 
 
 def _pairs(values, tile):
-    """The fine cells of this tile's coarse cells, from a tile with one cell more to the north and east."""
+    """The fine cells of this tile's coarse cells, from a tile with one cell more to the north and
+    east."""
     j, i = tile.j0 % 2, tile.i0 % 2
     rows, columns = 2 * (_half(tile.j1) - _half(tile.j0)), 2 * (_half(tile.i1) - _half(tile.i0))
     return values[..., j : j + rows, i : i + columns]
@@ -70,7 +71,8 @@ def coarsen(fine: Level, depth: int) -> Level:
     layout, rank = fine.halos.layout, fine.halos.rank
     tile = layout.tile(rank)
     halos = HaloExchange(coarse_layout(layout), fine.halos.backend)
-    # A last column without partner must not be paired with the first, which a periodic exchange puts there.
+    # A last column without partner must not be paired with the first, which a periodic exchange
+    # puts there.
     there = owned(layout, rank, _PAIR) * (np.arange(tile.i0, tile.i1 + 1) < layout.shape[1])
     weight = fine.fill(fine.weight, _PAIR).crop(_PAIR).data
     weight = _pairs(weight * jnp.asarray(there, weight.dtype), tile)

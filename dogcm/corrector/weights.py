@@ -27,13 +27,17 @@ def leaves(weights) -> dict[str, jax.Array]:
 
 
 def save_weights(path: str | Path, config: CorrectorConfig, weights) -> None:
-    """Write ``weights`` and ``config`` to one ``.npz`` file. All ranks have the same: call it on one.
+    """Write ``weights`` and ``config`` to one ``.npz`` file. All ranks have the same: call it on
+    one.
 
     Raises:
-        WeightsError: with ``maps``, whose tiles are on all ranks; checkpoints of a training hold them.
+        WeightsError: with ``maps``, whose tiles are on all ranks; checkpoints of a training hold
+            them.
     """
     if config.maps:
-        raise WeightsError("weights with maps are tiled: keep the checkpoint of the training instead")
+        raise WeightsError(
+            "weights with maps are tiled: keep the checkpoint of the training instead"
+        )
     path = Path(path)
     arrays = {name: np.asarray(leaf) for name, leaf in leaves(weights).items()}
     partial = path.with_name(path.name + ".partial")
@@ -48,10 +52,12 @@ def load_config(path: str | Path) -> CorrectorConfig:
 
 
 def load_weights(path: str | Path, config: CorrectorConfig, like):
-    """Weights from a file, in the structure and dtype of ``like`` (what :meth:`Corrector.init` returns).
+    """Weights from a file, in the structure and dtype of ``like`` (what :meth:`Corrector.init`
+    returns).
 
     Raises:
-        WeightsError: the file cannot be read, or is of another network; says which leaf differs first.
+        WeightsError: the file cannot be read, or is of another network; says which leaf differs
+            first.
     """
     saved, arrays = _read(path)
     wanted = leaves(like)

@@ -6,6 +6,15 @@ from dogcm.decomp.layout import Layout, LayoutError, Tile, choose_layout, layout
 from dogcm.decomp.tiles import Decomposition
 
 __all__ = [
-    "Decomposition", "Halo", "Layout", "LayoutError", "MPICommunicator", "SerialCommunicator", "Tile",
-    "choose_layout", "layout_for", "make_layout", "world",
+    "Decomposition",
+    "Halo",
+    "Layout",
+    "LayoutError",
+    "MPICommunicator",
+    "SerialCommunicator",
+    "Tile",
+    "choose_layout",
+    "layout_for",
+    "make_layout",
+    "world",
 ]

@@ -1,8 +1,8 @@
 """Which core and which accelerator this rank should use, told from the environment alone.
 
-Nothing heavy is imported here: :func:`bind_device` has to run before JAX opens its devices, and a run on one rank must not
-need an MPI library. What the launcher says (Open MPI, MPICH, Intel MPI, MVAPICH, Cray PALS, Slurm) is read from the
-variables it sets on every rank.
+Nothing heavy is imported here: :func:`bind_device` has to run before JAX opens its devices, and a
+run on one rank must not need an MPI library. What the launcher says (Open MPI, MPICH, Intel MPI,
+MVAPICH, Cray PALS, Slurm) is read from the variables it sets on every rank.
 """
 
 from __future__ import annotations
@@ -17,15 +17,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-# In order of trust: an mpirun inside a Slurm allocation starts its ranks below a Slurm step of its own, whose variables
-# describe that step and not the ranks. So Slurm comes last.
+# In order of trust: an mpirun inside a Slurm allocation starts its ranks below a Slurm step of its
+# own, whose variables describe that step and not the ranks. So Slurm comes last.
 _LOCAL_RANK = (
-    "OMPI_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "PALS_LOCAL_RANKID", "SLURM_LOCALID",
+    "OMPI_COMM_WORLD_LOCAL_RANK",
+    "MV2_COMM_WORLD_LOCAL_RANK",
+    "MPI_LOCALRANKID",
+    "PALS_LOCAL_RANKID",
+    "SLURM_LOCALID",
 )
-_LOCAL_SIZE = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MV2_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "PALS_LOCAL_SIZE")
+_LOCAL_SIZE = (
+    "OMPI_COMM_WORLD_LOCAL_SIZE",
+    "MV2_COMM_WORLD_LOCAL_SIZE",
+    "MPI_LOCALNRANKS",
+    "PALS_LOCAL_SIZE",
+)
 _RANK = ("OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK", "PMI_RANK", "PALS_RANKID", "SLURM_PROCID")
 _SIZE = ("OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "PMI_SIZE", "PALS_NRANKS")
-# What one of these launchers leaves in the environment of a rank and of every process that the rank starts.
+# What one of these launchers leaves in the environment of a rank and of every process that the rank
+# starts.
 _LAUNCH_VARIABLE = re.compile(
     r"OMPI_(?!MCA_|ALLOW_)|PMIX_|PMI_|MV2_COMM_|MPI_LOCAL|PALS_|PRTE_(?!ALLOW_)|SLURM_(STEP|PROCID|LOCALID|PMI|MPI|TASK)"
 )
@@ -61,7 +71,9 @@ class DeviceBinding:
     def describe(self) -> str:
         """One entry for the start table, such as ``cuda:3`` or ``cpu, cores 4-7``."""
         if self.platform == "cuda":
-            shared = f", shared by {self.ranks_per_device} ranks" if self.ranks_per_device > 1 else ""
+            shared = (
+                f", shared by {self.ranks_per_device} ranks" if self.ranks_per_device > 1 else ""
+            )
             return f"cuda:{self.device}{shared}"
         return f"cpu, core{'s' if self.threads > 1 else ''} {_ranges(self.cpus)}"
 
@@ -75,7 +87,8 @@ def _first_integer(names: tuple[str, ...], env: Mapping[str, str]) -> int | None
 
 
 def _is_slurm_step(env: Mapping[str, str]) -> bool:
-    # A batch script has SLURM_NTASKS and SLURM_PROCID as well, but it is one process: only srun makes a step.
+    # A batch script has SLURM_NTASKS and SLURM_PROCID as well, but it is one process: only srun
+    # makes a step.
     return "SLURM_STEP_ID" in env and "SLURM_PROCID" in env
 
 
@@ -89,7 +102,8 @@ def launch_size(env: Mapping[str, str] | None = None) -> int:
 
 
 def launch_rank(env: Mapping[str, str] | None = None) -> int:
-    """Number of this rank as the launcher counts, 0 if there was no launcher. For messages before MPI is up."""
+    """Number of this rank as the launcher counts, 0 if there was no launcher. For messages before
+    MPI is up."""
     env = os.environ if env is None else env
     return (_first_integer(_RANK, env) or 0) if launch_size(env) > 1 else 0
 
@@ -136,8 +150,8 @@ def _slurm_counts(text: str) -> list[int]:
 def require_world_size(size: int, env: Mapping[str, str] | None = None) -> None:
     """Refuse to go on if MPI sees another number of ranks than the launcher started.
 
-    It happens when launcher and MPI library do not know each other, and without this check every rank would run the
-    whole model alone and write over the others' files.
+    It happens when launcher and MPI library do not know each other, and without this check every
+    rank would run the whole model alone and write over the others' files.
 
     Args:
         size: the size of ``MPI.COMM_WORLD``.
@@ -149,7 +163,9 @@ def require_world_size(size: int, env: Mapping[str, str] | None = None) -> None:
     expected = launch_size(env)
     if size == expected:
         return
-    launcher = "srun" if _is_slurm_step(env) and _first_integer(_SIZE[:2], env) is None else "mpirun"
+    launcher = (
+        "srun" if _is_slurm_step(env) and _first_integer(_SIZE[:2], env) is None else "mpirun"
+    )
     advice = (
         "choose another plug-in ('srun --mpi=list' names them): --mpi=pmix fits Open MPI, --mpi=pmi2 fits MPICH; "
         "or use mpirun inside the allocation"
@@ -162,7 +178,8 @@ def require_world_size(size: int, env: Mapping[str, str] | None = None) -> None:
 
 
 def environment_without_launch(env: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment less what a launcher set: for a process that a rank starts and that is to run alone."""
+    """The environment less what a launcher set: for a process that a rank starts and that is to run
+    alone."""
     env = os.environ if env is None else env
     return {name: value for name, value in env.items() if not _LAUNCH_VARIABLE.match(name)}
 
@@ -198,7 +215,10 @@ def _installed_gpus() -> list[str]:
 
 
 def _jax_has_cuda() -> bool:
-    return any(importlib.util.find_spec(f"jax_cuda{version}_plugin") is not None for version in (12, 13, 14))
+    return any(
+        importlib.util.find_spec(f"jax_cuda{version}_plugin") is not None
+        for version in (12, 13, 14)
+    )
 
 
 def _jax_devices_are_open() -> bool:
@@ -209,13 +229,15 @@ def _jax_devices_are_open() -> bool:
 def bind_device(share: bool | None = None) -> DeviceBinding:
     """Give this rank its accelerator. Call it before JAX is imported.
 
-    Without ``CUDA_VISIBLE_DEVICES`` the ranks of a machine take its GPUs in turn. A list in it (set by hand, or by Slurm to all
-    that the job may use) is dealt out in the same way; one device in it stays. Ranks that share a GPU also share its memory:
-    pre-allocation is switched off and each gets its part of it, unless the variables ``XLA_PYTHON_CLIENT_PREALLOCATE`` and
+    Without ``CUDA_VISIBLE_DEVICES`` the ranks of a machine take its GPUs in turn. A list in it (set
+    by hand, or by Slurm to all that the job may use) is dealt out in the same way; one device in it
+    stays. Ranks that share a GPU also share its memory: pre-allocation is switched off and each
+    gets its part of it, unless the variables ``XLA_PYTHON_CLIENT_PREALLOCATE`` and
     ``XLA_PYTHON_CLIENT_MEM_FRACTION`` are set.
 
     Args:
-        share: several ranks to a GPU are meant, so say nothing about it. None: what ``DOGCM_SHARE_GPU`` says (0 or 1).
+        share: several ranks to a GPU are meant, so say nothing about it. None: what
+            ``DOGCM_SHARE_GPU`` says (0 or 1).
 
     Returns:
         What was chosen, with warnings to print.
@@ -226,7 +248,11 @@ def bind_device(share: bool | None = None) -> DeviceBinding:
     platforms = env.get("JAX_PLATFORMS", "").lower()
     visible = env.get("CUDA_VISIBLE_DEVICES")
     # CUDA_VISIBLE_DEVICES set but empty, or -1, hides all GPUs.
-    gpus = _installed_gpus() if visible is None else [d for d in visible.replace(" ", "").split(",") if d not in ("", "-1")]
+    gpus = (
+        _installed_gpus()
+        if visible is None
+        else [d for d in visible.replace(" ", "").split(",") if d not in ("", "-1")]
+    )
     wanted = any(name in platforms for name in ("cuda", "gpu")) if platforms else True
     warnings: list[str] = []
     if gpus and wanted and not _jax_has_cuda():
@@ -236,11 +262,15 @@ def bind_device(share: bool | None = None) -> DeviceBinding:
         )
         gpus = []
     if not gpus or not wanted:
-        return DeviceBinding("cpu", None, rank, size, 1, cpus, (*warnings, *_core_warnings(size, cpus)))
+        return DeviceBinding(
+            "cpu", None, rank, size, 1, cpus, (*warnings, *_core_warnings(size, cpus))
+        )
     device, ranks_per_device = _deal(gpus, rank, size, env)
     if size > 1:
         if _jax_devices_are_open():
-            warnings.append("JAX opened its devices before dogcm chose one: call bind_device() before the first computation")
+            warnings.append(
+                "JAX opened its devices before dogcm chose one: call bind_device() before the first computation"
+            )
         env["CUDA_VISIBLE_DEVICES"] = device
     if ranks_per_device > 1:
         env.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -263,11 +293,14 @@ def _deal(gpus: list[str], rank: int, size: int, env: Mapping[str, str]) -> tupl
 
 
 def _core_warnings(size: int, cpus: tuple[int, ...]) -> list[str]:
-    """Several ranks on the CPU that were left to wander over all cores each start a thread per core."""
+    """Several ranks on the CPU that were left to wander over all cores each start a thread per
+    core."""
     machine = os.cpu_count() or 1
     if size > 1 and machine > 1 and len(cpus) == machine:
         if size > machine:
-            return [f"{size} ranks share {machine} cores and wait for each other's turn: fine for tests, slow for work"]
+            return [
+                f"{size} ranks share {machine} cores and wait for each other's turn: fine for tests, slow for work"
+            ]
         return [
             f"ranks are not bound to cores ({size} ranks, each with {machine} threads): start with launch/mpirun.sh, "
             "mpirun --bind-to core or srun --cpu-bind=cores"
@@ -279,8 +312,9 @@ def _core_warnings(size: int, cpus: tuple[int, ...]) -> list[str]:
 def abort_all_ranks_on_error() -> Iterator[None]:
     """Let an error on one rank end all ranks at once, after its traceback was printed.
 
-    Without this the failing rank waits for the others in ``MPI_Finalize``, and they wait for its messages: for ever.
-    It covers exceptions and non-zero ``SystemExit``. Harmless on one rank. Put it round a command's main function.
+    Without this the failing rank waits for the others in ``MPI_Finalize``, and they wait for its
+    messages: for ever. It covers exceptions and non-zero ``SystemExit``. Harmless on one rank. Put
+        it round a command's main function.
     """
     try:
         yield
@@ -298,7 +332,8 @@ def abort_all_ranks_on_error() -> Iterator[None]:
 
 
 def _mpi_ranks() -> int:
-    """Size of the MPI world if MPI is up in this process, 0 if it is not or has one rank. Never loads MPI."""
+    """Size of the MPI world if MPI is up in this process, 0 if it is not or has one rank. Never
+    loads MPI."""
     mpi = sys.modules.get("mpi4py.MPI")
     if mpi is None or not mpi.Is_initialized() or mpi.Is_finalized():
         return 0

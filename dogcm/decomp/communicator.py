@@ -1,7 +1,8 @@
 """Talking between ranks on the host: set-up, input and output, never inside ``jit``.
 
-:class:`SerialCommunicator` needs no MPI library. :class:`MPICommunicator` wraps a clone of an mpi4py
-communicator, so that its messages can never meet those that mpi4jax sends from inside ``jit``.
+:class:`SerialCommunicator` needs no MPI library. :class:`MPICommunicator` wraps a clone of an
+mpi4py communicator, so that its messages can never meet those that mpi4jax sends from inside
+``jit``.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class SerialCommunicator:
     def barrier(self) -> None:
         pass
 
-    def split(self, groups: int) -> tuple["SerialCommunicator", "SerialCommunicator"]:
+    def split(self, groups: int) -> tuple[SerialCommunicator, SerialCommunicator]:
         """Communicators of this rank's group, and of the ranks with its place in all groups.
 
         Neighbouring ranks form a group, so that a group's tiles share a node where they can.

@@ -1,8 +1,9 @@
 """The north fold of tripolar grids: which stored point lies where, and what changes sign.
 
-The last row of cell centres, ``j = ny - 1``, lies on the fold line, and the pivots are west faces of columns 0 and
-``nx / 2``, the poles of the grid (a fold of the T-point kind in the words of Madec et al., NEMO ocean engine, but with
-pivots between two T points). Rows beyond are those below, turned by half a revolution about a pivot:
+The last row of cell centres, ``j = ny - 1``, lies on the fold line, and the pivots are west faces
+of columns 0 and ``nx / 2``, the poles of the grid (a fold of the T-point kind in the words of Madec
+et al., NEMO ocean engine, but with pivots between two T points). Rows beyond are those below,
+turned by half a revolution about a pivot:
 
 ====  ==============================================  ==========================
 at    point ``[ny - 1 + m, i]`` is the same as        stored twice in row ny - 1
@@ -13,8 +14,8 @@ v     ``[ny - m, nx - 1 - i]`` (m > 0)                nothing
 q     ``[ny - m, nx - i]`` (m > 0)                    nothing
 ====  ==============================================  ==========================
 
-Components of vectors (what is stored at u and v, unless said otherwise) change sign. Of a pair of copies the western
-one counts in sums, and is what the eastern one is set to by every exchange.
+Components of vectors (what is stored at u and v, unless said otherwise) change sign. Of a pair of
+copies the western one counts in sums, and is what the eastern one is set to by every exchange.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ def copies(at: str, columns: np.ndarray, nx: int) -> np.ndarray:
 
 
 def rows_beyond(values: np.ndarray, at: str, count: int, vector: bool | None = None) -> np.ndarray:
-    """The ``count`` rows north of a global ``(..., ny, nx)`` array; for c and u preceded by the last row, mirrored."""
+    """The ``count`` rows north of a global ``(..., ny, nx)`` array; for c and u preceded by the
+    last row, mirrored."""
     ny = values.shape[-2]
     first = ny - count - on_line(at)
     turned = values[..., first:, :][..., ::-1, ::-1]

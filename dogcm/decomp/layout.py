@@ -1,17 +1,18 @@
 """Which rank owns which part of the grid.
 
-A layout cuts the global index space ``(ny, nx)`` by ``px - 1`` lines of constant i and ``py - 1`` lines of
-constant j. Tiles may differ by one row or column (uneven cuts), and a tile without ocean gets no
-rank. Each rank compiles for its own tile shape; the messages of two neighbours always have the same
-size, because tiles of one row share their height and tiles of one column their width.
+A layout cuts the global index space ``(ny, nx)`` by ``px - 1`` lines of constant i and ``py - 1``
+lines of constant j. Tiles may differ by one row or column (uneven cuts), and a tile without ocean
+gets no rank. Each rank compiles for its own tile shape; the messages of two neighbours always have
+the same size, because tiles of one row share their height and tiles of one column their width.
 
 Neighbours are kept as permutations of the ranks. Where the ocean ends (a wall, or a tile that
 was dropped) the end of a chain of tiles is linked back to its beginning: every rank then sends and
 receives the same number of messages, whatever the coastline, and what arrives across a wall is
 masked. ``MPI.PROC_NULL`` would leave uninitialised memory there.
 
-A grid with a north fold (tripolar) is cut symmetrically about its middle column, so that beyond the fold the
-neighbour of a tile of the top row is one whole tile, its mirror image (:meth:`Layout.mirror`).
+A grid with a north fold (tripolar) is cut symmetrically about its middle column, so that beyond the
+fold the neighbour of a tile of the top row is one whole tile, its mirror image
+(:meth:`Layout.mirror`).
 """
 
 from __future__ import annotations
@@ -101,7 +102,8 @@ class Layout:
         return self.size < self.px * self.py
 
     def missing(self, rank: int) -> tuple[bool, bool]:
-        """Whether the tile to the south, and to the north (or beyond the fold), is a dropped one."""
+        """Whether the tile to the south, and to the north (or beyond the fold), is a dropped
+        one."""
         q, p = self.places[rank]
         south = q > 0 and self.ranks[q - 1][p] < 0
         if q == self.py - 1:
@@ -113,7 +115,8 @@ class Layout:
         return self.north_fold and self.places[rank][0] == self.py - 1
 
     def mirror(self, rank: int) -> int:
-        """The rank beyond the fold: that of the mirrored tile of the top row, and a rank itself anywhere else."""
+        """The rank beyond the fold: that of the mirrored tile of the top row, and a rank itself
+        anywhere else."""
         q, p = self.places[rank]
         there = self.ranks[q][self.px - 1 - p] if self.on_fold(rank) else -1
         return there if there >= 0 else rank
@@ -160,11 +163,14 @@ def _links(chain: list[int], place: int, periodic: bool) -> tuple[int, int]:
 def _even_cuts(cells: int, parts: int) -> tuple[int, ...]:
     """Cut ``cells`` into ``parts`` that differ by at most one, the longer ones first."""
     base, extra = divmod(cells, parts)
-    return tuple(int(c) for c in np.concatenate([[0], np.cumsum([base + (m < extra) for m in range(parts)])]))
+    return tuple(
+        int(c) for c in np.concatenate([[0], np.cumsum([base + (m < extra) for m in range(parts)])])
+    )
 
 
 def _mirrored_cuts(cells: int, parts: int) -> tuple[int, ...]:
-    """Cut an even number of ``cells`` into ``parts`` as even as can be, symmetrically about the middle."""
+    """Cut an even number of ``cells`` into ``parts`` as even as can be, symmetrically about the
+    middle."""
     side = parts // 2
     # With an odd number of tiles the middle one takes what the sides leave.
     half = cells // 2 if parts % 2 == 0 else round(cells * side / parts)
@@ -231,7 +237,8 @@ def make_layout(
         cuts_x, cuts_y: explicit tile edges (for uneven tiles); default: as even as can be.
         drop_land: give no rank to tiles without ocean.
         min_cells: smallest number of rows or columns of a tile that is cut (the halo's depth).
-        north_fold: whether the last row is folded onto itself; cuts in x are then symmetric about the middle.
+        north_fold: whether the last row is folded onto itself; cuts in x are then symmetric about
+            the middle.
 
     Raises:
         LayoutError: when the cuts do not fit the grid.
@@ -293,7 +300,13 @@ def choose_layout(
         for px in (d for d in range(1, tiles + 1) if tiles % d == 0):
             try:
                 layout = make_layout(
-                    shape, px, tiles // px, periodic_x=periodic_x, wet=wet, min_cells=min_cells, north_fold=north_fold
+                    shape,
+                    px,
+                    tiles // px,
+                    periodic_x=periodic_x,
+                    wet=wet,
+                    min_cells=min_cells,
+                    north_fold=north_fold,
                 )
             except LayoutError:
                 if tiles == 1 and size == 1:
@@ -329,7 +342,9 @@ def layout_for(
 ) -> Layout:
     """The layout asked for by name (``auto`` or ``PXxPY``), checked against the number of ranks."""
     if request == "auto":
-        return choose_layout(shape, size, periodic_x=periodic_x, wet=wet, min_cells=min_cells, north_fold=north_fold)
+        return choose_layout(
+            shape, size, periodic_x=periodic_x, wet=wet, min_cells=min_cells, north_fold=north_fold
+        )
     px, py = parse_layout(request)
     options = dict(periodic_x=periodic_x, min_cells=min_cells, north_fold=north_fold)
     layout = make_layout(shape, px, py, wet=wet, **options)

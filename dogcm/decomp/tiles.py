@@ -1,11 +1,12 @@
 """Scatter and gather of global fields by tile, one field at a time.
 
-Rank 0 alone ever holds an array of global size, and only while one field (or one level of it) passes.
+Rank 0 alone ever holds an array of global size, and only while one field (or one level of it)
+passes.
 """
 
 from __future__ import annotations
 
-from typing import Callable
+from collections.abc import Callable
 
 import numpy as np
 
@@ -15,12 +16,19 @@ from dogcm.decomp.layout import Layout
 
 
 def pad_global(
-    values: np.ndarray, halo: Halo, periodic_x: bool, fill: float | None = None, fold: str = "", vector: bool | None = None
+    values: np.ndarray,
+    halo: Halo,
+    periodic_x: bool,
+    fill: float | None = None,
+    fold: str = "",
+    vector: bool | None = None,
 ):
-    """Extend a global ``(..., ny, nx)`` array by ``halo``: periodic or repeated in x, repeated in y.
+    """Extend a global ``(..., ny, nx)`` array by ``halo``: periodic or repeated in x, repeated in
+    y.
 
-    With ``fill`` the cells beyond a wall get that value instead of a repetition. ``fold``: the place (c, u, v, q) of
-    the values where the grid has a north fold; ``vector``: whether they change sign there (None: at u and v).
+    With ``fill`` the cells beyond a wall get that value instead of a repetition. ``fold``: the
+    place (c, u, v, q) of the values where the grid has a north fold; ``vector``: whether they
+    change sign there (None: at u and v).
     """
     if fold:
         values = pad_north(values, fold, halo, vector)
@@ -44,13 +52,17 @@ class Decomposition:
         self.is_root = comm.rank == 0
 
     def scatter(
-        self, values: np.ndarray | None, halo: int | Halo = 0, fill: float | None = None, at: str = "c",
+        self,
+        values: np.ndarray | None,
+        halo: int | Halo = 0,
+        fill: float | None = None,
+        at: str = "c",
         vector: bool | None = None,
-    ) -> np.ndarray:  # fmt: skip
+    ) -> np.ndarray:
         """Give every rank its tile, with ``halo``, of the array ``(..., ny, nx)`` on rank 0.
 
-        ``at``, ``vector``: place, and whether a north fold changes the sign (None: at u and v). Other ranks pass None.
-        The result has shape ``(..., tile ny + s + n, tile nx + w + e)``.
+        ``at``, ``vector``: place, and whether a north fold changes the sign (None: at u and v).
+        Other ranks pass None. The result has shape ``(..., tile ny + s + n, tile nx + w + e)``.
         """
         halo = Halo.of(halo)
         lead, dtype = self.comm.broadcast(
@@ -69,9 +81,13 @@ class Decomposition:
         return _cut(padded, self.layout.tile(0), halo)
 
     def scatter_from(
-        self, make: Callable[[], np.ndarray], halo: int | Halo = 0, fill: float | None = None, at: str = "c",
+        self,
+        make: Callable[[], np.ndarray],
+        halo: int | Halo = 0,
+        fill: float | None = None,
+        at: str = "c",
         vector: bool | None = None,
-    ) -> np.ndarray:  # fmt: skip
+    ) -> np.ndarray:
         """:meth:`scatter` of ``make()``, which only rank 0 calls."""
         return self.scatter(make() if self.is_root else None, halo, fill, at, vector)
 

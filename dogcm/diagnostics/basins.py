@@ -1,8 +1,9 @@
 """Basins: parts of the ocean, found on any grid by a rule rather than from a map.
 
-The ocean is cut along a few lines (Bering Strait, Central America, Suez, the Indonesian islands, and the parallel of
-Africa's southern end) and filled from one point in each basin. Where land closes a line already, the cut does
-nothing; at coarse resolution it also closes straits that the grid leaves open by accident.
+The ocean is cut along a few lines (Bering Strait, Central America, Suez, the Indonesian islands,
+and the parallel of Africa's southern end) and filled from one point in each basin. Where land
+closes a line already, the cut does nothing; at coarse resolution it also closes straits that the
+grid leaves open by accident.
 """
 
 from __future__ import annotations
@@ -18,16 +19,35 @@ from dogcm.diagnostics.sections import SectionError, corners, faces_along
 SOUTHERN_END = -33.5
 _CUTS = {
     "Bering Strait": ((172, 66), (199, 66)),
-    "Central America": ((260, 20), (264, 17), (270, 15), (275, 13), (276.5, 10), (279.5, 8.7), (283, 7.5), (286, 4)),
+    "Central America": (
+        (260, 20),
+        (264, 17),
+        (270, 15),
+        (275, 13),
+        (276.5, 10),
+        (279.5, 8.7),
+        (283, 7.5),
+        (286, 4),
+    ),
     "Suez": ((30, 29.3), (38, 29.3)),
-    "Indonesia": ((101, 15), (102, 4), (104, -3), (107, -7), (115.3, -8.5), (121, -8.7), (125.5, -9.2), (131, -16)),
+    "Indonesia": (
+        (101, 15),
+        (102, 4),
+        (104, -3),
+        (107, -7),
+        (115.3, -8.5),
+        (121, -8.7),
+        (125.5, -9.2),
+        (131, -16),
+    ),
     "southern end": tuple((lon, SOUTHERN_END) for lon in range(0, 361, 90)),
-}  # fmt: skip
+}
 # Points in open water. A basin is what is connected with one of its points.
 _SEEDS = {
-    "atlantic": ((-35, 30), (-25, -15), (18, 35), (0, 73)), "indian": ((75, -10),),
+    "atlantic": ((-35, 30), (-25, -15), (18, 35), (0, 73)),
+    "indian": ((75, -10),),
     "pacific": ((-150, 15), (-110, -20)),
-}  # fmt: skip
+}
 # Farther from its point than this (degrees), a basin is not there.
 _NEAR = 12.0
 BASINS = ("global", "atlantic", "indo_pacific", "indian", "pacific")
@@ -45,7 +65,8 @@ class Basins:
     Attributes:
         names: of the basins found, in the order asked for.
         cells: (basins, ny, nx), whether a column belongs to it.
-        faces: (basins, ny, nx), whether its meridional transport counts what crosses the column's south face.
+        faces: (basins, ny, nx), whether its meridional transport counts what crosses the column's
+            south face.
     """
 
     names: tuple[str, ...]
@@ -71,7 +92,8 @@ def find_basins(horizontal, wet: np.ndarray, names=None) -> Basins:
 
     Args:
         horizontal: the horizontal grid. wet: (ny, nx), whether a column holds water.
-        names: some of :data:`BASINS`; None: those of :data:`DEFAULT` that the grid has (``global`` it always has).
+        names: some of :data:`BASINS`; None: those of :data:`DEFAULT` that the grid has (``global``
+            it always has).
 
     Raises:
         BasinError: unknown name, or a basin that the grid does not have.
@@ -91,7 +113,8 @@ def find_basins(horizontal, wet: np.ndarray, names=None) -> Basins:
     return Basins(tuple(chosen), cells, np.stack([_south_faces(c, wet, row) for c in cells]))
 
 
-# ---- parts -----------------------------------------------------------------------------------------
+# ---- parts
+# -----------------------------------------------------------------------------------------
 def _fill(horizontal, wet: np.ndarray) -> tuple[dict[str, np.ndarray], int | None]:
     """Basins by name, and the row whose south faces are their southern end."""
     open_u, open_v = open_faces(horizontal, wet)
@@ -124,13 +147,18 @@ def open_faces(horizontal, wet: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return wet & west, wet & south
 
 
-def _components(wet: np.ndarray, open_u: np.ndarray, open_v: np.ndarray, north_fold: bool = False) -> np.ndarray:
+def _components(
+    wet: np.ndarray, open_u: np.ndarray, open_v: np.ndarray, north_fold: bool = False
+) -> np.ndarray:
     """Number of the connected part that each column belongs to, -1 on land."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
     index = np.arange(wet.size).reshape(wet.shape)
-    pairs = [(index[open_u], np.roll(index, 1, axis=1)[open_u]), (index[open_v], np.roll(index, 1, axis=0)[open_v])]
+    pairs = [
+        (index[open_u], np.roll(index, 1, axis=1)[open_u]),
+        (index[open_v], np.roll(index, 1, axis=0)[open_v]),
+    ]
     if north_fold:  # both are the same cell
         pairs.append((index[-1, wet[-1]], index[-1, ::-1][wet[-1]]))
     a, b = (np.concatenate(side) for side in zip(*pairs))
@@ -164,4 +192,13 @@ def _south_faces(cells: np.ndarray, wet: np.ndarray, row: int | None) -> np.ndar
     return faces
 
 
-__all__ = ["BASINS", "BasinError", "Basins", "DEFAULT", "SOUTHERN_END", "check_basins", "find_basins", "open_faces"]
+__all__ = [
+    "BASINS",
+    "BasinError",
+    "Basins",
+    "DEFAULT",
+    "SOUTHERN_END",
+    "check_basins",
+    "find_basins",
+    "open_faces",
+]

@@ -1,18 +1,22 @@
-"""Closed budgets of every cell: what changed its heat, salt, volume, velocity and kinetic energy during a step.
+"""Closed budgets of every cell: what changed its heat, salt, volume, velocity and kinetic energy
+during a step.
 
-The terms come from the step itself (:meth:`dogcm.timestepping.Dynamics.tracer_terms`), the tendency from the states
-before and after it, so a budget that closes says that nothing was left out. With thickness h and tracer C of a cell
+The terms come from the step itself (:meth:`dogcm.timestepping.Dynamics.tracer_terms`), the tendency
+from the states before and after it, so a budget that closes says that nothing was left out. With
+thickness h and tracer C of a cell
 
     d(h C)/dt = advection + lateral mixing + surface + correction + vertical mixing
 
-in units of C times m s-1. *Advection* is by the resolved flow; *lateral mixing* is all else that is explicit
-(diffusion along layers, isoneutral and Gent-McWilliams fluxes with their vertical parts); *surface* is what enters
-with heat, light, salt, fresh water and ice, the first layer mostly; *correction* what a network or another closure
-adds; *vertical mixing* is the implicit solve, convection and transport that does not follow gradients included.
+in units of C times m s-1. *Advection* is by the resolved flow; *lateral mixing* is all else that is
+explicit (diffusion along layers, isoneutral and Gent-McWilliams fluxes with their vertical parts);
+*surface* is what enters with heat, light, salt, fresh water and ice, the first layer mostly;
+*correction* what a network or another closure adds; *vertical mixing* is the implicit solve,
+convection and transport that does not follow gradients included.
 
 Velocity is budgeted as acceleration on its faces, kinetic energy at centres:
 
-    (u_new - u_old) / dt = sum of accelerations a_i,     (u_new**2 - u_old**2) / (2 dt) = sum of (u_new + u_old) / 2 a_i
+    (u_new - u_old) / dt = sum of accelerations a_i,     (u_new**2 - u_old**2) / (2 dt) = sum of
+    (u_new + u_old) / 2 a_i
 
 the second an identity and no approximation.
 """
@@ -28,14 +32,25 @@ from dogcm.timestepping.state import State
 
 TERMS = ("tendency", "advection", "lateral_mixing", "vertical_mixing", "surface", "correction")
 MOMENTUM_TERMS = (
-    "tendency", "advection", "coriolis", "pressure_gradient", "lateral_friction", "vertical_friction", "surface_stress",
-    "bottom_drag", "barotropic_correction", "correction",
-)  # fmt: skip
+    "tendency",
+    "advection",
+    "coriolis",
+    "pressure_gradient",
+    "lateral_friction",
+    "vertical_friction",
+    "surface_stress",
+    "bottom_drag",
+    "barotropic_correction",
+    "correction",
+)
 VOLUME_TERMS = ("tendency", "horizontal_convergence", "vertical_convergence", "surface")
 
 
-def tracer_budget(name: str, before: State, after: State, terms: dict, grid, dt: float) -> dict[str, Field]:
-    """The budget of a tracer over one step, by name of :data:`TERMS`; Fields (nz, ny, nx), unit of it times m s-1.
+def tracer_budget(
+    name: str, before: State, after: State, terms: dict, grid, dt: float
+) -> dict[str, Field]:
+    """The budget of a tracer over one step, by name of :data:`TERMS`; Fields (nz, ny, nx), unit of
+    it times m s-1.
 
     Args:
         name: of the tracer. before, after: states at the ends of the step.
@@ -45,20 +60,23 @@ def tracer_budget(name: str, before: State, after: State, terms: dict, grid, dt:
         KeyError: no such tracer.
     """
     noted, wet = terms[name], grid.mask_c.crop(0)
-    content = lambda s: s.tracers[name].crop(0) * (grid.h_c * stretch_c(s.eta, grid))  # noqa: E731
+    content = lambda s: s.tracers[name].crop(0) * (grid.h_c * stretch_c(s.eta, grid))
     advection = convergence(*noted["advective"], grid)
     explicit = convergence(*noted["fluxes"], grid)
     out = {
         "tendency": (content(after) - content(before)) * (1.0 / dt),
-        "advection": advection, "lateral_mixing": explicit - advection,
+        "advection": advection,
+        "lateral_mixing": explicit - advection,
         "vertical_mixing": (noted["mixed"] - noted["unmixed"]) * (1.0 / dt),
         "surface": _on_top(noted["surface"], wet),
         "correction": (noted["unmixed"] - noted["uncorrected"]) * (1.0 / dt),
-    }  # fmt: skip
+    }
     return {k: (f * wet).crop(0) for k, f in out.items()}
 
 
-def volume_budget(before: State, after: State, terms: dict, freshwater: Field, grid, dt: float) -> dict[str, Field]:
+def volume_budget(
+    before: State, after: State, terms: dict, freshwater: Field, grid, dt: float
+) -> dict[str, Field]:
     """The budget of thickness over one step (m s-1), by name of :data:`VOLUME_TERMS`.
 
     Args:
@@ -66,28 +84,36 @@ def volume_budget(before: State, after: State, terms: dict, freshwater: Field, g
     """
     flow_u, flow_v, w = terms["flow"]
     wet = grid.mask_c.crop(0)
-    thickness = lambda s: grid.h_c * stretch_c(s.eta, grid)  # noqa: E731
+    thickness = lambda s: grid.h_c * stretch_c(s.eta, grid)
     out = {
         "tendency": (thickness(after) - thickness(before)) * (1.0 / dt),
         "horizontal_convergence": divergence(flow_u, flow_v, grid) * (-1.0),
-        "vertical_convergence": diff_z_w2c(w) * (-1.0), "surface": _on_top(freshwater, wet),
-    }  # fmt: skip
+        "vertical_convergence": diff_z_w2c(w) * (-1.0),
+        "surface": _on_top(freshwater, wet),
+    }
     return {k: (f * wet).crop(0) for k, f in out.items()}
 
 
-def momentum_budget(before: State, after: State, terms: dict, grid, dt: float) -> dict[str, tuple[Field, Field]]:
-    """The budgets of u and v over one step, pairs of Fields (nz, ny, nx) by name of :data:`MOMENTUM_TERMS`; m s-2.
+def momentum_budget(
+    before: State, after: State, terms: dict, grid, dt: float
+) -> dict[str, tuple[Field, Field]]:
+    """The budgets of u and v over one step, pairs of Fields (nz, ny, nx) by name of
+    :data:`MOMENTUM_TERMS`; m s-2.
 
     Args:
-        terms: from ``dynamics.momentum_terms``. dt: the step of velocity (s). The rest as for :func:`tracer_budget`.
+        terms: from ``dynamics.momentum_terms``. dt: the step of velocity (s). The rest as for
+            :func:`tracer_budget`.
     """
-    change = lambda now, then, mask: ((now.crop(0) - then.crop(0)) * (1.0 / dt) * mask).crop(0)  # noqa: E731
+    change = lambda now, then, mask: ((now.crop(0) - then.crop(0)) * (1.0 / dt) * mask).crop(0)
     tendency = change(after.u, before.u, grid.mask_u), change(after.v, before.v, grid.mask_v)
     return {"tendency": tendency, **{n: terms[n] for n in MOMENTUM_TERMS[1:]}}
 
 
-def kinetic_energy_budget(before: State, after: State, momentum: dict, halos, grid) -> dict[str, Field]:
-    """The budget of kinetic energy per mass over one step, Fields (nz, ny, nx) by name of :data:`MOMENTUM_TERMS`; m2 s-3.
+def kinetic_energy_budget(
+    before: State, after: State, momentum: dict, halos, grid
+) -> dict[str, Field]:
+    """The budget of kinetic energy per mass over one step, Fields (nz, ny, nx) by name of
+    :data:`MOMENTUM_TERMS`; m2 s-3.
 
     A cell has the mean of the squares on its faces, as the output variable ``kinetic_energy``.
 
@@ -104,7 +130,8 @@ def kinetic_energy_budget(before: State, after: State, momentum: dict, halos, gr
 
 
 def buoyancy_work(density: Field, w: Field, grid, gravity: float, rho0: float) -> Field:
-    """What potential energy turns into kinetic energy, ``-g rho w / rho0`` (m2 s-3), at centres; positive where it does.
+    """What potential energy turns into kinetic energy, ``-g rho w / rho0`` (m2 s-3), at centres;
+    positive where it does.
 
     Args:
         density: anomaly (kg m-3) on layers. w: upward velocity at interfaces (m s-1).
@@ -113,7 +140,8 @@ def buoyancy_work(density: Field, w: Field, grid, gravity: float, rho0: float) -
 
 
 def _on_top(flux: Field | None, like: Field) -> Field:
-    """A flux per area in the first layer, 0 below; one that knows its layers (light) stays as it is."""
+    """A flux per area in the first layer, 0 below; one that knows its layers (light) stays as it
+    is."""
     empty = like * 0.0
     if flux is None:
         return empty
@@ -123,5 +151,13 @@ def _on_top(flux: Field | None, like: Field) -> Field:
     return empty.with_data(jnp.concatenate([top, empty.data[1:]]))
 
 
-__all__ = ["MOMENTUM_TERMS", "TERMS", "VOLUME_TERMS", "buoyancy_work", "kinetic_energy_budget", "momentum_budget",
-           "tracer_budget", "volume_budget"]
+__all__ = [
+    "MOMENTUM_TERMS",
+    "TERMS",
+    "VOLUME_TERMS",
+    "buoyancy_work",
+    "kinetic_energy_budget",
+    "momentum_budget",
+    "tracer_budget",
+    "volume_budget",
+]

@@ -1,4 +1,5 @@
-"""A checksum of a state: the same on every layout, another one as soon as a single bit of a single cell differs."""
+"""A checksum of a state: the same on every layout, another one as soon as a single bit of a single
+cell differs."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ _HALF = 32
 
 
 def state_checksum(state: State, grid, halos) -> jax.Array:
-    """Sum modulo 2**64, over all prognostic variables and all wet cells, of the bits of each value times an odd number
+    """Sum modulo 2**64, over all prognostic variables and all wet cells, of the bits of each value
+    times an odd number
     that its place in the globe and its variable give; uint64.
 
     Swapped cells are found too. Whole numbers that wrap around add up to the same in any order.
@@ -30,9 +32,11 @@ def _local(f: Field, grid, halos) -> jax.Array:
     values, wet = f.interior, _mask(f, grid)
     if wet is not None:
         values = jnp.where(wet > 0, values, jnp.zeros_like(values))
-    bits = jax.lax.bitcast_convert_type(values, jnp.uint64 if values.dtype.itemsize == 8 else jnp.uint32)
+    bits = jax.lax.bitcast_convert_type(
+        values, jnp.uint64 if values.dtype.itemsize == 8 else jnp.uint32
+    )
     tile, (rows, columns) = halos.layout.tile(halos.rank), halos.layout.shape
-    count = lambda n: jnp.arange(n, dtype=jnp.uint64)  # noqa: E731
+    count = lambda n: jnp.arange(n, dtype=jnp.uint64)
     y, x = tile.j0 + count(values.shape[-2]), tile.i0 + count(values.shape[-1])
     place = y[:, None] * columns + x
     if values.ndim == 3:

@@ -1,8 +1,10 @@
-"""The circulation in numbers: overturning, barotropic stream function, transports by basin and through sections.
+"""The circulation in numbers: overturning, barotropic stream function, transports by basin and
+through sections.
 
-Pure functions of transports through the faces of cells. All ranks get the same numbers with the same bits on every
-layout; they may be used inside ``jit``, and differentiated (as a loss, divide by ``halos.size``: see
-:mod:`dogcm.diagnostics.transports`). Rows are those of the grid: circles of latitude on a latitude-longitude grid.
+Pure functions of transports through the faces of cells. All ranks get the same numbers with the
+same bits on every layout; they may be used inside ``jit``, and differentiated (as a loss, divide by
+``halos.size``: see :mod:`dogcm.diagnostics.transports`). Rows are those of the grid: circles of
+latitude on a latitude-longitude grid.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ def northward(flux_v: Field, basins: jax.Array, halos) -> jax.Array:
 
     Args:
         flux_v: (y, x) or (z, y, x), anything per face.
-        basins: this tile's (basins, y, x), 1 at the south faces that count (see :mod:`dogcm.diagnostics.basins`).
+        basins: this tile's (basins, y, x), 1 at the south faces that count (see
+            :mod:`dogcm.diagnostics.basins`).
 
     Returns:
         float64 (basins, rows) or (basins, z, rows).
@@ -42,14 +45,16 @@ def northward(flux_v: Field, basins: jax.Array, halos) -> jax.Array:
 
 
 def overturning(flux_v: Field, basins: jax.Array, halos) -> jax.Array:
-    """Overturning stream function (m3 s-1) by basin: what goes north above a level, less what goes north in all.
+    """Overturning stream function (m3 s-1) by basin: what goes north above a level, less what goes
+    north in all.
 
-    It is positive where water goes north above and south below, and 0 at the bottom. At the surface it is minus the
-    net northward transport (of fresh water, and in a basin with two open ends of what flows through).
+    It is positive where water goes north above and south below, and 0 at the bottom. At the surface
+    it is minus the net northward transport (of fresh water, and in a basin with two open ends of
+    what flows through).
 
     Args:
-        flux_v: northward volume transport (m3 s-1) through south faces, in layers or density classes from light to
-            dense, (n, y, x). basins: see :func:`northward`.
+        flux_v: northward volume transport (m3 s-1) through south faces, in layers or density
+            classes from light to dense, (n, y, x). basins: see :func:`northward`.
 
     Returns:
         float64 (basins, n + 1, rows): at the interfaces around the layers, the surface first.
@@ -68,9 +73,10 @@ def barotropic_streamfunction(flux_u: Field, halos) -> jax.Array:
 
     float64 (rows, columns) of the globe, on every rank.
 
-    Northward transport through a row between two corners is its value at the eastern less that at the western one. It
-    is 0 at the northern wall, hence near 0 on land that is connected with it, and the transport of the Circumpolar
-    Current in Antarctica. On a grid with a north fold it is 0 at the grid's first northern pole.
+    Northward transport through a row between two corners is its value at the eastern less that at
+    the western one. It is 0 at the northern wall, hence near 0 on land that is connected with it,
+    and the transport of the Circumpolar Current in Antarctica. On a grid with a north fold it is 0
+    at the grid's first northern pole.
     With sources of volume it is not unique: integrated along each meridian, from the north.
 
     Args:
@@ -78,13 +84,15 @@ def barotropic_streamfunction(flux_u: Field, halos) -> jax.Array:
     """
     globe = jnp.cumsum(assemble(flux_u, halos)[::-1], axis=0)[::-1]
     if halos.layout.north_fold:
-        # There is no northern wall: from the southern one, and 0 at the first northern pole of the grid, which is land.
+        # There is no northern wall: from the southern one, and 0 at the first northern pole of the
+        # grid, which is land.
         return globe - globe[:1] + (globe[0, 0] - globe[-1, 0])
     return globe
 
 
 def assemble(field: Field, halos) -> jax.Array:
-    """The whole globe's (rows, columns) of a two-dimensional Field, float64, on every rank; 0 where no rank is."""
+    """The whole globe's (rows, columns) of a two-dimensional Field, float64, on every rank; 0 where
+    no rank is."""
     tile = halos.layout.tile(halos.rank)
     globe = jnp.zeros(halos.layout.shape, jnp.float64)
     part = field.interior.astype(jnp.float64)
@@ -92,7 +100,8 @@ def assemble(field: Field, halos) -> jax.Array:
 
 
 def through(lines: tuple[Line, ...], flux_u: Field, flux_v: Field, halos) -> jax.Array:
-    """Sums of a flux through west and south faces, (y, x) or (z, y, x), over each of the lines; float64 (lines,)."""
+    """Sums of a flux through west and south faces, (y, x) or (z, y, x), over each of the lines;
+    float64 (lines,)."""
     return through_each(lines, [(flux_u, flux_v)], halos)[0]
 
 
@@ -105,19 +114,21 @@ def through_each(lines: tuple[Line, ...], pairs: list[tuple[Field, Field]], halo
 
 
 def freshwater(volume, salt, reference: float = REFERENCE_SALINITY):
-    """Transport of fresh water (m3 s-1) from those of volume (m3 s-1) and salinity (g kg-1 m3 s-1)."""
+    """Transport of fresh water (m3 s-1) from those of volume (m3 s-1) and salinity (g kg-1 m3
+    s-1)."""
     return volume - salt * (1.0 / reference)
 
 
-# ---- density classes -------------------------------------------------------------------------------
+# ---- density classes
+# -------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class DensityClasses:
     """Classes of potential density.
 
     Attributes:
-        level: layer whose depth the density is referred to. base: what the equation of state's anomaly is counted
-            from there (kg m-3), less 1000. edges: between classes (kg m-3, less 1000), increasing: one class more than
-            edges, the first and last without end.
+        level: layer whose depth the density is referred to. base: what the equation of state's
+            anomaly is counted from there (kg m-3), less 1000. edges: between classes (kg m-3, less
+            1000), increasing: one class more than edges, the first and last without end.
     """
 
     level: int
@@ -132,12 +143,14 @@ class DensityClasses:
         """Transport through south faces (z, y, x) by class (classes, y, x), light ones first.
 
         Args:
-            density: at cell centres, with one halo cell to the south; a face has the mean of its two cells.
+            density: at cell centres, with one halo cell to the south; a face has the mean of its
+                two cells.
         """
         at_face = mean_y_c2v(density)
 
         def classes(flux, sigma):
-            # What is lighter than each edge; differences of these add up to the whole, whatever the edges.
+            # What is lighter than each edge; differences of these add up to the whole, whatever the
+            # edges.
             edges = jnp.asarray([*self.edges, jnp.inf], sigma.dtype)[:, None, None]
 
             def add(total, layer):
@@ -145,7 +158,9 @@ class DensityClasses:
                 return total + jnp.where(density < edges, flow, 0.0), None
 
             # A scan over layers is several times faster than one sum for each class.
-            lighter, _ = jax.lax.scan(add, jnp.zeros((edges.shape[0], *flux.shape[1:]), flux.dtype), (flux, sigma))
+            lighter, _ = jax.lax.scan(
+                add, jnp.zeros((edges.shape[0], *flux.shape[1:]), flux.dtype), (flux, sigma)
+            )
             return jnp.concatenate([lighter[:1], lighter[1:] - lighter[:-1]])
 
         return fmap(classes, flux_v, at_face, name="density classes")
@@ -183,6 +198,16 @@ def _column(flux: Field) -> jax.Array:
 
 
 __all__ = [
-    "DensityClasses", "REFERENCE_SALINITY", "assemble", "barotropic_streamfunction", "density_classes", "freshwater",
-    "northward", "overturning", "reference_density", "streamfunction", "through", "through_each",
-]  # fmt: skip
+    "DensityClasses",
+    "REFERENCE_SALINITY",
+    "assemble",
+    "barotropic_streamfunction",
+    "density_classes",
+    "freshwater",
+    "northward",
+    "overturning",
+    "reference_density",
+    "streamfunction",
+    "through",
+    "through_each",
+]

@@ -1,6 +1,8 @@
-"""What ``diagnostics.nc`` holds: from the means of a few Fields to transports, overturning and stream functions.
+"""What ``diagnostics.nc`` holds: from the means of a few Fields to transports, overturning and
+stream functions.
 
-Per step only local sums over depth and density classes are added up; sums over the globe come once an interval.
+Per step only local sums over depth and density classes are added up; sums over the globe come once
+an interval.
 """
 
 from __future__ import annotations
@@ -11,10 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dogcm.components.errors import ConfigError
 from dogcm.diagnostics import circulation as numbers
 from dogcm.diagnostics.basins import BasinError, check_basins, find_basins, open_faces
 from dogcm.diagnostics.sections import NAMED, SectionError, faces_along, find_section, line
-from dogcm.components.errors import ConfigError
 from dogcm.diagnostics.variables import VARIABLES, Scene, Variable
 from dogcm.field import Field
 from dogcm.halo import exact_sum, once
@@ -23,13 +25,22 @@ from dogcm.io.series import NAME_LENGTH, Axis, SeriesVariable
 from dogcm.operators import sum_z
 
 _EDGES = {
-    "sigma0": (*np.arange(21.0, 25.0, 0.5), *np.arange(25.0, 27.0, 0.25), *np.arange(27.0, 28.31, 0.1)),
-    "sigma2": (*np.arange(29.0, 34.0, 0.5), *np.arange(34.0, 36.0, 0.25), *np.arange(36.0, 37.61, 0.1)),
-}  # fmt: skip
+    "sigma0": (
+        *np.arange(21.0, 25.0, 0.5),
+        *np.arange(25.0, 27.0, 0.25),
+        *np.arange(27.0, 28.31, 0.1),
+    ),
+    "sigma2": (
+        *np.arange(29.0, 34.0, 0.5),
+        *np.arange(34.0, 36.0, 0.25),
+        *np.arange(36.0, 37.61, 0.1),
+    ),
+}
 _DEPTH = {"sigma0": 0.0, "sigma2": 2000.0}
 
 
-# ---- what is averaged: functions (Scene) -> Field --------------------------------------------------
+# ---- what is averaged: functions (Scene) -> Field
+# --------------------------------------------------
 def _flow_u(s: Scene) -> Field:
     return sum_z(s.terms["flow"][0] * s.grid.dy_u)
 
@@ -40,7 +51,8 @@ def _flow_v(s: Scene) -> Field:
 
 @dataclass(frozen=True)
 class _FlowByDensity:
-    """Northward transport in density classes, of the flow and the water at the beginning of the step."""
+    """Northward transport in density classes, of the flow and the water at the beginning of the
+    step."""
 
     classes: numbers.DensityClasses
 
@@ -63,7 +75,9 @@ class _TracerFlux:
 
 
 def _samples(classes: numbers.DensityClasses | None) -> list[Variable]:
-    make = lambda name, at, layers, compute: Variable(name, at, layers, "", "", "", compute, of_step=True)  # noqa: E731
+    make = lambda name, at, layers, compute: Variable(
+        name, at, layers, "", "", "", compute, of_step=True
+    )
     out = [make("flow_u", "u", False, _flow_u), make("flow_v", "v", True, _flow_v)]
     if classes is not None:
         out.append(make("flow_density", "v", True, _FlowByDensity(classes)))
@@ -86,7 +100,8 @@ class Circulation:
         samples: variables whose means are wanted. variables, axes, constants: of the file.
 
     Raises:
-        ConfigError: unknown or absent basins and sections, or useless density classes. Every rank calls.
+        ConfigError: unknown or absent basins and sections, or useless density classes. Every rank
+            calls.
     """
 
     def __init__(self, model):
@@ -110,17 +125,30 @@ class Circulation:
         if c.density != "none":
             edges = c.density_edges or _EDGES[c.density]
             eos, centres = model.dynamics.eos, model.vertical.centres
-            self._classes = numbers.density_classes(eos, centres, _DEPTH[c.density], np.round(edges, 6))
+            self._classes = numbers.density_classes(
+                eos, centres, _DEPTH[c.density], np.round(edges, 6)
+            )
         self.samples = _samples(self._classes)
         self.names = basins.names
-        self._grid = {"faces": faces, "cells": cells, "lines": self._lines, "area": model.grid.area_c.crop(0)}
+        self._grid = {
+            "faces": faces,
+            "cells": cells,
+            "lines": self._lines,
+            "area": model.grid.area_c.crop(0),
+        }
         self._compute = jax.jit(self._numbers)
         water = Field(model.grid.mask_v.interior, "v")
-        self._rows = np.asarray(jax.jit(lambda f, b: numbers.northward(f, b, self._halos))(water, faces)) > 0
+        self._rows = (
+            np.asarray(jax.jit(lambda f, b: numbers.northward(f, b, self._halos))(water, faces)) > 0
+        )
         self.axes, self.variables = _axes(model, self), _variables(self, model)
         names = axis_names(model.horizontal)
         x, y = names["lon"], names["lat"]
-        flags = {"units": "1", "long_name": "1 in the cells of the basin", "coordinates": "basin_name"}
+        flags = {
+            "units": "1",
+            "long_name": "1 in the cells of the basin",
+            "coordinates": "basin_name",
+        }
         self.constants = {"basin_mask": (("basin", y, x), basins.cells.astype("i1"), flags)}
 
     @property
@@ -132,15 +160,23 @@ class Circulation:
         return self._classes
 
     def numbers(self, means: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """What the file holds, from means of the samples on this tile (arrays without halo); every rank calls."""
+        """What the file holds, from means of the samples on this tile (arrays without halo); every
+        rank calls."""
         places = {v.name: v.at for v in self.samples}
         fields = {n: Field(jnp.asarray(a, jnp.float64), places[n]) for n, a in means.items()}
         found = {k: np.asarray(a) for k, a in self._compute(fields, self._grid).items()}
         found["mixed_layer_depth"] = self._map(means["mixed_layer_depth"])
-        for name in ("heat_transport", "heat_transport_diffusive", "salt_transport", "freshwater_transport"):
+        for name in (
+            "heat_transport",
+            "heat_transport_diffusive",
+            "salt_transport",
+            "freshwater_transport",
+        ):
             found[name] = np.where(self._rows.any(axis=1), found[name], np.nan)
         around = np.pad(self._rows, ((0, 0), (1, 1), (0, 0)))
-        found["overturning"] = np.where(around[:, 1:] | around[:, :-1], found["overturning"], np.nan)
+        found["overturning"] = np.where(
+            around[:, 1:] | around[:, :-1], found["overturning"], np.nan
+        )
         if self._classes is not None:
             found["overturning_density"] = np.where(
                 self._rows.any(axis=1)[:, None], found["overturning_density"], np.nan
@@ -160,10 +196,11 @@ class Circulation:
         out = {
             "overturning": numbers.streamfunction(flow),
             "barotropic_streamfunction": numbers.barotropic_streamfunction(f["flow_u"], halos),
-            "heat_transport": heat * per_heat, "heat_transport_diffusive": (heat - advected) * per_heat,
+            "heat_transport": heat * per_heat,
+            "heat_transport_diffusive": (heat - advected) * per_heat,
             "salt_transport": salinity * per_salt,
             "freshwater_transport": numbers.freshwater(flow.sum(axis=1), salinity) * p.rho0,
-        }  # fmt: skip
+        }
         for by_class in classes:
             # Its edges only: beyond the first and last there is nothing or everything.
             out["overturning_density"] = numbers.streamfunction(by_class)[:, 1:-1]
@@ -179,7 +216,8 @@ class Circulation:
 
 
 def _sums_of_rows(f: dict[str, Field], faces, halos) -> list[jax.Array]:
-    """Northward transports of heat (all, advective), salinity, volume by layer and by class, in one message."""
+    """Northward transports of heat (all, advective), salinity, volume by layer and by class, in one
+    message."""
     names = ["temperature_v", "temperature_v_advective", "salinity_v", "flow_v"]
     names += [n for n in f if n == "flow_density"]
     levels = [f[n].interior if f[n].ndim == 3 else f[n].interior[None] for n in names]
@@ -188,13 +226,18 @@ def _sums_of_rows(f: dict[str, Field], faces, halos) -> list[jax.Array]:
     return [part if f[n].ndim == 3 else part[:, 0] for n, part in zip(names, parts)]
 
 
-# ---- sections --------------------------------------------------------------------------------------
+# ---- sections
+# --------------------------------------------------------------------------------------
 def _points(c) -> dict[str, tuple]:
     """Points of the sections asked for, by name."""
-    named = {n: find_section(n)[0] for n in (c.named_sections if c.named_sections is not None else NAMED)}
+    named = {
+        n: find_section(n)[0] for n in (c.named_sections if c.named_sections is not None else NAMED)
+    }
     for name, section in c.sections.items():
         if name in named or not 0 < len(name) <= NAME_LENGTH:
-            raise SectionError(f"section {name!r}: choose another name, of up to {NAME_LENGTH} letters")
+            raise SectionError(
+                f"section {name!r}: choose another name, of up to {NAME_LENGTH} letters"
+            )
         named[name] = section.points
     return named
 
@@ -217,23 +260,35 @@ def _crosses_water(horizontal, wet, name: str, points, c) -> bool:
     return water
 
 
-# ---- the file --------------------------------------------------------------------------------------
+# ---- the file
+# --------------------------------------------------------------------------------------
 def _axes(model, c: Circulation) -> dict[str, Axis]:
     axes = {}
     for key, (values, unit) in model.horizontal.coordinates().items():
         attributes = horizontal_attributes(key, unit, model.horizontal)
         axes[axis_names(model.horizontal)[key]] = Axis(tuple(values), attributes)
-    down = {"units": "m", "positive": "down", "standard_name": "depth", "axis": "Z",
-            "long_name": "depth of layer interfaces at rest"}  # fmt: skip
+    down = {
+        "units": "m",
+        "positive": "down",
+        "standard_name": "depth",
+        "axis": "Z",
+        "long_name": "depth of layer interfaces at rest",
+    }
     axes["zw"] = Axis(tuple(model.vertical.edges), down)
-    axes["basin"] = Axis(c.names, {"standard_name": "region", "long_name": "basin", "_Encoding": "utf-8"})
+    axes["basin"] = Axis(
+        c.names, {"standard_name": "region", "long_name": "basin", "_Encoding": "utf-8"}
+    )
     if c.sections:
         axes["section"] = Axis(c.sections, {"long_name": "section", "_Encoding": "utf-8"})
     if c.classes is not None:
         kind = model.config.run.diagnostics.density
-        text = {"sigma0": "potential density referred to the surface, less 1000 kg m-3",
-                "sigma2": "potential density referred to 2000 dbar, less 1000 kg m-3"}[kind]  # fmt: skip
-        axes["sigma"] = Axis(c.classes.edges, {"units": "kg m-3", "long_name": text, "positive": "down"})
+        text = {
+            "sigma0": "potential density referred to the surface, less 1000 kg m-3",
+            "sigma2": "potential density referred to 2000 dbar, less 1000 kg m-3",
+        }[kind]
+        axes["sigma"] = Axis(
+            c.classes.edges, {"units": "kg m-3", "long_name": text, "positive": "down"}
+        )
     return axes
 
 
@@ -243,32 +298,88 @@ def _variables(c: Circulation, model) -> list[SeriesVariable]:
     V, north = SeriesVariable, ("basin", f"{y}_v")
     psi = "meridional overturning stream function: northward transport above, less the net northward transport"
     out = [
-        V("overturning", ("basin", "zw", f"{y}_v"), "m3 s-1", "ocean_meridional_overturning_streamfunction", psi),
-        V("barotropic_streamfunction", (f"{y}_v", f"{x}_u"), "m3 s-1", "ocean_barotropic_streamfunction",
-          "stream function of the depth-integrated flow, 0 at the northern wall"),
-        V("heat_transport", north, "W", "northward_ocean_heat_transport", "northward transport of heat above 0 degC"),
-        V("heat_transport_diffusive", north, "W", "northward_ocean_heat_transport_due_to_diffusion",
-          "its part by lateral diffusion and eddy fluxes; the rest is by the resolved flow"),
-        V("salt_transport", north, "kg s-1", "northward_ocean_salt_transport", "northward transport of salt"),
-        V("freshwater_transport", north, "kg s-1", "northward_ocean_freshwater_transport",
-          f"northward transport of fresh water, relative to {numbers.REFERENCE_SALINITY:g} g kg-1"),
+        V(
+            "overturning",
+            ("basin", "zw", f"{y}_v"),
+            "m3 s-1",
+            "ocean_meridional_overturning_streamfunction",
+            psi,
+        ),
+        V(
+            "barotropic_streamfunction",
+            (f"{y}_v", f"{x}_u"),
+            "m3 s-1",
+            "ocean_barotropic_streamfunction",
+            "stream function of the depth-integrated flow, 0 at the northern wall",
+        ),
+        V(
+            "heat_transport",
+            north,
+            "W",
+            "northward_ocean_heat_transport",
+            "northward transport of heat above 0 degC",
+        ),
+        V(
+            "heat_transport_diffusive",
+            north,
+            "W",
+            "northward_ocean_heat_transport_due_to_diffusion",
+            "its part by lateral diffusion and eddy fluxes; the rest is by the resolved flow",
+        ),
+        V(
+            "salt_transport",
+            north,
+            "kg s-1",
+            "northward_ocean_salt_transport",
+            "northward transport of salt",
+        ),
+        V(
+            "freshwater_transport",
+            north,
+            "kg s-1",
+            "northward_ocean_freshwater_transport",
+            f"northward transport of fresh water, relative to {numbers.REFERENCE_SALINITY:g} g kg-1",
+        ),
         V("heat_content", ("basin",), "J", "", "heat above 0 degC"),
-        V("mixed_layer_depth", (y, x), "m", "ocean_mixed_layer_thickness_defined_by_sigma_theta",
-          VARIABLES["mixed_layer_depth"].long_name),
-    ]  # fmt: skip
+        V(
+            "mixed_layer_depth",
+            (y, x),
+            "m",
+            "ocean_mixed_layer_thickness_defined_by_sigma_theta",
+            VARIABLES["mixed_layer_depth"].long_name,
+        ),
+    ]
     if c.classes is not None:
-        out.insert(1, V("overturning_density", ("basin", "sigma", f"{y}_v"), "m3 s-1",
-                        "ocean_meridional_overturning_streamfunction", f"{psi}, in density classes"))  # fmt: skip
+        out.insert(
+            1,
+            V(
+                "overturning_density",
+                ("basin", "sigma", f"{y}_v"),
+                "m3 s-1",
+                "ocean_meridional_overturning_streamfunction",
+                f"{psi}, in density classes",
+            ),
+        )
     if c.sections:
         left = "positive to the left of the way from its first point to its last"
         out += [
-            V("section_volume", ("section",), "m3 s-1", "ocean_volume_transport_across_line",
-              f"volume transport, {left}"),
+            V(
+                "section_volume",
+                ("section",),
+                "m3 s-1",
+                "ocean_volume_transport_across_line",
+                f"volume transport, {left}",
+            ),
             V("section_heat", ("section",), "W", "", f"transport of heat above 0 degC, {left}"),
             V("section_salt", ("section",), "kg s-1", "", f"transport of salt, {left}"),
-            V("section_freshwater", ("section",), "kg s-1", "",
-              f"transport of fresh water relative to {numbers.REFERENCE_SALINITY:g} g kg-1, {left}"),
-        ]  # fmt: skip
+            V(
+                "section_freshwater",
+                ("section",),
+                "kg s-1",
+                "",
+                f"transport of fresh water relative to {numbers.REFERENCE_SALINITY:g} g kg-1, {left}",
+            ),
+        ]
     return out
 
 

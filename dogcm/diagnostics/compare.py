@@ -27,7 +27,8 @@ class Comparison:
 def compare(a: str | Path, b: str | Path) -> Comparison:
     """Compare two monitor files (or the output folders they lie in) at the steps that both have.
 
-    Numbers are written with all their digits, so equal text is equal bits. The checksum covers every prognostic value.
+    Numbers are written with all their digits, so equal text is equal bits. The checksum covers
+    every prognostic value.
 
     Raises:
         FileNotFoundError, StatsError: no such file, no monitor lines in it, or no step in common.
@@ -44,7 +45,11 @@ def compare(a: str | Path, b: str | Path) -> Comparison:
             return Comparison(False, _difference(step, one, two, different, common))
     only = len(set(first) ^ set(second))
     more = f"; {only} step{'s' * (only != 1)} in one of them only" if only else ""
-    what = "all columns" if "checksum" in columns else "all columns (no checksum of the state among them)"
+    what = (
+        "all columns"
+        if "checksum" in columns
+        else "all columns (no checksum of the state among them)"
+    )
     return Comparison(True, f"the same bits at {len(common)} steps, {what}{more}")
 
 
@@ -59,13 +64,17 @@ def read(path: str | Path) -> dict[int, dict[str, str]]:
     try:
         return {int(row["step"]): row for row in rows}
     except (KeyError, TypeError, ValueError):
-        raise StatsError(f"{path} holds no monitor lines (a table with a column step is expected)") from None
+        raise StatsError(
+            f"{path} holds no monitor lines (a table with a column step is expected)"
+        ) from None
 
 
 def _difference(step, one, two, different, common) -> str:
-    lines = [f"they differ from step {step} on (day {_number(one.get('time')) / 86400:g}; line "
-             f"{common.index(step) + 1} of {len(common)} in common), in {', '.join(different[:_NAMED])}"
-             + (f" and {len(different) - _NAMED} more" if len(different) > _NAMED else "")]  # fmt: skip
+    lines = [
+        f"they differ from step {step} on (day {_number(one.get('time')) / 86400:g}; line "
+        f"{common.index(step) + 1} of {len(common)} in common), in {', '.join(different[:_NAMED])}"
+        + (f" and {len(different) - _NAMED} more" if len(different) > _NAMED else "")
+    ]
     for c in different[:_NAMED]:
         x, y = _number(one[c]), _number(two[c])
         size = max(abs(x), abs(y))

@@ -1,8 +1,9 @@
 """Sections: lines of cell faces between points on the globe, by name or by their end points.
 
-A section is a staircase of faces from the cell corner nearest to one point to that nearest to the next, close to the
-straight line in longitude and latitude. What flows through it therefore depends on its ends only, as long as the flow
-between two such lines has no divergence. **Positive is what crosses to the left** of someone who walks from the first
+A section is a staircase of faces from the cell corner nearest to one point to that nearest to the
+next, close to the straight line in longitude and latitude. What flows through it therefore depends
+on its ends only, as long as the flow between two such lines has no divergence. **Positive is what
+crosses to the left** of someone who walks from the first
 point to the last: northward for a section from west to east, eastward for one from north to south.
 """
 
@@ -18,14 +19,23 @@ import numpy as np
 
 from dogcm.field import Field
 
-# Points (longitude, latitude) from land to land, and where positive is. Ends lie well inland, so that the lines are
-# closed at any resolution.
+# Points (longitude, latitude) from land to land, and where positive is. Ends lie well inland, so
+# that the lines are closed at any resolution.
 NAMED = {
     "drake_passage": (((-70, -50), (-67, -55), (-66, -68), (-66, -75)), "eastward"),
     "africa_antarctica": (((22, -31), (20, -72)), "eastward"),
     "australia_antarctica": (((145, -34), (146.5, -42), (143, -70)), "eastward"),
     "indonesian_throughflow": (
-        ((131, -16), (125.5, -9.2), (121, -8.7), (115.3, -8.5), (107, -7), (104, -3), (102, 4), (101, 15)),
+        (
+            (131, -16),
+            (125.5, -9.2),
+            (121, -8.7),
+            (115.3, -8.5),
+            (107, -7),
+            (104, -3),
+            (102, 4),
+            (101, 15),
+        ),
         "from the Pacific to the Indian Ocean",
     ),
     "mozambique_channel": (((36, -18), (47, -19)), "northward"),
@@ -34,7 +44,7 @@ NAMED = {
     "iceland_scotland": (((-19, 65), (-4.5, 57)), "northward, into the Nordic Seas"),
     "fram_strait": (((-25, 79), (17, 79)), "northward, into the Arctic"),
     "gibraltar": (((-5.6, 37.5), (-5.6, 34)), "eastward, into the Mediterranean"),
-}  # fmt: skip
+}
 
 
 class SectionError(ValueError):
@@ -57,7 +67,8 @@ def find_section(name: str) -> tuple[tuple[tuple[float, float], ...], str]:
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["u", "v"], meta_fields=[])
 @dataclass(frozen=True)
 class Line:
-    """A section on one tile: +1 or -1 at the west faces (u) and south faces (v) that it runs along, else 0."""
+    """A section on one tile: +1 or -1 at the west faces (u) and south faces (v) that it runs along,
+    else 0."""
 
     u: Field
     v: Field
@@ -66,19 +77,23 @@ class Line:
 def corners(horizontal) -> tuple[np.ndarray, np.ndarray]:
     """Longitudes (nx + 1) and latitudes (ny + 1) of the cell corners; x and y in km on a plane."""
     if horizontal.curvilinear and not horizontal.north_fold:
-        raise SectionError("sections and basins need parallels and meridians: a rotated grid has none of its own")
+        raise SectionError(
+            "sections and basins need parallels and meridians: a rotated grid has none of its own"
+        )
     if horizontal.spherical:
         return np.asarray(horizontal.lon_edges), np.asarray(horizontal.lat_edges)
     ny, nx = horizontal.shape
-    return np.arange(nx + 1) * horizontal.dx / 1e3, (horizontal.y0 + np.arange(ny + 1) * horizontal.dy) / 1e3
+    return np.arange(nx + 1) * horizontal.dx / 1e3, (
+        horizontal.y0 + np.arange(ny + 1) * horizontal.dy
+    ) / 1e3
 
 
 def faces_along(horizontal, points, name: str = "section") -> list[tuple[str, int, int, int]]:
     """Faces of the staircase through ``points`` as (``u`` or ``v``, row j, column i, sign).
 
     Args:
-        points: two or more (longitude, latitude), degrees; (x, y) in km on a plane. Between neighbours the shorter
-            way round is taken.
+        points: two or more (longitude, latitude), degrees; (x, y) in km on a plane. Between
+            neighbours the shorter way round is taken.
 
     Raises:
         SectionError: fewer than two points, or one outside the grid.
@@ -90,7 +105,9 @@ def faces_along(horizontal, points, name: str = "section") -> list[tuple[str, in
     periodic = horizontal.periodic_x
     ny, nx = horizontal.shape
     lon = _beside(points, horizontal, x)
-    copies = np.concatenate([x[:-1] + (x[-1] - x[0]) * turn for turn in range(-2, 4)]) if periodic else x
+    copies = (
+        np.concatenate([x[:-1] + (x[-1] - x[0]) * turn for turn in range(-2, 4)]) if periodic else x
+    )
     offset = -2 * nx if periodic else 0
     nodes = []
     for (_, lat), here in zip(points, lon):
@@ -105,13 +122,14 @@ def faces_along(horizontal, points, name: str = "section") -> list[tuple[str, in
     for start, end in zip(nodes, nodes[1:]):
         path = _staircase(start, end, lambda j, i: (copies[i - offset], y[j]))
         faces += [_face(a, b) for a, b in zip(path, path[1:])]
-    wrap = lambda i: i % nx if periodic else i  # noqa: E731
+    wrap = lambda i: i % nx if periodic else i
     # There is nothing to flow through beyond the northern and eastern walls.
     return [(at, j, wrap(i), s) for at, j, i, s in faces if j < ny and (periodic or i < nx)]
 
 
 def line(horizontal, points, tile, dtype=np.float64, name: str = "section") -> Line:
-    """The part of a section on one tile (:class:`dogcm.decomp.layout.Tile`); see :func:`faces_along`."""
+    """The part of a section on one tile (:class:`dogcm.decomp.layout.Tile`); see
+    :func:`faces_along`."""
     weights = {at: np.zeros(tile.shape) for at in "uv"}
     for at, j, i, sign in faces_along(horizontal, points, name):
         if tile.j0 <= j < tile.j1 and tile.i0 <= i < tile.i1:
@@ -119,13 +137,16 @@ def line(horizontal, points, tile, dtype=np.float64, name: str = "section") -> L
     return Line(*(Field(jnp.asarray(weights[at], dtype), at) for at in "uv"))
 
 
-# ---- parts -----------------------------------------------------------------------------------------
+# ---- parts
+# -----------------------------------------------------------------------------------------
 def _beside(points, horizontal, x: np.ndarray) -> list[float]:
     """Longitudes of the points without jumps; the first one on the grid."""
     lon = [p[0] for p in points]
     if not horizontal.periodic_x:
         # Regional grids may count longitudes from 0 or from -180.
-        nearest = lambda p: 0.5 * (x[0] + x[-1]) + (p - 0.5 * (x[0] + x[-1]) + 180.0) % 360.0 - 180.0  # noqa: E731
+        nearest = lambda p: (
+            0.5 * (x[0] + x[-1]) + (p - 0.5 * (x[0] + x[-1]) + 180.0) % 360.0 - 180.0
+        )
         return [nearest(p) if horizontal.spherical and not x[0] <= p <= x[-1] else p for p in lon]
     width = x[-1] - x[0]
     out = [x[0] + (lon[0] - x[0]) % width]
@@ -146,7 +167,8 @@ def _check_inside(name, lon, lat, x, y, periodic) -> None:
 
 
 def _staircase(start, end, place) -> list[tuple[int, int]]:
-    """Corners (j, i) from ``start`` to ``end``: always nearer, and as close to the straight line as possible."""
+    """Corners (j, i) from ``start`` to ``end``: always nearer, and as close to the straight line as
+    possible."""
     (xa, ya), (xb, yb) = place(*start), place(*end)
 
     def off(node):
@@ -166,7 +188,8 @@ def _staircase(start, end, place) -> list[tuple[int, int]]:
 
 
 def _face(a: tuple[int, int], b: tuple[int, int]) -> tuple[str, int, int, int]:
-    """The face between two neighbouring corners, with +1 where its positive direction is to the left."""
+    """The face between two neighbouring corners, with +1 where its positive direction is to the
+    left."""
     (ja, ia), (jb, ib) = a, b
     if ja == jb:
         return "v", ja, min(ia, ib), (1 if ib > ia else -1)

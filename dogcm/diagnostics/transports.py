@@ -1,8 +1,9 @@
-"""Transports through sections, and overturning: numbers that describe the circulation and can be differentiated.
+"""Transports through sections, and overturning: numbers that describe the circulation and can be
+differentiated.
 
-All ranks get the same numbers, with the same bits on every layout. As a loss, where each rank differentiates its own
-share and the shares are added, take the number divided by ``halos.size``: the sum over ranks inside has the right
-derivative.
+All ranks get the same numbers, with the same bits on every layout. As a loss, where each rank
+differentiates its own share and the shares are added, take the number divided by ``halos.size``:
+the sum over ranks inside has the right derivative.
 """
 
 from __future__ import annotations
@@ -28,15 +29,18 @@ class Section:
     """Faces that a transport is summed over.
 
     Attributes:
-        faces: Field (y, x), 1 at west faces (a section along a meridian) or at south faces (along a parallel),
-            0 elsewhere.
+        faces: Field (y, x), 1 at west faces (a section along a meridian) or at south faces (along a
+            parallel), 0 elsewhere.
     """
 
     faces: Field
 
 
-def meridional_section(grid, lon: float, lat: tuple[float, float], period: float | None = 360.0) -> Section:
-    """Faces along the meridian nearest to ``lon`` (between two cell centres), south to north from lat[0] to lat[1].
+def meridional_section(
+    grid, lon: float, lat: tuple[float, float], period: float | None = 360.0
+) -> Section:
+    """Faces along the meridian nearest to ``lon`` (between two cell centres), south to north from
+    lat[0] to lat[1].
 
     Args:
         lon, lat: degrees; on a plane x and y in km, with ``period=None``.
@@ -45,14 +49,19 @@ def meridional_section(grid, lon: float, lat: tuple[float, float], period: float
         ValueError: latitudes in the wrong order.
     """
     if not lat[0] < lat[1]:
-        raise ValueError(f"a section from latitude {lat[0]:g} to {lat[1]:g}: give the southern end first")
+        raise ValueError(
+            f"a section from latitude {lat[0]:g} to {lat[1]:g}: give the southern end first"
+        )
     west, east = lower_x_c2u(grid.lon_c), upper_x_c2u(grid.lon_c)
     here = _between(lower_x_c2u(grid.lat_c), lat) * _straddled(west, east, lon, period)
     return Section(here.crop(0))
 
 
-def zonal_section(grid, lat: float, lon: tuple[float, float], period: float | None = 360.0) -> Section:
-    """Faces along the parallel nearest to ``lat``, from lon[0] eastwards to lon[1]; with a period these may wrap.
+def zonal_section(
+    grid, lat: float, lon: tuple[float, float], period: float | None = 360.0
+) -> Section:
+    """Faces along the parallel nearest to ``lat``, from lon[0] eastwards to lon[1]; with a period
+    these may wrap.
 
     Args:
         lat, lon: degrees; on a plane y and x in km, with ``period=None``.
@@ -63,18 +72,23 @@ def zonal_section(grid, lat: float, lon: tuple[float, float], period: float | No
 
 
 def within(section: Section, basin: Field) -> Section:
-    """The part of a section whose faces have ``basin`` (1 at cell centres, 0 elsewhere, halo of 1) on both sides."""
+    """The part of a section whose faces have ``basin`` (1 at cell centres, 0 elsewhere, halo of 1)
+    on both sides."""
     both = min_x_c2u if section.faces.at == "u" else min_y_c2v
     return Section((section.faces * both(basin)).crop(0))
 
 
-def box(grid, lon: tuple[float, float], lat: tuple[float, float], period: float | None = 360.0) -> Field:
-    """1 at the cell centres from lon[0] eastwards to lon[1] and from lat[0] to lat[1]: a part of a basin."""
+def box(
+    grid, lon: tuple[float, float], lat: tuple[float, float], period: float | None = 360.0
+) -> Field:
+    """1 at the cell centres from lon[0] eastwards to lon[1] and from lat[0] to lat[1]: a part of a
+    basin."""
     return _east_of(grid.lon_c, lon, period) * _between(grid.lat_c, lat)
 
 
 def transport_by_layer(state: State, section: Section, halos, grid) -> jax.Array:
-    """Volume transport (m3 s-1) in each layer, positive to the east or north; float64, shape (nz,)."""
+    """Volume transport (m3 s-1) in each layer, positive to the east or north; float64, shape
+    (nz,)."""
     (eta,) = exchange(halos, (state.eta, 1))
     if section.faces.at == "u":
         through = state.u * grid.h_u * stretch_u(eta, grid) * grid.dy_u
@@ -84,26 +98,31 @@ def transport_by_layer(state: State, section: Section, halos, grid) -> jax.Array
 
 
 def transport(state: State, section: Section, halos, grid) -> jax.Array:
-    """Volume transport (m3 s-1) through a section, positive to the east or north; float64 scalar."""
+    """Volume transport (m3 s-1) through a section, positive to the east or north; float64
+    scalar."""
     return jnp.sum(transport_by_layer(state, section, halos, grid))
 
 
 def drake_passage(grid, lon: float = 294.0, lat: tuple[float, float] = (-68.0, -52.0)) -> Section:
-    """The section between South America and Antarctica; its :func:`transport` is that of the Circumpolar Current."""
+    """The section between South America and Antarctica; its :func:`transport` is that of the
+    Circumpolar Current."""
     return meridional_section(grid, lon, lat)
 
 
 def overturning(state: State, section: Section, halos, grid) -> jax.Array:
     """Overturning stream function (m3 s-1) at a section along a parallel.
 
-    Northward transport above each layer's bottom; float64, shape (nz,). The last value is the net transport, near 0 in
-    a basin that is closed on one side.
+    Northward transport above each layer's bottom; float64, shape (nz,). The last value is the net
+    transport, near 0 in a basin that is closed on one side.
     """
     return jnp.cumsum(transport_by_layer(state, section, halos, grid))
 
 
-def overturning_strength(state: State, section: Section, halos, grid, below: float = 500.0) -> jax.Array:
-    """Largest value (m3 s-1) of :func:`overturning` at layer bottoms deeper than ``below`` (m): without the Ekman cell.
+def overturning_strength(
+    state: State, section: Section, halos, grid, below: float = 500.0
+) -> jax.Array:
+    """Largest value (m3 s-1) of :func:`overturning` at layer bottoms deeper than ``below`` (m):
+    without the Ekman cell.
 
     Its derivative is that of the level where it is largest.
     """
@@ -111,9 +130,11 @@ def overturning_strength(state: State, section: Section, halos, grid, below: flo
     return jnp.max(jnp.where(bottoms > below, overturning(state, section, halos, grid), -jnp.inf))
 
 
-# ---- parts -----------------------------------------------------------------------------------------
+# ---- parts
+# -----------------------------------------------------------------------------------------
 def _sums(halos, layers: jax.Array) -> jax.Array:
-    """Sums over the horizontal and all ranks, order-independent, with the derivatives of plain ones."""
+    """Sums over the horizontal and all ranks, order-independent, with the derivatives of plain
+    ones."""
     return differentiable_sums(halos, *layers.astype(jnp.float64))
 
 
@@ -123,7 +144,8 @@ def _wrapped(x, period: float | None):
 
 
 def _straddled(low: Field, high: Field, value: float, period: float | None) -> Field:
-    """1 where ``value`` lies between two neighbouring centres: from the lower one up to just below the higher one."""
+    """1 where ``value`` lies between two neighbouring centres: from the lower one up to just below
+    the higher one."""
 
     def inside(a, b):
         above, below = _wrapped(value - a, period), _wrapped(b - value, period)
@@ -146,6 +168,15 @@ def _east_of(f: Field, limits: tuple[float, float], period: float | None) -> Fie
 
 
 __all__ = [
-    "SVERDRUP", "Section", "box", "drake_passage", "meridional_section", "overturning", "overturning_strength",
-    "transport", "transport_by_layer", "within", "zonal_section",
-]  # fmt: skip
+    "SVERDRUP",
+    "Section",
+    "box",
+    "drake_passage",
+    "meridional_section",
+    "overturning",
+    "overturning_strength",
+    "transport",
+    "transport_by_layer",
+    "within",
+    "zonal_section",
+]

@@ -1,18 +1,20 @@
-"""Symmetric positive definite systems on tiles: conjugate gradients, the same to the bit on every layout.
+"""Symmetric positive definite systems on tiles: conjugate gradients, the same to the bit on every
+layout.
 
-Chronopoulos and Gear (1989), doi:10.1016/0377-0427(89)90045-9: one sum over ranks an iteration instead of two. The
-sums do not depend on the order of additions (:mod:`dogcm.halo.sums`), so every layout takes the same iterations
-to the same bits. The preconditioner is a Chebyshev polynomial of the matrix scaled by its diagonal: it needs
-neighbours alone, no sums.
+Chronopoulos and Gear (1989), doi:10.1016/0377-0427(89)90045-9: one sum over ranks an iteration
+instead of two. The sums do not depend on the order of additions (:mod:`dogcm.halo.sums`), so every
+layout takes the same iterations to the same bits. The preconditioner is a Chebyshev polynomial of
+the matrix scaled by its diagonal: it needs neighbours alone, no sums.
 
-Derivatives are those of the solution, not of the iterations (implicit function theorem): of ``A x = b`` they are
-``A dx = db - dA x``, another solution with the same matrix, in forward and in reverse mode.
+Derivatives are those of the solution, not of the iterations (implicit function theorem): of ``A x =
+b`` they are ``A dx = db - dA x``, another solution with the same matrix, in forward and in reverse
+mode.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Callable
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +25,8 @@ from dogcm.operators import diff_x_c2u, diff_x_u2c, diff_y_c2v, diff_y_v2c, sum_
 
 # Products with the matrix in one preconditioning and the residual after it.
 DEGREE = 4
-# Where the polynomial's damping begins, as part of the largest eigenvalue. Below, conjugate gradients do the work.
+# Where the polynomial's damping begins, as part of the largest eigenvalue. Below, conjugate
+# gradients do the work.
 _LOWEST = 0.02
 _COEFFICIENTS = ("area", "k_u", "k_v", "wet")
 
@@ -33,8 +36,10 @@ class Helmholtz:
     """``A x = area x - div(k grad x)``, all of one symmetric matrix: ``k`` is zero at walls.
 
     Attributes:
-        halos: :class:`dogcm.halo.HaloExchange`. area, k_u, k_v: coefficients at centres, west and south faces, >= 0.
-        wet: 1 in water; elsewhere the right-hand side has to be zero. depth: halo that an exchange fills, at least 1.
+        halos: :class:`dogcm.halo.HaloExchange`. area, k_u, k_v: coefficients at centres, west and
+            south faces, >= 0.
+        wet: 1 in water; elsewhere the right-hand side has to be zero. depth: halo that an exchange
+            fills, at least 1.
     """
 
     halos: object
@@ -56,15 +61,17 @@ class Helmholtz:
     def inverse_diagonal(self) -> Field:
         """One over the matrix's diagonal in water, zero elsewhere."""
         diagonal = self.area + sum_x_u2c(self.k_u) + sum_y_v2c(self.k_v)
-        invert = lambda d, w: jnp.where(w > 0, 1.0 / jnp.where(w > 0, d, 1.0), 0.0)  # noqa: E731
+        invert = lambda d, w: jnp.where(w > 0, 1.0 / jnp.where(w > 0, d, 1.0), 0.0)
         return hold(fmap(invert, diagonal, self.wet, name="inverse_diagonal"))
 
 
 def chebyshev(matrix: Helmholtz, inverse: Field) -> Callable[[Field], Field]:
-    """Preconditioner: a polynomial of degree ``DEGREE - 1`` in the matrix, symmetric and positive definite.
+    """Preconditioner: a polynomial of degree ``DEGREE - 1`` in the matrix, symmetric and positive
+    definite.
 
-    The matrix scaled by its diagonal has eigenvalues in (0, 2): each row's other entries add up to less than the
-    diagonal. So no bounds have to be estimated. Saad (2003), algorithm 12.1, doi:10.1137/1.9780898718003.
+    The matrix scaled by its diagonal has eigenvalues in (0, 2): each row's other entries add up to
+    less than the diagonal. So no bounds have to be estimated. Saad (2003), algorithm 12.1,
+    doi:10.1137/1.9780898718003.
 
     Returns:
         a function of a Field without halo; its result has halo where some is left.
@@ -87,22 +94,29 @@ def chebyshev(matrix: Helmholtz, inverse: Field) -> Callable[[Field], Field]:
 
 
 def _with_halo(matrix: Helmholtz, f: Field) -> Field:
-    """``f`` with halo; an exchange where it has none left. What lies beyond walls is multiplied by zero."""
+    """``f`` with halo; an exchange where it has none left. What lies beyond walls is multiplied by
+    zero."""
     return f if min(f.halo) > 0 else exchange(matrix.halos, (f, 1))[0]
 
 
-def solve(matrix: Helmholtz, right: Field, tolerance: float, iterations: int) -> tuple[Field, jax.Array]:
+def solve(
+    matrix: Helmholtz, right: Field, tolerance: float, iterations: int
+) -> tuple[Field, jax.Array]:
     """The solution of ``matrix(x) = right``, with its derivatives of any order.
 
     Args:
         right: without halo, zero where the matrix has no water.
-        tolerance: of the residual per area, root mean square, relative to that of ``right``. iterations: at most.
+        tolerance: of the residual per area, root mean square, relative to that of ``right``.
+            iterations: at most.
 
     Returns:
-        x without halo, and the number of iterations (int32). Where they did not suffice, x is NaN and the
-        number is negative.
+        x without halo, and the number of iterations (int32). Where they did not suffice, x is NaN
+        and the number is negative.
     """
-    fixed = replace(matrix, **{n: jax.tree.map(jax.lax.stop_gradient, getattr(matrix, n)) for n in _COEFFICIENTS})
+    fixed = replace(
+        matrix,
+        **{n: jax.tree.map(jax.lax.stop_gradient, getattr(matrix, n)) for n in _COEFFICIENTS},
+    )
     inverse = fixed.inverse_diagonal()
     precondition = chebyshev(fixed, inverse)
     tolerance = max(tolerance, 4.0 * float(jnp.finfo(right.dtype).eps))
@@ -113,9 +127,13 @@ def solve(matrix: Helmholtz, right: Field, tolerance: float, iterations: int) ->
     return jax.lax.custom_linear_solve(matrix, right, iterate, symmetric=True, has_aux=True)
 
 
-def _conjugate_gradients(matrix: Helmholtz, precondition, right: Field, tolerance: float, iterations: int):
+def _conjugate_gradients(
+    matrix: Helmholtz, precondition, right: Field, tolerance: float, iterations: int
+):
     """See :func:`solve`; starts from zero."""
-    per_area = fmap(lambda a, w: w / (a * w + (1.0 - w)), matrix.area, matrix.wet, name="per_area").crop(0)
+    per_area = fmap(
+        lambda a, w: w / (a * w + (1.0 - w)), matrix.area, matrix.wet, name="per_area"
+    ).crop(0)
 
     def products(r: Field):
         """Preconditioned residual, matrix times that, and their sums over the ocean."""
@@ -131,17 +149,39 @@ def _conjugate_gradients(matrix: Helmholtz, precondition, right: Field, toleranc
 
     def one(carry):
         count, x, r, p, s, u, w, (gamma, alpha, beta), _ = carry
-        cast = lambda value: value.astype(right.dtype)  # noqa: E731
+        cast = lambda value: value.astype(right.dtype)
         p, s = hold(u + p * cast(beta), w + s * cast(beta))
         x, r = hold(x + p * cast(alpha), r - s * cast(alpha))
         u, w, (new_gamma, delta, size) = products(r)
         beta = new_gamma / gamma
-        return count + 1, x, r, p, s, u, w, (new_gamma, new_gamma / (delta - beta * new_gamma / alpha), beta), size
+        return (
+            count + 1,
+            x,
+            r,
+            p,
+            s,
+            u,
+            w,
+            (new_gamma, new_gamma / (delta - beta * new_gamma / alpha), beta),
+            size,
+        )
 
     u, w, (gamma, delta, size) = products(right)
     limit = size * tolerance**2
     zero = right * 0.0
-    start = (jnp.int32(0), zero, right, zero, zero, u, w, (gamma, gamma / delta, jnp.zeros_like(gamma)), size)
+    start = (
+        jnp.int32(0),
+        zero,
+        right,
+        zero,
+        zero,
+        u,
+        w,
+        (gamma, gamma / delta, jnp.zeros_like(gamma)),
+        size,
+    )
     count, x, *_, size = jax.lax.while_loop(unfinished, one, start)
     failed = size > limit
-    return fmap(lambda x: jnp.where(failed, jnp.nan, x), x, name="solution"), jnp.where(failed, -count, count)
+    return fmap(lambda x: jnp.where(failed, jnp.nan, x), x, name="solution"), jnp.where(
+        failed, -count, count
+    )

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from dogcm.field import Field
 from dogcm.operators import (
-    diff_x_u2c, diff_y_v2c, diff_z_w2c, lower_z_c2w, mean_x_c2u, mean_y_c2v, running_sum_up,
-)  # fmt: skip
+    diff_x_u2c,
+    diff_y_v2c,
+    diff_z_w2c,
+    lower_z_c2w,
+    mean_x_c2u,
+    mean_y_c2v,
+    running_sum_up,
+)
 
 
 def stretch_c(eta: Field, grid) -> Field:
@@ -34,7 +40,8 @@ def convergence(fx: Field, fy: Field, fz: Field, grid) -> Field:
     """Rate of a tracer's content per area (its unit times m s-1) in each layer.
 
     Args:
-        fx, fy: its fluxes through west and south faces (times m3 s-1). fz: through interfaces (times m s-1, positive up).
+        fx, fy: its fluxes through west and south faces (times m3 s-1). fz: through interfaces
+            (times m s-1, positive up).
     """
     return (diff_x_u2c(fx) + diff_y_v2c(fy)) / grid.area_c * (-1.0) - diff_z_w2c(fz)
 
@@ -42,8 +49,8 @@ def convergence(fx: Field, fy: Field, fz: Field, grid) -> Field:
 def interface_flow(flux_u: Field, flux_v: Field, eta_rate: Field, grid) -> Field:
     """Volume flux per area through layer interfaces (m s-1, positive up).
 
-    Layers thicken by ``h_c / H * d eta/dt`` each; what converges beyond that must leave upwards. Summed from
-    the bottom; what remains at the sea surface is the fresh-water flux.
+    Layers thicken by ``h_c / H * d eta/dt`` each; what converges beyond that must leave upwards.
+    Summed from the bottom; what remains at the sea surface is the fresh-water flux.
     """
     share = grid.h_c / (grid.depth_c + (1.0 - grid.wet_c))
     # In the ground there is neither thickness nor, for that reason, flow.

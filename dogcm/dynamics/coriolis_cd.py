@@ -2,15 +2,17 @@
 
 Adcroft, Hill and Marshall (1999), doi:10.1175/1520-0493(1999)127<1928:ANTOTC>2.0.CO;2.
 
-On a C grid the Coriolis force averages the other component over four points, and does not see a flow that
-alternates from row to row. Where the grid does not resolve the deformation radius, such noise is nearly geostrophic and
-stays. Here a second velocity on the D grid (v on west faces, u on south faces) feels the mean of the forces on the
-C grid, and a Coriolis force without any averaging; it turns the flow on the C grid, again without averaging. It is
-drawn to the mean of the C grid's velocity within days.
+On a C grid the Coriolis force averages the other component over four points, and does not see a
+flow that alternates from row to row. Where the grid does not resolve the deformation radius, such
+noise is nearly geostrophic and stays. Here a second velocity on the D grid (v on west faces, u on
+south faces) feels the mean of the forces on the C grid, and a Coriolis force without any averaging;
+it turns the flow on the C grid, again without averaging. It is drawn to the mean of the C grid's
+velocity within days.
 
-The force is constant over a step, also for the short steps of the free surface. Gravity waves of twice the step's period
-are driven by that and not damped enough: near a pole, over shelves, ``global_4deg`` is unstable at steps of 3600 s
-and stable at 2700 s.
+The force is constant over a step, also for the short steps of the free surface. Gravity waves of
+twice the step's period
+are driven by that and not damped enough: near a pole, over shelves, ``global_4deg`` is unstable at
+steps of 3600 s and stable at 2700 s.
 """
 
 from __future__ import annotations
@@ -29,18 +31,32 @@ def around_v(u: Field) -> Field:
     return mean_y_c2v(mean_x_u2c(u))
 
 
-def advance(v_at_u: Field, u_at_v: Field, u: Field, v: Field, rate_u: Field, rate_v: Field, dt: float, time: float,
-            grid) -> tuple[Field, Field]:  # fmt: skip
+def advance(
+    v_at_u: Field,
+    u_at_v: Field,
+    u: Field,
+    v: Field,
+    rate_u: Field,
+    rate_v: Field,
+    dt: float,
+    time: float,
+    grid,
+) -> tuple[Field, Field]:
     """The velocity on the D grid, one step on.
 
     Args:
         v_at_u, u_at_v: velocity on the D grid (m s-1). u, v: on the C grid.
-        rate_u, rate_v: accelerations of u and v (m s-2) by all but the Coriolis force, zero at walls.
+        rate_u, rate_v: accelerations of u and v (m s-2) by all but the Coriolis force, zero at
+            walls.
         time: in which it is drawn to the C grid's (s).
     """
     keep = 1.0 - dt / time
-    new_v = (v_at_u + (around_u(rate_v) - f_at_u(grid) * u) * dt) * keep + around_u(v) * (1.0 - keep)
-    new_u = (u_at_v + (around_v(rate_u) + f_at_v(grid) * v) * dt) * keep + around_v(u) * (1.0 - keep)
+    new_v = (v_at_u + (around_u(rate_v) - f_at_u(grid) * u) * dt) * keep + around_u(v) * (
+        1.0 - keep
+    )
+    new_u = (u_at_v + (around_v(rate_u) + f_at_v(grid) * v) * dt) * keep + around_v(u) * (
+        1.0 - keep
+    )
     return new_v * grid.mask_u, new_u * grid.mask_v
 
 

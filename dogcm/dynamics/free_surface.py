@@ -1,4 +1,5 @@
-"""Split-explicit free surface: depth-mean flow and sea level, many short steps inside each long one.
+"""Split-explicit free surface: depth-mean flow and sea level, many short steps inside each long
+one.
 
 The averages over the short steps follow Shchepetkin and McWilliams (2005),
 doi:10.1016/j.ocemod.2004.08.002: a shape that damps what the long step cannot resolve, and for the
@@ -14,13 +15,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dogcm.lowering import replay
 from dogcm.decomp.depth import Halo
 from dogcm.dynamics.continuity import divergence, stretch_u, stretch_v
 from dogcm.field import Field, exchange, fence, hold, send_back
+from dogcm.lowering import replay
 from dogcm.operators import (
-    diff_x_c2u, diff_x_u2c, diff_y_c2v, diff_y_v2c, mean_x_q2v, mean_x_v2q, mean_y_q2u, mean_y_u2q,
-)  # fmt: skip
+    diff_x_c2u,
+    diff_x_u2c,
+    diff_y_c2v,
+    diff_y_v2c,
+    mean_x_q2v,
+    mean_x_v2q,
+    mean_y_q2u,
+    mean_y_u2q,
+)
 
 # What must still be valid when the short steps are over: the new sea level is needed one cell to
 # the west and south, and one to the east and north, of every transport of the tracer step.
@@ -30,8 +38,9 @@ LEFT = Halo(s=1, n=2, w=1, e=2)
 def averaging_weights(steps: int) -> tuple[np.ndarray, np.ndarray]:
     """Weights of the short steps for sea level and velocity (``a``), and for transports (``b``).
 
-    ``steps`` short steps make one long one. ``a[m]`` belongs to the state after short step m + 1; its mean time
-    is exactly one long step. ``b[m]`` belongs to the transport used by short step m + 1.
+    ``steps`` short steps make one long one. ``a[m]`` belongs to the state after short step m + 1;
+    its mean time is exactly one long step. ``b[m]`` belongs to the transport used by short step m +
+    1.
     """
     p, q, r = 2.0, 4.0, 0.2846158
 
@@ -65,8 +74,9 @@ class SplitExplicit:
     """The short steps of one long step.
 
     Attributes:
-        dt: long step of sea level, s. momentum_dt: long step of the flow, s. Where it is shorter, gravity waves
-            travel ``sqrt(dt / momentum_dt)`` times as slowly, and volume is conserved over ``dt`` as ever.
+        dt: long step of sea level, s. momentum_dt: long step of the flow, s. Where it is shorter,
+            gravity waves travel ``sqrt(dt / momentum_dt)`` times as slowly, and volume is conserved
+            over ``dt`` as ever.
         steps: short steps in ``dt``. per_exchange: short steps per halo exchange. gravity: m s-2.
         coriolis: whether the short steps turn the flow themselves.
     """
@@ -95,17 +105,27 @@ class SplitExplicit:
         pad = (0, groups * self.per_exchange - a.size)
         return tuple(np.pad(w, pad).reshape(groups, self.per_exchange) for w in (a, b))
 
-    def advance(self, halos, eta: Field, U: Field, V: Field, forcing_u: Field, forcing_v: Field, freshwater: Field,
-                grid) -> Barotropic:  # fmt: skip
+    def advance(
+        self,
+        halos,
+        eta: Field,
+        U: Field,
+        V: Field,
+        forcing_u: Field,
+        forcing_v: Field,
+        freshwater: Field,
+        grid,
+    ) -> Barotropic:
         """Advance sea level and depth-integrated flow over one long step.
 
         Args:
             eta: sea level (m). U, V: transports per width (m2 s-1).
-            forcing_u, forcing_v: all that the short steps do not compute themselves (m2 s-2), constant.
+            forcing_u, forcing_v: all that the short steps do not compute themselves (m2 s-2),
+                constant.
             freshwater: volume flux into the ocean (m s-1).
         """
         inputs = [f.crop(0) for f in (eta, U, V, forcing_u, forcing_v, freshwater)]
-        run = lambda inputs, grid, note: self._run(halos, inputs, grid, note)  # noqa: E731
+        run = lambda inputs, grid, note: self._run(halos, inputs, grid, note)
         if halos.north_fold:  # values that are there twice would count twice in the adjoint
             return run(inputs, grid, False)[0]
         return replay.noted(run, lambda *a: adjoint(self, halos, *a), inputs, grid)
@@ -113,7 +133,9 @@ class SplitExplicit:
     def _run(self, halos, inputs: list[Field], grid, note: bool) -> tuple[Barotropic, Note | None]:
         deep = self.wide
         reach = Halo(*map(max, deep, adjoint_reach(self))) if note else deep
-        eta, U, V, Fu, Fv, fw = exchange(halos, (inputs[0], reach), *((f, deep) for f in inputs[1:]))
+        eta, U, V, Fu, Fv, fw = exchange(
+            halos, (inputs[0], reach), *((f, deep) for f in inputs[1:])
+        )
         coefficients = hold(*short_step_coefficients(self, eta, grid), Fu, Fv, fw * grid.wet_c)
         a, b = (jnp.asarray(w, eta.dtype) for w in self.weights())
         kept = [f.crop(LEFT) for f in (U, V, U, V)]
@@ -122,7 +144,8 @@ class SplitExplicit:
         def group(carry, weights):
             fields, sums = carry
             e, x, y = exchange(halos, *((f, deep) for f in fields))
-            # Beyond a wall, and where a tile of land has no rank, an exchange brings values from elsewhere.
+            # Beyond a wall, and where a tile of land has no rank, an exchange brings values from
+            # elsewhere.
             x, y = x * grid.wet_u, y * grid.wet_v
             sums, levels = list(sums), []
             for m in range(self.per_exchange):
@@ -144,7 +167,9 @@ class Note(NamedTuple):
     """What the adjoint of the short steps needs of them."""
 
     eta: Field  # sea level before, with the halo of adjoint_reach or more
-    levels: list[Field]  # sea level after each short step of a group, along a new first axis for groups
+    levels: list[
+        Field
+    ]  # sea level after each short step of a group, along a new first axis for groups
 
 
 class Barotropic(NamedTuple):
@@ -158,7 +183,9 @@ class Barotropic(NamedTuple):
     iterations: jax.Array | None = None  # of a solver, negative where they did not suffice
 
 
-def new_sea_level(scheme: SplitExplicit, eta: Field, freshwater: Field, U: Field, V: Field, grid) -> Field:
+def new_sea_level(
+    scheme: SplitExplicit, eta: Field, freshwater: Field, U: Field, V: Field, grid
+) -> Field:
     """Sea level (m) after a long step with these mean transports per width (m2 s-1)."""
     rate = freshwater - divergence(U, V, grid)
     return (eta + rate * scheme.dt) * grid.wet_c
@@ -187,7 +214,8 @@ def coriolis_v(U: Field, over_dy: Field, q: Field, grid) -> Field:
 
 
 def _short_step(scheme, eta, U, V, coefficients, grid):
-    """Forward-backward: sea level first, then the flow it drives, each component using the newest."""
+    """Forward-backward: sea level first, then the flow it drives, each component using the
+    newest."""
     gu, gv, cu, cv, q, Fu, Fv, fw = coefficients
     dt = scheme.momentum_dt / scheme.steps
     eta = hold(eta + (fw - divergence(U, V, grid)) * grid.wet_c * (scheme.dt / scheme.steps))
@@ -199,7 +227,8 @@ def _short_step(scheme, eta, U, V, coefficients, grid):
     return eta, U, V
 
 
-# ---- the adjoint ----------------------------------------------------------------------------------
+# ---- the adjoint
+# ----------------------------------------------------------------------------------
 def adjoint_reach(scheme: SplitExplicit) -> Halo:
     """The halo that the adjoint of ``per_exchange`` short steps uses up."""
     m = scheme.per_exchange
@@ -209,10 +238,11 @@ def adjoint_reach(scheme: SplitExplicit) -> Halo:
 def adjoint(scheme: SplitExplicit, halos, note: Note, grid, owed: Barotropic) -> list[Field]:
     """Cotangents of the inputs of :meth:`SplitExplicit.advance` from those of what it returns.
 
-    The short steps backwards, with stencils that gather from neighbours as the forward ones do, where the transposes
-    of single operations would scatter: on the whole ocean, gradient and divergence are each other's adjoint, and
-    so are, but for the sign, the Coriolis forces on the two components. They are linear but for the depth in ``g H``, for
-    which ``note`` holds the sea level of every short step.
+    The short steps backwards, with stencils that gather from neighbours as the forward ones do,
+    where the transposes
+    of single operations would scatter: on the whole ocean, gradient and divergence are each other's
+    adjoint, and so are, but for the sign, the Coriolis forces on the two components. They are
+    linear but for the depth in ``g H``, for which ``note`` holds the sea level of every short step.
 
     Args:
         owed: cotangents, in units of the loss per unit of what they belong to.
@@ -222,9 +252,11 @@ def adjoint(scheme: SplitExplicit, halos, note: Note, grid, owed: Barotropic) ->
     """
     reach = adjoint_reach(scheme)
     a, b = (jnp.asarray(w, note.eta.dtype) for w in scheme.weights())
-    (gu, gv, *fixed), to_eta = jax.vjp(lambda eta: short_step_coefficients(scheme, eta, grid), note.eta)
-    zeros = lambda at: Field(jnp.zeros_like(note.eta.crop(0).data), at)  # noqa: E731
-    finish = lambda *f: new_sea_level(scheme, *f, grid)  # noqa: E731
+    (gu, gv, *fixed), to_eta = jax.vjp(
+        lambda eta: short_step_coefficients(scheme, eta, grid), note.eta
+    )
+    zeros = lambda at: Field(jnp.zeros_like(note.eta.crop(0).data), at)
+    finish = lambda *f: new_sea_level(scheme, *f, grid)
     anywhere = note.eta, note.eta, owed.U_mean, owed.V_mean  # the end is linear: any values serve
     end_eta, end_fw, end_U, end_V = jax.vjp(finish, *anywhere)[1](owed.eta)
     # On land, and beyond a wall, transports are zero whatever the inputs.
@@ -238,13 +270,17 @@ def adjoint(scheme: SplitExplicit, halos, note: Note, grid, owed: Barotropic) ->
         e, x, y = exchange(halos, *((f, reach) for f in fields))
         for m in reversed(range(scheme.per_exchange)):
             x, y = x + U1 * a[m], y + V1 * a[m]
-            (e, x, y), shares = _short_step_adjoint(scheme, e, x, y, levels[m], (gu, gv, *fixed), grid)
+            (e, x, y), shares = _short_step_adjoint(
+                scheme, e, x, y, levels[m], (gu, gv, *fixed), grid
+            )
             sums = [s + f.crop(0) for s, f in zip(sums, shares)]
             x, y = x + Um * b[m], y + Vm * b[m]
         return ([e.crop(0), (x * grid.wet_u).crop(0), (y * grid.wet_v).crop(0)], sums), None
 
     start = ([zeros("c"), zeros("u"), zeros("v")], [zeros(at) for at in ("u", "v", "c", "u", "v")])
-    (state, (Fu, Fv, fw, d_gu, d_gv)), _ = jax.lax.scan(group, start, (note.levels, a, b), reverse=True)
+    (state, (Fu, Fv, fw, d_gu, d_gv)), _ = jax.lax.scan(
+        group, start, (note.levels, a, b), reverse=True
+    )
     depths = [_within(f, like) for f, like in ((d_gu, gu), (d_gv, gv))]
     (of_depth,) = to_eta((*depths, *jax.tree.map(jnp.zeros_like, fixed)))
     of_eta, of_fw = send_back(halos, of_depth + end_eta, end_fw)
@@ -258,7 +294,8 @@ def _within(f: Field, like: Field) -> Field:
 
 
 def _short_step_adjoint(scheme, e, x, y, eta, coefficients, grid):
-    """The transpose of :func:`_short_step`, last line first, and what forces, fresh water and ``g H`` owe to it."""
+    """The transpose of :func:`_short_step`, last line first, and what forces, fresh water and ``g
+    H`` owe to it."""
     gu, gv, cu, cv, q = coefficients
     dt = scheme.momentum_dt / scheme.steps
     dv = hold(y * grid.wet_v * dt)

@@ -1,18 +1,20 @@
 """Implicit free surface: sea level from one linear system a step, as an alternative to short steps.
 
-With ``d = eta[n+1] - eta[n]``, ``U*`` the depth-integrated flow predicted with the slope of ``eta[n]``, and ``theta``
-the weight of the new time:
+With ``d = eta[n+1] - eta[n]``, ``U*`` the depth-integrated flow predicted with the slope of
+``eta[n]``, and ``theta`` the weight of the new time:
 
     U[n+1] = U* - theta dt_u g H grad d
     d / dt = fresh water - div(theta U[n+1] + (1 - theta) U[n])
 
-The first put into the second is a Helmholtz equation for ``d``, symmetric and positive definite. theta = 1 is backward
-Euler, which damps gravity waves that cross more than a cell a step (Dukowicz and Smith 1994, doi:10.1029/93JC03455).
-The step of the flow, ``dt_u``, may be shorter than that of sea level.
+The first put into the second is a Helmholtz equation for ``d``, symmetric and positive definite.
+theta = 1 is backward Euler, which damps gravity waves that cross more than a cell a step (Dukowicz
+and Smith 1994, doi:10.1029/93JC03455). The step of the flow, ``dt_u``, may be shorter than that of
+sea level.
 
-Written for the change of sea level, steady flows are those of the equations, whatever the step. Sea level
-is then moved by the transports themselves, which also carry the tracers: volume and tracers are conserved to rounding
-however well the system was solved.
+Written for the change of sea level, steady flows are those of the equations, whatever the step. Sea
+level
+is then moved by the transports themselves, which also carry the tracers: volume and tracers are
+conserved to rounding however well the system was solved.
 """
 
 from __future__ import annotations
@@ -29,9 +31,12 @@ from dogcm.dynamics.free_surface import LEFT, Barotropic
 from dogcm.field import Field, exchange, hold
 from dogcm.operators import diff_x_c2u, diff_y_c2v
 
-# Largest stable f dt of forward-backward Coriolis beside gravity waves that cross any number of cells a step, by the
-# weight of the new time: from the eigenvalues of plane waves.
-_WEIGHTS, _LARGEST = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.9, 1.0), (0.0, 0.18, 0.32, 0.44, 0.54, 0.62, 0.80, 0.88)
+# Largest stable f dt of forward-backward Coriolis beside gravity waves that cross any number of
+# cells a step, by the weight of the new time: from the eigenvalues of plane waves.
+_WEIGHTS, _LARGEST = (
+    (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.9, 1.0),
+    (0.0, 0.18, 0.32, 0.44, 0.54, 0.62, 0.80, 0.88),
+)
 
 
 def largest_f_dt(implicitness: float) -> float:
@@ -60,15 +65,25 @@ class ImplicitSurface:
 
     @property
     def wide(self) -> Halo:
-        """The halo of what the matrix is made of: its diagonal takes one cell more than a product."""
+        """The halo of what the matrix is made of: its diagonal takes one cell more than a
+        product."""
         return Halo.of(max(2, self.per_exchange + 1))
 
     def describe(self) -> str:
         """For the start table."""
         return f"implicit free surface, residual below {self.tolerance:g} within {self.iterations} iterations"
 
-    def advance(self, halos, eta: Field, U: Field, V: Field, forcing_u: Field, forcing_v: Field, freshwater: Field,
-                grid) -> Barotropic:  # fmt: skip
+    def advance(
+        self,
+        halos,
+        eta: Field,
+        U: Field,
+        V: Field,
+        forcing_u: Field,
+        forcing_v: Field,
+        freshwater: Field,
+        grid,
+    ) -> Barotropic:
         """Sea level and depth-integrated flow one step on.
 
         Args:
@@ -89,7 +104,9 @@ class ImplicitSurface:
         scale = theta * self.dt
         # As matrix entries: what a difference of one metre moves through a face.
         k_u, k_v = hold(pull_u * grid.dy_u * scale, pull_v * grid.dx_v * scale)
-        matrix = conjugate_gradients.Helmholtz(halos, grid.area_c, k_u, k_v, grid.wet_c, max(1, self.per_exchange))
+        matrix = conjugate_gradients.Helmholtz(
+            halos, grid.area_c, k_u, k_v, grid.wet_c, max(1, self.per_exchange)
+        )
         change, count = conjugate_gradients.solve(matrix, right, self.tolerance, self.iterations)
         (change,) = exchange(halos, (change, 2))
         U1 = hold((U1 - pull_u * diff_x_c2u(change)).crop(LEFT))
@@ -104,7 +121,8 @@ class ImplicitSurface:
         return new if theta == 1.0 else new * theta + old * (1.0 - theta)
 
     def _pull(self, eta: Field, grid) -> tuple[Field, Field]:
-        """Change of the transports (m2 s-1) by a difference of sea level of one metre across a face."""
+        """Change of the transports (m2 s-1) by a difference of sea level of one metre across a
+        face."""
         scale = self.gravity * self.implicitness * self.momentum_dt
         depth_u, depth_v = grid.depth_u * stretch_u(eta, grid), grid.depth_v * stretch_v(eta, grid)
         return depth_u * grid.wet_u / grid.dx_u * scale, depth_v * grid.wet_v / grid.dy_v * scale

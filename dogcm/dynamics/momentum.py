@@ -1,7 +1,8 @@
-"""Momentum in vector-invariant form: Coriolis and vorticity fluxes, kinetic energy, vertical advection.
+"""Momentum in vector-invariant form: Coriolis and vorticity fluxes, kinetic energy, vertical
+advection.
 
-The flux of relative vorticity is one of :data:`VORTICITY_SCHEMES`, see :mod:`dogcm.dynamics.vorticity`; the planetary
-part is always the one that conserves energy.
+The flux of relative vorticity is one of :data:`VORTICITY_SCHEMES`, see
+:mod:`dogcm.dynamics.vorticity`; the planetary part is always the one that conserves energy.
 """
 
 from __future__ import annotations
@@ -9,9 +10,21 @@ from __future__ import annotations
 from dogcm.dynamics import vorticity as fluxes
 from dogcm.field import Field, fence, hold
 from dogcm.operators import (
-    diff_x_c2u, diff_x_v2q, diff_y_c2v, diff_y_u2q, diff_z_c2w, mean_x_c2u, mean_x_q2v, mean_x_u2c,
-    mean_x_v2q, mean_y_c2v, mean_y_q2u, mean_y_u2q, mean_y_v2c, mean_z_w2c,
-)  # fmt: skip
+    diff_x_c2u,
+    diff_x_v2q,
+    diff_y_c2v,
+    diff_y_u2q,
+    diff_z_c2w,
+    mean_x_c2u,
+    mean_x_q2v,
+    mean_x_u2c,
+    mean_x_v2q,
+    mean_y_c2v,
+    mean_y_q2u,
+    mean_y_u2q,
+    mean_y_v2c,
+    mean_z_w2c,
+)
 
 VORTICITY_SCHEMES = ("energy", *fluxes.SCHEMES)
 
@@ -26,8 +39,8 @@ def vorticity(u: Field, v: Field, grid) -> Field:
 def vorticity_flux_u(v: Field, q: Field, grid) -> Field:
     """Zonal acceleration (m s-2) by the flux of vorticity over thickness ``q`` (s-1 m-1).
 
-    Together with :func:`vorticity_flux_v` it conserves kinetic energy exactly for any ``q`` (Sadourny 1975,
-    doi:10.1175/1520-0469(1975)032<0680:TDOFDM>2.0.CO;2).
+    Together with :func:`vorticity_flux_v` it conserves kinetic energy exactly for any ``q``
+    (Sadourny 1975, doi:10.1175/1520-0469(1975)032<0680:TDOFDM>2.0.CO;2).
     """
     v, q = fence(v, q)
     return mean_y_q2u(q * mean_x_v2q(v * (grid.h_v * grid.dx_v))) / grid.dx_u * grid.mask_u

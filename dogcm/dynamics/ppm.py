@@ -1,8 +1,10 @@
-"""The piecewise parabolic method (PPM): what leaves a cell is the mean of its parabola over the part that leaves.
+"""The piecewise parabolic method (PPM): what leaves a cell is the mean of its parabola over the
+part that leaves.
 
-Colella and Woodward (1984, doi:10.1016/0021-9991(84)90143-8): edges of third order and more by their equations 1.6 to
-1.8, parabolas without new extremes by 1.10, fluxes over the time step by 1.12. In the vertical with the layers'
-thicknesses (partial bottom cells count as whole ones); horizontally for equal cells. Beside a wall, the surface and
+Colella and Woodward (1984, doi:10.1016/0021-9991(84)90143-8): edges of third order and more by
+their equations 1.6 to 1.8, parabolas without new extremes by 1.10, fluxes over the time step by
+1.12. In the vertical with the layers' thicknesses (partial bottom cells count as whole ones);
+horizontally for equal cells. Beside a wall, the surface and
 the bottom the parabola is flat: first order, and nothing is read from land.
 """
 
@@ -18,7 +20,8 @@ from dogcm.field import Field
 
 
 class Edge(NamedTuple):
-    """A value between two cells: the first one's plus ``step d - ahead s' + behind s``, with d the difference and s, s'
+    """A value between two cells: the first one's plus ``step d - ahead s' + behind s``, with d the
+    difference and s, s'
     the slopes of the first and the second; numbers, or profiles (nz - 1, 1, 1)."""
 
     step: float
@@ -34,7 +37,8 @@ class Slope(NamedTuple):
 
 
 class Coefficients(NamedTuple):
-    """For slopes of the cells one upstream of the face's upstream cell, that one, and one downstream; its edges."""
+    """For slopes of the cells one upstream of the face's upstream cell, that one, and one
+    downstream; its edges."""
 
     slopes: tuple[Slope, Slope, Slope]
     edges: tuple[Edge, Edge]
@@ -49,7 +53,9 @@ def limited_slope(behind, ahead, k: Slope) -> jnp.ndarray:
     one = behind.dtype.type(1)
     sign = jnp.where(ahead < 0, -one, one)
     b, a = behind * sign, ahead * sign
-    return sign * jnp.maximum(jnp.minimum(jnp.minimum(k.behind * b + k.ahead * a, 2.0 * a), 2.0 * b), 0.0)
+    return sign * jnp.maximum(
+        jnp.minimum(jnp.minimum(k.behind * b + k.ahead * a, 2.0 * a), 2.0 * b), 0.0
+    )
 
 
 def carried(d: list, courant, k: Coefficients) -> jnp.ndarray:
@@ -74,13 +80,26 @@ def carried(d: list, courant, k: Coefficients) -> jnp.ndarray:
 
 
 def reconstruct_x(c: Field, velocity: Field, courant: Field, grid) -> Field:
-    """Mean value of ``c`` carried through west faces in one step; ``courant``: part of the upstream cell."""
-    return choose(lambda d, _, __, k: carried(d, k, UNIFORM), velocity, around_x(c, 2, grid), courant, name="ppm_x")
+    """Mean value of ``c`` carried through west faces in one step; ``courant``: part of the upstream
+    cell."""
+    return choose(
+        lambda d, _, __, k: carried(d, k, UNIFORM),
+        velocity,
+        around_x(c, 2, grid),
+        courant,
+        name="ppm_x",
+    )
 
 
 def reconstruct_y(c: Field, velocity: Field, courant: Field, grid) -> Field:
     """Mean value of ``c`` carried through south faces in one step."""
-    return choose(lambda d, _, __, k: carried(d, k, UNIFORM), velocity, around_y(c, 2, grid), courant, name="ppm_y")
+    return choose(
+        lambda d, _, __, k: carried(d, k, UNIFORM),
+        velocity,
+        around_y(c, 2, grid),
+        courant,
+        name="ppm_y",
+    )
 
 
 def reconstruct_z(c: Field, w: Field, courant: Field, grid) -> Field:
@@ -94,8 +113,9 @@ def reconstruct_z(c: Field, w: Field, courant: Field, grid) -> Field:
 
 
 def layer_coefficients(dz) -> tuple[Coefficients, Coefficients]:
-    """Coefficients for flow down and for flow up through the interfaces of layers ``dz``, (nz, 1, 1)."""
-    flip = lambda k: type(k)(*(x[::-1] for x in k))  # noqa: E731
+    """Coefficients for flow down and for flow up through the interfaces of layers ``dz``, (nz, 1,
+    1)."""
+    flip = lambda k: type(k)(*(x[::-1] for x in k))
     up = _one_way(dz[::-1])
     return _one_way(dz), Coefficients(tuple(map(flip, up.slopes)), tuple(map(flip, up.edges)))
 
@@ -105,7 +125,8 @@ def _one_way(dz) -> Coefficients:
     padded = jnp.concatenate([dz[:1], dz[:1], dz, dz[-1:], dz[-1:]])
     layers = [padded[s : s + nz - 1] for s in range(5)]
     return Coefficients(
-        tuple(_slope(*layers[s : s + 3]) for s in range(3)), tuple(_edge(*layers[s : s + 4]) for s in range(2))
+        tuple(_slope(*layers[s : s + 3]) for s in range(3)),
+        tuple(_edge(*layers[s : s + 4]) for s in range(2)),
     )
 
 
@@ -119,4 +140,6 @@ def _edge(a, b, c, d) -> Edge:
     """Equation 1.6 for the edge between the middle two of four cells of these widths."""
     total = a + b + c + d
     left, right = (a + b) / (2 * b + c), (d + c) / (2 * c + b)
-    return Edge(b / (b + c) * (1 + 2 * c / total * (left - right)), b * left / total, c * right / total)
+    return Edge(
+        b / (b + c) * (1 + 2 * c / total * (left - right)), b * left / total, c * right / total
+    )

@@ -5,8 +5,14 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from dogcm.field import Field
-from dogcm.operators import diff_x_c2u, diff_y_c2v, mean_x_c2u, mean_y_c2v, mean_z_c2w, running_sum_down
-
+from dogcm.operators import (
+    diff_x_c2u,
+    diff_y_c2v,
+    mean_x_c2u,
+    mean_y_c2v,
+    mean_z_c2w,
+    running_sum_down,
+)
 
 PROFILES = ("layers", "linear")
 
@@ -21,8 +27,8 @@ def hydrostatic_pressure(
     over any bathymetry.
 
     Args:
-        profile: density between the centres: ``layers``: uniform in each layer; ``linear``: from centre to centre,
-            which is more accurate where neighbouring layers differ in thickness.
+        profile: density between the centres: ``layers``: uniform in each layer; ``linear``: from
+            centre to centre, which is more accurate where neighbouring layers differ in thickness.
     """
     if profile == "linear":
         first = density.level(slice(0, 1)) * grid.dz[:1] * 0.5
@@ -39,8 +45,8 @@ def pressure_gradient(
 ) -> tuple[Field, Field]:
     """Accelerations (m s-2) by the baroclinic pressure gradient, at west and south faces.
 
-    The second term accounts for the slope of z* surfaces, which rise with eta and fade towards the bottom:
-    ``z = eta - z_c (1 + eta / H)`` for the depth at rest ``z_c`` (Adcroft and Campin 2004,
+    The second term accounts for the slope of z* surfaces, which rise with eta and fade towards the
+    bottom: ``z = eta - z_c (1 + eta / H)`` for the depth at rest ``z_c`` (Adcroft and Campin 2004,
     doi:10.1016/j.ocemod.2003.09.003).
     """
     safe_depth = grid.depth_c + (1.0 - grid.wet_c)

@@ -1,20 +1,39 @@
-"""What wide advection schemes read around a face: the two cells, differences across faces, and which faces are open.
+"""What wide advection schemes read around a face: the two cells, differences across faces, and
+which faces are open.
 
-Cells are told apart by differences alone, and a difference across a closed face is zero: nothing is ever read from
-land. ``open`` lets a scheme lower its order before it gets there.
+Cells are told apart by differences alone, and a difference across a closed face is zero: nothing is
+ever read from land. ``open`` lets a scheme lower its order before it gets there.
 """
 
 from __future__ import annotations
 
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax.numpy as jnp
 
 from dogcm.field import Field, fence, fmap
 from dogcm.operators import (
-    diff_x_c2u, diff_x_q2v, diff_y_c2v, diff_y_q2u, diff_z_c2w, lower_x_c2u, lower_x_q2v, lower_y_c2v, lower_y_q2u,
-    lower_z_c2w, next_x, next_y, previous_x, previous_y, upper_x_c2u, upper_x_q2v, upper_y_c2v, upper_y_q2u, upper_z_c2w,
-)  # fmt: skip
+    diff_x_c2u,
+    diff_x_q2v,
+    diff_y_c2v,
+    diff_y_q2u,
+    diff_z_c2w,
+    lower_x_c2u,
+    lower_x_q2v,
+    lower_y_c2v,
+    lower_y_q2u,
+    lower_z_c2w,
+    next_x,
+    next_y,
+    previous_x,
+    previous_y,
+    upper_x_c2u,
+    upper_x_q2v,
+    upper_y_c2v,
+    upper_y_q2u,
+    upper_z_c2w,
+)
 
 _ALONG_X = (previous_x, next_x)
 _ALONG_Y = (previous_y, next_y)
@@ -24,7 +43,8 @@ class Around(NamedTuple):
     """A face and its surroundings along one axis; "high" is where the index grows.
 
     Attributes:
-        low, high: values on the two sides. differences: high minus low, from ``reach`` faces below to as many above.
+        low, high: values on the two sides. differences: high minus low, from ``reach`` faces below
+            to as many above.
         open: 1 where the face of that difference is open, else 0.
     """
 
@@ -34,8 +54,17 @@ class Around(NamedTuple):
     open: list[Field]
 
 
-def _around(f: Field, reach: int, low: Callable, high: Callable, difference: Callable, shift: tuple, mask: Field) -> Around:
-    """``low`` and ``high``: operators to the two sides of a face; ``shift``: to the previous and the next index."""
+def _around(
+    f: Field,
+    reach: int,
+    low: Callable,
+    high: Callable,
+    difference: Callable,
+    shift: tuple,
+    mask: Field,
+) -> Around:
+    """``low`` and ``high``: operators to the two sides of a face; ``shift``: to the previous and
+    the next index."""
 
     def spread(at_faces: Field) -> list[Field]:
         below, above = [at_faces], [at_faces]
@@ -75,14 +104,16 @@ def _shifted(f: Field, levels: int) -> Field:
     count = min(abs(levels), f.shape[0])
     zeros = jnp.zeros_like(f.data[:count])
     return f.with_data(
-        jnp.concatenate([f.data[count:], zeros] if levels > 0 else [zeros, f.data[: f.shape[0] - count]])
+        jnp.concatenate(
+            [f.data[count:], zeros] if levels > 0 else [zeros, f.data[: f.shape[0] - count]]
+        )
     )
 
 
 def around_z(c: Field, reach: int, grid) -> Around:
     """Interfaces between layers: low is the layer above, high the one below."""
     c = fence(c)
-    spread = lambda f: [_shifted(f, k) for k in range(-reach, reach + 1)]  # noqa: E731
+    spread = lambda f: [_shifted(f, k) for k in range(-reach, reach + 1)]
     fall = diff_z_c2w(c) * (-1.0) * grid.mask_cw
     return Around(upper_z_c2w(c), lower_z_c2w(c), spread(fall), spread(grid.mask_cw))
 
@@ -92,17 +123,27 @@ def choose(function: Callable, velocity: Field, around: Around, *more, name: str
 
     Args:
         velocity: positive towards high. more: Fields and scalars handed on.
-        function: ``(differences, open, forward, *more) -> addition``: differences along the flow from far upstream
-            on, one more upstream than downstream of the face; ``forward`` where the flow is towards high.
+        function: ``(differences, open, forward, *more) -> addition``: differences along the flow
+            from far upstream on, one more upstream than downstream of the face; ``forward`` where
+            the flow is towards high.
     """
     count, last = len(around.differences), len(around.differences) - 1
 
     def value(v, low, high, *rest):
         d, wet, more = rest[:count], rest[count : 2 * count], rest[2 * count :]
         forward = v > 0
-        along = lambda f: [jnp.where(forward, f[m], f[last - m]) for m in range(last)]  # noqa: E731
+        along = lambda f: [jnp.where(forward, f[m], f[last - m]) for m in range(last)]
         # Seen against the axis every difference changes its sign, and so does what is added.
         added = function(along(d), along(wet), forward, *more)
         return jnp.where(forward, low + added, high - added)
 
-    return fmap(value, velocity, around.low, around.high, *around.differences, *around.open, *more, name=name)
+    return fmap(
+        value,
+        velocity,
+        around.low,
+        around.high,
+        *around.differences,
+        *around.open,
+        *more,
+        name=name,
+    )

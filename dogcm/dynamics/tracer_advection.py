@@ -1,10 +1,10 @@
 """Tracer advection in flux form: values at faces, reconstructed from the upwind side.
 
-``dst3`` is third order in space and time for constant flow (direct space-time, after Hundsdorfer and Trompert
-1994, doi:10.1016/0168-9274(94)90052-3); ``dst3_limited`` adds the limiter of Sweby (1984), written without
-a division, so that it is safe to differentiate. ``upwind`` and ``centered`` are for tests and comparison.
-``weno5``, ``weno7`` (:mod:`dogcm.dynamics.weno`) and ``ppm`` (:mod:`dogcm.dynamics.ppm`) take several stages a step, see
-:mod:`dogcm.dynamics.tracer_transport`.
+``dst3`` is third order in space and time for constant flow (direct space-time, after Hundsdorfer
+and Trompert 1994, doi:10.1016/0168-9274(94)90052-3); ``dst3_limited`` adds the limiter of Sweby
+(1984), written without a division, so that it is safe to differentiate. ``upwind`` and ``centered``
+are for tests and comparison. ``weno5``, ``weno7`` (:mod:`dogcm.dynamics.weno`) and ``ppm``
+(:mod:`dogcm.dynamics.ppm`) take several stages a step, see :mod:`dogcm.dynamics.tracer_transport`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,24 @@ import jax.numpy as jnp
 from dogcm.dynamics.tracer_transport import STAGED
 from dogcm.field import Field, fence, fmap
 from dogcm.operators import (
-    around_layers, diff_x_c2u, diff_y_c2v, diff_z_c2w, lower_x_c2u, lower_y_c2v, lower_z_c2w, mean_x_c2u, mean_y_c2v,
-    mean_z_c2w, next_x, next_y, previous_x, previous_y, upper_x_c2u, upper_y_c2v, upper_z_c2w,
-)  # fmt: skip
+    around_layers,
+    diff_x_c2u,
+    diff_y_c2v,
+    diff_z_c2w,
+    lower_x_c2u,
+    lower_y_c2v,
+    lower_z_c2w,
+    mean_x_c2u,
+    mean_y_c2v,
+    mean_z_c2w,
+    next_x,
+    next_y,
+    previous_x,
+    previous_y,
+    upper_x_c2u,
+    upper_y_c2v,
+    upper_z_c2w,
+)
 
 SCHEMES = ("dst3_limited", "dst3", "centered", "upwind", *STAGED)
 
@@ -54,12 +69,15 @@ def _weights(scheme: str, step, upstream, courant):
     lower = jnp.minimum(size, limit)
     on_third, on_size, any_at_all = third <= lower, size < limit, jnp.minimum(lower, third) > 0
     of_step = jnp.where(any_at_all, jnp.where(on_third, d0, jnp.where(on_size, one, zero)), zero)
-    of_upstream = jnp.where(any_at_all, jnp.where(on_third, d1, jnp.where(on_size, zero, room)), zero)
+    of_upstream = jnp.where(
+        any_at_all, jnp.where(on_third, d1, jnp.where(on_size, zero, room)), zero
+    )
     return of_step, of_upstream
 
 
 def _slope(scheme: str, a, b, step, upstream, courant):
-    """How ``a step + b upstream`` changes with the Courant number; the weights tell which branch they are of."""
+    """How ``a step + b upstream`` changes with the Courant number; the weights tell which branch
+    they are of."""
     third = (2.0 * courant - 3.0) * (1.0 / 6.0) * step - courant * (1.0 / 3.0) * upstream
     if scheme == "dst3":
         return third
@@ -81,13 +99,14 @@ def _upwind_value(scheme: str, velocity, courant, low, high, below, here, above)
 
 @_upwind_value.defjvp
 def _(scheme, primals, tangents):
-    """On the branch that the limiter takes, the correction is linear in the two differences: its weights are stored
+    """On the branch that the limiter takes, the correction is linear in the two differences: its
+    weights are stored
     for the backward pass."""
     velocity, courant, low, high, below, here, above = primals
     _, d_courant, d_low, d_high, d_below, d_here, d_above = tangents
     # Stored as well: the flow's cotangent needs it, in a loop that would compute the limiter again.
     value, forward = jax.lax.optimization_barrier(_upwind_value(scheme, *primals)), velocity > 0
-    choose = lambda a, b: jnp.where(forward, a, b)  # noqa: E731
+    choose = lambda a, b: jnp.where(forward, a, b)
     if scheme == "upwind":
         return value, choose(d_low, d_high)
     upstream, zero = choose(below, above), jnp.zeros_like(here)
@@ -95,9 +114,12 @@ def _(scheme, primals, tangents):
     slope = _slope(scheme, a, b, here, upstream, courant)
     a, b, slope = (choose(x, -x) for x in (a, b, slope))
     return value, (
-        choose(d_low, d_high) + a * d_here + choose(b, zero) * d_below + choose(zero, b) * d_above
+        choose(d_low, d_high)
+        + a * d_here
+        + choose(b, zero) * d_below
+        + choose(zero, b) * d_above
         + slope * d_courant
-    )  # fmt: skip
+    )
 
 
 def reconstruct_x(c: Field, velocity: Field, courant: Field, scheme: str, grid) -> Field:
@@ -108,8 +130,15 @@ def reconstruct_x(c: Field, velocity: Field, courant: Field, scheme: str, grid) 
     here = diff_x_c2u(c) * grid.mask_u
     return fmap(
         lambda v, k, a, b, p, h, n: _upwind_value(scheme, v, k, a, b, p, h, n),
-        velocity, courant, lower_x_c2u(c), upper_x_c2u(c), previous_x(here), here, next_x(here), name="reconstruct_x",
-    )  # fmt: skip
+        velocity,
+        courant,
+        lower_x_c2u(c),
+        upper_x_c2u(c),
+        previous_x(here),
+        here,
+        next_x(here),
+        name="reconstruct_x",
+    )
 
 
 def reconstruct_y(c: Field, velocity: Field, courant: Field, scheme: str, grid) -> Field:
@@ -120,8 +149,15 @@ def reconstruct_y(c: Field, velocity: Field, courant: Field, scheme: str, grid) 
     here = diff_y_c2v(c) * grid.mask_v
     return fmap(
         lambda v, k, a, b, p, h, n: _upwind_value(scheme, v, k, a, b, p, h, n),
-        velocity, courant, lower_y_c2v(c), upper_y_c2v(c), previous_y(here), here, next_y(here), name="reconstruct_y",
-    )  # fmt: skip
+        velocity,
+        courant,
+        lower_y_c2v(c),
+        upper_y_c2v(c),
+        previous_y(here),
+        here,
+        next_y(here),
+        name="reconstruct_y",
+    )
 
 
 def reconstruct_z(c: Field, w: Field, courant: Field, scheme: str, grid) -> Field:
@@ -135,5 +171,12 @@ def reconstruct_z(c: Field, w: Field, courant: Field, scheme: str, grid) -> Fiel
     # "low" is the layer above, "high" the one below, so flow towards "high" is downwards.
     return fmap(
         lambda v, k, a, b, p, h, n: _upwind_value(scheme, -v, k, a, b, p, h, n),
-        w, courant, upper_z_c2w(c), lower_z_c2w(c), over, rise, under, name="reconstruct_z",
-    )  # fmt: skip
+        w,
+        courant,
+        upper_z_c2w(c),
+        lower_z_c2w(c),
+        over,
+        rise,
+        under,
+        name="reconstruct_z",
+    )

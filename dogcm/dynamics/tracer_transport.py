@@ -1,19 +1,24 @@
-"""Advection of tracers over one step in several stages, for schemes that a single forward step does not suit.
+"""Advection of tracers over one step in several stages, for schemes that a single forward step does
+not suit.
 
-* WENO knows nothing of the time step: three stages of the strong-stability-preserving Runge-Kutta method of third
+* WENO knows nothing of the time step: three stages of the strong-stability-preserving Runge-Kutta
+    method of third
   order (Shu and Osher 1988, doi:10.1016/0021-9991(88)90177-5), an exchange of halos between them.
-* PPM carries exactly what the flow takes along in one dimension, and keeps bounds there. So it goes one dimension
-  after the other, with a layer thickness that follows the flow of that dimension alone (Easter 1993,
-  Monthly Weather Review 121, 297 to 304): no new extremes in three dimensions either. The order turns
-  around every other step, which makes it of second order in time.
+* PPM carries exactly what the flow takes along in one dimension, and keeps bounds there. So it goes
+one dimension
+  after the other, with a layer thickness that follows the flow of that dimension alone (Easter
+  1993, Monthly Weather Review 121, 297 to 304): no new extremes in three dimensions either. The
+  order turns around every other step, which makes it of second order in time.
 
-Both return fluxes: those of the whole step, so that a tracer's content changes by what crosses faces alone. In both
+Both return fluxes: those of the whole step, so that a tracer's content changes by what crosses
+    faces alone. In both
 the thickness goes along stage by stage: a uniform tracer stays uniform.
 """
 
 from __future__ import annotations
 
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,8 +28,16 @@ from dogcm.dynamics import ppm, weno
 from dogcm.dynamics.continuity import convergence
 from dogcm.field import Field, exchange, fmap, hold, where
 from dogcm.operators import (
-    diff_x_u2c, diff_y_v2c, diff_z_w2c, lower_x_c2u, lower_y_c2v, lower_z_c2w, upper_x_c2u, upper_y_c2v, upper_z_c2w,
-)  # fmt: skip
+    diff_x_u2c,
+    diff_y_v2c,
+    diff_z_w2c,
+    lower_x_c2u,
+    lower_y_c2v,
+    lower_z_c2w,
+    upper_x_c2u,
+    upper_y_c2v,
+    upper_z_c2w,
+)
 
 STAGED = (*weno.ORDERS, "ppm")
 _PPM_HALO = 3
@@ -34,8 +47,8 @@ class Flow(NamedTuple):
     """What carries tracers through one step.
 
     Attributes:
-        u, v: transports per width through west and south faces (m2 s-1). w: volume flux per area through interfaces
-            (m s-1, positive up). h: thickness at the start (m). dt: s.
+        u, v: transports per width through west and south faces (m2 s-1). w: volume flux per area
+            through interfaces (m s-1, positive up). h: thickness at the start (m). dt: s.
     """
 
     u: Field
@@ -55,16 +68,18 @@ def halo_of(scheme: str) -> int:
     return _PPM_HALO if scheme == "ppm" else 2
 
 
-def fluxes(tracers: dict[str, Field], flow: Flow, scheme: str, halos, steps, grid) -> dict[str, Fluxes]:
+def fluxes(
+    tracers: dict[str, Field], flow: Flow, scheme: str, halos, steps, grid
+) -> dict[str, Fluxes]:
     """What each tracer's content gains through faces over one step, by name.
 
     Args:
-        tracers: with the halo of :func:`halo_of`; for ``ppm`` so is ``flow.h``. steps: steps done, for the order
-            of dimensions.
+        tracers: with the halo of :func:`halo_of`; for ``ppm`` so is ``flow.h``. steps: steps done,
+            for the order of dimensions.
 
     Returns:
-        fluxes through west and south faces (unit of the tracer times m3 s-1) and interfaces (times m s-1, positive
-        up), means over the step.
+        fluxes through west and south faces (unit of the tracer times m3 s-1) and interfaces (times
+        m s-1, positive up), means over the step.
     """
     if scheme == "ppm":
         flow = _everywhere(flow, halos, grid)
@@ -72,13 +87,16 @@ def fluxes(tracers: dict[str, Field], flow: Flow, scheme: str, halos, steps, gri
     return _runge_kutta(tracers, flow, scheme, halos, grid)
 
 
-# ---- WENO ------------------------------------------------------------------------------------------
-# Stage by stage: what remains of the mean of the fluxes so far, the part of the newest, and for which share of the step
-# their mean acts before the next stage.
+# ---- WENO
+# ------------------------------------------------------------------------------------------ Stage
+# by stage: what remains of the mean of the fluxes so far, the part of the newest, and for which
+# share of the step their mean acts before the next stage.
 _STAGES = ((0.0, 1.0, 1.0), (0.5, 0.5, 0.5), (1 / 3, 2 / 3, 1.0))
 
 
-def _runge_kutta(tracers: dict[str, Field], flow: Flow, scheme: str, halos, grid) -> dict[str, Fluxes]:
+def _runge_kutta(
+    tracers: dict[str, Field], flow: Flow, scheme: str, halos, grid
+) -> dict[str, Fluxes]:
     dt, depth, dry = flow.dt, halo_of(scheme), 1.0 - grid.mask_c
     h = flow.h.crop(0)
     thickening = convergence(flow.u * grid.dy_u, flow.v * grid.dx_v, flow.w, grid)
@@ -93,7 +111,10 @@ def _runge_kutta(tracers: dict[str, Field], flow: Flow, scheme: str, halos, grid
 
         def advanced(means):
             now = h + thickening * (share * dt) + dry
-            after = {n: (contents[n] + convergence(*means[n], grid) * (share * dt)) / now * grid.mask_c for n in tracers}
+            after = {
+                n: (contents[n] + convergence(*means[n], grid) * (share * dt)) / now * grid.mask_c
+                for n in tracers
+            }
             deep = exchange(halos, *((hold(after[n]), depth) for n in tracers))
             return {n: d.named(n) for n, d in zip(tracers, deep)}
 
@@ -102,8 +123,10 @@ def _runge_kutta(tracers: dict[str, Field], flow: Flow, scheme: str, halos, grid
         return (values, means), None
 
     first = {n: c.crop(depth).named(n) for n, c in tracers.items()}
-    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(
-        lambda c: {n: _weno(f, flow, scheme, grid) for n, f in c.items()}, first))  # fmt: skip
+    nothing = jax.tree.map(
+        lambda x: jnp.zeros(x.shape, x.dtype),
+        jax.eval_shape(lambda c: {n: _weno(f, flow, scheme, grid) for n, f in c.items()}, first),
+    )
     # A loop, so that the stages are compiled once.
     weights = jnp.asarray(_STAGES, h.dtype)
     last = jnp.arange(len(_STAGES)) == len(_STAGES) - 1
@@ -146,12 +169,13 @@ def _split(c: Field, flow: Flow, steps, grid) -> Fluxes:
 def _part(amount: Field, low: Field, high: Field, dt: float) -> Field:
     """The part of the upstream cell that leaves through a face; more than all of it cannot."""
     upstream = where(amount > 0, low, high)
-    part = lambda f, s: jnp.minimum(jnp.abs(f) * dt / jnp.where(s > 0, s, 1.0), 1.0)  # noqa: E731
+    part = lambda f, s: jnp.minimum(jnp.abs(f) * dt / jnp.where(s > 0, s, 1.0), 1.0)
     return fmap(part, amount, upstream, name="courant")
 
 
 def _swept(c: Field, h: Field, gain: Callable, flux: Field, amount: Field, dt: float, grid):
-    """Value and thickness after one dimension; ``gain``: from fluxes to rates of content per area."""
+    """Value and thickness after one dimension; ``gain``: from fluxes to rates of content per
+    area."""
     after = h + gain(amount) * dt
     value = (c * h + gain(flux) * dt) / (after + (1.0 - grid.mask_c)) * grid.mask_c
     return flux, *hold(value, after)

@@ -1,7 +1,8 @@
-"""Fluxes of vorticity beside the one that conserves energy: what else a scheme keeps, or takes away.
+"""Fluxes of vorticity beside the one that conserves energy: what else a scheme keeps, or takes
+away.
 
-All take velocity (m s-1) and vorticity over thickness at corners, ``q`` (s-1 m-1), and return the accelerations of u and
-v (m s-2).
+All take velocity (m s-1) and vorticity over thickness at corners, ``q`` (s-1 m-1), and return the
+accelerations of u and v (m s-2).
 """
 
 from __future__ import annotations
@@ -10,9 +11,21 @@ from dogcm.dynamics import weno
 from dogcm.dynamics.stencils import around_u_from_corners, around_v_from_corners
 from dogcm.field import Field, fence
 from dogcm.operators import (
-    lower_x_c2u, lower_x_q2v, lower_x_u2c, lower_y_c2v, lower_y_v2c, mean_x_q2v, mean_x_v2q, mean_y_q2u, mean_y_u2q,
-    upper_x_c2u, upper_x_q2v, upper_x_u2c, upper_y_c2v, upper_y_v2c,
-)  # fmt: skip
+    lower_x_c2u,
+    lower_x_q2v,
+    lower_x_u2c,
+    lower_y_c2v,
+    lower_y_v2c,
+    mean_x_q2v,
+    mean_x_v2q,
+    mean_y_q2u,
+    mean_y_u2q,
+    upper_x_c2u,
+    upper_x_q2v,
+    upper_x_u2c,
+    upper_y_c2v,
+    upper_y_v2c,
+)
 
 _WENO = "weno5"
 
@@ -43,9 +56,9 @@ def enstrophy(u: Field, v: Field, q: Field, grid) -> tuple[Field, Field]:
 def energy_enstrophy(u: Field, v: Field, q: Field, grid) -> tuple[Field, Field]:
     """Conserves energy, and potential enstrophy where the flow has no divergence.
 
-    Each pair of neighbouring transports turns with the mean vorticity of the three corners nearest to it (Arakawa and
-    Lamb 1981, doi:10.1175/1520-0493(1981)109<0018:APEAEC>2.0.CO;2, without its terms for
-    divergent flow, as in Le Sommer et al. 2009, Ocean Modelling 29, 1 to 14).
+    Each pair of neighbouring transports turns with the mean vorticity of the three corners nearest
+    to it (Arakawa and Lamb 1981, doi:10.1175/1520-0493(1981)109<0018:APEAEC>2.0.CO;2, without its
+    terms for divergent flow, as in Le Sommer et al. 2009, Ocean Modelling 29, 1 to 14).
     """
     U, V = _transports(u, v, grid)
     q = fence(q)
@@ -61,8 +74,10 @@ def energy_enstrophy(u: Field, v: Field, q: Field, grid) -> tuple[Field, Field]:
 
 
 def weno5(u: Field, v: Field, q: Field, grid) -> tuple[Field, Field]:
-    """Vorticity from upstream by WENO of fifth order: takes enstrophy away at the grid scale, and little energy, so that
-    turbulence needs no viscosity (the rotational part of Silvestri et al. 2024, doi:10.1029/2023MS004130)."""
+    """Vorticity from upstream by WENO of fifth order: takes enstrophy away at the grid scale, and
+    little energy, so that
+    turbulence needs no viscosity (the rotational part of Silvestri et al. 2024,
+    doi:10.1029/2023MS004130)."""
     across_u, across_v = _across(*_transports(u, v, grid))
     reach = weno.reach(_WENO)
     q_u = weno.along(around_u_from_corners(q, reach, grid), across_u, "weno_q_u")

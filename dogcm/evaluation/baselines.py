@@ -1,4 +1,5 @@
-"""Forecasts that any model has to beat: persistence, climatology, damped persistence. Numpy, on rank 0."""
+"""Forecasts that any model has to beat: persistence, climatology, damped persistence. Numpy, on
+rank 0."""
 
 from __future__ import annotations
 
@@ -24,12 +25,13 @@ class Climatology:
     year: float = YEAR
 
     @classmethod
-    def fit(cls, times, fields, harmonics: int = 2, year: float = YEAR) -> "Climatology":
+    def fit(cls, times, fields, harmonics: int = 2, year: float = YEAR) -> Climatology:
         """Least squares over the training records.
 
         Args:
-            times: ``(n,)`` s since the start of a model year. fields: ``(n, ...)``; NaN (land, ice) stays NaN
-                at cells that are never seen, and counts as missing where there are enough other records.
+            times: ``(n,)`` s since the start of a model year. fields: ``(n, ...)``; NaN (land, ice)
+                stays NaN at cells that are never seen, and counts as missing where there are enough
+                other records.
             harmonics: of the year; 2 follows the seasons of most of the ocean, 0 is the plain mean.
 
         Raises:
@@ -77,22 +79,28 @@ class MonthlyClimatology:
     year: float = YEAR
 
     @classmethod
-    def fit(cls, times, fields, year: float = YEAR) -> "MonthlyClimatology":
+    def fit(cls, times, fields, year: float = YEAR) -> MonthlyClimatology:
         """Means of the records ``(n, ...)`` of each month; NaN does not count.
 
         Raises:
             ScoreError: a month without a record.
         """
-        month = np.floor(np.mod(np.asarray(times, float) / year, 1.0) * 12.0 + 1e-9).astype(int) % 12
+        month = (
+            np.floor(np.mod(np.asarray(times, float) / year, 1.0) * 12.0 + 1e-9).astype(int) % 12
+        )
         empty = sorted(set(range(12)) - set(month.tolist()))
         if empty:
-            raise ScoreError(f"no record in month {empty[0] + 1}: a monthly climatology needs all twelve")
+            raise ScoreError(
+                f"no record in month {empty[0] + 1}: a monthly climatology needs all twelve"
+            )
         fields = np.asarray(fields, float)
         means = []
         for m in range(12):
             here = fields[month == m]
             count = np.isfinite(here).sum(0)
-            means.append(np.where(count > 0, np.nansum(here, 0) / np.where(count > 0, count, 1), np.nan))
+            means.append(
+                np.where(count > 0, np.nansum(here, 0) / np.where(count > 0, count, 1), np.nan)
+            )
         return cls(np.stack(means), year)
 
     def at(self, times) -> np.ndarray:
@@ -129,12 +137,13 @@ class DampedPersistence:
     tau: np.ndarray | float
 
     @classmethod
-    def fit(cls, climatology, times, fields, interval: float, weights=None) -> "DampedPersistence":
-        """Decay from the autocorrelation of anomalies one ``interval`` (s) apart, in evenly spaced records.
+    def fit(cls, climatology, times, fields, interval: float, weights=None) -> DampedPersistence:
+        """Decay from the autocorrelation of anomalies one ``interval`` (s) apart, in evenly spaced
+        records.
 
         Args:
-            weights: of the cells, for one ``tau`` of all of them; default: each has its own, which few records
-                cannot tell well.
+            weights: of the cells, for one ``tau`` of all of them; default: each has its own, which
+                few records cannot tell well.
 
         Raises:
             ScoreError: records that are not ``interval`` apart.

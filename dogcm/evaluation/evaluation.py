@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dogcm.plots.scores import ScorePlotError, draw_by_lead
-from dogcm.evaluation.free_run import free_run
-from dogcm.simulation.progress import say
-from dogcm.learning.recipe import Recipe, load_recipe
 from dogcm.components.errors import ConfigError
+from dogcm.evaluation.baselines import Climatology, DampedPersistence, Persistence
+from dogcm.evaluation.free_run import free_run
+from dogcm.evaluation.score_table import ScoreBook, write_csv, write_markdown
+from dogcm.io.root import on_root
+from dogcm.learning.losses import observe
+from dogcm.learning.recipe import Recipe, load_recipe
+from dogcm.learning.saving import latest_checkpoint
 from dogcm.learning.training import RECIPE_FILE, Setup, build, read_into, trainer_of
 from dogcm.learning.training_log import loss_figure
-from dogcm.targets.records import truth_of
-from dogcm.io.root import on_root
-from dogcm.evaluation.baselines import Climatology, DampedPersistence, Persistence
-from dogcm.learning.losses import observe
-from dogcm.learning.saving import latest_checkpoint
-from dogcm.evaluation.score_table import ScoreBook, write_csv, write_markdown
+from dogcm.plots.scores import ScorePlotError, draw_by_lead
+from dogcm.simulation.progress import say
 from dogcm.targets import TargetGrid
+from dogcm.targets.records import truth_of
 
 EVALUATION_FILE, TABLE_FILE = "evaluation.csv", "evaluation.md"
 SCORES = ("rmse", "acc", "variance_ratio")
 #: Interfaces (m) between depth bands; a layer belongs to the band of its middle.
 BAND_EDGES = (0.0, 100.0, 500.0, 1500.0, np.inf)
-# A climatology with two harmonics is fitted to so many records at most: more would only take memory.
+# A climatology with two harmonics is fitted to so many records at most: more would only take
+# memory.
 _RECORDS = 120
 
 
@@ -39,10 +41,12 @@ class Contender:
     """A model that forecasts.
 
     Attributes:
-        trainable: what is learned, or was. advance: ``(trainable, state, fixed, steps) -> state``, compiled.
-        fixed: see :meth:`dogcm.learning.problem.Problem.share`. name: in tables. seed: of its training; models of
-        one name and several seeds are one line of the table, with a spread. mean: where targets are means,
-        ``(trainable, state, fixed, steps, names) -> state, means`` of what is observed, compiled.
+        trainable: what is learned, or was. advance: ``(trainable, state, fixed, steps) -> state``,
+            compiled.
+        fixed: see :meth:`dogcm.learning.problem.Problem.share`. name: in tables. seed: of its
+        training; models of one name and several seeds are one line of the table, with a spread.
+        mean: where targets are means, ``(trainable, state, fixed, steps, names) -> state, means``
+            of what is observed, compiled.
     """
 
     trainable: dict
@@ -57,7 +61,8 @@ class Contender:
         return self.advance(self.trainable, state, self.fixed, steps)
 
     def forecast(self, state, every: int, count: int, names):
-        """What is compared with each of ``count`` records: the state, or its mean over the interval about it."""
+        """What is compared with each of ``count`` records: the state, or its mean over the interval
+        about it."""
         if self.mean is not None and every // 2:
             state = self.run(state, every // 2)
         for _ in range(count):
@@ -70,23 +75,33 @@ class Contender:
 
 
 def evaluate(
-    folder: str | Path, *, days: float | None = None, windows: int = 8, free: float | None = None, against=(),
-    layout: str = "auto", comm=None,
-) -> list[dict]:  # fmt: skip
-    """Scores by lead and depth of the trained and the untrained model, of persistence and climatology.
+    folder: str | Path,
+    *,
+    days: float | None = None,
+    windows: int = 8,
+    free: float | None = None,
+    against=(),
+    layout: str = "auto",
+    comm=None,
+) -> list[dict]:
+    """Scores by lead and depth of the trained and the untrained model, of persistence and
+    climatology.
 
-    Every rank calls it. Results go to ``evaluation.csv``, ``evaluation.md`` and figures in ``folder``.
+    Every rank calls it. Results go to ``evaluation.csv``, ``evaluation.md`` and figures in
+    ``folder``.
 
     Args:
-        folder: of a training run. days: longest lead; default: the longest rollout of its curriculum.
+        folder: of a training run. days: longest lead; default: the longest rollout of its
+            curriculum.
         windows: at most so many test windows, evenly spread.
         free: also run all models freely for so many days, in float64; see
             :func:`dogcm.evaluation.free_run.free_run`.
-        against: folders of other trainings on the same truth, which take part under the names of their recipes.
-            Those of the same name as this one are further seeds of it.
+        against: folders of other trainings on the same truth, which take part under the names of
+            their recipes. Those of the same name as this one are further seeds of it.
 
     Returns:
-        on rank 0 the rows of the table, see :class:`dogcm.evaluation.score_table.ScoreBook`; elsewhere none.
+        on rank 0 the rows of the table, see :class:`dogcm.evaluation.score_table.ScoreBook`;
+        elsewhere none.
 
     Raises:
         FileNotFoundError, CheckpointError: no training there.
@@ -105,23 +120,29 @@ def evaluate(
     say(comm, "\n".join([*notes, table(rows)]) if rows else "")
     if free:
         setup, trained = in_double(setup, trained, folder, layout)
-        contenders = contenders_of(setup, trained) + [_other(other, setup, layout, comm) for other in map(Path, against)]
+        contenders = contenders_of(setup, trained) + [
+            _other(other, setup, layout, comm) for other in map(Path, against)
+        ]
         state = setup.test.window(0, setup.every).state
         free_run(setup.model, state, contenders, setup.steps(free, "free"), setup.every, folder)
     return rows
 
 
-def in_double(setup: Setup, trained: dict, folder: Path, layout: str = "auto") -> tuple[Setup, dict]:
-    """A training in float64, whatever its precision was: over years, roundings of float32 are a drift of their own."""
+def in_double(
+    setup: Setup, trained: dict, folder: Path, layout: str = "auto"
+) -> tuple[Setup, dict]:
+    """A training in float64, whatever its precision was: over years, roundings of float32 are a
+    drift of their own."""
     if setup.model.dtype == jnp.float64:
         return setup, trained
     double = build(setup.recipe, folder, layout, setup.ranks.comm, precision="float64")
-    wide = lambda x: x.astype(jnp.float64) if jnp.issubdtype(x.dtype, jnp.floating) else x  # noqa: E731
+    wide = lambda x: x.astype(jnp.float64) if jnp.issubdtype(x.dtype, jnp.floating) else x
     return double, jax.tree.map(wide, trained)
 
 
 def trained_in(folder: Path, layout: str = "auto", comm=None) -> tuple[Setup, dict]:
-    """What a training folder holds: its setup, and what was learned (the moving average, if there is one).
+    """What a training folder holds: its setup, and what was learned (the moving average, if there
+    is one).
 
     Raises:
         FileNotFoundError, CheckpointError: no training there.
@@ -152,7 +173,8 @@ def contenders_of(setup: Setup, trained: dict) -> list[Contender]:
 
 
 def _other(folder: Path, setup: Setup, layout: str, comm) -> Contender:
-    """The trained model of another folder, which must have learned from the same truth on the same grid."""
+    """The trained model of another folder, which must have learned from the same truth on the same
+    grid."""
     if truth_of(recipe_in(folder)) != truth_of(setup.recipe):
         raise ConfigError(
             f"{folder} was trained on another truth or grid than {setup.recipe.name}: compare runs whose recipes have "
@@ -162,13 +184,15 @@ def _other(folder: Path, setup: Setup, layout: str, comm) -> Contender:
     if setup.model.dtype == jnp.float64:
         other, trained = in_double(other, trained, folder, layout)
     name = "trained" if other.recipe.name == setup.recipe.name else other.recipe.name
-    return Contender(trained, _advance(other.problem), other.fixed, name, other.recipe.seed, _mean(other.problem))
+    return Contender(
+        trained, _advance(other.problem), other.fixed, name, other.recipe.seed, _mean(other.problem)
+    )
 
 
 def _advance(problem) -> Callable:
     def advance(trainable, state, fixed, steps):
         params = problem.params(trainable, fixed)
-        one = lambda _, s: problem.step(s, params, fixed["forcing"], fixed["grid"])  # noqa: E731
+        one = lambda _, s: problem.step(s, params, fixed["forcing"], fixed["grid"])
         return jax.lax.fori_loop(0, steps, one, state)
 
     return jax.jit(advance)
@@ -212,7 +236,9 @@ def scores_of(
         initial = getattr(setup.test, "initial", None)
         judge.start(window, None if initial is None else initial(int(index)))
         for contender in contenders:
-            for lead, seen in enumerate(contender.forecast(window.state, every, steps // every, names)):
+            for lead, seen in enumerate(
+                contender.forecast(window.state, every, steps // every, names)
+            ):
                 judge.add(contender.name, lead, seen, contender.seed)
         judge.add_baselines()
     longest = steps * model.physics.dt / 86400.0
@@ -263,14 +289,21 @@ class Judge:
         fits = {n: Climatology.fit(times, np.stack(f), harmonics, year) for n, f in fields.items()}
         fits |= observed or {}
         if seasonal and hasattr(train, "initial"):
-            self.damped = {n: _damped(fits[n], times, np.stack(f), self.book.weights[n]) for n, f in fields.items()}
+            self.damped = {
+                n: _damped(fits[n], times, np.stack(f), self.book.weights[n])
+                for n, f in fields.items()
+            }
         return fits, seasonal, note
 
-    def _gathered(self, seen: dict[str, Any], valid: dict[str, Any] | None = None) -> dict[str, np.ndarray]:
+    def _gathered(
+        self, seen: dict[str, Any], valid: dict[str, Any] | None = None
+    ) -> dict[str, np.ndarray]:
         """Global arrays on rank 0, NaN where not valid; an empty dict elsewhere."""
         gather = self.model.decomposition.gather
-        there = lambda n: True if valid is None else np.asarray(valid[n].interior) > 0  # noqa: E731
-        arrays = {n: gather(np.where(there(n), np.asarray(f.interior), np.nan)) for n, f in seen.items()}
+        there = lambda n: True if valid is None else np.asarray(valid[n].interior) > 0
+        arrays = {
+            n: gather(np.where(there(n), np.asarray(f.interior), np.nan)) for n, f in seen.items()
+        }
         return {n: a for n, a in arrays.items() if a is not None}
 
     def start(self, window, initial=None) -> None:
@@ -292,12 +325,16 @@ class Judge:
 
     def add_baselines(self) -> None:
         """Persistence, and climatology where there is one."""
-        leads = self.interval * np.arange(1, 1 + max((v.shape[0] for v in self._truth.values()), default=0))
+        leads = self.interval * np.arange(
+            1, 1 + max((v.shape[0] for v in self._truth.values()), default=0)
+        )
         for n, initial in self._initial.items():
             for lead, values in enumerate(Persistence().forecast(initial, self._time, leads)):
                 self._score("persistence", lead, {n: values})
             for lead in range(leads.size if self.seasonal else 0):
-                self._score("climatology", lead, {n: self.climatology[n].at(self._time + leads[lead])})
+                self._score(
+                    "climatology", lead, {n: self.climatology[n].at(self._time + leads[lead])}
+                )
             for name, method in self.damped.get(n, {}).items():
                 for lead, values in enumerate(method.forecast(initial, self._time, leads)):
                     self._score(name, lead, {n: values})
@@ -312,13 +349,15 @@ class Judge:
 
 
 def _damped(usual, times, fields, weights) -> dict[str, DampedPersistence]:
-    """Persistence of anomalies: as they are, damped at each cell by its own time scale, and by one for the ocean."""
+    """Persistence of anomalies: as they are, damped at each cell by its own time scale, and by one
+    for the ocean."""
     interval = float(np.mean(np.diff(times)))
     fit = functools.partial(DampedPersistence.fit, usual, times, fields, interval)
     return {
-        "anomaly_persistence": DampedPersistence(usual, np.inf), "damped_persistence": fit(),
+        "anomaly_persistence": DampedPersistence(usual, np.inf),
+        "damped_persistence": fit(),
         "uniformly_damped": fit(weights=weights),
-    }  # fmt: skip
+    }
 
 
 def depth_bands(centres: np.ndarray) -> dict[str, np.ndarray]:

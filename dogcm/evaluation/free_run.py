@@ -6,15 +6,17 @@ import csv
 from pathlib import Path
 
 from dogcm.diagnostics.monitor import Reading
-from dogcm.simulation.progress import say
 from dogcm.io.root import on_root
+from dogcm.simulation.progress import say
 
 FREE_FILE = "free_run.csv"
 _POINTS = 60
 _SHOWN = {
-    "temperature_drift": "drift of mean temperature (°C)", "salinity_drift": "drift of mean salinity (g kg$^{-1}$)",
-    "kinetic_energy": "kinetic energy (J m$^{-3}$)", "speed": "largest speed (m s$^{-1}$)",
-}  # fmt: skip
+    "temperature_drift": "drift of mean temperature (°C)",
+    "salinity_drift": "drift of mean salinity (g kg$^{-1}$)",
+    "kinetic_energy": "kinetic energy (J m$^{-3}$)",
+    "speed": "largest speed (m s$^{-1}$)",
+}
 
 
 def free_run(model, state, contenders: list, steps: int, every: int, folder: Path) -> list[dict]:
@@ -53,10 +55,12 @@ def free_run(model, state, contenders: list, steps: int, every: int, folder: Pat
 def _row(name: str, r: Reading, first: Reading) -> dict:
     values = {k: getattr(r, k) for k in Reading.names()}
     return {
-        "contender": name, "days": (r.time - first.time) / 86400.0,
-        "temperature_drift": r.temperature - first.temperature, "salinity_drift": r.salinity - first.salinity,
+        "contender": name,
+        "days": (r.time - first.time) / 86400.0,
+        "temperature_drift": r.temperature - first.temperature,
+        "salinity_drift": r.salinity - first.salinity,
         **values,
-    }  # fmt: skip
+    }
 
 
 def text(rows: list[dict]) -> str:

@@ -1,4 +1,5 @@
-"""Scores of several contenders side by side: by variable, depth and lead time, with spread over seeds."""
+"""Scores of several contenders side by side: by variable, depth and lead time, with spread over
+seeds."""
 
 from __future__ import annotations
 
@@ -22,10 +23,10 @@ class ScoreBook:
     """Collects scores case by case, so that no more than one case is in memory.
 
     Attributes:
-        weights: variable to its weights, ``([nz,] ny, nx)``: volumes of tracers, areas of two-dimensional
-            fields, open volumes at velocity points; 0 on land.
-        bands: name to layers (a slice or index array) that are scored together; two-dimensional fields have
-            the band ``all`` alone.
+        weights: variable to its weights, ``([nz,] ny, nx)``: volumes of tracers, areas of
+            two-dimensional fields, open volumes at velocity points; 0 on land.
+        bands: name to layers (a slice or index array) that are scored together; two-dimensional
+            fields have the band ``all`` alone.
         references: contenders that skill is measured against.
     """
 
@@ -35,7 +36,14 @@ class ScoreBook:
     _cases: dict = field(default_factory=dict, repr=False)
 
     def add(
-        self, contender: str, variable: str, lead: float, forecast, truth, climatology, seed: int = 0
+        self,
+        contender: str,
+        variable: str,
+        lead: float,
+        forecast,
+        truth,
+        climatology,
+        seed: int = 0,
     ) -> None:
         """Score one case: one field of one forecast.
 
@@ -46,7 +54,9 @@ class ScoreBook:
             ScoreError: no weights for the variable, or shapes that do not fit.
         """
         if variable not in self.weights:
-            raise ScoreError(f"no weights for {variable}; there are weights for {', '.join(self.weights)}")
+            raise ScoreError(
+                f"no weights for {variable}; there are weights for {', '.join(self.weights)}"
+            )
         w = np.asarray(self.weights[variable], float)
         arrays = [np.asarray(a, float) for a in (forecast, truth, climatology)]
         if any(a.shape != w.shape for a in arrays):
@@ -60,9 +70,11 @@ class ScoreBook:
                 continue
             key = (variable, band, round(lead / DAY, 6), contender)
             case = (
-                scores.mse(f, o, part), scores.bias(f, o, part), scores.acc(f, o, c, part),
+                scores.mse(f, o, part),
+                scores.bias(f, o, part),
+                scores.acc(f, o, c, part),
                 scores.variance_ratio(f, o, c, part),
-            )  # fmt: skip
+            )
             self._cases.setdefault(key, {}).setdefault(seed, []).append([float(x) for x in case])
 
     def rows(self) -> list[dict]:
@@ -106,13 +118,17 @@ def mean_and_spread(values) -> tuple[float, float]:
     return float(v.mean()), float(v.std(ddof=1)) if v.size > 1 else 0.0
 
 
-def score_table(forecasts: dict, truth: dict, climatology: dict, weights: dict, leads, **options) -> list[dict]:
+def score_table(
+    forecasts: dict, truth: dict, climatology: dict, weights: dict, leads, **options
+) -> list[dict]:
     """Rows of a :class:`ScoreBook` from whole arrays.
 
     Args:
-        forecasts: ``{contender: {seed: {variable: (cases, leads, [nz,] ny, nx)}}}``, baselines included.
+        forecasts: ``{contender: {seed: {variable: (cases, leads, [nz,] ny, nx)}}}``, baselines
+            included.
         truth, climatology: ``{variable: (cases, leads, [nz,] ny, nx)}``.
-        weights: ``{variable: ([nz,] ny, nx)}``. leads: ``(leads,)`` s. options: of :class:`ScoreBook`.
+        weights: ``{variable: ([nz,] ny, nx)}``. leads: ``(leads,)`` s. options: of
+            :class:`ScoreBook`.
 
     Raises:
         ScoreError: a variable without truth, or shapes that do not fit.
@@ -167,7 +183,8 @@ def write_markdown(rows: list[dict], path, scores_shown=None) -> Path:
     """A table to read: mean ± standard deviation over seeds.
 
     Args:
-        scores_shown: columns after variable, depth, lead and contender; default: all that have a spread.
+        scores_shown: columns after variable, depth, lead and contender; default: all that have a
+            spread.
     """
     columns = _columns(rows)
     shown = list(scores_shown or [c for c in columns if f"{c}_std" in columns])

@@ -6,13 +6,12 @@ the C grid, because water moves through faces only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Callable, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
-
 
 FloatArray = NDArray[np.floating]
 
@@ -43,7 +42,8 @@ def model_depth(
     Args:
         elevation: Height above sea level (m, positive up) with `values (n_lat, n_lon)`,
             `lat_edges` and `lon_edges` (degrees); below zero is ocean, NaN is no data.
-        mean: Function that gives the means `(ny, nx)` over the model's cells of a field `(n_lat, n_lon)`, NaN left out.
+        mean: Function that gives the means `(ny, nx)` over the model's cells of a field `(n_lat,
+            n_lon)`, NaN left out.
         min_ocean_fraction: Least share of ocean in the covered area of a wet cell (0 to 1).
         mean_over: "wet": mean depth of the ocean part (keeps depth at coasts);
             "cell": that mean times the ocean fraction (keeps the volume of wet cells).
@@ -71,9 +71,11 @@ def model_depth(
 
 
 def remove_lakes(
-    depth: ArrayLike, periodic_x: bool = True, seeds: str | Sequence[tuple[int, int]] = "largest",
+    depth: ArrayLike,
+    periodic_x: bool = True,
+    seeds: str | Sequence[tuple[int, int]] = "largest",
     north_fold: bool = False,
-) -> FloatArray:  # fmt: skip
+) -> FloatArray:
     """Turn all water that is not connected to the ocean through cell faces into land.
 
     Args:
@@ -102,7 +104,9 @@ def remove_lakes(
     return np.where(np.isin(labels, keep), depth, 0.0)
 
 
-def label_basins(wet: ArrayLike, periodic_x: bool = True, north_fold: bool = False) -> tuple[NDArray[np.intp], int]:
+def label_basins(
+    wet: ArrayLike, periodic_x: bool = True, north_fold: bool = False
+) -> tuple[NDArray[np.intp], int]:
     """Number the bodies of water that are connected through faces.
 
     Args:
@@ -113,7 +117,9 @@ def label_basins(wet: ArrayLike, periodic_x: bool = True, north_fold: bool = Fal
         `(labels, count)`: 0 on land, else 1 to `count`.
     """
     labels, count = ndimage.label(np.asarray(wet, bool))
-    same = [(labels[:, 0], labels[:, -1])] * periodic_x + [(labels[-1], labels[-1, ::-1])] * north_fold
+    same = [(labels[:, 0], labels[:, -1])] * periodic_x + [
+        (labels[-1], labels[-1, ::-1])
+    ] * north_fold
     if not same or count == 0:
         return labels, count
     root = np.arange(count + 1)
@@ -135,7 +141,11 @@ def _neighbours(field: FloatArray, periodic_x: bool, north_fold: bool = False) -
 
 
 def fill_holes(
-    depth: ArrayLike, z_edges: ArrayLike, periodic_x: bool = True, min_wet_neighbours: int = 1, north_fold: bool = False
+    depth: ArrayLike,
+    z_edges: ArrayLike,
+    periodic_x: bool = True,
+    min_wet_neighbours: int = 1,
+    north_fold: bool = False,
 ) -> FloatArray:
     """Raise one-cell holes of the sea floor, which no horizontal flow can reach.
 
@@ -170,16 +180,20 @@ def _box(edit: dict[str, Any], number: int, lat: FloatArray, lon: FloatArray) ->
     missing = {"lat", "lon", "depth"} - set(edit)
     label = f"strait edit {number} ({edit.get('name', 'no name')})"
     if unknown or missing:
-        raise ValueError(f"{label}: unknown keys {sorted(unknown)}, missing keys "
-                         f"{sorted(missing)}; use lat: [south, north], lon: [west, east], depth")
+        raise ValueError(
+            f"{label}: unknown keys {sorted(unknown)}, missing keys "
+            f"{sorted(missing)}; use lat: [south, north], lon: [west, east], depth"
+        )
     south, north = sorted(edit["lat"])
     west, east = edit["lon"]
     span = east - west if 0.0 < east - west <= 360.0 else (east - west) % 360.0
     in_lon = np.mod(lon - west, 360.0) <= span
     inside = (lat >= south) & (lat <= north) & in_lon
     if not inside.any():
-        raise ValueError(f"{label}: no cell centre lies in lat {edit['lat']}, lon {edit['lon']}; "
-                         "widen the box to the model's grid")
+        raise ValueError(
+            f"{label}: no cell centre lies in lat {edit['lat']}, lon {edit['lon']}; "
+            "widen the box to the model's grid"
+        )
     if not float(edit["depth"]) >= 0.0:
         raise ValueError(f"{label}: depth {edit['depth']} must be >= 0 (m, positive down)")
     return inside

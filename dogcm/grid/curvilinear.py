@@ -14,15 +14,18 @@ OFFSETS = {"c": (0.5, 0.5), "u": (0.5, 0.0), "v": (0.0, 0.5), "q": (0.0, 0.0)}
 
 
 class Curvilinear:
-    """Places of a grid that is given by ``positions(y, x)``: latitude and longitude (degrees) and the angle (radians,
-    anticlockwise) from east to the direction of growing x, for y rows and x columns from the south-west corner."""
+    """Places of a grid that is given by ``positions(y, x)``: latitude and longitude (degrees) and
+    the angle (radians,
+    anticlockwise) from east to the direction of growing x, for y rows and x columns from the
+    south-west corner."""
 
     spherical = True
     curvilinear = True
     north_fold = False
 
     def points(self, at: str, rows=None, columns=None) -> tuple[np.ndarray, np.ndarray]:
-        """Latitudes and longitudes (degrees) at a place of the C grid, (rows, columns); default: all."""
+        """Latitudes and longitudes (degrees) at a place of the C grid, (rows, columns); default:
+        all."""
         return self._at(at, rows, columns)[:2]
 
     def angle(self, at: str, rows=None, columns=None) -> np.ndarray:
@@ -37,7 +40,8 @@ class Curvilinear:
         return self.positions(j[:, None] + dy, i[None, :] + dx)
 
     def samples(self, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Latitudes and longitudes (ny, nx) of ``count * count`` points spread over each cell, one after the other."""
+        """Latitudes and longitudes (ny, nx) of ``count * count`` points spread over each cell, one
+        after the other."""
         ny, nx = self.shape
         part = (np.arange(count) + 0.5) / count
         for dy in part:
@@ -45,14 +49,18 @@ class Curvilinear:
                 yield self.positions(np.arange(ny)[:, None] + dy, np.arange(nx)[None, :] + dx)[:2]
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """Latitudes and longitudes of the corners of cells, (ny, nx, 4), anticlockwise from the south-west."""
+        """Latitudes and longitudes of the corners of cells, (ny, nx, 4), anticlockwise from the
+        south-west."""
         ny, nx = self.shape
         y, x = np.arange(ny + 1.0)[:, None], np.arange(nx + 1.0)[None, :]
         return tuple(
-            np.stack([a[:-1, :-1], a[:-1, 1:], a[1:, 1:], a[1:, :-1]], axis=-1) for a in self.positions(y, x)[:2]
+            np.stack([a[:-1, :-1], a[:-1, 1:], a[1:, 1:], a[1:, :-1]], axis=-1)
+            for a in self.positions(y, x)[:2]
         )
 
-    def to_grid(self, east: np.ndarray, north: np.ndarray, at: str) -> tuple[np.ndarray, np.ndarray]:
+    def to_grid(
+        self, east: np.ndarray, north: np.ndarray, at: str
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Components along the grid's x and y of vectors given by those to the east and north."""
         cos, sin = np.cos(self.angle(at)), np.sin(self.angle(at))
         return east * cos + north * sin, north * cos - east * sin
@@ -65,15 +73,19 @@ class Curvilinear:
 def unit(lat, lon) -> np.ndarray:
     """Unit vectors (..., 3) of latitudes and longitudes in degrees."""
     lat, lon = np.deg2rad(lat), np.deg2rad(lon)
-    return np.stack(np.broadcast_arrays(np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)), axis=-1)
+    return np.stack(
+        np.broadcast_arrays(np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)),
+        axis=-1,
+    )
 
 
 @dataclass(frozen=True)
 class RotatedGrid(Curvilinear):
     """Latitude-longitude grid about another pole.
 
-    Distances and areas are those of the plain grid, exactly. Its prime meridian runs from the rotated north pole
-    through the geographic south pole, as CF's rotated_latitude_longitude has it: a pole at (180, 90) changes nothing.
+    Distances and areas are those of the plain grid, exactly. Its prime meridian runs from the
+    rotated north pole through the geographic south pole, as CF's rotated_latitude_longitude has it:
+    a pole at (180, 90) changes nothing.
 
     Attributes:
         base: the grid in its own longitudes and latitudes.
@@ -87,7 +99,9 @@ class RotatedGrid(Curvilinear):
     def __post_init__(self):
         lon, lat = self.pole
         if not -90 <= lat <= 90:
-            raise ValueError(f"the pole of a rotated grid at latitude {lat}: it must lie within -90 and 90 degrees")
+            raise ValueError(
+                f"the pole of a rotated grid at latitude {lat}: it must lie within -90 and 90 degrees"
+            )
         z, x = unit(lat, lon), unit(90.0 - lat, lon + 180.0)
         object.__setattr__(self, "_axes", np.stack([x, np.cross(z, x), z]))
 
@@ -133,9 +147,13 @@ class RotatedGrid(Curvilinear):
         lat_c, lon_c = self.points("c", j, i)
         f_q = 2 * self.rotation * np.sin(np.deg2rad(self.points("q", j, i)[0]))
         return replace(
-            self.base.metrics(rows, columns), lon_c=lon_c, lat_c=lat_c, lon_u=self.points("u", j, i)[1],
-            lat_v=self.points("v", j, i)[0], f_q=f_q,
-        )  # fmt: skip
+            self.base.metrics(rows, columns),
+            lon_c=lon_c,
+            lat_c=lat_c,
+            lon_u=self.points("u", j, i)[1],
+            lat_v=self.points("v", j, i)[0],
+            f_q=f_q,
+        )
 
     def coordinates(self) -> dict[str, tuple[np.ndarray, str]]:
         """The grid's own longitudes and latitudes: name -> (values, unit)."""

@@ -1,8 +1,9 @@
 """Horizontal grids: metrics of any orthogonal curvilinear C grid, tile by tile.
 
 The dynamics know a grid only by :class:`Metrics`: distances, face lengths, areas and the Coriolis
-parameter at the places of the C grid. A new grid is a new class with the method ``metrics(rows, columns)``; those
-whose lines are no parallels and meridians are in :mod:`dogcm.grid.curvilinear` and :mod:`dogcm.grid.tripolar`.
+parameter at the places of the C grid. A new grid is a new class with the method ``metrics(rows,
+columns)``; those whose lines are no parallels and meridians are in :mod:`dogcm.grid.curvilinear`
+and :mod:`dogcm.grid.tripolar`.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ EARTH_ROTATION = 7.292115e-5  # rad s-1, sidereal
 class Metrics:
     """Metrics of a block of cells, arrays of shape (rows, columns).
 
-    ``dx_*`` and ``dy_*`` are distances in metres along x and y centred on the place: ``dx_u`` joins two
-    cell centres across a west face, ``dy_u`` is that face's length. ``area_*`` in m2, ``f_q`` in s-1,
-    longitudes and latitudes in degrees.
+    ``dx_*`` and ``dy_*`` are distances in metres along x and y centred on the place: ``dx_u`` joins
+    two cell centres across a west face, ``dy_u`` is that face's length. ``area_*`` in m2, ``f_q``
+    in s-1, longitudes and latitudes in degrees.
     """
 
     lon_c: np.ndarray
@@ -81,7 +82,7 @@ class LatLonGrid:
     north_fold = False
 
     @classmethod
-    def regular(cls, nx: int, ny: int, lon=(0.0, 360.0), lat=(-80.0, 80.0), **kw) -> "LatLonGrid":
+    def regular(cls, nx: int, ny: int, lon=(0.0, 360.0), lat=(-80.0, 80.0), **kw) -> LatLonGrid:
         """``nx`` by ``ny`` equal steps between the given limits."""
         return cls(np.linspace(*lon, nx + 1), np.linspace(*lat, ny + 1), **kw)
 
@@ -94,7 +95,8 @@ class LatLonGrid:
         return bool(np.isclose(self.lon_edges[-1] - self.lon_edges[0], 360.0))
 
     def metrics(self, rows: np.ndarray, columns: np.ndarray) -> Metrics:
-        """Metrics of the cells (rows x columns); indices beyond the grid wrap in x and repeat in y."""
+        """Metrics of the cells (rows x columns); indices beyond the grid wrap in x and repeat in
+        y."""
         ny, nx = self.shape
         rad = np.pi / 180
         centre_y = 0.5 * (self.lat_edges[1:] + self.lat_edges[:-1])
@@ -120,26 +122,36 @@ class LatLonGrid:
         cos_s = np.maximum(np.cos(lat_s * rad), 1e-6)
         band_c = np.sin(lat_n * rad) - np.sin(lat_s * rad)
         band_v = np.maximum(np.sin(lat_c * rad) - np.sin(np.maximum(lat_b, -90) * rad), 1e-12)
-        outer = lambda y, x: column(y) * x[None, :]  # noqa: E731
+        outer = lambda y, x: column(y) * x[None, :]
         return Metrics(
-            lon_c=outer(ones_y, centre_x[i]), lat_c=outer(lat_c, ones_x),
-            lon_u=outer(ones_y, self.lon_edges[i]), lat_v=outer(lat_s, ones_x),
-            dx_c=r * outer(cos_c, d_lon_c), dy_c=r * outer(d_lat_c, ones_x),
-            dx_u=r * outer(cos_c, d_lon_u), dy_u=r * outer(d_lat_c, ones_x),
-            dx_v=r * outer(cos_s, d_lon_c), dy_v=r * outer(d_lat_v, ones_x),
-            dx_q=r * outer(cos_s, d_lon_u), dy_q=r * outer(d_lat_v, ones_x),
-            area_c=r2 * outer(band_c, d_lon_c), area_u=r2 * outer(band_c, d_lon_u),
-            area_v=r2 * outer(band_v, d_lon_c), area_q=r2 * outer(band_v, d_lon_u),
+            lon_c=outer(ones_y, centre_x[i]),
+            lat_c=outer(lat_c, ones_x),
+            lon_u=outer(ones_y, self.lon_edges[i]),
+            lat_v=outer(lat_s, ones_x),
+            dx_c=r * outer(cos_c, d_lon_c),
+            dy_c=r * outer(d_lat_c, ones_x),
+            dx_u=r * outer(cos_c, d_lon_u),
+            dy_u=r * outer(d_lat_c, ones_x),
+            dx_v=r * outer(cos_s, d_lon_c),
+            dy_v=r * outer(d_lat_v, ones_x),
+            dx_q=r * outer(cos_s, d_lon_u),
+            dy_q=r * outer(d_lat_v, ones_x),
+            area_c=r2 * outer(band_c, d_lon_c),
+            area_u=r2 * outer(band_c, d_lon_u),
+            area_v=r2 * outer(band_v, d_lon_c),
+            area_q=r2 * outer(band_v, d_lon_u),
             f_q=2 * self.rotation * outer(np.sin(lat_s * rad), ones_x),
-        )  # fmt: skip
+        )
 
     def coordinates(self) -> dict[str, tuple[np.ndarray, str]]:
         """One-dimensional coordinates for files: name -> (values, unit)."""
-        mid = lambda e: 0.5 * (e[1:] + e[:-1])  # noqa: E731
+        mid = lambda e: 0.5 * (e[1:] + e[:-1])
         return {
-            "lon": (mid(self.lon_edges), "degrees_east"), "lat": (mid(self.lat_edges), "degrees_north"),
-            "lon_u": (self.lon_edges[:-1], "degrees_east"), "lat_v": (self.lat_edges[:-1], "degrees_north"),
-        }  # fmt: skip
+            "lon": (mid(self.lon_edges), "degrees_east"),
+            "lat": (mid(self.lat_edges), "degrees_north"),
+            "lon_u": (self.lon_edges[:-1], "degrees_east"),
+            "lat_v": (self.lat_edges[:-1], "degrees_north"),
+        }
 
 
 @dataclass(frozen=True)
@@ -178,18 +190,27 @@ class CartesianGrid:
         x, y = np.asarray(columns) * self.dx, self.y0 + np.asarray(rows) * self.dy
         lon = np.broadcast_to((x + self.dx / 2) / 1e3, shape)
         lat = np.broadcast_to((y + self.dy / 2)[:, None] / 1e3, shape)
-        full = lambda value: np.full(shape, float(value))  # noqa: E731
-        lengths = {f"dx_{p}": full(self.dx) for p in "cuvq"} | {f"dy_{p}": full(self.dy) for p in "cuvq"}
+        full = lambda value: np.full(shape, float(value))
+        lengths = {f"dx_{p}": full(self.dx) for p in "cuvq"} | {
+            f"dy_{p}": full(self.dy) for p in "cuvq"
+        }
         areas = {f"area_{p}": full(self.dx * self.dy) for p in "cuvq"}
         return Metrics(
-            lon_c=lon, lat_c=lat, lon_u=lon - self.dx / 2e3, lat_v=lat - self.dy / 2e3,
-            f_q=np.broadcast_to((self.f0 + self.beta * y)[:, None], shape).copy(), **lengths, **areas,
-        )  # fmt: skip
+            lon_c=lon,
+            lat_c=lat,
+            lon_u=lon - self.dx / 2e3,
+            lat_v=lat - self.dy / 2e3,
+            f_q=np.broadcast_to((self.f0 + self.beta * y)[:, None], shape).copy(),
+            **lengths,
+            **areas,
+        )
 
     def coordinates(self) -> dict[str, tuple[np.ndarray, str]]:
         """One-dimensional coordinates for files: name -> (values, unit)."""
         x, y = np.arange(self.nx) * self.dx / 1e3, (self.y0 + np.arange(self.ny) * self.dy) / 1e3
         return {
-            "lon": (x + self.dx / 2e3, "km"), "lat": (y + self.dy / 2e3, "km"),
-            "lon_u": (x, "km"), "lat_v": (y, "km"),
-        }  # fmt: skip
+            "lon": (x + self.dx / 2e3, "km"),
+            "lat": (y + self.dy / 2e3, "km"),
+            "lon_u": (x, "km"),
+            "lat_v": (y, "km"),
+        }

@@ -1,15 +1,19 @@
-"""Tripolar grid: parallels and meridians, and north of a join latitude a cap with two poles (Murray 1996,
+"""Tripolar grid: parallels and meridians, and north of a join latitude a cap with two poles (Murray
+1996,
 doi:10.1006/jcph.1996.0136).
 
-The cap is mapped by stereographic projection onto the unit disc. There the grid lines are the two families of
-circles of bipolar coordinates: through the poles of the grid, z = 1 and z = -1, and around them. With theta the
-longitude at which a line crosses the rim, counted from the first pole, and sigma falling from pi / 2 at the rim to
-0 on the segment between the poles,
+The cap is mapped by stereographic projection onto the unit disc. There the grid lines are the two
+families of
+circles of bipolar coordinates: through the poles of the grid, z = 1 and z = -1, and around them.
+With theta the longitude at which a line crosses the rim, counted from the first pole, and sigma
+falling from pi / 2 at the rim to 0 on the segment between the poles,
 
-    z = (cos(theta / 2) e^(i sigma) - sin(theta / 2)) / (cos(theta / 2) e^(i sigma) + sin(theta / 2)).
+    z = (cos(theta / 2) e^(i sigma) - sin(theta / 2)) / (cos(theta / 2) e^(i sigma) + sin(theta /
+    2)).
 
-Lines meet the rim at right angles, so that meridians go on without a kink. The map is conformal; distances and
-areas are integrals of its scale factor by Gauss's rule, and add up to those of the sphere to round-off.
+Lines meet the rim at right angles, so that meridians go on without a kink. The map is conformal;
+distances and areas are integrals of its scale factor by Gauss's rule, and add up to those of the
+sphere to round-off.
 """
 
 from __future__ import annotations
@@ -22,7 +26,8 @@ from dogcm.grid.curvilinear import Curvilinear
 from dogcm.grid.horizontal import EARTH_RADIUS, EARTH_ROTATION, Metrics
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(4)
-# Lines meet in the poles of the grid: what has no length there gets this one (m). It is always land.
+# Lines meet in the poles of the grid: what has no length there gets this one (m). It is always
+# land.
 _SHORTEST = 1.0
 
 
@@ -30,14 +35,15 @@ _SHORTEST = 1.0
 class TripolarGrid(Curvilinear):
     """Global grid with poles at the south pole and at two places of the join latitude.
 
-    The last row is folded onto itself, see :mod:`dogcm.decomp.fold`: its cell centres lie on the line from one northern
-    pole of the grid over the geographic pole to the other.
+    The last row is folded onto itself, see :mod:`dogcm.decomp.fold`: its cell centres lie on the
+    line from one northern pole of the grid over the geographic pole to the other.
 
     Attributes:
         nx, ny: cells; nx is even, and ny counts the last row in full.
         south: latitude of the southern edge. join: of the poles of the grid (degrees).
         pole: longitude of the first of them, where column 0 starts; the other one is opposite.
-        mercator: rows south of the join are as high as they are wide at each latitude (of equal height otherwise).
+        mercator: rows south of the join are as high as they are wide at each latitude (of equal
+            height otherwise).
         radius: m. rotation: rad s-1.
     """
 
@@ -55,11 +61,17 @@ class TripolarGrid(Curvilinear):
 
     def __post_init__(self):
         if self.nx % 2:
-            raise ValueError(f"a tripolar grid of {self.nx} columns: nx must be even, so that the last row can be folded")
+            raise ValueError(
+                f"a tripolar grid of {self.nx} columns: nx must be even, so that the last row can be folded"
+            )
         if not -90 <= self.south < self.join < 90:
-            raise ValueError(f"tripolar grid: join latitude {self.join} must lie between {self.south} and 90 degrees")
+            raise ValueError(
+                f"tripolar grid: join latitude {self.join} must lie between {self.south} and 90 degrees"
+            )
         if self.mercator and self.south <= -89.9:
-            raise ValueError("tripolar grid: Mercator rows cannot start at the south pole; set grid.lat")
+            raise ValueError(
+                "tripolar grid: Mercator rows cannot start at the south pole; set grid.lat"
+            )
         if self.ny < 4 or self.cap_rows < 2 or self.join_row < 2:
             raise ValueError(
                 f"a tripolar grid of {self.ny} rows has {self.cap_rows} north of {self.join} degrees: 2 at least are "
@@ -78,7 +90,11 @@ class TripolarGrid(Curvilinear):
         heights = (90.0 - self.join) / (counts - 0.5)
         below = self.ny - counts
         if self.mercator:
-            edge = (_mercator(self.join) - _mercator(self.south)) / below * np.rad2deg(np.cos(np.deg2rad(self.join)))
+            edge = (
+                (_mercator(self.join) - _mercator(self.south))
+                / below
+                * np.rad2deg(np.cos(np.deg2rad(self.join)))
+            )
         else:
             edge = (self.join - self.south) / below
         return int(counts[np.abs(np.log(heights / edge)).argmin()])
@@ -90,7 +106,8 @@ class TripolarGrid(Curvilinear):
 
     @property
     def lat_edges(self) -> np.ndarray:
-        """Latitudes of the edges of rows up to the join, then on the middle meridian of the cap; the last row, of which
+        """Latitudes of the edges of rows up to the join, then on the middle meridian of the cap;
+        the last row, of which
         half lies beyond the pole, ends at 90 degrees."""
         if self.mercator:
             below = np.linspace(_mercator(self.south), _mercator(self.join), self.join_row + 1)
@@ -182,7 +199,14 @@ class TripolarGrid(Curvilinear):
         cap = line >= lats.size
         out[~cap] = (self.radius * np.cos(np.deg2rad(lats[line[~cap]])) * step)[:, None]
         sigma = self._sigma(line[cap] / 2)[:, None]
-        out[cap] = sum(w * self._scale((part + 0.5 + 0.5 * n) * step, sigma) for n, w in zip(_NODES, _WEIGHTS)) * 0.5 * step
+        out[cap] = (
+            sum(
+                w * self._scale((part + 0.5 + 0.5 * n) * step, sigma)
+                for n, w in zip(_NODES, _WEIGHTS)
+            )
+            * 0.5
+            * step
+        )
         return out
 
     def _along_y(self, part, line):
@@ -213,12 +237,16 @@ class TripolarGrid(Curvilinear):
     def _sigma_nodes(self, part):
         """Nodes and weights of Gauss's rule in sigma, over parts of the cap in y."""
         a, b = self._sigma(part[:, None] / 2), self._sigma((part[:, None] + 1) / 2)
-        return [(0.5 * (a + b) + 0.5 * n * (b - a), 0.5 * w * (a - b)) for n, w in zip(_NODES, _WEIGHTS)]
+        return [
+            (0.5 * (a + b) + 0.5 * n * (b - a), 0.5 * w * (a - b)) for n, w in zip(_NODES, _WEIGHTS)
+        ]
 
     def metrics(self, rows: np.ndarray, columns: np.ndarray) -> Metrics:
-        """Metrics of the cells (rows x columns); indices wrap in x and go on beyond the fold in y."""
+        """Metrics of the cells (rows x columns); indices wrap in x and go on beyond the fold in
+        y."""
         j, i = 2 * np.maximum(np.asarray(rows), 0), 2 * np.asarray(columns)
-        # Centre and west face of a column, centre and south face of a row: the two parts around each.
+        # Centre and west face of a column, centre and south face of a row: the two parts around
+        # each.
         around_x, around_y = {"c": (i, i + 1), "w": (i - 1, i)}, {"c": (j, j + 1), "s": (j - 1, j)}
         places = {"c": ("c", "c"), "u": ("c", "w"), "v": ("s", "c"), "q": ("s", "w")}
         quarters = {(m, n): self._areas(j + m, i + n) for m in (-1, 0, 1) for n in (-1, 0, 1)}
@@ -229,25 +257,38 @@ class TripolarGrid(Curvilinear):
             dx = self._along_x(line_y, west) + self._along_x(line_y, east)
             dy = self._along_y(south, line_x) + self._along_y(north, line_x)
             m, n = -(y == "s"), -(x == "w")
-            area = (quarters[m, n] + quarters[m, n + 1]) + (quarters[m + 1, n] + quarters[m + 1, n + 1])
-            out |= {f"dx_{at}": np.maximum(dx, _SHORTEST), f"dy_{at}": np.maximum(dy, _SHORTEST), f"area_{at}": area}
+            area = (quarters[m, n] + quarters[m, n + 1]) + (
+                quarters[m + 1, n] + quarters[m + 1, n + 1]
+            )
+            out |= {
+                f"dx_{at}": np.maximum(dx, _SHORTEST),
+                f"dy_{at}": np.maximum(dy, _SHORTEST),
+                f"area_{at}": area,
+            }
         inside = np.maximum(np.asarray(rows), 0)
         lat_c, lon_c = self.points("c", inside, columns)
         f_q = 2 * self.rotation * np.sin(np.deg2rad(self.points("q", inside, columns)[0]))
         return Metrics(
-            lon_c=lon_c, lat_c=lat_c, lon_u=self.points("u", inside, columns)[1],
-            lat_v=self.points("v", inside, columns)[0], f_q=f_q, **out,
-        )  # fmt: skip
+            lon_c=lon_c,
+            lat_c=lat_c,
+            lon_u=self.points("u", inside, columns)[1],
+            lat_v=self.points("v", inside, columns)[0],
+            f_q=f_q,
+            **out,
+        )
 
     def coordinates(self) -> dict[str, tuple[np.ndarray, str]]:
-        """Longitudes and latitudes south of the join, and in the cap where its lines cross the join and the middle
+        """Longitudes and latitudes south of the join, and in the cap where its lines cross the join
+        and the middle
         meridian: name -> (values, unit)."""
         lon, lat = self.lon_edges, self.lat_edges
         centres = np.append(0.5 * (lat[1:-1] + lat[:-2]), 90.0)
         return {
-            "lon": (0.5 * (lon[1:] + lon[:-1]), "degrees"), "lat": (centres, "degrees"),
-            "lon_u": (lon[:-1], "degrees"), "lat_v": (lat[:-1], "degrees"),
-        }  # fmt: skip
+            "lon": (0.5 * (lon[1:] + lon[:-1]), "degrees"),
+            "lat": (centres, "degrees"),
+            "lon_u": (lon[:-1], "degrees"),
+            "lat_v": (lat[:-1], "degrees"),
+        }
 
 
 def _mercator(lat: float) -> float:

@@ -1,9 +1,10 @@
 """Vertical coordinate: z* with partial bottom cells.
 
-Layer k is ``dz[k]`` thick at rest; the lowest wet cell of a column may be thinner (Adcroft et al. 1997,
-doi:10.1175/1520-0493(1997)125<2293:ROTBSC>2.0.CO;2). With the free surface at height eta every layer
-of a column stretches by ``1 + eta / H`` (Adcroft and Campin 2004, doi:10.1016/j.ocemod.2003.09.003), so
-surfaces move together, volume follows the free surface, and a uniform tracer stays uniform.
+Layer k is ``dz[k]`` thick at rest; the lowest wet cell of a column may be thinner (Adcroft et al.
+1997, doi:10.1175/1520-0493(1997)125<2293:ROTBSC>2.0.CO;2). With the free surface at height eta
+every layer of a column stretches by ``1 + eta / H`` (Adcroft and Campin 2004,
+doi:10.1016/j.ocemod.2003.09.003), so surfaces move together, volume follows the free surface, and a
+uniform tracer stays uniform.
 """
 
 from __future__ import annotations

@@ -21,6 +21,13 @@ def connect(layout: Layout, comm) -> HaloExchange:
 
 
 __all__ = [
-    "HaloExchange", "SerialBackend", "connect", "differentiable_sum", "differentiable_sums", "exact_row_sums", "exact_sum",
-    "once", "reductions",
-]  # fmt: skip
+    "HaloExchange",
+    "SerialBackend",
+    "connect",
+    "differentiable_sum",
+    "differentiable_sums",
+    "exact_row_sums",
+    "exact_sum",
+    "once",
+    "reductions",
+]

@@ -1,12 +1,15 @@
 """Filling halos: two phases, one buffer per neighbour for all fields together.
 
-First go western and eastern slabs, then southern and northern ones, as wide as the rows have become by
+First go western and eastern slabs, then southern and northern ones, as wide as the rows have become
+by
 that: four messages in all, and the corners come for free. Where tiles of land have no rank
-a corner may lie behind one of them. Layouts that drop tiles therefore send the new rows once more to the
-west and east, and a corner whose northern or southern neighbour is missing is taken from there.
+a corner may lie behind one of them. Layouts that drop tiles therefore send the new rows once more
+to the west and east, and a corner whose northern or southern neighbour is missing is taken from
+there.
 
-Beyond a north fold (:mod:`dogcm.decomp.fold`) lies the mirrored tile of the same row: one message more, in which the
-two trade their uppermost rows. Rows of the first phase are made wide enough that the mirrored halo is in it.
+Beyond a north fold (:mod:`dogcm.decomp.fold`) lies the mirrored tile of the same row: one message
+more, in which the two trade their uppermost rows. Rows of the first phase are made wide enough that
+the mirrored halo is in it.
 """
 
 from __future__ import annotations
@@ -25,7 +28,8 @@ from dogcm.lowering.transposes import framed, joined, with_edges, with_ends
 
 # What messages bring carries this name, so that jax.checkpoint can be told to keep it.
 RECEIVED = "halo"
-# JAX has no transpose of a name, as tangents carry none; dogcm.field.send_back transposes an exchange itself.
+# JAX has no transpose of a name, as tangents carry none; dogcm.field.send_back transposes an
+# exchange itself.
 ad.primitive_transposes.setdefault(name_p, lambda cotangent, _, *, name: [cotangent])
 
 
@@ -44,12 +48,16 @@ class HaloExchange:
         """Whether the grid is folded in the north."""
         return self.layout.north_fold
 
-    def exchange(self, arrays: list, wants: list[Halo], places: list[str] | None = None, vectors=None) -> list:
+    def exchange(
+        self, arrays: list, wants: list[Halo], places: list[str] | None = None, vectors=None
+    ) -> list:
         """Arrays ``(..., ny, nx)`` without halo in, arrays with the wanted halos out.
 
         Args:
-            places: where on the C grid the arrays are; only a north fold asks for it (default: cell centres).
-            vectors: whether they change sign across the fold (default, and None: those at u and v do).
+            places: where on the C grid the arrays are; only a north fold asks for it (default: cell
+                centres).
+            vectors: whether they change sign across the fold (default, and None: those at u and v
+                do).
         """
         self._check_depth(wants)
         # Stored before and after, so that the compiler sees the same arithmetic around an exchange
@@ -58,7 +66,10 @@ class HaloExchange:
         near, split_x, split_y = self.neighbours, self.layout.px > 1, self.layout.py > 1
         if self.north_fold:
             places = list(places or ["c"] * len(arrays))
-            signs = [fold.flips(p) if v is None else v for p, v in zip(places, vectors or [None] * len(places))]
+            signs = [
+                fold.flips(p) if v is None else v
+                for p, v in zip(places, vectors or [None] * len(places))
+            ]
             arrays, beyond = self._folded(arrays, wants, places, signs)
             arrays = self._phase(arrays, [(w.s, w.n) for w in wants], -2, near.s, near.n, split_y)
             arrays = [self._capped(*parts) for parts in zip(arrays, beyond, wants)]
@@ -70,7 +81,8 @@ class HaloExchange:
         return list(jax.lax.optimization_barrier(tuple(arrays)))
 
     def _surrounded(self, arrays: list, wants: list[Halo]) -> list:
-        """Both phases where there is no fold: slabs travel, and each array is written once with all of them around it."""
+        """Both phases where there is no fold: slabs travel, and each array is written once with all
+        of them around it."""
         near = self.neighbours
         # A neighbour's northern halo is what lies along this tile's southern side, and so on.
         edges = [with_edges(a, (w.n, w.s, w.e, w.w)) for a, w in zip(arrays, wants)]
@@ -79,19 +91,28 @@ class HaloExchange:
         to_south, to_north = [], []
         for lowest, highest, left, right, w in zip(first, last, west, east, wants):
             ny = left.shape[-2]
-            to_south.append(jnp.concatenate([left[..., : w.n, :], lowest, right[..., : w.n, :]], axis=-1))
-            to_north.append(jnp.concatenate([left[..., ny - w.s :, :], highest, right[..., ny - w.s :, :]], axis=-1))
+            to_south.append(
+                jnp.concatenate([left[..., : w.n, :], lowest, right[..., : w.n, :]], axis=-1)
+            )
+            to_north.append(
+                jnp.concatenate(
+                    [left[..., ny - w.s :, :], highest, right[..., ny - w.s :, :]], axis=-1
+                )
+            )
         south, north = self._traded(to_south, to_north, near.s, near.n, self.layout.py > 1)
         return [framed(*parts) for parts in zip(arrays, south, north, west, east)]
 
     def _phase(self, arrays, depths, axis, lower: int, upper: int, split: bool) -> list:
         """Add ``depths = (below, above)`` cells to each array along ``axis``."""
-        to_lower, to_upper, arrays = zip(*(with_ends(a, axis, above, below) for a, (below, above) in zip(arrays, depths)))
+        to_lower, to_upper, arrays = zip(
+            *(with_ends(a, axis, above, below) for a, (below, above) in zip(arrays, depths))
+        )
         below, above = self._traded(to_lower, to_upper, lower, upper, split)
         return [joined(*parts, axis) for parts in zip(below, arrays, above)]
 
     def _traded(self, to_lower, to_upper, lower: int, upper: int, split: bool) -> tuple[list, list]:
-        """Slabs for the two neighbours of one direction in, theirs for this tile out (from below, from above)."""
+        """Slabs for the two neighbours of one direction in, theirs for this tile out (from below,
+        from above)."""
         if not split:
             # One tile spans this direction: it is its own neighbour.
             return list(to_upper), list(to_lower)
@@ -99,15 +120,23 @@ class HaloExchange:
         from_lower, from_upper = (checkpoint_name(buffer, RECEIVED) for buffer in received)
         return _unpack(from_lower, to_upper), _unpack(from_upper, to_lower)
 
-    def _folded(self, arrays: list, wants: list[Halo], places: list[str], signs: list[bool]) -> tuple[list, list]:
-        """First phase where there is a fold: arrays with their halos in x, and the rows beyond the fold.
+    def _folded(
+        self, arrays: list, wants: list[Halo], places: list[str], signs: list[bool]
+    ) -> tuple[list, list]:
+        """First phase where there is a fold: arrays with their halos in x, and the rows beyond the
+        fold.
 
         In the last row what is there twice is set to its original.
         """
         near = self.neighbours
         reach = [max(w.w + fold.shifted(p), w.e) for w, p in zip(wants, places)]
-        arrays = self._phase(arrays, [(r, r) for r in reach], -1, near.w, near.e, self.layout.px > 1)
-        sent = [_edge(a, w.n + fold.on_line(p), -2, first=False) for a, w, p in zip(arrays, wants, places)]
+        arrays = self._phase(
+            arrays, [(r, r) for r in reach], -1, near.w, near.e, self.layout.px > 1
+        )
+        sent = [
+            _edge(a, w.n + fold.on_line(p), -2, first=False)
+            for a, w, p in zip(arrays, wants, places)
+        ]
         got = sent
         if self.layout.px > 1:
             buffer = self.backend.trade(_pack(sent), self.layout.mirror(self.rank))
@@ -142,7 +171,8 @@ class HaloExchange:
         return jnp.concatenate([array[..., :ny, :], north], axis=-2)
 
     def _corners(self, arrays: list, wants: list[Halo], also: list[int]) -> list:
-        """Corners behind a dropped tile, from the halo rows of the western and eastern neighbours; ``also`` so many rows
+        """Corners behind a dropped tile, from the halo rows of the western and eastern neighbours;
+        ``also`` so many rows
         below the northern ones (what they repeat on a fold)."""
         bare = [a[..., w.w : a.shape[-1] - w.e] for a, w in zip(arrays, wants)]
         upper = [w.n + more for w, more in zip(wants, also)]

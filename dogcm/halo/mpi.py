@@ -1,12 +1,13 @@
 """Messages between ranks inside ``jit``, with derivative rules of our own.
 
-This is the only module that imports mpi4jax. Its stock rules do not serve a model that is differentiated
-across ranks, so they are replaced here, once, when the module is imported:
+This is the only module that imports mpi4jax. Its stock rules do not serve a model that is
+differentiated across ranks, so they are replaced here, once, when the module is imported:
 
 * ``sendrecv`` has no forward mode, refuses a receive buffer that does not depend on the input, and
-  cannot be used under ``jax.checkpoint``. The tangent of an exchange is the exchange of the tangent; its
-  transpose sends the cotangent back the way the value came.
-* ``allreduce`` counts as its own linear inverse (its stock transpose is the identity). That is right
+  cannot be used under ``jax.checkpoint``. The tangent of an exchange is the exchange of the
+  tangent; its transpose sends the cotangent back the way the value came.
+* ``allreduce`` counts as its own linear inverse (its stock transpose is the identity). That is
+right
   only for the last sum of a loss that every rank holds. Inside the model, with the convention that
   each rank differentiates its own share of the loss, the transpose of a sum over ranks is
   a sum over ranks.
@@ -93,7 +94,8 @@ class MPIBackend:
         return from_lower, from_upper
 
     def trade(self, buffer, partner: int):
-        """Send a buffer to ``partner`` (may be this rank) and return the one that comes from there."""
+        """Send a buffer to ``partner`` (may be this rank) and return the one that comes from
+        there."""
         return mpi4jax.sendrecv(buffer, buffer, source=partner, dest=partner, comm=self.comm)
 
     def psum(self, value):

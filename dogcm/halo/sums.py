@@ -22,7 +22,8 @@ _BITS = 40
 
 
 def once(exchange, values, at: str = "c"):
-    """``values (..., y, x)`` of this tile with 0 where a north fold stores a point for the second time.
+    """``values (..., y, x)`` of this tile with 0 where a north fold stores a point for the second
+    time.
 
     Args:
         exchange: a :class:`dogcm.halo.HaloExchange`; without a north fold nothing is done.
@@ -71,7 +72,8 @@ def _exact_sum(exchange, terms):
 
 
 def exact_row_sums(exchange, values):
-    """Order-independent sums over x, for every row of the globe, with the derivatives of plain ones.
+    """Order-independent sums over x, for every row of the globe, with the derivatives of plain
+    ones.
 
     Args:
         exchange: a :class:`dogcm.halo.HaloExchange`, which knows where this tile lies.
@@ -97,23 +99,30 @@ def exact_row_sums(exchange, values):
     scaled = jnp.ldexp(fixed, (_BITS - exponent)[:, None, None])
     high = jnp.round(scaled)
     low = jnp.round((scaled - high) * 2.0**_BITS)
-    high, low = placed(jnp.stack([jnp.sum(part.astype(jnp.int64), axis=-1) for part in (high, low)]))
-    exact = jnp.ldexp(high.astype(jnp.float64) + low.astype(jnp.float64) * 2.0**-_BITS, (exponent - _BITS)[:, None])
+    high, low = placed(
+        jnp.stack([jnp.sum(part.astype(jnp.int64), axis=-1) for part in (high, low)])
+    )
+    exact = jnp.ldexp(
+        high.astype(jnp.float64) + low.astype(jnp.float64) * 2.0**-_BITS,
+        (exponent - _BITS)[:, None],
+    )
     exact = jnp.where(bad[:, None] == 0, exact, jnp.nan)
     plain = placed(jnp.sum(values, axis=-1))
     return exact + (plain - jax.lax.stop_gradient(plain))
 
 
 def differentiable_sum(exchange, term):
-    """:func:`exact_sum` of one array with the derivatives, of any order, of a plain sum over ranks."""
+    """:func:`exact_sum` of one array with the derivatives, of any order, of a plain sum over
+    ranks."""
     return differentiable_sums(exchange, term)[0]
 
 
 def differentiable_sums(exchange, *terms):
-    """:func:`differentiable_sum` of several arrays in the same messages; an array of one sum per term, of their dtype."""
+    """:func:`differentiable_sum` of several arrays in the same messages; an array of one sum per
+    term, of their dtype."""
     terms = [jnp.asarray(t) for t in terms]
     value = exact_sum(exchange, *jax.lax.stop_gradient(terms)).astype(jnp.result_type(*terms))
-    # Adds nothing but derivatives. A custom rule would be lost in second derivatives of a scan: JAX drops rules
-    # when it splits the loop, and differentiates the rounding instead.
+    # Adds nothing but derivatives. A custom rule would be lost in second derivatives of a scan: JAX
+    # drops rules when it splits the loop, and differentiates the rounding instead.
     plain = exchange.psum(jnp.stack([jnp.sum(t) for t in terms]))
     return value + (plain - jax.lax.stop_gradient(plain))

@@ -1,6 +1,8 @@
-"""Read netCDF variables whose latitudes and longitudes are two-dimensional, and bring them to other points.
+"""Read netCDF variables whose latitudes and longitudes are two-dimensional, and bring them to other
+points.
 
-Cubed spheres, tripolar grids, swaths: the points are taken one by one, and nothing is assumed of their order.
+Cubed spheres, tripolar grids, swaths: the points are taken one by one, and nothing is assumed of
+    their order.
 """
 
 from __future__ import annotations
@@ -17,9 +19,20 @@ from scipy.spatial import cKDTree
 from dogcm.io.regrid import UNDECLARED_FILL, unit_vectors
 
 FloatArray = NDArray[np.floating]
-_LAT, _LON = ("lat", "latitude", "nav_lat", "yc", "tlat"), ("lon", "longitude", "nav_lon", "xc", "tlon")
+_LAT, _LON = (
+    ("lat", "latitude", "nav_lat", "yc", "tlat"),
+    ("lon", "longitude", "nav_lon", "xc", "tlon"),
+)
 _AREA = ("area", "cell_area", "areacello", "area_t", "tarea")
-_AREA_UNITS = {"m2": 1.0, "m^2": 1.0, "m**2": 1.0, "km2": 1e6, "km^2": 1e6, "cm2": 1e-4, "cm^2": 1e-4}
+_AREA_UNITS = {
+    "m2": 1.0,
+    "m^2": 1.0,
+    "m**2": 1.0,
+    "km2": 1e6,
+    "km^2": 1e6,
+    "cm2": 1e-4,
+    "cm^2": 1e-4,
+}
 # Nearer than this (radians on the unit sphere) a point is the source's own.
 _COINCIDENT = 1e-9
 
@@ -46,7 +59,8 @@ class ScatteredVariable:
 
 
 def read_scattered(path: str | Path, name: str) -> ScatteredVariable | None:
-    """The variable, if its file gives each of its points a latitude and a longitude; None if it does not.
+    """The variable, if its file gives each of its points a latitude and a longitude; None if it
+    does not.
 
     A file that cannot be opened is left to :func:`dogcm.io.regrid.read_cf` to say.
 
@@ -65,22 +79,38 @@ def _read(data: xr.Dataset, name: str, path) -> ScatteredVariable | None:
     if name not in data.data_vars:
         return None
     array = data[name]
-    axes = [_coordinate(data, array, names, standard) for names, standard in ((_LAT, "latitude"), (_LON, "longitude"))]
+    axes = [
+        _coordinate(data, array, names, standard)
+        for names, standard in ((_LAT, "latitude"), (_LON, "longitude"))
+    ]
     if any(a is None for a in axes) or axes[0].dims != axes[1].dims:
         return None
     dims = axes[0].dims
     lead = [d for d in array.dims if d not in dims]
     if len(lead) > 1:
-        raise ValueError(f"variable {name} of {path} has dimensions {array.dims}: one besides {dims} is understood")
+        raise ValueError(
+            f"variable {name} of {path} has dimensions {array.dims}: one besides {dims} is understood"
+        )
     values = np.array(array.transpose(*lead, *dims).values, float).reshape(-1, axes[0].size)
     values[np.abs(values) > UNDECLARED_FILL] = np.nan
     time = data[lead[0]] if lead and lead[0] in data.variables else None
-    stamps = (None, "") if time is None else (np.asarray(time.values, float), str(time.attrs.get("units", "")))
-    area = next((data[v] for v in data.variables if str(v).lower() in _AREA and data[v].dims == dims), None)
+    stamps = (
+        (None, "")
+        if time is None
+        else (np.asarray(time.values, float), str(time.attrs.get("units", "")))
+    )
+    area = next(
+        (data[v] for v in data.variables if str(v).lower() in _AREA and data[v].dims == dims), None
+    )
     return ScatteredVariable(
-        values, *(np.asarray(a.values, float).ravel() for a in axes), _square_metres(area),
-        *stamps, str(array.attrs.get("units", "")), name, str(path),
-    )  # fmt: skip
+        values,
+        *(np.asarray(a.values, float).ravel() for a in axes),
+        _square_metres(area),
+        *stamps,
+        str(array.attrs.get("units", "")),
+        name,
+        str(path),
+    )
 
 
 def _coordinate(data: xr.Dataset, array: xr.DataArray, names: tuple[str, ...], standard: str):
@@ -93,12 +123,19 @@ def _coordinate(data: xr.Dataset, array: xr.DataArray, names: tuple[str, ...], s
 
 
 def _square_metres(area) -> FloatArray | None:
-    factor = None if area is None else _AREA_UNITS.get(str(area.attrs.get("units", "m2")).replace(" ", "").lower())
+    factor = (
+        None
+        if area is None
+        else _AREA_UNITS.get(str(area.attrs.get("units", "m2")).replace(" ", "").lower())
+    )
     return None if factor is None else np.asarray(area.values, float).ravel() * factor
 
 
-def interpolate(values: ArrayLike, lat: ArrayLike, lon: ArrayLike, to_lat: ArrayLike, to_lon: ArrayLike) -> FloatArray:
-    """Inverse-distance mean of the nearest points: four of them, or as many as share a target point.
+def interpolate(
+    values: ArrayLike, lat: ArrayLike, lon: ArrayLike, to_lat: ArrayLike, to_lon: ArrayLike
+) -> FloatArray:
+    """Inverse-distance mean of the nearest points: four of them, or as many as share a target
+    point.
 
     Args:
         values: (n, points); points with a NaN in any record are left out.
@@ -121,9 +158,13 @@ def interpolate(values: ArrayLike, lat: ArrayLike, lon: ArrayLike, to_lat: Array
 
 
 def sampled_mean(
-    values: ArrayLike, lat_edges: ArrayLike, lon_edges: ArrayLike, points: Iterable[tuple[FloatArray, FloatArray]]
+    values: ArrayLike,
+    lat_edges: ArrayLike,
+    lon_edges: ArrayLike,
+    points: Iterable[tuple[FloatArray, FloatArray]],
 ) -> FloatArray:
-    """Means over cells of any shape, each known by points spread evenly over it, of a field that is constant in boxes.
+    """Means over cells of any shape, each known by points spread evenly over it, of a field that is
+    constant in boxes.
 
     Args:
         values: (n_lat, n_lon) in boxes of latitude and longitude, NaN where missing: left out.
@@ -137,15 +178,27 @@ def sampled_mean(
     total, count = 0.0, 0
     for lat, lon in points:
         x = lon_edges[0] + np.mod(lon - lon_edges[0], 360.0)
-        j, i = np.searchsorted(lat_edges, lat, "right") - 1, np.searchsorted(lon_edges, x, "right") - 1
+        j, i = (
+            np.searchsorted(lat_edges, lat, "right") - 1,
+            np.searchsorted(lon_edges, x, "right") - 1,
+        )
         inside = (j >= 0) & (j < v.shape[0]) & (i < v.shape[1])
-        here = np.where(inside, v[np.clip(j, 0, v.shape[0] - 1), np.clip(i, 0, v.shape[1] - 1)], np.nan)
+        here = np.where(
+            inside, v[np.clip(j, 0, v.shape[0] - 1), np.clip(i, 0, v.shape[1] - 1)], np.nan
+        )
         known = np.isfinite(here)
         total, count = total + np.where(known, here, 0.0), count + known
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def pour(amount: ArrayLike, lat: ArrayLike, lon: ArrayLike, to_lat: ArrayLike, to_lon: ArrayLike, wet: ArrayLike):
+def pour(
+    amount: ArrayLike,
+    lat: ArrayLike,
+    lon: ArrayLike,
+    to_lat: ArrayLike,
+    to_lon: ArrayLike,
+    wet: ArrayLike,
+):
     """Bring amounts (m3 s-1) at points to the nearest wet cells, without losing any.
 
     Args:

@@ -1,9 +1,9 @@
 """CF-1.11 netCDF output: one file per entry of ``run.output``.
 
-Files hold the fields on their C-grid places with everything that is needed to work with them: coordinates
-with ``axis`` and ``c_grid_axis_shift`` (from which xgcm builds its axes), metrics, thicknesses at rest,
-masks, the full configuration and where they come from. A file is closed after each record, so it is complete
-at any time.
+Files hold the fields on their C-grid places with everything that is needed to work with them:
+coordinates with ``axis`` and ``c_grid_axis_shift`` (from which xgcm builds its axes), metrics,
+thicknesses at rest, masks, the full configuration and where they come from. A file is closed after
+each record, so it is complete at any time.
 
 Rank 0 writes; it gathers one level of one field at a time.
 """
@@ -26,16 +26,33 @@ _CALENDARS = {360.0: "360_day", 365.0: "noleap", 365.25: "julian", 366.0: "all_l
 HEADER_BYTES = 1 << 20
 # Kinds of output, and what CF calls them.
 METHODS = {
-    "snapshot": "point", "mean": "mean", "minimum": "minimum", "maximum": "maximum",
+    "snapshot": "point",
+    "mean": "mean",
+    "minimum": "minimum",
+    "maximum": "maximum",
     "root_mean_square": "root_mean_square",
-}  # fmt: skip
+}
 # Grid Fields that are written once: name -> (unit, meaning).
 _METRICS = {
-    **{f"area_{p}": ("m2", f"horizontal area of {w}") for p, w in
-       (("c", "cells"), ("u", "cells around west faces"), ("v", "cells around south faces"),
-        ("q", "cells around corners"))},
-    **{f"d{x}_{p}": ("m", f"distance along {x} at {w}") for x in "xy" for p, w in
-       (("c", "cell centres"), ("u", "west faces"), ("v", "south faces"), ("q", "corners"))},
+    **{
+        f"area_{p}": ("m2", f"horizontal area of {w}")
+        for p, w in (
+            ("c", "cells"),
+            ("u", "cells around west faces"),
+            ("v", "cells around south faces"),
+            ("q", "cells around corners"),
+        )
+    },
+    **{
+        f"d{x}_{p}": ("m", f"distance along {x} at {w}")
+        for x in "xy"
+        for p, w in (
+            ("c", "cell centres"),
+            ("u", "west faces"),
+            ("v", "south faces"),
+            ("q", "corners"),
+        )
+    },
     "depth_c": ("m", "depth of the sea floor at rest"),
     "h_c": ("m", "thickness of cells at rest"),
     "h_u": ("m", "thickness of west faces at rest"),
@@ -43,11 +60,16 @@ _METRICS = {
     "mask_c": ("1", "1 in ocean cells, 0 on land"),
     "mask_u": ("1", "1 at west faces between ocean cells, 0 elsewhere"),
     "mask_v": ("1", "1 at south faces between ocean cells, 0 elsewhere"),
-}  # fmt: skip
+}
 
 
 # Latitude and longitude of each place where they are two-dimensional.
-_PLACES = {"c": ("lat", "lon"), "u": ("lat_u", "lon_u"), "v": ("lat_v", "lon_v"), "q": ("lat_q", "lon_q")}
+_PLACES = {
+    "c": ("lat", "lon"),
+    "u": ("lat_u", "lon_u"),
+    "v": ("lat_v", "lon_v"),
+    "q": ("lat_q", "lon_q"),
+}
 _WORDS = {"c": "cell centres", "u": "west faces", "v": "south faces", "q": "corners"}
 
 
@@ -75,7 +97,9 @@ def calendar_of(year_days: float) -> str:
 
 def date_of(time: float, year_days: float) -> str:
     """Model date ``year-month-day`` of a time (s since the start of year 1)."""
-    d = cftime.num2date(time / SECONDS_PER_DAY, "days since 0001-01-01", calendar=calendar_of(year_days))
+    d = cftime.num2date(
+        time / SECONDS_PER_DAY, "days since 0001-01-01", calendar=calendar_of(year_days)
+    )
     return f"{d.year:04d}-{d.month:02d}-{d.day:02d}"
 
 
@@ -83,17 +107,26 @@ class OutputFile:
     """One netCDF file, written by rank 0, to which records are appended.
 
     Args:
-        path: of the file. variables: what it holds. kind: ``snapshot``, or what is made of an interval (:data:`METHODS`).
+        path: of the file. variables: what it holds. kind: ``snapshot``, or what is made of an
+            interval (:data:`METHODS`).
         model: gives grid, decomposition, precision and length of the year.
         attributes: global attributes (provenance).
-        resume: add to the file if it is there, dropping records later than the model's present time.
+        resume: add to the file if it is there, dropping records later than the model's present
+            time.
 
     Raises:
         OutputError: the file cannot be written. All methods are to be called on every rank.
     """
 
-    def __init__(self, path, variables: list[FileVariable], kind: str, model, attributes: dict,
-                 resume: bool = False):  # fmt: skip
+    def __init__(
+        self,
+        path,
+        variables: list[FileVariable],
+        kind: str,
+        model,
+        attributes: dict,
+        resume: bool = False,
+    ):
         self.path, self.kind, self.variables = Path(path), kind, {v.name: v for v in variables}
         self._model, self._decomposition = model, model.decomposition
         self._comm, self._calendar = model.comm, calendar_of(model.config.forcing.year)
@@ -130,7 +163,9 @@ class OutputFile:
         task.finish()
         self._index += 1
 
-    def _append_variable(self, task: RootTask, data, variable: FileVariable, values: np.ndarray) -> None:
+    def _append_variable(
+        self, task: RootTask, data, variable: FileVariable, values: np.ndarray
+    ) -> None:
         mask = self._masks[variable.at]
         if not variable.layers:
             level = self._gather(values, mask[0])
@@ -179,28 +214,51 @@ class OutputFile:
     def _define(self, data, attributes: dict) -> None:
         data.setncatts({"Conventions": "CF-1.11", **attributes})
         if self._model.horizontal.north_fold:
-            data.north_fold = "cell (ny - 1, i) is cell (ny - 1, nx - 1 - i), velocities change sign"
+            data.north_fold = (
+                "cell (ny - 1, i) is cell (ny - 1, nx - 1 - i), velocities change sign"
+            )
         self._define_axes(data)
         for name, (unit, text) in _METRICS.items():
             layers = name.startswith(("h_", "mask_"))
             kind = "i1" if name.startswith("mask_") else "f8"
-            v = data.createVariable(name, kind, self._dimensions(name[-1], layers), zlib=True, complevel=1)
+            v = data.createVariable(
+                name, kind, self._dimensions(name[-1], layers), zlib=True, complevel=1
+            )
             v.setncatts({"units": unit, "long_name": text})
         for variable in self.variables.values():
             self._define_variable(data, variable)
 
     def _define_places(self, data) -> None:
-        """Two-dimensional latitudes and longitudes of all places, with the corners of cells, and the grid's angle."""
+        """Two-dimensional latitudes and longitudes of all places, with the corners of cells, and
+        the grid's angle."""
         data.createDimension("corner", 4)
         for at, (lat, lon) in _PLACES.items():
-            for name, what, unit in ((lat, "latitude", "degrees_north"), (lon, "longitude", "degrees_east")):
-                v = data.createVariable(name, "f8", self._dimensions(at, False), zlib=True, complevel=1)
-                v.setncatts({"units": unit, "standard_name": what, "long_name": f"{what} of {_WORDS[at]}"})
+            for name, what, unit in (
+                (lat, "latitude", "degrees_north"),
+                (lon, "longitude", "degrees_east"),
+            ):
+                v = data.createVariable(
+                    name, "f8", self._dimensions(at, False), zlib=True, complevel=1
+                )
+                v.setncatts(
+                    {"units": unit, "standard_name": what, "long_name": f"{what} of {_WORDS[at]}"}
+                )
                 if at == "c":
                     v.bounds = f"{name}_bnds"
-                    data.createVariable(v.bounds, "f8", (*self._dimensions(at, False), "corner"), zlib=True, complevel=1)
+                    data.createVariable(
+                        v.bounds,
+                        "f8",
+                        (*self._dimensions(at, False), "corner"),
+                        zlib=True,
+                        complevel=1,
+                    )
         v = data.createVariable("angle", "f8", self._dimensions("c", False), zlib=True, complevel=1)
-        v.setncatts({"units": "radian", "long_name": "angle from east to the grid's x direction, anticlockwise"})
+        v.setncatts(
+            {
+                "units": "radian",
+                "long_name": "angle from east to the grid's x direction, anticlockwise",
+            }
+        )
 
     def _put_places(self, data) -> None:
         horizontal = self._model.horizontal
@@ -215,9 +273,15 @@ class OutputFile:
         ny, nx = self._model.horizontal.shape
         dimensions = ("time", *self._dimensions(variable.at, variable.layers))
         v = data.createVariable(
-            variable.name, self._model.dtype.str[1:], dimensions, zlib=True, complevel=1, shuffle=True,
-            fill_value=FILL, chunksizes=(1,) * (len(dimensions) - 2) + (ny, nx),
-        )  # fmt: skip
+            variable.name,
+            self._model.dtype.str[1:],
+            dimensions,
+            zlib=True,
+            complevel=1,
+            shuffle=True,
+            fill_value=FILL,
+            chunksizes=(1,) * (len(dimensions) - 2) + (ny, nx),
+        )
         attributes = {"units": variable.unit, "long_name": variable.long_name}
         if variable.standard_name:
             attributes["standard_name"] = variable.standard_name
@@ -240,8 +304,12 @@ class OutputFile:
             ("zw", vertical.edges, -0.5, "depth of layer interfaces at rest"),
         ):
             attributes = {
-                "units": "m", "positive": "down", "standard_name": "depth", "long_name": text, "axis": "Z",
-            }  # fmt: skip
+                "units": "m",
+                "positive": "down",
+                "standard_name": "depth",
+                "long_name": text,
+                "axis": "Z",
+            }
             _define_axis(data, name, values, attributes, shift)
         for key, (values, unit) in self._model.horizontal.coordinates().items():
             shift = -0.5 if key in ("lon_u", "lat_v") else None
@@ -253,10 +321,15 @@ class OutputFile:
     def _define_time(self, data) -> None:
         data.createDimension("time", None)
         time = data.createVariable("time", "f8", ("time",))
-        time.setncatts({
-            "units": "days since 0001-01-01 00:00:00", "calendar": self._calendar, "standard_name": "time",
-            "long_name": "model time", "axis": "T",
-        })  # fmt: skip
+        time.setncatts(
+            {
+                "units": "days since 0001-01-01 00:00:00",
+                "calendar": self._calendar,
+                "standard_name": "time",
+                "long_name": "model time",
+                "axis": "T",
+            }
+        )
         if self.kind != "snapshot":
             time.bounds = "time_bnds"
             data.createDimension("nv", 2)
@@ -274,7 +347,9 @@ class OutputFile:
         with netCDF4.Dataset(self.path) as data:
             missing = set(self.variables) - set(data.variables)
             if missing:
-                raise OutputError(f"{self.path} has no {sorted(missing)}: choose another output folder")
+                raise OutputError(
+                    f"{self.path} has no {sorted(missing)}: choose another output folder"
+                )
             ends = data["time_bnds"][:, 1] if "time_bnds" in data.variables else data["time"][:]
             ends = np.ma.filled(ends, np.inf)
             keep = int(np.sum(ends * SECONDS_PER_DAY <= now + 1e-3))
@@ -301,7 +376,8 @@ def metric_bytes(model) -> int:
 
 
 def axis_names(horizontal) -> dict[str, str]:
-    """What a grid's axes are called in files, by key of ``horizontal.coordinates()``: x and y where they are no
+    """What a grid's axes are called in files, by key of ``horizontal.coordinates()``: x and y where
+    they are no
     longitudes and latitudes."""
     names = ("lon", "lat", "lon_u", "lat_v")
     plain = horizontal.spherical and not horizontal.curvilinear
@@ -309,12 +385,17 @@ def axis_names(horizontal) -> dict[str, str]:
 
 
 def horizontal_attributes(key: str, unit: str, horizontal) -> dict[str, str]:
-    """CF attributes of the axis ``key`` of ``horizontal.coordinates()``, whose values are in ``unit``."""
+    """CF attributes of the axis ``key`` of ``horizontal.coordinates()``, whose values are in
+    ``unit``."""
     x, spherical = key.startswith("lon"), horizontal.spherical
     if horizontal.curvilinear:
         where = {"lon_u": "west faces", "lat_v": "south faces"}.get(key, "cell centres")
         what = "longitude" if x else "latitude"
-        return {"units": unit, "long_name": f"the grid's own {what} of {where}", "axis": "X" if x else "Y"}
+        return {
+            "units": unit,
+            "long_name": f"the grid's own {what} of {where}",
+            "axis": "X" if x else "Y",
+        }
     what = ("longitude" if x else "latitude") if spherical else ("x" if x else "y")
     where = {"lon_u": "west faces", "lat_v": "south faces"}.get(key, "cell centres")
     standard = what if spherical else f"projection_{what}_coordinate"
@@ -322,7 +403,9 @@ def horizontal_attributes(key: str, unit: str, horizontal) -> dict[str, str]:
     return {"units": unit, "standard_name": standard, "long_name": text, "axis": "X" if x else "Y"}
 
 
-def _define_axis(data, name: str, values: np.ndarray, attributes: dict, shift: float | None) -> None:
+def _define_axis(
+    data, name: str, values: np.ndarray, attributes: dict, shift: float | None
+) -> None:
     data.createDimension(name, len(values))
     v = data.createVariable(name, "f8", (name,))
     v.setncatts(attributes)
@@ -351,10 +434,14 @@ def _copy(data, path: Path, records: int) -> None:
         for name, v in data.variables.items():
             chunks = v.chunking()
             new = out.createVariable(
-                name, v.dtype, v.dimensions, zlib=v.filters()["zlib"], complevel=1,
+                name,
+                v.dtype,
+                v.dimensions,
+                zlib=v.filters()["zlib"],
+                complevel=1,
                 fill_value=getattr(v, "_FillValue", None),
                 chunksizes=None if chunks == "contiguous" else chunks,
-            )  # fmt: skip
+            )
             new.setncatts({k: v.getncattr(k) for k in v.ncattrs() if k != "_FillValue"})
             new.set_auto_maskandscale(False)
             if v.dimensions[:1] == ("time",):
@@ -365,5 +452,11 @@ def _copy(data, path: Path, records: int) -> None:
 
 
 __all__ = [
-    "FileVariable", "OutputError", "OutputFile", "calendar_of", "date_of", "metric_bytes", "record_bytes",
-]  # fmt: skip
+    "FileVariable",
+    "OutputError",
+    "OutputFile",
+    "calendar_of",
+    "date_of",
+    "metric_bytes",
+    "record_bytes",
+]

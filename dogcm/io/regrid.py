@@ -35,8 +35,14 @@ _AXIS_NAMES = {
 }
 _AXIS_LETTER = {"Y": "lat", "X": "lon", "Z": "depth", "T": "time"}
 _AXIS_STANDARD = {
-    "latitude": "lat", "grid_latitude": "lat", "longitude": "lon", "grid_longitude": "lon",
-    "depth": "depth", "height": "depth", "altitude": "depth", "time": "time",
+    "latitude": "lat",
+    "grid_latitude": "lat",
+    "longitude": "lon",
+    "grid_longitude": "lon",
+    "depth": "depth",
+    "height": "depth",
+    "altitude": "depth",
+    "time": "time",
 }
 _LENGTH = {"m": 1.0, "cm": 0.01, "km": 1000.0, "mm": 0.001}
 _ORDER = ("time", "depth", "lat", "lon")
@@ -184,23 +190,32 @@ def conservative_average(
         ValueError: Faces not ascending, a span above 360 degrees, or shapes that do not match.
     """
     v = np.asarray(values, float)
-    src_lat, src_lon = _ascending("src_lat_edges", src_lat_edges), _ascending(
-        "src_lon_edges", src_lon_edges)
-    dst_lat, dst_lon = _ascending("dst_lat_edges", dst_lat_edges), _ascending(
-        "dst_lon_edges", dst_lon_edges)
+    src_lat, src_lon = (
+        _ascending("src_lat_edges", src_lat_edges),
+        _ascending("src_lon_edges", src_lon_edges),
+    )
+    dst_lat, dst_lon = (
+        _ascending("dst_lat_edges", dst_lat_edges),
+        _ascending("dst_lon_edges", dst_lon_edges),
+    )
     if v.shape[-2:] != (src_lat.size - 1, src_lon.size - 1):
-        raise ValueError(f"values have shape {v.shape}, but the source faces describe "
-                         f"(..., {src_lat.size - 1}, {src_lon.size - 1}) cells")
+        raise ValueError(
+            f"values have shape {v.shape}, but the source faces describe "
+            f"(..., {src_lat.size - 1}, {src_lon.size - 1}) cells"
+        )
     for name, lon in (("src_lon_edges", src_lon), ("dst_lon_edges", dst_lon)):
         if lon[-1] - lon[0] > 360.0 + 1e-6:
-            raise ValueError(f"{name} span {lon[-1] - lon[0]:.4f} degrees: drop the repeated "
-                             "column of the grid, cells may not be counted twice")
+            raise ValueError(
+                f"{name} span {lon[-1] - lon[0]:.4f} degrees: drop the repeated "
+                "column of the grid, cells may not be counted twice"
+            )
     wy, wx = _overlap_lat(src_lat, dst_lat), _overlap_lon(src_lon, dst_lon)
     w = np.isfinite(v) * (1.0 if weights is None else np.asarray(weights, float))
     total = _apply(wy, wx, np.where(w > 0, v, 0.0) * w)
     cover = _apply(wy, wx, w)
     area = np.diff(np.sin(np.deg2rad(np.clip(dst_lat, -90, 90))))[:, None] * np.deg2rad(
-        np.diff(dst_lon))
+        np.diff(dst_lon)
+    )
     # Slivers of relative size 1e-12 are round-off of coincident faces, not coverage.
     wet = cover > 1e-12 * area
     mean = np.where(wet, total / np.where(wet, cover, 1.0), np.nan)
@@ -229,8 +244,12 @@ def _bracket_lon(src: FloatArray, target: FloatArray) -> tuple[NDArray, NDArray,
 
 
 def bilinear(
-    values: ArrayLike, src_lat: ArrayLike, src_lon: ArrayLike,
-    dst_lat: ArrayLike, dst_lon: ArrayLike, min_weight: float = 1e-6,
+    values: ArrayLike,
+    src_lat: ArrayLike,
+    src_lon: ArrayLike,
+    dst_lat: ArrayLike,
+    dst_lon: ArrayLike,
+    min_weight: float = 1e-6,
 ) -> FloatArray:
     """Bilinear interpolation from a rectilinear grid to any points, periodic in longitude.
 
@@ -267,8 +286,12 @@ def bilinear(
     wy, wx = np.where(outside, 0.0, wy), np.where(outside, 0.0, wx)
     total = np.zeros(v.shape[:-2] + y.shape)
     cover = np.zeros_like(total)
-    for j, i, w in ((j0, i0, (1 - wy) * (1 - wx)), (j0, i1, (1 - wy) * wx),
-                    (j1, i0, wy * (1 - wx)), (j1, i1, wy * wx)):
+    for j, i, w in (
+        (j0, i0, (1 - wy) * (1 - wx)),
+        (j0, i1, (1 - wy) * wx),
+        (j1, i0, wy * (1 - wx)),
+        (j1, i1, wy * wx),
+    ):
         corner = v[..., j, i]
         valid = np.isfinite(corner)
         total += np.where(valid, corner, 0.0) * w
@@ -311,8 +334,12 @@ def _smooth_unknown(field: FloatArray, known: FloatArray, sweeps: int) -> FloatA
 
 
 def fill_missing(
-    values: ArrayLike, mask: ArrayLike | None = None, *, lat: ArrayLike | None = None,
-    lon: ArrayLike | None = None, sweeps: int = 40,
+    values: ArrayLike,
+    mask: ArrayLike | None = None,
+    *,
+    lat: ArrayLike | None = None,
+    lon: ArrayLike | None = None,
+    sweeps: int = 40,
 ) -> FloatArray:
     """Fill gaps of global fields: nearest known point on the sphere, then Laplace smoothing.
 
@@ -337,8 +364,9 @@ def fill_missing(
     known = np.isfinite(v) if mask is None else np.isfinite(v) & np.asarray(mask, bool)
     points = unit_vectors(*np.meshgrid(lat, lon, indexing="ij"))
     flat, flat_known = v.reshape(-1, ny, nx), known.reshape(-1, ny, nx)
-    filled = [_smooth_unknown(nearest_fill(f, k, points), k, sweeps)
-              for f, k in zip(flat, flat_known)]
+    filled = [
+        _smooth_unknown(nearest_fill(f, k, points), k, sweeps) for f, k in zip(flat, flat_known)
+    ]
     return np.stack(filled).reshape(v.shape)
 
 
@@ -358,8 +386,9 @@ def interp_depth(values: ArrayLike, src_z: ArrayLike, dst_z: ArrayLike) -> Float
     """
     v, src, dst = np.asarray(values, float), np.asarray(src_z, float), np.asarray(dst_z, float)
     if v.ndim < 3 or v.shape[-3] != src.size:
-        raise ValueError(f"values of shape {v.shape} have no depth axis of {src.size} levels "
-                         "third from the end")
+        raise ValueError(
+            f"values of shape {v.shape} have no depth axis of {src.size} levels third from the end"
+        )
     if np.any(np.diff(src) <= 0):
         raise ValueError("src_z must be strictly ascending depths (m, positive down)")
     if src.size == 1:
@@ -378,11 +407,23 @@ def _kelvin(to_kelvin: bool) -> Callable[[FloatArray], FloatArray]:
 
 #: Spellings of a unit, its family and its factor to the family's first unit.
 _UNITS: dict[str, tuple[str, float]] = {
-    **{u: ("temperature_c", 1.0) for u in (
-        "degc", "deg_c", "degree_c", "degrees_c", "celsius", "degree_celsius",
-        "degrees_celsius", "c", "deg_celsius")},
-    **{u: ("temperature_k", 1.0) for u in ("k", "kelvin", "degk", "degree_k", "deg_k",
-                                           "degrees_k")},
+    **{
+        u: ("temperature_c", 1.0)
+        for u in (
+            "degc",
+            "deg_c",
+            "degree_c",
+            "degrees_c",
+            "celsius",
+            "degree_celsius",
+            "degrees_celsius",
+            "c",
+            "deg_celsius",
+        )
+    },
+    **{
+        u: ("temperature_k", 1.0) for u in ("k", "kelvin", "degk", "degree_k", "deg_k", "degrees_k")
+    },
     **{u: ("length", f) for u, f in _LENGTH.items()},
     **{u: ("length", 1.0) for u in ("meter", "meters", "metre", "metres")},
     **{u: ("pressure", 1.0) for u in ("n m-2", "pa", "pascal", "kg m-1 s-2")},
@@ -391,8 +432,10 @@ _UNITS: dict[str, tuple[str, float]] = {
     **{u: ("water flux", 1.0) for u in ("kg m-2 s-1", "mm s-1")},
     "mm day-1": ("water flux", 1.0 / 86400.0),
     **{u: ("speed", f) for u, f in (("m s-1", 1.0), ("cm s-1", 0.01))},
-    **{u: ("salinity", 1.0) for u in (
-        "g kg-1", "psu", "pss", "pss-78", "pss78", "ppt", "1e-3", "0.001", "1", "g/kg")},
+    **{
+        u: ("salinity", 1.0)
+        for u in ("g kg-1", "psu", "pss", "pss-78", "pss78", "ppt", "1e-3", "0.001", "1", "g/kg")
+    },
     "kg kg-1": ("salinity", 1000.0),
 }
 
@@ -406,7 +449,7 @@ def _canonical_unit(unit: str) -> str:
     for part in below:
         for factor in part.split():
             digits = factor.lstrip("abcdefghijklmnopqrstuvwxyz")
-            head += f" {factor[:len(factor) - len(digits)]}-{digits or '1'}"
+            head += f" {factor[: len(factor) - len(digits)]}-{digits or '1'}"
     return " ".join(head.split())
 
 
@@ -431,8 +474,10 @@ def to_unit(values: ArrayLike, unit: str, wanted: str) -> FloatArray:
         return v
     for spelled, u in ((unit, have), (wanted, want)):
         if u not in _UNITS:
-            raise ValueError(f"unit '{spelled}' is not known; cannot convert '{unit}' to "
-                             f"'{wanted}'. Set the units attribute of the file to a CF unit")
+            raise ValueError(
+                f"unit '{spelled}' is not known; cannot convert '{unit}' to "
+                f"'{wanted}'. Set the units attribute of the file to a CF unit"
+            )
     (family, factor), (family_to, factor_to) = _UNITS[have], _UNITS[want]
     if family == family_to:
         return v * (factor / factor_to)
@@ -476,9 +521,11 @@ def _open(path: Path) -> xr.Dataset:
     try:
         return xr.open_dataset(path, decode_times=False)
     except Exception as error:
-        raise ValueError(f"{path} cannot be read as netCDF ({type(error).__name__}: {error}); it "
-                         "may be cut short or of another format: get it again, or look at it "
-                         "with ncdump -h") from error
+        raise ValueError(
+            f"{path} cannot be read as netCDF ({type(error).__name__}: {error}); it "
+            "may be cut short or of another format: get it again, or look at it "
+            "with ncdump -h"
+        ) from error
 
 
 def _select(dataset: xr.Dataset, name: str, path: Path) -> xr.DataArray:
@@ -498,20 +545,28 @@ def _identify_axes(dataset: xr.Dataset, array: xr.DataArray, path: Path) -> dict
     for dim in array.dims:
         axis = _axis_of(dataset, str(dim))
         if axis is None:
-            raise ValueError(f"{where} has dimension '{dim}', which is none of lat, lon, depth, "
-                             "time: select one index of it, or give its coordinate CF attributes "
-                             "(units, axis or standard_name)")
+            raise ValueError(
+                f"{where} has dimension '{dim}', which is none of lat, lon, depth, "
+                "time: select one index of it, or give its coordinate CF attributes "
+                "(units, axis or standard_name)"
+            )
         if axis in axes:
-            raise ValueError(f"{where}: dimensions '{axes[axis]}' and '{dim}' both look like "
-                             f"{axis}; correct their CF attributes")
+            raise ValueError(
+                f"{where}: dimensions '{axes[axis]}' and '{dim}' both look like "
+                f"{axis}; correct their CF attributes"
+            )
         axes[axis] = str(dim)
     for axis in ("lat", "lon"):
         if axis not in axes:
-            raise ValueError(f"{where} has dimensions {array.dims}: no {axis} axis found. A "
-                             "rectilinear (time, depth, lat, lon) field is needed")
+            raise ValueError(
+                f"{where} has dimensions {array.dims}: no {axis} axis found. A "
+                "rectilinear (time, depth, lat, lon) field is needed"
+            )
         if axes[axis] not in dataset.variables or dataset[axes[axis]].ndim != 1:
-            raise ValueError(f"{where}: dimension '{axes[axis]}' has no 1-D coordinate; only "
-                             "rectilinear grids are read")
+            raise ValueError(
+                f"{where}: dimension '{axes[axis]}' has no 1-D coordinate; only "
+                "rectilinear grids are read"
+            )
     return axes
 
 
@@ -523,8 +578,10 @@ def _coordinate(dataset: xr.Dataset, dim: str, path: Path) -> FloatArray:
     steps = np.diff(c)
     if not np.all(np.isfinite(c)) or not (np.all(steps > 0) or np.all(steps < 0)):
         bad = int(np.argmax(~np.isfinite(c[1:]) | (steps * np.sign(np.nanmedian(steps)) <= 0)))
-        raise ValueError(f"coordinate '{dim}' of {path} is not strictly monotonic (near index "
-                         f"{bad}: {c[bad:bad + 2]}); sort or repair the file")
+        raise ValueError(
+            f"coordinate '{dim}' of {path} is not strictly monotonic (near index "
+            f"{bad}: {c[bad : bad + 2]}); sort or repair the file"
+        )
     return c
 
 
@@ -535,7 +592,7 @@ def _longitudes(dataset: xr.Dataset, dim: str, path: Path) -> tuple[FloatArray, 
     jumps = np.flatnonzero(np.abs(np.diff(raw)) > 180.0)
     if jumps.size == 1 and np.all(np.isfinite(raw)):
         raw = raw.copy()
-        raw[jumps[0] + 1:] -= 360.0 * np.sign(raw[jumps[0] + 1] - raw[jumps[0]])
+        raw[jumps[0] + 1 :] -= 360.0 * np.sign(raw[jumps[0] + 1] - raw[jumps[0]])
     _coordinate(dataset.assign_coords({dim: raw}), dim, path)
     spacing = float(np.median(np.abs(np.diff(raw)))) if raw.size > 1 else 360.0
     # Rounding noise in a file must not send 360 - 1e-7 to the far end of the axis.
@@ -594,13 +651,16 @@ def read_cf(path: str | Path, name: str, *, unit: str | None = None) -> GriddedV
         try:
             values = np.array(array.values, float)
         except Exception as error:
-            raise ValueError(f"variable '{name}' of {path} cannot be read ({error}); the file is "
-                             "damaged or not numeric: get it again") from error
+            raise ValueError(
+                f"variable '{name}' of {path} cannot be read ({error}); the file is "
+                "damaged or not numeric: get it again"
+            ) from error
         time_unit = str(dataset[axes["time"]].attrs.get("units", "")) if time is not None else ""
         stored = str(array.attrs.get("units", ""))
     for axis, index in order.items():
         values = np.take(values, index, axis=[a for a in _ORDER if a in axes].index(axis))
     values[np.abs(values) > UNDECLARED_FILL] = np.nan
-    result = GriddedVariable(values, np.sort(lat), lon, depth, time, stored, name, str(path),
-                             time_unit)
+    result = GriddedVariable(
+        values, np.sort(lat), lon, depth, time, stored, name, str(path), time_unit
+    )
     return result if unit is None else result.to_unit(unit)

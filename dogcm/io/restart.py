@@ -1,8 +1,9 @@
 """Restarts: complete, checksummed, written atomically, independent of the layout.
 
-A restart is a netCDF file of global arrays, all variables of the state at full precision, gathered level by
-level. It is written beside its final name and renamed when it is safe on disk, so a file of that name is
-always whole. Each variable carries the SHA-256 of its bytes, and the header one of its own.
+A restart is a netCDF file of global arrays, all variables of the state at full precision, gathered
+level by level. It is written beside its final name and renamed when it is safe on disk, so a file
+of that name is always whole. Each variable carries the SHA-256 of its bytes, and the header one of
+its own.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ def latest_restart(folder: str | Path) -> Path:
     Raises:
         RestartError: if there is none.
     """
-    found = sorted(Path(folder).glob("restart_*.nc"))  # the name ends in the step, with leading zeros
+    found = sorted(
+        Path(folder).glob("restart_*.nc")
+    )  # the name ends in the step, with leading zeros
     if not found:
         raise RestartError(f"no restart (restart_*.nc) in {folder}")
     return found[-1]
@@ -61,11 +64,14 @@ def restart_days(path: str | Path) -> float:
         with netCDF4.Dataset(path) as data:
             return float(data.getncattr("time")) / 86400.0
     except (OSError, RuntimeError, AttributeError, ValueError) as error:
-        raise RestartError(f"{path} is damaged or no restart ({error}); remove it or start without --resume") from None
+        raise RestartError(
+            f"{path} is damaged or no restart ({error}); remove it or start without --resume"
+        ) from None
 
 
 def fingerprint(model) -> str | None:
-    """Hash of the grid: shape, coordinates, cell thicknesses (to float32). On rank 0; all ranks call it."""
+    """Hash of the grid: shape, coordinates, cell thicknesses (to float32). On rank 0; all ranks
+    call it."""
     digest = hashlib.sha256(json.dumps([model.vertical.nz, *model.horizontal.shape]).encode())
     for name, (values, _) in sorted(model.horizontal.coordinates().items()):
         digest.update(name.encode() + np.asarray(values, "<f8").round(9).tobytes())
@@ -113,9 +119,14 @@ def write_restart(path: str | Path, model, attributes: dict | None = None) -> Pa
 def _header(model) -> dict:
     s = model.state
     return {
-        "format": _FORMAT, "time": float(s.time), "steps": int(s.steps), "dt": float(model.physics.dt),
-        "scheme": _scheme(model), "grid": fingerprint(model), "precision": model.dtype.name,
-    }  # fmt: skip
+        "format": _FORMAT,
+        "time": float(s.time),
+        "steps": int(s.steps),
+        "dt": float(model.physics.dt),
+        "scheme": _scheme(model),
+        "grid": fingerprint(model),
+        "precision": model.dtype.name,
+    }
 
 
 def _scheme(model) -> str:
@@ -132,7 +143,12 @@ def _define(data, model, header: dict, attributes: dict) -> None:
     data.header_sha256 = _header_hash(header)
     ny, nx = model.horizontal.shape
     # z: layers; z_w: the interfaces between them.
-    for name, size in (("z", model.vertical.nz), ("z_w", model.vertical.nz - 1), ("y", ny), ("x", nx)):
+    for name, size in (
+        ("z", model.vertical.nz),
+        ("z_w", model.vertical.nz - 1),
+        ("y", ny),
+        ("x", nx),
+    ):
         if size > 0:  # netCDF takes 0 for unlimited
             data.createDimension(name, size)
     for name, field in model.state.variables().items():
@@ -176,9 +192,10 @@ def _settle(partial: Path, path: Path) -> None:
 def read_restart(path: str | Path, model) -> State:
     """The state in a restart, scattered to this model's tiles; to be called on every rank.
 
-    Everything is checked before anything is used. A restart of another time step or time scheme is accepted:
-    the old accelerations that it carries are then dropped and the scheme starts anew. Another precision is
-    converted. Passive tracers that it lacks start from their initial values. All with a warning.
+    Everything is checked before anything is used. A restart of another time step or time scheme is
+    accepted: the old accelerations that it carries are then dropped and the scheme starts anew.
+    Another precision is converted. Passive tracers that it lacks start from their initial values.
+    All with a warning.
 
     Raises:
         RestartError: no such file, damaged file, other grid, missing variable.
@@ -227,7 +244,9 @@ def _check(path: Path, grid: str, model, names: dict[str, int]) -> tuple[dict, l
         ) from None
     if not sound or damaged:
         what = ", ".join(damaged) or "the header"
-        raise RestartError(f"{path} is damaged: the checksum of {what} does not fit; take an earlier one")
+        raise RestartError(
+            f"{path} is damaged: the checksum of {what} does not fit; take an earlier one"
+        )
     if header["grid"] != grid:
         raise RestartError(
             f"{path} is of another grid (shape, coordinates, layers or bathymetry differ from this "
@@ -241,7 +260,9 @@ def _check(path: Path, grid: str, model, names: dict[str, int]) -> tuple[dict, l
 def _warnings(header: dict, model) -> list[str]:
     found = []
     if header["fresh"]:
-        found.append(f"the restart has no {', '.join(header['fresh'])}: passive tracers that start now")
+        found.append(
+            f"the restart has no {', '.join(header['fresh'])}: passive tracers that start now"
+        )
     if header["dt"] != model.physics.dt or header["scheme"] != _scheme(model):
         found.append(
             f"the restart was made with steps of {header['dt']:g} s of {header['scheme']}, this run "
@@ -284,22 +305,26 @@ def _scatter(data, name: str, model) -> np.ndarray:
 def _state(arrays: dict, header: dict, model, keep_history: bool) -> State:
     old = model.state
     fresh = model.passive.initial(model.grid) if header["fresh"] else {}
-    field = lambda n, at: Field(jnp.asarray(arrays[n]), at).named(n)  # noqa: E731
+    field = lambda n, at: Field(jnp.asarray(arrays[n]), at).named(n)
     if keep_history:
         history_u, history_v = _histories(arrays, model)
     else:
         history_u = tuple(f.with_data(jnp.zeros_like(f.data)) for f in old.history_u)
         history_v = tuple(f.with_data(jnp.zeros_like(f.data)) for f in old.history_v)
     return State(
-        u=field("u", "u"), v=field("v", "v"), eta=field("eta", "c"),
+        u=field("u", "u"),
+        v=field("v", "v"),
+        eta=field("eta", "c"),
         tracers={n: field(n, "c") if n in arrays else fresh[n] for n in old.tracers},
-        history_u=history_u, history_v=history_v, time=jnp.asarray(header["time"], jnp.float64),
+        history_u=history_u,
+        history_v=history_v,
+        time=jnp.asarray(header["time"], jnp.float64),
         # Without old accelerations the scheme has to start as it does from rest.
         steps=jnp.asarray(header["steps"] if keep_history else 0, jnp.int32),
         d_grid=tuple(field(n, f.at) for n, f in zip(D_GRID, old.d_grid)),
         closures={n: field(n, f.at) for n, f in old.closures.items()},
         solver=jax.tree.map(jnp.zeros_like, old.solver),
-    )  # fmt: skip
+    )
 
 
 def _histories(arrays: dict, model) -> tuple[tuple[Field, ...], tuple[Field, ...]]:
@@ -322,6 +347,11 @@ def _refill(halos, fields: tuple[Field, ...], grid) -> tuple[Field, ...]:
 
 
 __all__ = [
-    "OutputError", "RestartError", "fingerprint", "latest_restart", "read_restart", "restart_bytes",
+    "OutputError",
+    "RestartError",
+    "fingerprint",
+    "latest_restart",
+    "read_restart",
+    "restart_bytes",
     "write_restart",
-]  # fmt: skip
+]

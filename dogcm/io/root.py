@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 _ADVICE = "earlier files are kept. Free some space and continue from the last restart"
 
@@ -17,8 +18,8 @@ class OutputError(RuntimeError):
 class RootTask:
     """Steps of rank 0 between collective calls.
 
-    After a step has failed the others are skipped, but gathering goes on, so that no rank is left waiting;
-    then :meth:`finish` raises the same error on every rank.
+    After a step has failed the others are skipped, but gathering goes on, so that no rank is left
+    waiting; then :meth:`finish` raises the same error on every rank.
 
     Args:
         comm: host communicator.
@@ -36,7 +37,7 @@ class RootTask:
             return None
         try:
             return function(*args)
-        except Exception as error:  # noqa: BLE001: raised by finish on every rank
+        except Exception as error:  # noqa: BLE001 raised by finish on every rank
             self.error = error
             return None
 
@@ -53,12 +54,13 @@ class RootTask:
 
 
 def on_root(comm, function: Callable, *args) -> Any:
-    """``function(*args)`` on rank 0, its result on every rank; an error there is raised on every rank."""
+    """``function(*args)`` on rank 0, its result on every rank; an error there is raised on every
+    rank."""
     result, error = None, None
     if comm.rank == 0:
         try:
             result = function(*args)
-        except Exception as e:  # noqa: BLE001: passed on below
+        except Exception as e:  # noqa: BLE001 passed on below
             error = e
     result, error = comm.broadcast((result, error))
     if error is not None:

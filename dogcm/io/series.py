@@ -1,4 +1,5 @@
-"""CF netCDF files of numbers that describe the whole ocean: arrays on axes of their own, one record an interval."""
+"""CF netCDF files of numbers that describe the whole ocean: arrays on axes of their own, one record
+an interval."""
 
 from __future__ import annotations
 
@@ -55,8 +56,16 @@ class SeriesFile(OutputFile):
         model, attributes, resume: see :class:`dogcm.io.output.OutputFile`.
     """
 
-    def __init__(self, path, variables: list[SeriesVariable], axes: dict[str, Axis], constants: dict, model,
-                 attributes: dict, resume: bool = False):  # fmt: skip
+    def __init__(
+        self,
+        path,
+        variables: list[SeriesVariable],
+        axes: dict[str, Axis],
+        constants: dict,
+        model,
+        attributes: dict,
+        resume: bool = False,
+    ):
         self._own_axes, self._constants = axes, constants
         super().__init__(path, variables, "mean", model, attributes, resume)
 
@@ -94,9 +103,18 @@ class SeriesFile(OutputFile):
             _define_own_axis(data, name, axis)
         for variable in self.variables.values():
             v = data.createVariable(
-                variable.name, "f8", ("time", *variable.axes), zlib=True, complevel=1, fill_value=FILL
+                variable.name,
+                "f8",
+                ("time", *variable.axes),
+                zlib=True,
+                complevel=1,
+                fill_value=FILL,
             )
-            attributes = {"units": variable.unit, "long_name": variable.long_name, "cell_methods": "time: mean"}
+            attributes = {
+                "units": variable.unit,
+                "long_name": variable.long_name,
+                "cell_methods": "time: mean",
+            }
             if variable.standard_name:
                 attributes["standard_name"] = variable.standard_name
             labels = [f"{a}_name" for a in variable.axes if self._own_axes[a].names]
@@ -109,7 +127,10 @@ class SeriesFile(OutputFile):
 
 def series_bytes(variables, axes: dict[str, Axis]) -> int:
     """Upper limit of the size in bytes of one record."""
-    return sum(8 * int(np.prod([len(axes[a].values) for a in v.axes], dtype=int)) for v in variables) + 64
+    return (
+        sum(8 * int(np.prod([len(axes[a].values) for a in v.axes], dtype=int)) for v in variables)
+        + 64
+    )
 
 
 def _define_own_axis(data, name: str, axis: Axis) -> None:

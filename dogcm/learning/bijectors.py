@@ -1,7 +1,7 @@
 """Bijectors: from the whole real line, where an optimiser walks, to values that physics allows.
 
-``forward`` takes an unconstrained number to a value, ``inverse`` brings it back; both work on arrays
-of any shape, are differentiable, and neither overflows where the value itself does not.
+``forward`` takes an unconstrained number to a value, ``inverse`` brings it back; both work on
+arrays of any shape, are differentiable, and neither overflows where the value itself does not.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ class Exp:
 
 @dataclass(frozen=True)
 class Softplus:
-    """Positive values that may come close to zero: ``scale log(1 + exp(raw))``, linear far above ``scale``."""
+    """Positive values that may come close to zero: ``scale log(1 + exp(raw))``, linear far above
+    ``scale``."""
 
     scale: float = 1.0
     low: float = 0.0
@@ -91,7 +92,8 @@ class Interval:
 
 @dataclass(frozen=True)
 class LogInterval:
-    """Positive values between ``low`` and ``high`` whose logarithm is a sigmoid of the raw number."""
+    """Positive values between ``low`` and ``high`` whose logarithm is a sigmoid of the raw
+    number."""
 
     low: float
     high: float

@@ -1,20 +1,25 @@
 """What a rollout keeps for its backward pass: a menu by name, with predicted and measured memory.
 
-=======  =================================================  ===============================================
-name     kept                                               the backward pass
-=======  =================================================  ===============================================
+=======  =================================================
+=============================================== name     kept
+       the backward pass =======  =================================================
+       ===============================================
 none     everything each step needs to be transposed        computes and sends nothing twice
-step     the state before each step                         repeats each step once, with its messages
-halo     the state before each step, what messages brought  repeats each step's arithmetic, but no message
-nested   ``3 n^(1/3)`` states of n steps, or fewer          repeats each step three times, in long rollouts four
-=======  =================================================  ===============================================
+step     the state before each step                         repeats each step once, with its
+messages halo     the state before each step, what messages brought  repeats each step's arithmetic,
+but no message nested   ``3 n^(1/3)`` states of n steps, or fewer          repeats each step three
+times, in long rollouts four =======  =================================================
+===============================================
 
-What a step notes down (:mod:`dogcm.lowering.replay`: the sea level of the short steps of the free surface, a quarter of a state) is
-kept with ``step`` and ``nested`` as long as the innermost states are, and neither it nor its messages are repeated.
+What a step notes down (:mod:`dogcm.lowering.replay`: the sea level of the short steps of the free
+surface, a quarter of a state) is kept with ``step`` and ``nested`` as long as the innermost states
+are, and neither it nor its messages are repeated.
 
-``step`` and ``nested`` repeat other messages on purpose. :func:`jax.checkpoint` never repeats a primitive with an
-effect, and therefore keeps what every message of every step brought, however it is nested: in a rollout of a
-thousand steps that is more than all states together. :func:`recompute` keeps its inputs alone.
+``step`` and ``nested`` repeat other messages on purpose. :func:`jax.checkpoint` never repeats a
+primitive with an
+effect, and therefore keeps what every message of every step brought, however it is nested: in a
+rollout of a thousand steps that is more than all states together. :func:`recompute` keeps its
+inputs alone.
 
 Griewank and Walther (2000), doi:10.1145/347837.347846, on nested checkpoints.
 """
@@ -23,25 +28,31 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from dogcm.lowering import replay
 from dogcm.halo.exchange import RECEIVED
+from dogcm.lowering import replay
 
 MENU = ("none", "step", "halo", "nested")
 # From so many steps on, a fourth level saves more memory than its repetition costs time.
 _LONG = 500
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["leaves", "notes"], meta_fields=["structure", "perturbed"])
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["leaves", "notes"],
+    meta_fields=["structure", "perturbed"],
+)
 @dataclass(frozen=True)
 class _Saved:
-    """Inputs of a recomputed function, which of them are differentiated, and what was noted down on the way."""
+    """Inputs of a recomputed function, which of them are differentiated, and what was noted down on
+    the way."""
 
     leaves: list
     notes: list
@@ -52,8 +63,8 @@ class _Saved:
 def recompute(function: Callable) -> Callable:
     """``function`` of pytrees, of which the backward pass keeps nothing but the arguments.
 
-    First derivatives in reverse mode only. Everything that is to be differentiated has to be an argument; inputs
-    without a tangent (grid, forcing) cost nothing.
+    First derivatives in reverse mode only. Everything that is to be differentiated has to be an
+    argument; inputs without a tangent (grid, forcing) cost nothing.
     """
 
     @jax.custom_vjp
@@ -72,7 +83,8 @@ def recompute(function: Callable) -> Callable:
         return out, _Saved(values, notes, structure, perturbed)
 
     def backward(saved, cotangent):
-        # Taken out of the store once: a loop that looks values up in it for each neighbour is two to three times slower.
+        # Taken out of the store once: a loop that looks values up in it for each neighbour is two
+        # to three times slower.
         chosen, notes = lax.optimization_barrier(
             ([v for v, p in zip(saved.leaves, saved.perturbed) if p], saved.notes)
         )
@@ -144,7 +156,7 @@ def _nested(body, carry, fixed, counts: tuple[int, ...], remember: Callable):
     count, *inner = counts
     piece = body
     if inner:
-        piece = lambda carry, fixed: _nested(body, carry, fixed, tuple(inner), remember)  # noqa: E731
+        piece = lambda carry, fixed: _nested(body, carry, fixed, tuple(inner), remember)
     piece = remember(piece)
     carry, out = lax.scan(lambda c, _: piece(c, fixed), carry, None, length=count)
     if inner:
@@ -160,8 +172,9 @@ def factors(count: int, levels: int) -> tuple[int, ...]:
 
 @functools.cache
 def _well_factored(count: int, levels: int) -> int:
-    """The largest number up to ``count`` whose factors are nearly equal: a prime number cannot be nested."""
-    near = lambda n: sum(factors(n, levels)) <= 1.5 * levels * n ** (1 / levels) + 2  # noqa: E731
+    """The largest number up to ``count`` whose factors are nearly equal: a prime number cannot be
+    nested."""
+    near = lambda n: sum(factors(n, levels)) <= 1.5 * levels * n ** (1 / levels) + 2
     return next(n for n in range(count, 0, -1) if near(n))
 
 
@@ -184,7 +197,8 @@ def predict_memory(
     Args:
         state_bytes: of one state, with what its step notes down (see the module).
         residual_bytes: what the transpose of one step needs besides (see
-            :func:`measure_memory` of a rollout of one step). message_bytes: what the messages of one step bring.
+            :func:`measure_memory` of a rollout of one step). message_bytes: what the messages of
+            one step bring.
     """
     check_menu(menu)
     if menu == "none":

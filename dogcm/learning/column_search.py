@@ -1,9 +1,11 @@
-"""Maps of physical parameters by trial: each water column takes the value with which short forecasts err least.
+"""Maps of physical parameters by trial: each water column takes the value with which short
+forecasts err least.
 
-Where a parameter decides whether a column is mixed or not, gradients along rollouts are noise: the column of a coarse ocean
-stands for several of a finer one, which do not turn over at the same moment. Forecasts of ten days, on the other hand, hardly
-leave their column. So forecasts from many states of the truth are repeated with the parameter multiplied by each of a few
-factors everywhere, and every column chooses for itself.
+Where a parameter decides whether a column is mixed or not, gradients along rollouts are noise: the
+column of a coarse ocean stands for several of a finer one, which do not turn over at the same
+moment. Forecasts of ten days, on the other hand, hardly leave their column. So forecasts from many
+states of the truth are repeated with the parameter multiplied by each of a few factors everywhere,
+and every column chooses for itself.
 """
 
 from __future__ import annotations
@@ -14,10 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dogcm.simulation.progress import say
 from dogcm.field import Field
 from dogcm.halo import exact_sum
 from dogcm.learning.parameters import parse_learnable
+from dogcm.simulation.progress import say
 
 # Tracers stay where they are; sea level answers to the whole ocean.
 _LOCAL = ("temperature", "salinity")
@@ -27,9 +29,10 @@ class ColumnSearch:
     """The search of one training.
 
     Args:
-        setup: a :class:`dogcm.learning.training.Setup` that learns maps of the parameters to be searched.
-        forecasts: gives, for a tree of what is learned, ``(errors, weights)`` of each forecast by variable: arrays
-            (nz, y, x) on this tile.
+        setup: a :class:`dogcm.learning.training.Setup` that learns maps of the parameters to be
+            searched.
+        forecasts: gives, for a tree of what is learned, ``(errors, weights)`` of each forecast by
+            variable: arrays (nz, y, x) on this tile.
     """
 
     def __init__(self, setup, forecasts: Callable[[dict], Iterator[tuple[dict, dict]]]):
@@ -39,11 +42,13 @@ class ColumnSearch:
     def run(self, trainable: dict) -> dict[str, Field]:
         """``trainable["physics"]`` with the maps that were found.
 
-        A column changes only if that lowers its errors by ``least_gain`` of them; and if all columns together are no
-        better with what they chose, nothing changes.
+        A column changes only if that lowers its errors by ``least_gain`` of them; and if all
+        columns together are no better with what they chose, nothing changes.
         """
         comm, physics = self.setup.ranks.comm, trainable["physics"]
-        choices = [{}] + [{name: f} for name, factors in self.config.factors.items() for f in factors]
+        choices = [{}] + [
+            {name: f} for name, factors in self.config.factors.items() for f in factors
+        ]
         costs = [self._costs(trainable, self._changed(physics, choice)) for choice in choices]
         before = self._totals(costs[0])
         joint = np.array([sum(c[n] / before[n] for n in c) for c in costs])

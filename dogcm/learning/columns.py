@@ -11,22 +11,28 @@ import numpy as np
 from dogcm.learning.losses import COMPARED, SquaredError
 
 
-def at_columns(loss: SquaredError, columns: dict[str, int], decomposition, halos, grid, seed: int = 0) -> SquaredError:
+def at_columns(
+    loss: SquaredError, columns: dict[str, int], decomposition, halos, grid, seed: int = 0
+) -> SquaredError:
     """The loss with some variables compared at a few columns; every rank calls it.
 
-    Columns are drawn by area from all that are wet, the same for every variable of the same number; what is drawn
-    depends on the seed and the global grid alone. Every level keeps the weight that it had in all.
+    Columns are drawn by area from all that are wet, the same for every variable of the same number;
+    what is drawn depends on the seed and the global grid alone. Every level keeps the weight that
+    it had in all.
 
     Args:
         columns: variable at cell centres to number of columns.
 
     Raises:
-        ValueError: a variable that is not compared or not at cell centres, or more columns than there are.
+        ValueError: a variable that is not compared or not at cell centres, or more columns than
+            there are.
     """
     weights = dict(loss.weights)
     for name, count in columns.items():
         if name not in weights or COMPARED[name][0] != "c":
-            raise ValueError(f"loss.columns: {name} is not among the compared variables at cell centres")
+            raise ValueError(
+                f"loss.columns: {name} is not among the compared variables at cell centres"
+            )
         chosen = jnp.asarray(_draw(decomposition, grid, count, seed), bool)
         weights[name] = jax.jit(_restricted, static_argnums=0)(halos, weights[name], chosen)
     return replace(loss, weights=weights)
@@ -38,7 +44,9 @@ def _draw(decomposition, grid, count: int, seed: int) -> np.ndarray:
     chosen, error = None, None
     if decomposition.is_root:
         if 0 < count <= np.count_nonzero(area):
-            places = np.random.default_rng(seed).choice(area.size, count, replace=False, p=area.ravel() / area.sum())
+            places = np.random.default_rng(seed).choice(
+                area.size, count, replace=False, p=area.ravel() / area.sum()
+            )
             chosen = np.zeros(area.size)
             chosen[places] = 1.0
             chosen = chosen.reshape(area.shape)

@@ -1,19 +1,22 @@
 """Checks of derivatives that any function can be run through, on one rank or on many.
 
 * the tangent (forward mode) against central differences on a ladder of steps;
-* Taylor's remainder ``|f(x + h d) - f(x) - h f'(x) d|``, which falls like ``h**2`` if the tangent is right;
+* Taylor's remainder ``|f(x + h d) - f(x) - h f'(x) d|``, which falls like ``h**2`` if the tangent
+is right;
 * the transpose (reverse mode) against the tangent: ``<J d, y> = <d, J' y>``;
 * finite gradients in every leaf;
 * symmetry of Hessian-vector products.
 
-On several ranks the function is what each rank computes of the whole: its tiles, or its own share of a loss.
-Leaves that all ranks hold alike need the same direction on all ranks, as they need the same value.
+On several ranks the function is what each rank computes of the whole: its tiles, or its own share
+of a loss. Leaves that all ranks hold alike need the same direction on all ranks, as they need the
+same value.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +25,8 @@ import numpy as np
 from dogcm.field import Field
 
 LADDER = tuple(10.0**-k for k in range(1, 9))
-# How well central differences can do: rounding over step plus step squared, at best about eps**(2/3).
+# How well central differences can do: rounding over step plus step squared, at best about
+# eps**(2/3).
 FINITE_DIFFERENCE_LIMIT = 1e-6
 DOT_PRODUCT_LIMIT = 1e-12
 ORDER_TOLERANCE = 0.1
@@ -51,9 +55,12 @@ class DerivativeReport:
     """What :func:`check_derivatives` found.
 
     Attributes:
-        ladder: steps, relative to the direction. differences: relative error of central differences at each.
-        remainders: Taylor's remainder at each, relative to the function's value. floor: below it is rounding.
-        checks: figures with limits. not_finite: paths of leaves whose gradient is not finite on this rank.
+        ladder: steps, relative to the direction. differences: relative error of central differences
+            at each.
+        remainders: Taylor's remainder at each, relative to the function's value. floor: below it is
+            rounding.
+        checks: figures with limits. not_finite: paths of leaves whose gradient is not finite on
+            this rank.
     """
 
     ladder: tuple[float, ...]
@@ -74,21 +81,32 @@ class DerivativeReport:
         lines = [f"{'step':>8}  {'differences':>11}  {'remainder':>10}  {'order':>6}"]
         order = [np.nan, *_orders(np.array(self.ladder), np.array(self.remainders))]
         for h, d, r, o in zip(self.ladder, self.differences, self.remainders, order):
-            lines.append(f"{h:8.0e}  {d:11.2e}  {r:10.2e}  {'' if np.isnan(o) or r < self.floor else f'{o:6.2f}'}")
+            lines.append(
+                f"{h:8.0e}  {d:11.2e}  {r:10.2e}  {'' if np.isnan(o) or r < self.floor else f'{o:6.2f}'}"
+            )
         for c in self.checks:
             sign = "at least" if c.at_least else "at most"
             verdict = "ok" if c.passed else "FELL SHORT"
-            lines.append(f"{c.name:<20} {c.value:10.3g}  {sign} {c.limit:<8.3g} {verdict}: {c.meaning}")
+            lines.append(
+                f"{c.name:<20} {c.value:10.3g}  {sign} {c.limit:<8.3g} {verdict}: {c.meaning}"
+            )
         if self.not_finite:
             lines.append(f"not finite: {', '.join(self.not_finite)}")
         return "\n".join(lines)
 
 
 def check_derivatives(
-    function: Callable, inputs: Any, directions: Any = None, psum: Callable | None = None, *, rank: int = 0,
-    ladder: tuple[float, ...] = LADDER, decades: float = 4.0, difference_limit: float = FINITE_DIFFERENCE_LIMIT,
+    function: Callable,
+    inputs: Any,
+    directions: Any = None,
+    psum: Callable | None = None,
+    *,
+    rank: int = 0,
+    ladder: tuple[float, ...] = LADDER,
+    decades: float = 4.0,
+    difference_limit: float = FINITE_DIFFERENCE_LIMIT,
     dot_limit: float = DOT_PRODUCT_LIMIT,
-) -> DerivativeReport:  # fmt: skip
+) -> DerivativeReport:
     """Run one function through all checks of first derivatives.
 
     Args:
@@ -107,7 +125,8 @@ def check_derivatives(
     value = jax.jit(function)
     tangent = jax.jit(lambda x, d: jax.jvp(function, (x,), (d,)))
     f, slope = tangent(inputs, d)
-    # Mostly along the tangent, so that the products do not cancel, but also where the tangent is zero.
+    # Mostly along the tangent, so that the products do not cancel, but also where the tangent is
+    # zero.
     noise = random_direction(f, rank, seed=1, scale=slope)
     y = jax.tree.map(lambda s, n: s + 0.5 * n, slope, noise)
     back = jax.jit(lambda x, y: jax.vjp(function, x)[1](y)[0])(inputs, y)
@@ -120,18 +139,35 @@ def check_derivatives(
     covered = second_order_decades(ladder, remainders, floor)
     checks = [
         Check("finite", broken, 0.0, "leaves of gradient and tangent that are not finite"),
-        Check("dot product", _ratio(abs(left - right), max(abs(left), abs(right))), dot_limit,
-              "<J d, y> against <d, J' y>"),
-        Check("finite differences", min(differences), difference_limit, "best agreement of the tangent"),
-        Check("Taylor decades", covered, decades, "decades of steps over which the remainder is of order 2", True),
-    ]  # fmt: skip
-    return DerivativeReport(tuple(ladder), tuple(differences), tuple(remainders), floor, tuple(checks), bad)
+        Check(
+            "dot product",
+            _ratio(abs(left - right), max(abs(left), abs(right))),
+            dot_limit,
+            "<J d, y> against <d, J' y>",
+        ),
+        Check(
+            "finite differences",
+            min(differences),
+            difference_limit,
+            "best agreement of the tangent",
+        ),
+        Check(
+            "Taylor decades",
+            covered,
+            decades,
+            "decades of steps over which the remainder is of order 2",
+            True,
+        ),
+    ]
+    return DerivativeReport(
+        tuple(ladder), tuple(differences), tuple(remainders), floor, tuple(checks), bad
+    )
 
 
 def _ladder(value, inputs, d, f, slope, ladder, total):
     """Errors of differences and Taylor's remainders by step."""
-    step = lambda h: jax.tree.map(lambda x, t: x + h * t, inputs, d)  # noqa: E731
-    norm = lambda t: np.sqrt(_dot(t, t, total))  # noqa: E731
+    step = lambda h: jax.tree.map(lambda x, t: x + h * t, inputs, d)
+    norm = lambda t: np.sqrt(_dot(t, t, total))
     steepness, size = norm(slope), norm(f)
     differences, remainders = [], []
     for h in ladder:
@@ -153,10 +189,13 @@ def _orders(ladder: np.ndarray, remainders: np.ndarray) -> np.ndarray:
         return np.diff(np.log(remainders)) / np.diff(np.log(ladder))
 
 
-def second_order_decades(ladder, remainders, floor: float, tolerance: float = ORDER_TOLERANCE) -> float:
+def second_order_decades(
+    ladder, remainders, floor: float, tolerance: float = ORDER_TOLERANCE
+) -> float:
     """The longest run of decades over which the remainder falls like the square of the step.
 
-    The end that sinks into rounding (``floor``, relative to the value) does not count. A function that is linear
+    The end that sinks into rounding (``floor``, relative to the value) does not count. A function
+    that is linear
     to rounding has no remainder at all: every decade of the ladder passes.
     """
     ladder, remainders = np.array(ladder), np.array(remainders)
@@ -174,7 +213,8 @@ def second_order_decades(ladder, remainders, floor: float, tolerance: float = OR
 
 
 def order_deviation(ladder, remainders, decades: float) -> float:
-    """Largest ``|order - 2|`` of the remainder over the best stretch of ``decades`` of the ladder (inf: none)."""
+    """Largest ``|order - 2|`` of the remainder over the best stretch of ``decades`` of the ladder
+    (inf: none)."""
     steps = np.abs(np.diff(np.log10(np.array(ladder))))
     off = np.abs(_orders(np.array(ladder), np.array(remainders)) - 2.0)
     best = np.inf
@@ -186,7 +226,12 @@ def order_deviation(ladder, remainders, decades: float) -> float:
 
 
 def hessian_symmetry(
-    loss: Callable, inputs: Any, psum: Callable | None = None, *, rank: int = 0, limit: float = 1e-11
+    loss: Callable,
+    inputs: Any,
+    psum: Callable | None = None,
+    *,
+    rank: int = 0,
+    limit: float = 1e-11,
 ) -> Check:
     """``<H a, b>`` against ``<a, H b>`` for two random directions, by forward over reverse mode.
 
@@ -199,13 +244,17 @@ def hessian_symmetry(
     Ha, Hb = product(inputs, a), product(inputs, b)
     left, right = _dot(Ha, b, total), _dot(a, Hb, total)
     size = max(abs(left), abs(right))
-    return Check("Hessian symmetry", _ratio(abs(left - right), size), limit, "<H a, b> against <a, H b>")
+    return Check(
+        "Hessian symmetry", _ratio(abs(left - right), size), limit, "<H a, b> against <a, H b>"
+    )
 
 
 def random_direction(tree: Any, rank: int = 0, seed: int = 0, scale: Any = None) -> Any:
-    """A random tree like ``tree``: in each leaf as large, root mean square, as ``scale`` (default: the leaf itself).
+    """A random tree like ``tree``: in each leaf as large, root mean square, as ``scale`` (default:
+    the leaf itself).
 
-    Fields differ by rank; all other leaves, which ranks hold alike, get the same direction everywhere.
+    Fields differ by rank; all other leaves, which ranks hold alike, get the same direction
+    everywhere.
     """
 
     def one(path, leaf, size):

@@ -1,18 +1,21 @@
-"""First guess of a corrector's maps: the mean error of short forecasts from the truth, and its annual cycle.
+"""First guess of a corrector's maps: the mean error of short forecasts from the truth, and its
+annual cycle.
 
-Gradients through rollouts would find the maps too, but slowly, since an error of the momentum balance is felt by
-temperature only after weeks. Two sources of knowledge are direct:
+Gradients through rollouts would find the maps too, but slowly, since an error of the momentum
+balance is felt by temperature only after weeks. Two sources of knowledge are direct:
 
-1. The truth changes little from day to day, so the accelerations that the coarse model computes for the truth's own
+1. The truth changes little from day to day, so the accelerations that the coarse model computes for
+the truth's own
    states are its errors of momentum.
-2. Short forecasts then drift by what is left: tracers by the mean error of their tendencies. Sea level within days
-   goes to where the depth-averaged forces balance; a sea level that is too high by ``d`` is brought down, with the same
-   flow, by the force of the slope of ``-d`` on the whole column.
+2. Short forecasts then drift by what is left: tracers by the mean error of their tendencies. Sea
+level within days
+   goes to where the depth-averaged forces balance; a sea level that is too high by ``d`` is brought
+   down, with the same flow, by the force of the slope of ``-d`` on the whole column.
 
-Step 2 is repeated with part of its answer. This is the classical correction of a model by its mean short-range errors
-(Saha 1992, doi:10.1175/1520-0493(1992)120<1723:ROTOIM>2.0.CO;2; DelSole and Hou 1999,
-doi:10.1175/1520-0493(1999)127<2533:ECOSBM>2.0.CO;2). Between two passes maps of physical parameters can be searched, see
-:mod:`dogcm.learning.column_search`.
+Step 2 is repeated with part of its answer. This is the classical correction of a model by its mean
+short-range errors (Saha 1992, doi:10.1175/1520-0493(1992)120<1723:ROTOIM>2.0.CO;2; DelSole and Hou
+1999, doi:10.1175/1520-0493(1999)127<2533:ECOSBM>2.0.CO;2). Between two passes maps of physical
+parameters can be searched, see :mod:`dogcm.learning.column_search`.
 """
 
 from __future__ import annotations
@@ -27,19 +30,20 @@ import numpy as np
 
 from dogcm.corrector.features import annual
 from dogcm.corrector.maps import MAPS, rate_of, rates
-from dogcm.learning.column_search import ColumnSearch
-from dogcm.simulation.progress import say
 from dogcm.field import Field, exchange
 from dogcm.io.root import RootTask, on_root
+from dogcm.learning.column_search import ColumnSearch
 from dogcm.learning.losses import observe
 from dogcm.operators import diff_x_c2u, diff_y_c2v
+from dogcm.simulation.progress import say
 
 # Parts of an error that one pass corrects: errors come to rest, so all of it would be too much.
 _TRACERS, _SEA_LEVEL = 0.6, 0.7
 
 
 class _Cycle:
-    """Least squares for a mean and, with 3 (5) coefficients, an annual cycle of one (two) harmonics, on this tile."""
+    """Least squares for a mean and, with 3 (5) coefficients, an annual cycle of one (two)
+    harmonics, on this tile."""
 
     def __init__(self, count: int, scales):
         self.count, self.scales = count, scales
@@ -58,21 +62,27 @@ class _Cycle:
         return {n: np.einsum("ij,j...->i...", inverse, s) for n, s in self.sums.items()}
 
     def reliable(self) -> dict[str, np.ndarray]:
-        """:meth:`coefficients`, at each place times the part of the errors' squares that they account for.
+        """:meth:`coefficients`, at each place times the part of the errors' squares that they
+        account for.
 
-        What changes from forecast to forecast is no error that a map could know: where a front is mixed or not, all of the mean
-        would do harm at any other time (as in a Wiener filter).
+        What changes from forecast to forecast is no error that a map could know: where a front is
+        mixed or not, all of the mean would do harm at any other time (as in a Wiener filter).
         """
         found = self.coefficients()
-        part = {n: (c * self.sums[n]).sum(0) / np.maximum(self.squares[n], 1e-300) for n, c in found.items()}
+        part = {
+            n: (c * self.sums[n]).sum(0) / np.maximum(self.squares[n], 1e-300)
+            for n, c in found.items()
+        }
         return {n: c * np.clip(part[n], 0.0, 1.0) for n, c in found.items()}
 
 
 def first_guess(setup) -> dict:
-    """``setup.trainable`` with the maps of the corrector, and of physics where searched; every rank calls it.
+    """``setup.trainable`` with the maps of the corrector, and of physics where searched; every rank
+    calls it.
 
     Args:
-        setup: a :class:`dogcm.learning.training.Setup` with a corrector with maps and a truth of whole states.
+        setup: a :class:`dogcm.learning.training.Setup` with a corrector with maps and a truth of
+            whole states.
     """
     guess, recipe, path = _Guess(setup), setup.recipe.first_guess, _file(setup)
     if on_root(setup.ranks.comm, path.is_file):
@@ -87,7 +97,10 @@ def first_guess(setup) -> dict:
             guess.search_columns()
         errors = guess.correct()
         shown = "  ".join(f"{name} {e:.3g}" for name, e in errors.items())
-        say(setup.ranks.comm, f"first guess, pass {n + 1}/{recipe.passes}: error after {recipe.days:g} days  {shown}")
+        say(
+            setup.ranks.comm,
+            f"first guess, pass {n + 1}/{recipe.passes}: error after {recipe.days:g} days  {shown}",
+        )
     if recipe.columns.factors and recipe.columns.after >= recipe.passes:
         guess.search_columns()
     guess.write(path)
@@ -95,9 +108,15 @@ def first_guess(setup) -> dict:
 
 
 def _file(setup) -> Path:
-    """Beside the truth, under a name that says what it depends on: other seeds and rates of learning share it."""
+    """Beside the truth, under a name that says what it depends on: other seeds and rates of
+    learning share it."""
     r = setup.recipe
-    parts = [r.config().model_dump(mode="json"), r.first_guess.model_dump(mode="json"), r.targets.test, r.targets.skip]
+    parts = [
+        r.config().model_dump(mode="json"),
+        r.first_guess.model_dump(mode="json"),
+        r.targets.test,
+        r.targets.skip,
+    ]
     parts += [r.corrector.model_dump(mode="json", include={"maps", "outputs", "rates", "scales"})]
     if r.first_guess.columns.factors:
         parts += [str(r.learnable)]
@@ -114,12 +133,14 @@ class _Guess:
         self.setup, self.model, self.config = setup, setup.model, setup.recipe.corrector
         self.maps = dict(setup.trainable["corrector"][MAPS])
         self.physics = dict(setup.trainable.get("physics", {}))
-        self.scored = [n for n in ("temperature", "salinity", "eta") if n in self.maps or n == "eta"]
+        self.scored = [
+            n for n in ("temperature", "salinity", "eta") if n in self.maps or n == "eta"
+        ]
         self.steps = setup.steps(setup.recipe.first_guess.days, "first_guess.days")
 
         def forecast(trainable, state, fixed, steps):
             params = setup.problem.params(trainable, fixed)
-            one = lambda _, s: setup.problem.step(s, params, fixed["forcing"], fixed["grid"])  # noqa: E731
+            one = lambda _, s: setup.problem.step(s, params, fixed["forcing"], fixed["grid"])
             return jax.lax.fori_loop(0, steps, one, state)
 
         self._forecast = jax.jit(forecast)
@@ -129,13 +150,17 @@ class _Guess:
     @property
     def trainable(self) -> dict:
         """What was found so far, in its place among all that is learned."""
-        found = self.setup.trainable | {"corrector": self.setup.trainable["corrector"] | {MAPS: self.maps}}
+        found = self.setup.trainable | {
+            "corrector": self.setup.trainable["corrector"] | {MAPS: self.maps}
+        }
         return found | ({"physics": self.physics} if self.physics else {})
 
     @property
     def _kept(self) -> dict[str, Field]:
         """Everything that a file holds, by name in it."""
-        return self.maps | {f"physics.{n}": self.physics[n] for n in self.setup.recipe.first_guess.columns.factors}
+        return self.maps | {
+            f"physics.{n}": self.physics[n] for n in self.setup.recipe.first_guess.columns.factors
+        }
 
     def write(self, path: Path) -> None:
         """Keep the maps as global arrays.
@@ -145,7 +170,9 @@ class _Guess:
         """
         if self.setup.ranks.group:
             return
-        arrays = {n: self.model.decomposition.gather(np.asarray(f.data)) for n, f in self._kept.items()}
+        arrays = {
+            n: self.model.decomposition.gather(np.asarray(f.data)) for n, f in self._kept.items()
+        }
         task = RootTask(self.model.comm, path)
         task.do(lambda: np.savez_compressed(path, **arrays))
         task.finish()
@@ -156,41 +183,56 @@ class _Guess:
         if self.model.comm.rank == 0:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {n: file[n] for n in file.files}
-        scatter = lambda n: self.model.decomposition.scatter(None if arrays is None else arrays[n])  # noqa: E731
+        scatter = lambda n: self.model.decomposition.scatter(None if arrays is None else arrays[n])
         for n, f in self._kept.items():
             head, _, name = n.partition(".")
-            (self.physics if name else self.maps)[name or head] = f.with_data(jnp.asarray(scatter(n), f.dtype))
+            (self.physics if name else self.maps)[name or head] = f.with_data(
+                jnp.asarray(scatter(n), f.dtype)
+            )
 
     def _records(self, margin: int, last: int, count: int | None = None) -> np.ndarray:
         """Numbers of training records, evenly spread."""
         count = count or self.setup.recipe.first_guess.windows
-        return np.unique(np.linspace(margin, last, min(count, last - margin + 1)).round().astype(int))
+        return np.unique(
+            np.linspace(margin, last, min(count, last - margin + 1)).round().astype(int)
+        )
 
     def _cycle(self) -> _Cycle:
-        """With harmonics where the records for training span a year, as for a climatology; else the mean alone."""
+        """With harmonics where the records for training span a year, as for a climatology; else the
+        mean alone."""
         span = (self.setup.train.records - 1) * self.setup.every * self.model.physics.dt
         whole = span >= 11.0 / 12.0 * self.model.config.forcing.year * 86400.0
         return _Cycle(self.config.maps if whole else 1, self.config.scales)
 
     def balance_momentum(self) -> None:
-        """Maps of u and v that make the truth's own flow a steady one but for how it really changes."""
+        """Maps of u and v that make the truth's own flow a steady one but for how it really
+        changes."""
         m, train, fit = self.model, self.setup.train, self._cycle()
         for k in self._records(1, train.records - 2):
             before, now, after = (train.state(train.first + k + d) for d in (-1, 0, 1))
             wrong = self._accelerations(now, m.params, m.forcing, m.grid)
-            span, errors, moved = float(after.time - before.time), {}, rates(self.maps, self.config, now.time)
+            span, errors, moved = (
+                float(after.time - before.time),
+                {},
+                rates(self.maps, self.config, now.time),
+            )
             for name, rate in zip(("u", "v"), wrong):
                 change = getattr(after, name).interior - getattr(before, name).interior
                 already = np.asarray(moved[name].data, float)
-                errors[name] = np.asarray(rate.data, float) + already - np.asarray(change, float) / span
+                errors[name] = (
+                    np.asarray(rate.data, float) + already - np.asarray(change, float) / span
+                )
             fit.add(float(now.time), errors)
         for name, error in fit.coefficients().items():
             self._subtract(name, error)
 
     def correct(self) -> dict[str, float]:
-        """One pass over forecasts; returns root mean square errors over the ocean, before the correction."""
+        """One pass over forecasts; returns root mean square errors over the ocean, before the
+        correction."""
         fit, squares, count = self._cycle(), {n: 0.0 for n in self.scored}, 0
-        for time, errors in self._forecasts(self.trainable, self.steps, self.setup.recipe.first_guess.windows):
+        for time, errors in self._forecasts(
+            self.trainable, self.steps, self.setup.recipe.first_guess.windows
+        ):
             fit.add(time, errors)
             count += 1
             for n, e in errors.items():
@@ -200,7 +242,7 @@ class _Guess:
         for name in set(self.scored) & set(self.maps) - {"eta"}:
             self._subtract(name, found[name] * (_TRACERS / seconds))
         if "u" in self.maps:
-            depth = lambda f: f[:, None] * np.ones((1, self.model.vertical.nz, 1, 1))  # noqa: E731
+            depth = lambda f: f[:, None] * np.ones((1, self.model.vertical.nz, 1, 1))
             slopes = [self._slopes(jnp.asarray(e, self.model.dtype)) for e in found["eta"]]
             for n, name in enumerate(("u", "v")):
                 force = np.stack([np.asarray(s[n].data, float) for s in slopes])
@@ -214,7 +256,10 @@ class _Guess:
         weights = {n: self._weight(n) for n in self.scored}
 
         def forecasts(trainable):
-            return ((errors, weights) for _, errors in self._forecasts(trainable, steps, columns.windows))
+            return (
+                (errors, weights)
+                for _, errors in self._forecasts(trainable, steps, columns.windows)
+            )
 
         self.physics = ColumnSearch(self.setup, forecasts).run(self.trainable)
 
@@ -236,7 +281,9 @@ class _Guess:
         g = self.model.grid
         (f,) = exchange(self.model.halos, (Field(error, "c"), 1))
         f = f * g.wet_c
-        return (diff_x_c2u(f) / g.dx_u * g.wet_u).crop(0), (diff_y_c2v(f) / g.dy_v * g.wet_v).crop(0)
+        return (diff_x_c2u(f) / g.dx_u * g.wet_u).crop(0), (diff_y_c2v(f) / g.dy_v * g.wet_v).crop(
+            0
+        )
 
     def _subtract(self, name: str, rate: np.ndarray) -> None:
         """Take ``rate`` (unit s-1; ``(count, nz, y, x)``) off the first coefficients of a map."""
@@ -247,7 +294,9 @@ class _Guess:
 
     def _weight(self, name: str) -> np.ndarray:
         g = self.model.grid
-        return np.asarray((g.area_c * g.wet_c if name == "eta" else g.h_c * g.area_c).interior, float)
+        return np.asarray(
+            (g.area_c * g.wet_c if name == "eta" else g.h_c * g.area_c).interior, float
+        )
 
     def _summed(self, squares: dict[str, float]) -> dict[str, float]:
         """Over all ranks, as root mean squares."""

@@ -1,7 +1,7 @@
 """Ranks in training: groups that work on different windows, tiles within a group.
 
-Each group holds the whole ocean, one tile a rank. All groups hold the same weights. Training can so use more ranks
-than a small grid has tiles.
+Each group holds the whole ocean, one tile a rank. All groups hold the same weights. Training can so
+use more ranks than a small grid has tiles.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ class Ranks:
     """All ranks of a training run.
 
     Attributes:
-        comm: host communicator of all ranks. tiles: that of this rank's group; the Model is built on it.
+        comm: host communicator of all ranks. tiles: that of this rank's group; the Model is built
+            on it.
         group, groups: number of this group, and of groups.
     """
 
@@ -44,9 +45,10 @@ class Ranks:
     def reduce(self, shares, gradients):
         """The one place where gradients cross ranks; inside ``jit``.
 
-        Replicated leaves and the shares travel in one sum over all ranks, and then from rank 0 to all, so that all
-        ranks hold the same bits whatever order the sum was made in. Gradients of tiled leaves stay on their tile,
-        and are averaged over the groups. The loss is the mean over the groups.
+        Replicated leaves and the shares travel in one sum over all ranks, and then from rank 0 to
+        all, so that all ranks hold the same bits whatever order the sum was made in. Gradients of
+        tiled leaves stay on their tile, and are averaged over the groups. The loss is the mean over
+        the groups.
 
         Args:
             shares: this rank's share of the loss. gradients: of that share.
@@ -59,7 +61,11 @@ class Ranks:
         shares, *plain = _packed(self._total, [shares, *plain])
         if self._between is not None and any(map(is_field, leaves)):
             tiled = [x.data for x in leaves if is_field(x)]
-            tiled = iter(_packed(lambda b: self._between.broadcast(self._between.psum(b)) / self.groups, tiled))
+            tiled = iter(
+                _packed(
+                    lambda b: self._between.broadcast(self._between.psum(b)) / self.groups, tiled
+                )
+            )
             leaves = [x.with_data(next(tiled)) if is_field(x) else x for x in leaves]
         given = iter(plain)
         gradients = structure.unflatten([x if is_field(x) else next(given) for x in leaves])
@@ -69,9 +75,10 @@ class Ranks:
         return self._all.broadcast(self._all.psum(buffer)) / self.groups
 
     def norm(self, tree):
-        """Euclidean norm over all leaves, tiled ones over all tiles; the same bits on all ranks. Inside ``jit``."""
+        """Euclidean norm over all leaves, tiled ones over all tiles; the same bits on all ranks.
+        Inside ``jit``."""
         leaves = jax.tree.leaves(tree, is_leaf=is_field)
-        square = lambda x: jnp.sum(jnp.square(x.astype(jnp.float64)))  # noqa: E731
+        square = lambda x: jnp.sum(jnp.square(x.astype(jnp.float64)))
         plain = sum((square(x) for x in leaves if not is_field(x)), jnp.zeros(()))
         tiled = [square(x.data) for x in leaves if is_field(x)]
         if tiled:
@@ -79,12 +86,16 @@ class Ranks:
         return jnp.sqrt(plain)
 
     def fingerprints(self, tree) -> list[str]:
-        """Names of leaves that are not the same bits on all ranks that should hold the same; on every rank.
+        """Names of leaves that are not the same bits on all ranks that should hold the same; on
+        every rank.
 
-        These are all ranks for replicated leaves, and the ranks of one tile in all groups for tiled ones.
+        These are all ranks for replicated leaves, and the ranks of one tile in all groups for tiled
+        ones.
         """
-        mine = {jax.tree_util.keystr(path): (is_field(x), _digest(x)) for path, x in
-                jax.tree_util.tree_leaves_with_path(tree, is_leaf=is_field)}  # fmt: skip
+        mine = {
+            jax.tree_util.keystr(path): (is_field(x), _digest(x))
+            for path, x in jax.tree_util.tree_leaves_with_path(tree, is_leaf=is_field)
+        }
         everyone = self.comm.gather(mine)
         found = set()
         for rank, theirs in enumerate(everyone or []):

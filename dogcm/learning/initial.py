@@ -1,16 +1,17 @@
 """Changes of the initial state as unknowns (strong-constraint 4D-Var).
 
-The optimiser sees dimensionless controls c, one per cell, independent and of unit variance a priori. They change
-the start by
+The optimiser sees dimensionless controls c, one per cell, independent and of unit variance a
+priori. They change the start by
 
     x' = s N D c
 
-with s the standard deviation of the background's error, D a number of steps of explicit diffusion, which give
-it correlation lengths, and N the factor that makes up for the variance that D takes away. With B = s N D D' N s the
-background term of 4D-Var, ``0.5 x' inv(B) x'``, is ``0.5 sum(c**2)``: the control variable transform, with
-correlations as in Weaver and Courtier (2001, doi:10.1002/qj.49712757518). N is exact in wide water on an even grid;
-beside walls, which diffusion does not cross, the standard deviation is larger than s, along a straight coast by a
-factor of up to 1.4.
+with s the standard deviation of the background's error, D a number of steps of explicit diffusion,
+which give it correlation lengths, and N the factor that makes up for the variance that D takes
+away. With B = s N D D' N s the background term of 4D-Var, ``0.5 x' inv(B) x'``, is ``0.5
+sum(c**2)``: the control variable transform, with correlations as in Weaver and Courtier (2001,
+doi:10.1002/qj.49712757518). N is exact in wide water on an even grid; beside walls, which diffusion
+does not cross, the standard deviation is larger than s, along a straight coast by a factor of up to
+1.4.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ from dogcm.operators import diff_x_c2u, diff_x_u2c, diff_y_c2v, diff_y_v2c, diff
 
 #: Variables whose start can be changed, and a typical error of them.
 CHANGEABLE = {"temperature": 0.5, "salinity": 0.1, "eta": 0.05}
-# Steps of diffusion, and the largest diffusion number of each, below which no wave changes its sign.
+# Steps of diffusion, and the largest diffusion number of each, below which no wave changes its
+# sign.
 _STEPS, _LARGEST = 24, 0.2
-#: Longest correlation length in cells (4.4). Where cells are smaller than length / LONGEST the length is so many cells.
+#: Longest correlation length in cells (4.4). Where cells are smaller than length / LONGEST the
+# length is so many cells.
 LONGEST = float(np.sqrt(4 * _STEPS * _LARGEST))
 
 
@@ -39,9 +42,10 @@ class InitialChange:
     """What may change about one variable at the start.
 
     Attributes:
-        name: one of :data:`CHANGEABLE`. scale: standard deviation of the background's error, unit of the variable.
-        length, depth: horizontal and vertical correlation length L (m) of ``exp(-r**2 / (2 L**2))``, see
-            :data:`LONGEST`; 0: cells are independent.
+        name: one of :data:`CHANGEABLE`. scale: standard deviation of the background's error, unit
+            of the variable.
+        length, depth: horizontal and vertical correlation length L (m) of ``exp(-r**2 / (2
+            L**2))``, see :data:`LONGEST`; 0: cells are independent.
 
     Raises:
         ValueError: unknown name, a scale that is not above 0, a negative length.
@@ -54,7 +58,9 @@ class InitialChange:
 
     def __post_init__(self):
         if self.name not in CHANGEABLE:
-            raise ValueError(f"the start of {self.name!r} cannot be learned; choose from {', '.join(CHANGEABLE)}")
+            raise ValueError(
+                f"the start of {self.name!r} cannot be learned; choose from {', '.join(CHANGEABLE)}"
+            )
         if not self.scale > 0 or self.length < 0 or self.depth < 0:
             raise ValueError(f"initial.{self.name}: scale must be above 0, lengths at least 0")
 
@@ -80,13 +86,16 @@ class InitialSet:
         return {i.name: zeros_like(fields[i.name].crop(0)) for i in self.items}
 
     def changes(self, controls: dict[str, Field], halos, grid) -> dict[str, Field]:
-        """Changes of the variables, in their units, 0 on land; called once per rollout, inside ``jit``."""
+        """Changes of the variables, in their units, 0 on land; called once per rollout, inside
+        ``jit``."""
         return {i.name: _spread(i, controls[i.name], halos, grid) for i in self.items}
 
     def background(self, controls: dict[str, Field], grid) -> Any:
         """This rank's share of ``0.5 sum(c**2)`` over wet cells."""
         chosen = [controls[i.name] for i in self.items]
-        return sum((0.5 * jnp.sum((c**2 * _mask(c, grid, "c")).interior) for c in chosen), jnp.zeros(()))
+        return sum(
+            (0.5 * jnp.sum((c**2 * _mask(c, grid, "c")).interior) for c in chosen), jnp.zeros(())
+        )
 
 
 def _mask(f: Field, grid, at: str) -> Field:
@@ -111,13 +120,17 @@ def _spread(item: InitialChange, control: Field, halos, grid) -> Field:
 
 
 def _limited(length: float, spacing):
-    """Diffusivity times time (m2) of one step that leads to ``length``, or to LONGEST cells, after all of them.
+    """Diffusivity times time (m2) of one step that leads to ``length``, or to LONGEST cells, after
+    all of them.
 
-    D makes a Gaussian of variance ``2 n K t`` of a point, so D D' has twice that, and this is the squared length.
+    D makes a Gaussian of variance ``2 n K t`` of a point, so D D' has twice that, and this is the
+    squared length.
     """
     wanted = 0.25 * length**2 / _STEPS
-    smaller = lambda s: jnp.minimum(wanted, _LARGEST * s**2)  # noqa: E731
-    return spacing.with_data(smaller(spacing.data)) if isinstance(spacing, Field) else smaller(spacing)
+    smaller = lambda s: jnp.minimum(wanted, _LARGEST * s**2)
+    return (
+        spacing.with_data(smaller(spacing.data)) if isinstance(spacing, Field) else smaller(spacing)
+    )
 
 
 def _along_z(f: Field, numbers, grid) -> Field:
@@ -140,7 +153,8 @@ def _gain_of(length: float, spacing: Field) -> Field:
 
 
 def _gain(number):
-    """One over the standard deviation that diffusion with this number leaves of independent values of unit variance.
+    """One over the standard deviation that diffusion with this number leaves of independent values
+    of unit variance.
 
     By Parseval: the mean over wave numbers of the squared response.
     """

@@ -1,7 +1,9 @@
-"""Losses: squared errors of a rollout against targets, weighted by area or volume, in units of a scale.
+"""Losses: squared errors of a rollout against targets, weighted by area or volume, in units of a
+scale.
 
-Each rank computes its share: a sum over its own cells, divided by weights that were summed over all ranks once. The
-loss is the sum of the shares, and nothing has to be sent while it is computed or differentiated.
+Each rank computes its share: a sum over its own cells, divided by weights that were summed over all
+ranks once. The loss is the sum of the shares, and nothing has to be sent while it is computed or
+differentiated.
 """
 
 from __future__ import annotations
@@ -19,10 +21,14 @@ from dogcm.timestepping.state import State
 
 #: Variables that can be compared: place, whether there are layers, unit, a typical size of errors.
 COMPARED = {
-    "temperature": ("c", True, "degC", 0.5), "salinity": ("c", True, "g kg-1", 0.1), "u": ("u", True, "m s-1", 0.05),
-    "v": ("v", True, "m s-1", 0.05), "eta": ("c", False, "m", 0.05), "sst": ("c", False, "degC", 0.5),
+    "temperature": ("c", True, "degC", 0.5),
+    "salinity": ("c", True, "g kg-1", 0.1),
+    "u": ("u", True, "m s-1", 0.05),
+    "v": ("v", True, "m s-1", 0.05),
+    "eta": ("c", False, "m", 0.05),
+    "sst": ("c", False, "degC", 0.5),
     "sss": ("c", False, "g kg-1", 0.2),
-}  # fmt: skip
+}
 
 
 def observe(state: State, names) -> dict[str, Field]:
@@ -46,13 +52,16 @@ def check_names(names) -> None:
         raise ValueError(f"cannot compare {', '.join(unknown)}; known are {', '.join(COMPARED)}")
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["weights", "scales"], meta_fields=[])
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["weights", "scales"], meta_fields=[]
+)
 @dataclass(frozen=True)
 class SquaredError:
     """Weighted mean of squared errors, each in units of its scale, summed over variables.
 
     Attributes:
-        weights: name to ``([nz,] y, x)`` on this tile; over all ranks they add up to the variable's factor.
+        weights: name to ``([nz,] y, x)`` on this tile; over all ranks they add up to the variable's
+            factor.
         scales: name to a scalar or a profile ``(nz, 1, 1)`` in the unit of the variable.
     """
 
@@ -63,23 +72,31 @@ class SquaredError:
     def names(self) -> list[str]:
         return list(self.weights)
 
-    def __call__(self, predicted: dict[str, Field], target: dict[str, Field], valid: dict[str, Field] | None = None):
+    def __call__(
+        self,
+        predicted: dict[str, Field],
+        target: dict[str, Field],
+        valid: dict[str, Field] | None = None,
+    ):
         """This rank's share of the loss: scalar.
 
         Args:
             predicted, target: name to Field ``([n,] [nz,] y, x)``; over n times the mean is taken.
-            valid: same shapes, 1 where there is a target. What has no target counts as no error: the divisor
-                stays that of the whole ocean.
+            valid: same shapes, 1 where there is a target. What has no target counts as no error:
+                the divisor stays that of the whole ocean.
         """
         return sum(jnp.mean(e) for e in self.by_time(predicted, target, valid).values())
 
     def by_time(self, predicted, target, valid=None) -> dict[str, Any]:
         """Shares by variable, ``(n,)`` or scalar; not summed over ranks."""
-        return {n: self._one(n, predicted[n], target[n], (valid or {}).get(n)) for n in self.weights}
+        return {
+            n: self._one(n, predicted[n], target[n], (valid or {}).get(n)) for n in self.weights
+        }
 
     def _one(self, name: str, predicted: Field, target: Field, valid: Field | None):
         weight = self.weights[name]
-        # Where there is no target its value is arbitrary, even NaN, and must not reach the derivative.
+        # Where there is no target its value is arbitrary, even NaN, and must not reach the
+        # derivative.
         there = weight > 0 if valid is None else (weight > 0) & (valid.interior > 0)
         error = jnp.where(there, predicted.interior - jnp.where(there, target.interior, 0.0), 0.0)
         squared = weight * jnp.square(error / self.scales[name])
@@ -92,8 +109,10 @@ def squared_error(
     """The loss of these variables; called on every rank.
 
     Args:
-        factors: name to how much the variable counts. scales: name to scalar or profile; default: a typical error.
-        vertical: ``volume``: every cell counts by its volume, or ``level``: every level counts the same.
+        factors: name to how much the variable counts. scales: name to scalar or profile; default: a
+            typical error.
+        vertical: ``volume``: every cell counts by its volume, or ``level``: every level counts the
+            same.
 
     Raises:
         ValueError: unknown names or weighting, scales that are not above 0.
@@ -107,7 +126,9 @@ def squared_error(
         raise ValueError(f"the scale of {', '.join(bad)} must be a number above 0")
     weights = {n: _weight(grid, n, vertical) for n in factors}
     weights = {n: once(halos, w, COMPARED[n][0]) for n, w in weights.items()}
-    weights = jax.jit(lambda w: {n: _normalised(halos, w[n], vertical) * factors[n] for n in w})(weights)
+    weights = jax.jit(lambda w: {n: _normalised(halos, w[n], vertical) * factors[n] for n in w})(
+        weights
+    )
     return SquaredError(weights, scales)
 
 
@@ -131,10 +152,12 @@ def _normalised(halos, weight, vertical: str):
 def level_spread(
     halos, grid, values: dict[str, Field], reference: dict[str, Field], floor: float = 0.05
 ) -> dict[str, Any]:
-    """Root mean square of ``values - reference`` by level, over time and area: scales for :func:`squared_error`.
+    """Root mean square of ``values - reference`` by level, over time and area: scales for
+    :func:`squared_error`.
 
-    With the state at the start of each window as reference, a loss of 1 is that of persistence. Quiet levels get at
-    least ``floor`` of the largest value, or their round-off would count as much as the thermocline.
+    With the state at the start of each window as reference, a loss of 1 is that of persistence.
+    Quiet levels get at least ``floor`` of the largest value, or their round-off would count as much
+    as the thermocline.
 
     Args:
         values, reference: name to Field ``([n,] [nz,] y, x)``.
@@ -149,7 +172,10 @@ def level_spread(
             w = once(halos, _weight(grid, n, "level"), COMPARED[n][0])
             squared = jnp.square(values[n].interior - reference[n].interior)
             squared = squared.reshape(-1, *w.shape).mean(0)
-            top, bottom = (jnp.sum(jnp.where(w > 0, x, 0.0), axis=(-2, -1), keepdims=True) for x in (w * squared, w))
+            top, bottom = (
+                jnp.sum(jnp.where(w > 0, x, 0.0), axis=(-2, -1), keepdims=True)
+                for x in (w * squared, w)
+            )
             top, bottom = halos.psum(jnp.stack([top, bottom]))
             rms = jnp.sqrt(top / jnp.where(bottom > 0, bottom, 1.0))
             rms = jnp.maximum(rms, jnp.maximum(floor * jnp.max(rms), 1e-12))

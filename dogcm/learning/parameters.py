@@ -1,14 +1,15 @@
 """Physical parameters that may be learned: a scalar, a profile or a map, by name.
 
-An optimiser sees *raw* numbers without bounds or units; the model sees values with both. ``LearnableSet`` leads
-from one to the other::
+An optimiser sees *raw* numbers without bounds or units; the model sees values with both.
+``LearnableSet`` leads from one to the other::
 
     learn = LearnableSet(["lateral_viscosity", "lateral_diffusivity: orthotropic"])
     raw = learn.initial(model.params, model.grid)
-    params = learn.apply(raw, model.params, model.halos, model.grid)      # inside the loss, once per rollout
+    params = learn.apply(raw, model.params, model.halos, model.grid)      # inside the loss, once
+    per rollout
 
-Scalars and profiles are *replicated*: every rank holds the same bits, and their gradients are summed over ranks.
-Maps are *tiled* Fields without halo, and so are their gradients.
+Scalars and profiles are *replicated*: every rank holds the same bits, and their gradients are
+summed over ranks. Maps are *tiled* Fields without halo, and so are their gradients.
 """
 
 from __future__ import annotations
@@ -122,9 +123,14 @@ PARAMETERS: dict[str, ParameterInfo] = _table()
 
 
 def info_of(name: str) -> ParameterInfo | None:
-    """What is known about a parameter, also about ``LABEL.OPTION`` of a passive tracer; None if there is none."""
+    """What is known about a parameter, also about ``LABEL.OPTION`` of a passive tracer; None if
+    there is none."""
     unit = unit_of_option(name)
-    return PARAMETERS.get(name) or (unit and ParameterInfo(name, unit, shapes=("scalar", "map"))) or None
+    return (
+        PARAMETERS.get(name)
+        or (unit and ParameterInfo(name, unit, shapes=("scalar", "map")))
+        or None
+    )
 
 
 @dataclass(frozen=True)
@@ -133,9 +139,11 @@ class Learnable:
 
     Attributes:
         name: one of :data:`PARAMETERS`. shape: one of its shapes.
-        prior_sd: standard deviation of the raw number about its start; default: a factor of two, or most of ``bounds``.
+        prior_sd: standard deviation of the raw number about its start; default: a factor of two, or
+            most of ``bounds``.
         bounds: lowest and highest value, both positive; default: any positive value.
-        smoothness: correlation length (m) of a map's deviation from its start; 0: cells are independent.
+        smoothness: correlation length (m) of a map's deviation from its start; 0: cells are
+            independent.
         held: no gradient reaches it; it stays as something else than gradients has found it.
 
     Raises:
@@ -155,13 +163,19 @@ class Learnable:
             hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(PARAMETERS)}"
             raise LearnableError(f"unknown parameter {self.name!r}; {hint}")
         if self.shape not in self.info.shapes:
-            raise LearnableError(f"{self.name} cannot be a {self.shape!r}; choose {' or '.join(self.info.shapes)}")
+            raise LearnableError(
+                f"{self.name} cannot be a {self.shape!r}; choose {' or '.join(self.info.shapes)}"
+            )
         if self.bounds is not None and not 0 < self.bounds[0] < self.bounds[1] < np.inf:
-            raise LearnableError(f"bounds {self.bounds} of {self.name}: give a low and a higher value, both positive")
+            raise LearnableError(
+                f"bounds {self.bounds} of {self.name}: give a low and a higher value, both positive"
+            )
         if self.prior_sd is not None and not 0 < self.prior_sd < np.inf:
             raise LearnableError(f"prior_sd {self.prior_sd} of {self.name}: must be positive")
         if self.smoothness < 0 or (self.smoothness > 0 and not self.tiled):
-            raise LearnableError(f"smoothness {self.smoothness} of {self.name}: a length (m), for maps only")
+            raise LearnableError(
+                f"smoothness {self.smoothness} of {self.name}: a length (m), for maps only"
+            )
 
     @property
     def info(self) -> ParameterInfo:
@@ -185,12 +199,13 @@ class Learnable:
 _KEYS = ("shape", "prior_sd", "bounds", "smoothness", "held")
 
 
-def parse_learnable(item: "str | dict | Learnable") -> Learnable:
+def parse_learnable(item: str | dict | Learnable) -> Learnable:
     """A parameter from a configuration.
 
     Args:
-        item: ``"lateral_viscosity"``, ``"lateral_diffusivity: orthotropic"``, ``{"lateral_diffusivity":
-            "orthotropic"}``, or ``{"lateral_diffusivity": {"shape": "map", "bounds": [100, 1e4], "smoothness": 1e6}}``.
+        item: ``"lateral_viscosity"``, ``"lateral_diffusivity: orthotropic"``,
+            ``{"lateral_diffusivity": "orthotropic"}``, or ``{"lateral_diffusivity": {"shape":
+            "map", "bounds": [100, 1e4], "smoothness": 1e6}}``.
     """
     if isinstance(item, Learnable):
         return item
@@ -198,13 +213,17 @@ def parse_learnable(item: "str | dict | Learnable") -> Learnable:
         name, _, shape = (part.strip() for part in item.partition(":"))
         return Learnable(name, shape or "scalar")
     if not isinstance(item, dict) or len(item) != 1:
-        raise LearnableError(f"{item!r} names no parameter: write NAME, 'NAME: SHAPE', or {{NAME: {{shape: ...}}}}")
+        raise LearnableError(
+            f"{item!r} names no parameter: write NAME, 'NAME: SHAPE', or {{NAME: {{shape: ...}}}}"
+        )
     ((name, options),) = item.items()
     if isinstance(options, str):
         return Learnable(name, options)
     unknown = set(options or {}) - set(_KEYS)
     if unknown:
-        raise LearnableError(f"{name}: unknown option {sorted(unknown)[0]!r}; choose {', '.join(_KEYS)}")
+        raise LearnableError(
+            f"{name}: unknown option {sorted(unknown)[0]!r}; choose {', '.join(_KEYS)}"
+        )
     options = dict(options or {})
     if options.get("bounds") is not None:
         options["bounds"] = tuple(float(b) for b in options["bounds"])
@@ -230,10 +249,12 @@ class LearnableSet:
         return tuple(item.name for item in self.items)
 
     def initial(self, params: dict, grid) -> dict:
-        """Raw numbers that give the values in ``params``: name to array, Field, or pair of Fields (interior).
+        """Raw numbers that give the values in ``params``: name to array, Field, or pair of Fields
+        (interior).
 
         Raises:
-            LearnableError: a value outside the bounds (a zero, mostly), or one that does not fit the shape.
+            LearnableError: a value outside the bounds (a zero, mostly), or one that does not fit
+                the shape.
         """
         for item in self.items:
             if item.name not in params:
@@ -249,12 +270,16 @@ class LearnableSet:
 
     def _start(self, params: dict, grid) -> dict:
         return {
-            i.name: jax.tree.map(i.bijector.inverse, _shaped(i, params[i.name], grid)) for i in self.items
+            i.name: jax.tree.map(i.bijector.inverse, _shaped(i, params[i.name], grid))
+            for i in self.items
         }
 
     def values(self, raw: dict) -> dict:
         """Values of the learned parameters, maps without halo."""
-        stopped = {i.name: jax.lax.stop_gradient(raw[i.name]) if i.held else raw[i.name] for i in self.items}
+        stopped = {
+            i.name: jax.lax.stop_gradient(raw[i.name]) if i.held else raw[i.name]
+            for i in self.items
+        }
         return {i.name: jax.tree.map(i.bijector.forward, stopped[i.name]) for i in self.items}
 
     def apply(self, raw: dict, params: dict, halos, grid) -> dict:
@@ -271,7 +296,8 @@ class LearnableSet:
         return {**params, **structure.unflatten(leaves)}
 
     def prior(self, raw: dict, params: dict, halos, grid):
-        """This rank's share of ``0.5 sum(((raw - start) / sd)**2)``, see :mod:`dogcm.learning.priors`.
+        """This rank's share of ``0.5 sum(((raw - start) / sd)**2)``, see
+        :mod:`dogcm.learning.priors`.
 
         Args:
             params: the parameters from which learning started.
@@ -281,22 +307,28 @@ class LearnableSet:
         return sum((prior_of(i, away[i.name], halos, grid) for i in self.items), jnp.zeros(()))
 
     def table(self, params: dict, raw: dict | None = None) -> str:
-        """Name, shape, unit, start and present value (mean over this tile), prior range of the start, as text."""
+        """Name, shape, unit, start and present value (mean over this tile), prior range of the
+        start, as text."""
         rows = [("parameter", "shape", "start", "now", "unit", "prior (one sd)")]
         for item in self.items:
             start = _mean(params[item.name])
-            now = start if raw is None else _mean(jax.tree.map(item.bijector.forward, raw[item.name]))
+            now = (
+                start if raw is None else _mean(jax.tree.map(item.bijector.forward, raw[item.name]))
+            )
             middle = item.bijector.inverse(jnp.asarray(start, jnp.float64))
             low, high = (float(item.bijector.forward(middle + s * item.sd)) for s in (-1, 1))
             text = f"{low:.3g} to {high:.3g}"
             rows.append((item.name, item.shape, f"{start:.4g}", f"{now:.4g}", item.info.unit, text))
         widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-        return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in rows)
+        return "\n".join(
+            "  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in rows
+        )
 
 
 def replicated(tree: Any) -> Any:
-    """A tree like ``tree`` of booleans: True where every rank holds the same leaf, False in Fields, which are tiled."""
-    mark = lambda x: x.with_data(False) if _is_field(x) else True  # noqa: E731
+    """A tree like ``tree`` of booleans: True where every rank holds the same leaf, False in Fields,
+    which are tiled."""
+    mark = lambda x: x.with_data(False) if _is_field(x) else True
     return jax.tree.map(mark, tree, is_leaf=_is_field)
 
 
@@ -313,11 +345,15 @@ def _shaped(item: Learnable, value, grid):
     fields = [f for f in jax.tree.leaves(value, is_leaf=_is_field) if _is_field(f)]
     if not item.tiled:
         if fields or (item.shape == "scalar" and jnp.ndim(value)):
-            raise LearnableError(f"{item.name} is not a scalar in this model, and cannot be learned as a {item.shape}")
+            raise LearnableError(
+                f"{item.name} is not a scalar in this model, and cannot be learned as a {item.shape}"
+            )
         levels = grid.nz - (item.info.levels == "interfaces")
         return value if item.shape == "scalar" else jnp.broadcast_to(value, (levels, 1, 1))
     if not fields and jnp.ndim(value):
-        raise LearnableError(f"{item.name} is a profile in this model, and cannot be learned as a {item.shape}")
+        raise LearnableError(
+            f"{item.name} is a profile in this model, and cannot be learned as a {item.shape}"
+        )
     if item.shape == "map":
         return _map(item, value, grid.wet_c)
     west, south = at_faces(value)

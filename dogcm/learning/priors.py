@@ -1,12 +1,13 @@
 """Priors: how far learned parameters are expected to be from where they start, in raw numbers.
 
-With ``d`` the deviation and ``s`` its standard deviation, scalars and profiles cost ``0.5 sum((d / s)**2)``. So do maps
-whose cells are independent. A map with a correlation length L costs
+With ``d`` the deviation and ``s`` its standard deviation, scalars and profiles cost ``0.5 sum((d /
+s)**2)``. So do maps whose cells are independent. A map with a correlation length L costs
 
     1 / (2 s**2 L**2) * integral of (d**2 + L**2 |grad d|**2) dA
 
-over the wet part of the sphere: the precision operator of Whittle and Matern fields (Lindgren, Rue and Lindstroem 2011,
-doi:10.1111/j.1467-9868.2011.00777.x, with alpha = 1). It does not depend on the resolution.
+over the wet part of the sphere: the precision operator of Whittle and Matern fields (Lindgren, Rue
+and Lindstroem 2011, doi:10.1111/j.1467-9868.2011.00777.x, with alpha = 1). It does not depend on
+the resolution.
 """
 
 from __future__ import annotations
@@ -16,9 +17,19 @@ import jax.numpy as jnp
 
 from dogcm.field import Field, exchange
 from dogcm.operators import (
-    diff_x_c2u, diff_x_u2c, diff_x_v2q, diff_y_c2v, diff_y_u2q, diff_y_v2c, min_x_c2u, min_x_u2c, min_x_v2q,
-    min_y_c2v, min_y_u2q, min_y_v2c,
-)  # fmt: skip
+    diff_x_c2u,
+    diff_x_u2c,
+    diff_x_v2q,
+    diff_y_c2v,
+    diff_y_u2q,
+    diff_y_v2c,
+    min_x_c2u,
+    min_x_u2c,
+    min_x_v2q,
+    min_y_c2v,
+    min_y_u2q,
+    min_y_v2c,
+)
 
 # By place of the map: differences in x and y, the same of wet masks, and where the differences sit.
 _DIFFERENCES = {

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,14 +16,17 @@ from dogcm.learning.rollout import rollout
 from dogcm.timestepping.state import State
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["state", "values", "valid"], meta_fields=[])
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["state", "values", "valid"], meta_fields=[]
+)
 @dataclass(frozen=True)
 class Window:
     """A piece of the truth on one tile.
 
     Attributes:
         state: where rollouts start.
-        values: name to Field ``(n, [nz,] y, x)``, halo 0: targets at equal intervals after the start.
+        values: name to Field ``(n, [nz,] y, x)``, halo 0: targets at equal intervals after the
+            start.
         valid: same shapes, 1 where there is a target; None: everywhere.
     """
 
@@ -37,12 +41,14 @@ class Problem:
 
     Attributes:
         step: the model's, with its corrector installed. halos: of the tile.
-        every: steps between targets. learn: a :class:`dogcm.learning.parameters.LearnableSet`, or None.
+        every: steps between targets. learn: a :class:`dogcm.learning.parameters.LearnableSet`, or
+            None.
         checkpoint, truncate: see :func:`dogcm.learning.rollout.rollout`.
         prior: weight of the prior of the physical parameters.
         mean: targets are means over ``every`` steps about their times.
-        initial: a :class:`dogcm.learning.initial.InitialSet` that says what ``initial`` in the trainable tree
-            means; None: it holds the changes themselves. background: weight of its background term.
+        initial: a :class:`dogcm.learning.initial.InitialSet` that says what ``initial`` in the
+            trainable tree means; None: it holds the changes themselves. background: weight of its
+            background term.
         prepare: ``(params, grid) -> params``, what the corrector needs once a rollout.
     """
 
@@ -75,13 +81,23 @@ class Problem:
             changes = self.initial.changes(changes, self.halos, fixed["grid"])
         return perturbed(state, changes)
 
-    def forecast(self, trainable: dict, state: State, fixed: dict, steps: int, names) -> dict[str, Field]:
+    def forecast(
+        self, trainable: dict, state: State, fixed: dict, steps: int, names
+    ) -> dict[str, Field]:
         """Observed variables ``(n, [nz,] y, x)`` at every target time of a rollout."""
         _, seen = rollout(
-            self.step, self.start(trainable, state, fixed), self.params(trainable, fixed),
-            fixed["forcing"], fixed["grid"], steps, checkpoint=self.checkpoint, observe=lambda s: observe(s, names),
-            observe_every=self.every, mean=self.mean, truncate=self.truncate,
-        )  # fmt: skip
+            self.step,
+            self.start(trainable, state, fixed),
+            self.params(trainable, fixed),
+            fixed["forcing"],
+            fixed["grid"],
+            steps,
+            checkpoint=self.checkpoint,
+            observe=lambda s: observe(s, names),
+            observe_every=self.every,
+            mean=self.mean,
+            truncate=self.truncate,
+        )
         return seen
 
     def share(self, trainable: dict, window: Window, fixed: dict, steps: int):
@@ -93,9 +109,15 @@ class Problem:
                 (:class:`dogcm.learning.losses.SquaredError`).
         """
         loss = fixed["loss"]
-        share = loss(self.forecast(trainable, window.state, fixed, steps, loss.names), window.values, window.valid)
+        share = loss(
+            self.forecast(trainable, window.state, fixed, steps, loss.names),
+            window.values,
+            window.valid,
+        )
         if self.prior and self.learn is not None:
-            away = self.learn.prior(trainable["physics"], fixed["params"], self.halos, fixed["grid"])
+            away = self.learn.prior(
+                trainable["physics"], fixed["params"], self.halos, fixed["grid"]
+            )
             share = share + self.prior * away.astype(share.dtype)
         if self.background and self.initial is not None:
             away = self.initial.background(trainable["initial"], fixed["grid"])

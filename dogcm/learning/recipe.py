@@ -11,15 +11,15 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from dogcm.corrector import CorrectorConfig
-from dogcm.setups.config import Config, Section, par
-from dogcm.setups.inputs import vertical_grid
 from dogcm.components.errors import ConfigError
-from dogcm.setups.registry import load_config, read_yaml, set_key, split_setting, violation
+from dogcm.corrector import CorrectorConfig
 from dogcm.learning.checkpointing import MENU
 from dogcm.learning.initial import CHANGEABLE, InitialChange, InitialSet
 from dogcm.learning.losses import COMPARED
 from dogcm.learning.parameters import LearnableSet
+from dogcm.setups.config import Config, Section, par
+from dogcm.setups.inputs import vertical_grid
+from dogcm.setups.registry import load_config, read_yaml, set_key, split_setting, violation
 
 _VARIABLE = Literal[tuple(COMPARED)]
 _AT_CENTRES = Literal[tuple(n for n, (at, *_) in COMPARED.items() if at == "c")]
@@ -27,11 +27,20 @@ _AT_CENTRES = Literal[tuple(n for n, (at, *_) in COMPARED.items() if at == "c")]
 _MOVED_BY = {"u": "velocity", "v": "velocity", "sst": "temperature", "sss": "salinity"}
 # Keys of targets that mean something for some kinds only.
 _KEYS_OF = {
-    "experiment": ("finer",), "layers": ("finer",), "changes": ("twin", "finer"), "blobs": ("twin",),
-    "skip": ("twin", "finer"), "path": ("sst",),
-    "variable": ("sst",), "period": ("sst",), "monthly": ("sst",), "seasons": ("sst",),
-    "mean": ("sst",), "hold": ("sst",), "anomaly": ("sst",),
-}  # fmt: skip
+    "experiment": ("finer",),
+    "layers": ("finer",),
+    "changes": ("twin", "finer"),
+    "blobs": ("twin",),
+    "skip": ("twin", "finer"),
+    "path": ("sst",),
+    "variable": ("sst",),
+    "period": ("sst",),
+    "monthly": ("sst",),
+    "seasons": ("sst",),
+    "mean": ("sst",),
+    "hold": ("sst",),
+    "anomaly": ("sst",),
+}
 
 
 class BlobRecipe(Section):
@@ -50,31 +59,64 @@ class TargetsRecipe(Section):
     """The truth."""
 
     kind: Literal["twin", "finer", "sst"] = par(
-        "twin", "1", "twin: the same model with other parameters; finer: a finer run; sst: gridded observations"
+        "twin",
+        "1",
+        "twin: the same model with other parameters; finer: a finer run; sst: gridded observations",
     )
-    experiment: str = par("", "1", "finer: name of its experiment; empty: that of the recipe, with changes")
+    experiment: str = par(
+        "", "1", "finer: name of its experiment; empty: that of the recipe, with changes"
+    )
     layers: Literal["recipe", "own"] = par(
-        "recipe", "1", "finer: its layers are those of the recipe's grid, or its own, which are then remapped"
+        "recipe",
+        "1",
+        "finer: its layers are those of the recipe's grid, or its own, which are then remapped",
     )
-    changes: dict[str, Any] = par(dict, "1", "twin, finer: configuration of the truth where it differs")
+    changes: dict[str, Any] = par(
+        dict, "1", "twin, finer: configuration of the truth where it differs"
+    )
     blobs: list[BlobRecipe] = par(
-        list, "1", "twin: anomalies, added to the truth after its first record, which rollouts start from, was written"
+        list,
+        "1",
+        "twin: anomalies, added to the truth after its first record, which rollouts start from, was written",
     )
     path: str = par("", "1", "sst: CF netCDF file, (time, lat, lon)")
     variable: str = par("sst", "1", "sst: variable in the file")
-    period: tuple[str, str] | None = par(None, "1", "sst: first and last day, YYYY-MM-DD; null: all records")
-    monthly: bool = par(True, "1", "sst: records are monthly means, whatever day they are stamped with")
-    seasons: int = par(12, "1", "sst: states that windows start from, spread over the year after the spin-up", ge=1)
-    mean: bool = par(False, "1", "sst: records are means over every; compare with such means of the model")
-    hold: float = par(0.0, "days", "sst: restoring time of a spin-up to the observed climatology, whose heat flux "
-                      "then holds the model there; 0: none", ge=0)  # fmt: skip
-    anomaly: float = par(0.0, "K", "sst: a start takes over the observed anomaly, down to where the temperature differs "
-                         "from that of the surface by so much; 0: it does not", ge=0)  # fmt: skip
+    period: tuple[str, str] | None = par(
+        None, "1", "sst: first and last day, YYYY-MM-DD; null: all records"
+    )
+    monthly: bool = par(
+        True, "1", "sst: records are monthly means, whatever day they are stamped with"
+    )
+    seasons: int = par(
+        12, "1", "sst: states that windows start from, spread over the year after the spin-up", ge=1
+    )
+    mean: bool = par(
+        False, "1", "sst: records are means over every; compare with such means of the model"
+    )
+    hold: float = par(
+        0.0,
+        "days",
+        "sst: restoring time of a spin-up to the observed climatology, whose heat flux "
+        "then holds the model there; 0: none",
+        ge=0,
+    )
+    anomaly: float = par(
+        0.0,
+        "K",
+        "sst: a start takes over the observed anomaly, down to where the temperature differs "
+        "from that of the surface by so much; 0: it does not",
+        ge=0,
+    )
     spinup: float = par(30.0, "days", "run before the first record", ge=0)
     days: float = par(60.0, "days", "twin, finer: length of the record", gt=0)
     every: float = par(1.0, "days", "interval between records; sst: of comparisons", gt=0)
     folder: str = par("", "1", "where the truth is kept; empty: truth/ in the output folder")
-    skip: float = par(0.0, "days", "twin, finer: first part of the record, not used: what a drifting truth was like", ge=0)
+    skip: float = par(
+        0.0,
+        "days",
+        "twin, finer: first part of the record, not used: what a drifting truth was like",
+        ge=0,
+    )
     test: float = par(0.2, "1", "last part of the record, kept for evaluation", ge=0, lt=1)
 
     @model_validator(mode="after")
@@ -83,57 +125,83 @@ class TargetsRecipe(Section):
         for key, kinds in _KEYS_OF.items():
             default = type(self).model_fields[key].get_default(call_default_factory=True)
             if self.kind not in kinds and getattr(self, key) != default:
-                raise ValueError(f"targets.{key} belongs to kind {' or '.join(kinds)}, not to {self.kind}")
+                raise ValueError(
+                    f"targets.{key} belongs to kind {' or '.join(kinds)}, not to {self.kind}"
+                )
         if self.kind == "sst" and not self.path:
             raise ValueError("targets.path: kind sst needs a file")
         return self
 
     def identity(self) -> dict:
-        """What a training that goes on must agree in. Without defaults, so that keys younger than a checkpoint do not count."""
+        """What a training that goes on must agree in. Without defaults, so that keys younger than a
+        checkpoint do not count."""
         return self.model_dump(mode="json", exclude={"folder"}, exclude_defaults=True)
 
 
 class LossRecipe(Section):
     """What counts as an error."""
 
-    factors: dict[_VARIABLE, float] = par(lambda: {"temperature": 1.0, "salinity": 1.0, "eta": 1.0}, "1",
-                                          "variables that are compared, and how much each counts")  # fmt: skip
+    factors: dict[_VARIABLE, float] = par(
+        lambda: {"temperature": 1.0, "salinity": 1.0, "eta": 1.0},
+        "1",
+        "variables that are compared, and how much each counts",
+    )
     scales: Literal["persistence", "typical"] = par(
-        "persistence", "1", "unit of an error: that of persistence at the longest lead, by level, or a typical error"
+        "persistence",
+        "1",
+        "unit of an error: that of persistence at the longest lead, by level, or a typical error",
     )
     scale: dict[_VARIABLE, float] = par(dict, "unit of the variable", "unit of an error, by hand")
-    vertical: Literal["volume", "level"] = par("level", "1", "every cell counts by its volume, or every level alike")
+    vertical: Literal["volume", "level"] = par(
+        "level", "1", "every cell counts by its volume, or every level alike"
+    )
     prior: float = par(0.0, "1", "weight of the prior of physical parameters", ge=0)
-    background: float = par(0.0, "1", "weight of the background term of changes of the initial state", ge=0)
+    background: float = par(
+        0.0, "1", "weight of the background term of changes of the initial state", ge=0
+    )
     columns: dict[_AT_CENTRES, int] = par(
-        dict, "1", "variables that are known at so many columns only, drawn by area: 'temperature: 60' for 60 profiles"
+        dict,
+        "1",
+        "variables that are known at so many columns only, drawn by area: 'temperature: 60' for 60 profiles",
     )
 
 
 class InitialRecipe(Section):
     """What may change about one variable at the start, see :mod:`dogcm.learning.initial`."""
 
-    scale: float | None = par(None, "unit of the variable", "standard deviation of its error; null: a typical one", gt=0)
-    length: float = par(1e6, "m", "horizontal correlation length of the error, at most 4 cells", ge=0)
-    depth: float = par(300.0, "m", "vertical correlation length of the error, at most 4 layers", ge=0)
+    scale: float | None = par(
+        None, "unit of the variable", "standard deviation of its error; null: a typical one", gt=0
+    )
+    length: float = par(
+        1e6, "m", "horizontal correlation length of the error, at most 4 cells", ge=0
+    )
+    depth: float = par(
+        300.0, "m", "vertical correlation length of the error, at most 4 layers", ge=0
+    )
 
 
 class ColumnsRecipe(Section):
     """Maps of physical parameters by trial, see :mod:`dogcm.learning.column_search`."""
 
     factors: dict[str, list[Annotated[float, Field(gt=0)]]] = par(
-        dict, "1", "by parameter, which is learned as a map: what each column may multiply it by, one at a time"
+        dict,
+        "1",
+        "by parameter, which is learned as a map: what each column may multiply it by, one at a time",
     )
     after: int = par(3, "1", "after how many passes", ge=0)
     days: float = par(10.0, "days", "length of the forecasts", gt=0)
     windows: int = par(24, "1", "forecasts with each factor, spread over the training part", ge=2)
-    least_gain: float = par(0.1, "1", "part of its squared errors that a column must lose to change", ge=0, lt=1)
+    least_gain: float = par(
+        0.1, "1", "part of its squared errors that a column must lose to change", ge=0, lt=1
+    )
 
 
 class FirstGuessRecipe(Section):
     """Maps of the corrector before the first update, see :mod:`dogcm.learning.first_guess`."""
 
-    passes: int = par(0, "1", "corrections by the mean errors of short forecasts; 0: maps start from zero", ge=0)
+    passes: int = par(
+        0, "1", "corrections by the mean errors of short forecasts; 0: maps start from zero", ge=0
+    )
     days: float = par(5.0, "days", "length of these forecasts", gt=0)
     windows: int = par(70, "1", "forecasts of each pass, spread over the training part", ge=4)
     columns: Annotated[ColumnsRecipe, Field(default_factory=ColumnsRecipe)]
@@ -151,7 +219,9 @@ class RatesRecipe(Section):
 
     physics: float = par(0.03, "1", "of physical parameters, in units of their raw numbers", gt=0)
     corrector: float = par(1e-3, "1", "of network weights", gt=0)
-    initial: float = par(1.0, "1", "of changes of the initial state: length of a step in all controls together", gt=0)
+    initial: float = par(
+        1.0, "1", "of changes of the initial state: length of a step in all controls together", gt=0
+    )
 
 
 class OptimiserRecipe(Section):
@@ -162,7 +232,9 @@ class OptimiserRecipe(Section):
     final: float = par(0.1, "1", "rate at the end, as a part of the full one", ge=0, le=1)
     clip: float = par(1.0, "1", "largest global norm of the gradient", gt=0)
     weight_decay: float = par(0.0, "1", "of network weights", ge=0)
-    average: float = par(0.0, "1", "decay of the moving average that is evaluated; 0: the last weights", ge=0, lt=1)
+    average: float = par(
+        0.0, "1", "decay of the moving average that is evaluated; 0: the last weights", ge=0, lt=1
+    )
 
 
 class Recipe(Section):
@@ -171,28 +243,48 @@ class Recipe(Section):
     name: str = par("training", "1", "name of the run; results go to output/NAME")
     description: str = par("", "1", "one line")
     experiment: str = par("gyre", "1", "name of an experiment or path of a YAML file")
-    overrides: dict[str, Any] = par(dict, "1", "changes of the experiment's configuration, e.g. grid.nx: 18")
-    start: dict[str, float] = par(dict, "1", "physical parameters that training starts from, where they differ")
-    learnable: list[Any] = par(list, "1", "physical parameters that are learned: NAME, NAME: SHAPE, or with options")
+    overrides: dict[str, Any] = par(
+        dict, "1", "changes of the experiment's configuration, e.g. grid.nx: 18"
+    )
+    start: dict[str, float] = par(
+        dict, "1", "physical parameters that training starts from, where they differ"
+    )
+    learnable: list[Any] = par(
+        list, "1", "physical parameters that are learned: NAME, NAME: SHAPE, or with options"
+    )
     initial: dict[Literal[tuple(CHANGEABLE)], InitialRecipe] = par(
-        dict, "1", "variables whose initial state is learned, in one window: [NAME], or NAME: {scale, length, depth}"
+        dict,
+        "1",
+        "variables whose initial state is learned, in one window: [NAME], or NAME: {scale, length, depth}",
     )
     corrector: Annotated[CorrectorConfig, Field(default_factory=CorrectorConfig)]
-    weights: str = par("", "1", "folder of a training whose corrector is where this one begins, from any grid; empty: none")
+    weights: str = par(
+        "",
+        "1",
+        "folder of a training whose corrector is where this one begins, from any grid; empty: none",
+    )
     first_guess: Annotated[FirstGuessRecipe, Field(default_factory=FirstGuessRecipe)]
     physics: bool = par(True, "1", "false: the network alone moves the ocean, to be compared with")
     targets: Annotated[TargetsRecipe, Field(default_factory=TargetsRecipe)]
     loss: Annotated[LossRecipe, Field(default_factory=LossRecipe)]
-    curriculum: list[StageRecipe] = par(lambda: [StageRecipe()], "1", "stages of rollout length", min_length=1)
+    curriculum: list[StageRecipe] = par(
+        lambda: [StageRecipe()], "1", "stages of rollout length", min_length=1
+    )
     optimiser: Annotated[OptimiserRecipe, Field(default_factory=OptimiserRecipe)]
     batch: int = par(1, "windows", "windows of each group in an update", ge=1)
-    at_once: bool = par(False, "1", "take the windows of an update together: faster, batch times the memory")
+    at_once: bool = par(
+        False, "1", "take the windows of an update together: faster, batch times the memory"
+    )
     groups: int = par(1, "1", "groups of ranks that work on different windows", ge=1)
     checkpoint: Literal[MENU] = par("step", "1", "what the backward pass keeps")
-    truncate: float = par(0.0, "days", "length over which the gradient is followed back; 0: all of the rollout", ge=0)
+    truncate: float = par(
+        0.0, "days", "length over which the gradient is followed back; 0: all of the rollout", ge=0
+    )
     seed: int = par(0, "1", "of weights and of the choice of windows", ge=0)
     patience: int = par(5, "1", "failures in a row before training is given up", ge=1)
-    check_every: int = par(50, "updates", "interval of the check that ranks hold the same bits; 0: never", ge=0)
+    check_every: int = par(
+        50, "updates", "interval of the check that ranks hold the same bits; 0: never", ge=0
+    )
     save_every: int = par(100, "updates", "interval of checkpoints", ge=1)
     keep: int = par(2, "1", "how many checkpoints are kept", ge=1)
     tensorboard: bool = par(False, "1", "also log for TensorBoard (needs the package tensorboardX)")
@@ -215,7 +307,9 @@ class Recipe(Section):
             self._check_alone()
         if self.weights and self.corrector.kind == "none":
             raise ValueError("weights: needs a corrector to put them into")
-        if self.first_guess.passes and (not self.corrector.maps or not self.physics or self.targets.kind == "sst"):
+        if self.first_guess.passes and (
+            not self.corrector.maps or not self.physics or self.targets.kind == "sst"
+        ):
             raise ValueError(
                 "first_guess.passes: a first guess is of the corrector's maps beside the physics, from a truth of whole "
                 "states: set corrector.maps to 1 or 3, physics: true, and targets.kind to twin or finer"
@@ -224,7 +318,9 @@ class Recipe(Section):
         if not self.loss.factors:
             raise ValueError("loss.factors: name at least one variable")
         if self.targets.kind == "sst" and set(self.loss.factors) != {"sst"}:
-            raise ValueError("loss.factors: targets of kind sst hold sst alone; write factors: {sst: 1}")
+            raise ValueError(
+                "loss.factors: targets of kind sst hold sst alone; write factors: {sst: 1}"
+            )
         return self
 
     def _check_columns(self) -> None:
@@ -233,20 +329,30 @@ class Recipe(Section):
         maps = [item.name for item in items if item.shape == "map"]
         for item in items:
             if item.held and item.name not in searched:
-                raise ValueError(f"learnable: {item.name} is held, and first_guess.columns.factors does not find it either")
+                raise ValueError(
+                    f"learnable: {item.name} is held, and first_guess.columns.factors does not find it either"
+                )
         for name in searched:
             if name not in maps:
-                raise ValueError(f"first_guess.columns.factors: {name} is not learned as a map; write learnable: [{name}: map]")
+                raise ValueError(
+                    f"first_guess.columns.factors: {name} is not learned as a map; write learnable: [{name}: map]"
+                )
         if searched and not self.first_guess.passes:
-            raise ValueError("first_guess.columns: needs first_guess.passes, between which columns are searched")
+            raise ValueError(
+                "first_guess.columns: needs first_guess.passes, between which columns are searched"
+            )
 
     def _check_initial(self) -> None:
         """What is said of a start that is not learned would be ignored in silence."""
         self.initial_set()
         if self.loss.background and not self.initial:
-            raise ValueError("loss.background weighs changes of the initial state, and initial names no variable")
+            raise ValueError(
+                "loss.background weighs changes of the initial state, and initial names no variable"
+            )
         if self.initial and self.batch * self.groups > 1:
-            raise ValueError("initial: a change of the initial state belongs to one window: batch and groups must be 1")
+            raise ValueError(
+                "initial: a change of the initial state belongs to one window: batch and groups must be 1"
+            )
         odd = sorted(set(self.loss.columns) - set(self.loss.factors))
         if odd:
             raise ValueError(f"loss.columns: {odd[0]} is not compared; name it under loss.factors")
@@ -255,14 +361,21 @@ class Recipe(Section):
 
     def initial_set(self) -> InitialSet | None:
         """What may change about the start; None: nothing."""
-        items = [InitialChange(n, i.scale or CHANGEABLE[n], i.length, i.depth) for n, i in self.initial.items()]
+        items = [
+            InitialChange(n, i.scale or CHANGEABLE[n], i.length, i.depth)
+            for n, i in self.initial.items()
+        ]
         return InitialSet(items) if items else None
 
     def _check_alone(self) -> None:
         """What is not moved by the network would be persistence."""
         if self.corrector.kind == "none" or self.learnable:
-            raise ValueError("physics: false leaves a network alone: give the corrector a kind, and learnable: []")
-        still = sorted(n for n in self.loss.factors if _MOVED_BY.get(n, n) not in self.corrector.outputs)
+            raise ValueError(
+                "physics: false leaves a network alone: give the corrector a kind, and learnable: []"
+            )
+        still = sorted(
+            n for n in self.loss.factors if _MOVED_BY.get(n, n) not in self.corrector.outputs
+        )
         if still:
             raise ValueError(
                 f"corrector.outputs: without physics nothing moves {', '.join(still)}, which loss.factors compares"
@@ -270,10 +383,13 @@ class Recipe(Section):
 
     def config(self) -> Config:
         """The experiment that is trained, at the start of training."""
-        return load_config(self.experiment, self.overrides | {f"parameters.{n}": v for n, v in self.start.items()})
+        return load_config(
+            self.experiment, self.overrides | {f"parameters.{n}": v for n, v in self.start.items()}
+        )
 
     def truth_config(self) -> Config:
-        """The experiment that makes the truth: the twin, the finer one, or for observations the spin-up."""
+        """The experiment that makes the truth: the twin, the finer one, or for observations the
+        spin-up."""
         t = self.targets
         if t.kind == "sst":
             return self.config()
@@ -283,17 +399,25 @@ class Recipe(Section):
         if t.layers == "recipe":
             layers = {"grid.layers": [float(h) for h in vertical_grid(self.config()).dz]}
         # Overrides are meant for the grid of the recipe's experiment, not for that of another.
-        source, overrides = (t.experiment, {}) if t.experiment else (self.experiment, self.overrides)
+        source, overrides = (
+            (t.experiment, {}) if t.experiment else (self.experiment, self.overrides)
+        )
         return load_config(source, overrides | layers | t.changes)
 
     def identity(self) -> dict[str, str]:
-        """What a checkpoint of this recipe must agree in; lengths, intervals and rates may be changed on resume."""
+        """What a checkpoint of this recipe must agree in; lengths, intervals and rates may be
+        changed on resume."""
         parts = {
-            "experiment": [self.experiment, self.overrides, self.start], "learnable": self.learnable,
-            "corrector": self.corrector.model_dump(mode="json", exclude={"halo"}, exclude_defaults=True),
-            "targets": self.targets.identity(), "seed": self.seed, "physics": self.physics,
+            "experiment": [self.experiment, self.overrides, self.start],
+            "learnable": self.learnable,
+            "corrector": self.corrector.model_dump(
+                mode="json", exclude={"halo"}, exclude_defaults=True
+            ),
+            "targets": self.targets.identity(),
+            "seed": self.seed,
+            "physics": self.physics,
             "loss": self.loss.model_dump(mode="json", exclude_defaults=True),
-        }  # fmt: skip
+        }
         if self.first_guess.passes:
             parts["first_guess"] = self.first_guess.model_dump(mode="json")
         if self.weights:
@@ -305,10 +429,14 @@ class Recipe(Section):
 
 def _short(value) -> str:
     text = json.dumps(value, sort_keys=True, default=str)
-    return text if len(text) <= 60 else f"{text[:40]}... ({hashlib.sha256(text.encode()).hexdigest()[:8]})"
+    return (
+        text
+        if len(text) <= 60
+        else f"{text[:40]}... ({hashlib.sha256(text.encode()).hexdigest()[:8]})"
+    )
 
 
-def load_recipe(source: "str | Path | dict", sets=()) -> Recipe:
+def load_recipe(source: str | Path | dict, sets=()) -> Recipe:
     """A checked recipe.
 
     Args:
@@ -325,7 +453,9 @@ def load_recipe(source: "str | Path | dict", sets=()) -> Recipe:
         if key.startswith("overrides."):
             tree.setdefault("overrides", {})[key.removeprefix("overrides.")] = value
         elif key.startswith("targets.changes."):
-            tree.setdefault("targets", {}).setdefault("changes", {})[key.removeprefix("targets.changes.")] = value
+            tree.setdefault("targets", {}).setdefault("changes", {})[
+                key.removeprefix("targets.changes.")
+            ] = value
         else:
             set_key(tree, key, value)
     try:
@@ -345,10 +475,16 @@ def _message(error: dict) -> str:
         # Into a section by its key; into a dict or list of sections by any.
         info = getattr(section, "model_fields", {}).get(part)
         section = info.annotation if info else inside[-1] if inside else None
-    close = difflib.get_close_matches(str(error["loc"][-1]), getattr(section, "model_fields", {}), n=1)
-    return f"unknown parameter {'.'.join(map(str, error['loc']))}" + (f"; did you mean {close[0]}?" if close else "")
+    close = difflib.get_close_matches(
+        str(error["loc"][-1]), getattr(section, "model_fields", {}), n=1
+    )
+    return f"unknown parameter {'.'.join(map(str, error['loc']))}" + (
+        f"; did you mean {close[0]}?" if close else ""
+    )
 
 
 def write_recipe(path: Path, recipe: Recipe) -> None:
     """The full recipe, ready to be run again."""
-    path.write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+    path.write_text(
+        yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,34 +12,49 @@ from dogcm.learning.checkpointing import check_menu, repeat
 
 
 def rollout(
-    step: Callable, state, params, forcing, grid, steps: int, *, checkpoint: str = "step",
-    observe: Callable | None = None, observe_every: int | None = None, mean: bool = False,
+    step: Callable,
+    state,
+    params,
+    forcing,
+    grid,
+    steps: int,
+    *,
+    checkpoint: str = "step",
+    observe: Callable | None = None,
+    observe_every: int | None = None,
+    mean: bool = False,
     truncate: int | None = None,
-) -> tuple[Any, Any]:  # fmt: skip
+) -> tuple[Any, Any]:
     """Advance ``state`` by ``steps`` steps.
 
     Args:
         step: pure function ``(state, params, forcing, grid) -> state``.
-        checkpoint: what the backward pass keeps, see :mod:`dogcm.learning.checkpointing`. Forward mode and second
-            derivatives need ``none`` or ``halo``.
-        observe: function ``state -> pytree``, called after every ``observe_every`` steps (default: at the end).
-            Values are kept at these times only. Parameters that it needs belong into the loss.
-        mean: instead of values at these times, their means over ``observe_every`` steps about each of them, as in
-            monthly means. The rollout goes on for ``observe_every // 2`` steps after the last; the mean of an even
-            number of states lies half a step later than the middle.
-        truncate: cut the gradient's way back through the state every so many steps (truncated back-propagation
-            through time): each piece of the rollout starts from a state that counts as given.
+        checkpoint: what the backward pass keeps, see :mod:`dogcm.learning.checkpointing`. Forward
+            mode and second derivatives need ``none`` or ``halo``.
+        observe: function ``state -> pytree``, called after every ``observe_every`` steps (default:
+            at the end). Values are kept at these times only. Parameters that it needs belong into
+            the loss.
+        mean: instead of values at these times, their means over ``observe_every`` steps about each
+            of them, as in monthly means. The rollout goes on for ``observe_every // 2`` steps after
+            the last; the mean of an even number of states lies half a step later than the middle.
+        truncate: cut the gradient's way back through the state every so many steps (truncated
+            back-propagation through time): each piece of the rollout starts from a state that
+            counts as given.
 
     Returns:
-        the final state, and the observations stacked along a new first axis (None without ``observe``).
+        the final state, and the observations stacked along a new first axis (None without
+        ``observe``).
 
     Raises:
-        ValueError: unknown checkpointing, or ``steps`` is not a whole number of observation intervals.
+        ValueError: unknown checkpointing, or ``steps`` is not a whole number of observation
+            intervals.
     """
     check_menu(checkpoint)
     every = observe_every or steps
     if steps < 1 or every < 1 or steps % every:
-        raise ValueError(f"a rollout of {steps} steps cannot be observed every {every} steps: make it a multiple")
+        raise ValueError(
+            f"a rollout of {steps} steps cannot be observed every {every} steps: make it a multiple"
+        )
     if truncate is not None and truncate < 1:
         raise ValueError(f"truncate must be at least 1 step, not {truncate}")
     if mean and observe is None:
@@ -63,8 +79,8 @@ def rollout(
         (state, _), _ = repeat(one, start, steps, fixed, checkpoint)
         return state, None
 
-    # Two levels of each keep hardly more than three or four levels of an uninterrupted rollout. What is one piece
-    # anyhow is not remembered twice.
+    # Two levels of each keep hardly more than three or four levels of an uninterrupted rollout.
+    # What is one piece anyhow is not remembered twice.
     levels = None if segments == 1 or every == 1 else 2
     outer = "nested" if checkpoint == "nested" and segments > 1 else "none"
     inner = "none" if outer == "nested" and every == 1 else checkpoint

@@ -1,8 +1,10 @@
-"""Training checkpoints: complete, written atomically, independent of the layout, and without pickle.
+"""Training checkpoints: complete, written atomically, independent of the layout, and without
+pickle.
 
-A checkpoint is one npz file: global arrays under the path of their leaf, and a JSON text. Tiled leaves are gathered
-when it is written and scattered when it is read, so that training may go on with other tiles. The file is written
-beside its final name and renamed when it is safe on disk, so a file of that name is always whole.
+A checkpoint is one npz file: global arrays under the path of their leaf, and a JSON text. Tiled
+leaves are gathered when it is written and scattered when it is read, so that training may go on
+with other tiles. The file is written beside its final name and renamed when it is safe on disk, so
+a file of that name is always whole.
 """
 
 from __future__ import annotations
@@ -45,7 +47,8 @@ def latest_checkpoint(folder: str | Path) -> Path:
 
 
 def save_checkpoint(path: str | Path, tree, header: dict, decomposition, comm=None) -> Path:
-    """Write ``tree`` and ``header``; every rank calls it (in groups of ranks: the first group writes).
+    """Write ``tree`` and ``header``; every rank calls it (in groups of ranks: the first group
+    writes).
 
     Args:
         tree: pytree; Fields are tiled (interior), other leaves the same on every rank.
@@ -53,13 +56,18 @@ def save_checkpoint(path: str | Path, tree, header: dict, decomposition, comm=No
         decomposition: of the tiles. comm: of all ranks; default: that of the tiles.
 
     Raises:
-        OutputError: on every rank if it cannot be written; an older file of this name is still there.
+        OutputError: on every rank if it cannot be written; an older file of this name is still
+            there.
     """
     path, comm = Path(path), comm or decomposition.comm
     arrays = {}
     if comm.rank < decomposition.comm.size:
         for name, leaf in _named(tree):
-            arrays[name] = decomposition.gather(np.asarray(leaf.interior)) if is_field(leaf) else np.asarray(leaf)
+            arrays[name] = (
+                decomposition.gather(np.asarray(leaf.interior))
+                if is_field(leaf)
+                else np.asarray(leaf)
+            )
     task = RootTask(comm, path)
     task.do(_write, path, arrays, {"format": _FORMAT, **header})
     task.finish()
@@ -67,7 +75,10 @@ def save_checkpoint(path: str | Path, tree, header: dict, decomposition, comm=No
 
 
 def _named(tree) -> list[tuple[str, Any]]:
-    return [(jax.tree_util.keystr(p), x) for p, x in jax.tree_util.tree_leaves_with_path(tree, is_leaf=is_field)]
+    return [
+        (jax.tree_util.keystr(p), x)
+        for p, x in jax.tree_util.tree_leaves_with_path(tree, is_leaf=is_field)
+    ]
 
 
 def _write(path: Path, arrays: dict[str, np.ndarray], header: dict) -> None:
@@ -105,7 +116,10 @@ def _read(path: Path) -> tuple[dict, dict[str, np.ndarray]]:
     if not path.is_file():
         raise CheckpointError(f"no such training checkpoint: {path}")
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as data:  # reads check each array's CRC
+        with (
+            open(path, "rb") as file,
+            np.load(file, allow_pickle=False) as data,
+        ):  # reads check each array's CRC
             arrays = {n: data[n] for n in data.files}
         header = json.loads(arrays.pop(_HEADER).tobytes())
         if header["format"] != _FORMAT:
@@ -117,12 +131,15 @@ def _read(path: Path) -> tuple[dict, dict[str, np.ndarray]]:
     return header, arrays
 
 
-def load_checkpoint(path: str | Path, like, identity: dict, decomposition, comm=None) -> tuple[Any, dict]:
+def load_checkpoint(
+    path: str | Path, like, identity: dict, decomposition, comm=None
+) -> tuple[Any, dict]:
     """The tree and header in a checkpoint, on this launch's tiles; every rank calls it.
 
     Args:
         like: tree of the same structure, whose values are not used.
-        identity: what the checkpoint must belong to, a flat dict; compared with the header's ``identity``.
+        identity: what the checkpoint must belong to, a flat dict; compared with the header's
+            ``identity``.
 
     Raises:
         CheckpointError: on every rank: damaged, of another recipe or another network.
@@ -149,8 +166,12 @@ def _global_shape(leaf, decomposition) -> tuple[int, ...]:
 def _compare(path: Path, found: dict, identity: dict, arrays: dict, wanted: list) -> None:
     other = [k for k in identity if found.get(k) != identity[k]]
     if other:
-        differences = "; ".join(f"{k}: {found.get(k, 'nothing')} there, {identity[k]} here" for k in other[:4])
-        raise CheckpointError(f"{path} belongs to another recipe ({differences}); choose another output folder")
+        differences = "; ".join(
+            f"{k}: {found.get(k, 'nothing')} there, {identity[k]} here" for k in other[:4]
+        )
+        raise CheckpointError(
+            f"{path} belongs to another recipe ({differences}); choose another output folder"
+        )
     for name, shape, dtype in wanted:
         if name not in arrays:
             raise CheckpointError(f"{path} belongs to another network: it has no {name}")
@@ -175,6 +196,12 @@ def _leaf(like, name: str, arrays: dict | None, decomposition, comm):
 
 
 __all__ = [
-    "CheckpointError", "OutputError", "checkpoint_path", "latest_checkpoint", "load_checkpoint", "read_arrays",
-    "read_header", "save_checkpoint",
-]  # fmt: skip
+    "CheckpointError",
+    "OutputError",
+    "checkpoint_path",
+    "latest_checkpoint",
+    "load_checkpoint",
+    "read_arrays",
+    "read_header",
+    "save_checkpoint",
+]

@@ -1,10 +1,12 @@
-"""The training loop: gradients of each rank's share, one reduction, clipping, update, roll-back, checkpoints."""
+"""The training loop: gradients of each rank's share, one reduction, clipping, update, roll-back,
+checkpoints."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Protocol
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +27,8 @@ class Targets(Protocol):
         """Number of windows that are long enough for rollouts of ``steps``."""
 
     def window(self, index: int, steps: int) -> Any:
-        """Window ``index``: a pytree with the initial state and the target values of this rank's tile.
+        """Window ``index``: a pytree with the initial state and the target values of this rank's
+        tile.
 
         All ranks of a group call it with the same index, in the same order.
         """
@@ -44,7 +47,8 @@ class Report:
     """What one update did.
 
     Attributes:
-        update: number, from 1. loss, norm: before the update. rate: learning rate of the first part.
+        update: number, from 1. loss, norm: before the update. rate: learning rate of the first
+            part.
         steps: length of the rollout. seconds: it took. windows: indices, of all groups.
         trouble: where something not finite came from, or "".
     """
@@ -73,25 +77,38 @@ class Trainer:
     """Learns a trainable tree from windows.
 
     Args:
-        share: ``(trainable, window, fixed, steps) -> scalar``, this rank's share of the loss; ``steps`` is static.
+        share: ``(trainable, window, fixed, steps) -> scalar``, this rank's share of the loss;
+            ``steps`` is static.
         fixed: pytree that ``share`` needs and that is not learned (grid, forcing, ...).
         trainable: start; the same bits on every rank but for Fields, which are tiled.
         targets: see :class:`Targets`. ranks: see :class:`dogcm.learning.groups.Ranks`.
         curriculum: stages, in order. settings: of the optimiser.
-        batch: windows of each group in an update. at_once: take them in one ``vmap`` instead of one by one, which
-            is faster and needs ``batch`` times the memory.
+        batch: windows of each group in an update. at_once: take them in one ``vmap`` instead of one
+            by one, which is faster and needs ``batch`` times the memory.
         seed: of the choice of windows. patience: failures in a row before training is given up.
         check_every: updates between the checks that all ranks hold the same bits; 0: never.
 
     Attributes:
-        weights: now. progress: now. good: weights and update number that the last finite loss was computed with.
+        weights: now. progress: now. good: weights and update number that the last finite loss was
+            computed with.
     """
 
     def __init__(
-        self, share: Callable, fixed, trainable, targets: Targets, ranks: Ranks, curriculum: list[Stage],
-        settings: Settings, *, batch: int = 1, at_once: bool = False, seed: int = 0, patience: int = 5,
+        self,
+        share: Callable,
+        fixed,
+        trainable,
+        targets: Targets,
+        ranks: Ranks,
+        curriculum: list[Stage],
+        settings: Settings,
+        *,
+        batch: int = 1,
+        at_once: bool = False,
+        seed: int = 0,
+        patience: int = 5,
         check_every: int = 50,
-    ):  # fmt: skip
+    ):
         self.share, self.fixed, self.targets, self.ranks = share, fixed, targets, ranks
         self.curriculum, self.batch, self.at_once = list(curriculum), batch, at_once
         self.patience, self.check_every = patience, check_every
@@ -110,7 +127,7 @@ class Trainer:
         """Shares of the loss by window, and the gradient of their mean."""
 
         def mean(trainable, windows):
-            one = lambda w: self.share(trainable, w, fixed, steps)  # noqa: E731
+            one = lambda w: self.share(trainable, w, fixed, steps)
             shares = jax.vmap(one)(windows) if self.at_once else one(windows)[None]
             return jnp.mean(shares), shares
 
@@ -159,12 +176,15 @@ class Trainer:
         count, wanted = self.targets.count(steps), self.batch * self.ranks.groups
         return self._generator.choice(count, wanted, replace=wanted > count)
 
-    # ---- when something is not finite --------------------------------------------------------------
+    # ---- when something is not finite
+    # --------------------------------------------------------------
     def _roll_back(self, shares, gradient, windows: list[int]) -> str:
         where = self._blame(shares, gradient, windows)
         self.weights, update = self.good
         p = self.progress
-        self.progress = replace(p, update=update, multiplier=0.5 * p.multiplier, failures=p.failures + 1)
+        self.progress = replace(
+            p, update=update, multiplier=0.5 * p.multiplier, failures=p.failures + 1
+        )
         if self.progress.failures >= self.patience:
             raise TrainingError(
                 f"training gave up at update {p.update + 1} after {self.progress.failures} failures in a row, "
@@ -177,7 +197,7 @@ class Trainer:
         """Rank, window and leaf of what is not finite, in one line that all ranks get."""
         bad_windows = [w for w, s in zip(windows, np.asarray(shares)) if not np.isfinite(s)]
         named = jax.tree_util.tree_leaves_with_path(gradient, is_leaf=is_field)
-        data = lambda x: np.asarray(x.data if is_field(x) else x)  # noqa: E731
+        data = lambda x: np.asarray(x.data if is_field(x) else x)
         bad_leaves = [jax.tree_util.keystr(p) for p, x in named if not np.isfinite(data(x)).all()]
         everyone = self.ranks.comm.gather((bad_windows, bad_leaves))
         losses, leaves = [], []
@@ -186,9 +206,14 @@ class Trainer:
                 losses.append(f"rank {rank}: loss of window {', '.join(map(str, in_windows))}")
             elif in_leaves:
                 leaves.append(f"rank {rank}: gradient of {', '.join(in_leaves[:3])}")
-        # A bad loss is where it began; its gradient then spoils all ranks through what they exchange.
+        # A bad loss is where it began; its gradient then spoils all ranks through what they
+        # exchange.
         lines = losses + leaves
-        text = "not finite on " + "; ".join(lines[:4]) if lines else "not finite: the sum over ranks overflowed"
+        text = (
+            "not finite on " + "; ".join(lines[:4])
+            if lines
+            else "not finite: the sum over ranks overflowed"
+        )
         return self.ranks.comm.broadcast(text)
 
     def _compare_ranks(self) -> None:
@@ -224,7 +249,9 @@ class Trainer:
                     "shorter curriculum"
                 )
 
-    def train(self, until: int | None = None, each: Callable[[Report], None] = lambda report: None) -> Weights:
+    def train(
+        self, until: int | None = None, each: Callable[[Report], None] = lambda report: None
+    ) -> Weights:
         """Update until ``until`` updates are done (default: the whole curriculum).
 
         Args:
@@ -242,7 +269,10 @@ class Trainer:
     def content(self) -> tuple[dict, dict]:
         """All that a resumed training needs: a tree of arrays, and a dict that JSON can hold."""
         p = replace(self.progress, generator=self._generator.bit_generator.state)
-        return {"now": self.weights, "good": self.good[0]}, {"progress": vars(p), "good_update": self.good[1]}
+        return {"now": self.weights, "good": self.good[0]}, {
+            "progress": vars(p),
+            "good_update": self.good[1],
+        }
 
     def restore(self, tree: dict, header: dict) -> None:
         """Go on from what :meth:`content` gave; continues to the bit."""

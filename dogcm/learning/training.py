@@ -13,28 +13,33 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dogcm.components.errors import ConfigError
 from dogcm.corrector import build_corrector, network_alone
 from dogcm.decomp import world
-from dogcm.learning.first_guess import first_guess
-from dogcm.simulation.model import Model
-from dogcm.targets.observed import observed
-from dogcm.simulation.progress import say
-from dogcm.learning.recipe import Recipe, write_recipe
-from dogcm.components.errors import ConfigError
-from dogcm.setups.registry import load_config
-from dogcm.simulation.run import Signals
-from dogcm.learning.training_log import TrainingLog
-from dogcm.learning.transfer import carried_over
-from dogcm.targets.records import TwinTargets, make_truth
 from dogcm.io.root import OutputError, on_root
 from dogcm.learning.columns import at_columns
+from dogcm.learning.first_guess import first_guess
 from dogcm.learning.groups import Ranks
 from dogcm.learning.losses import level_spread, observe, squared_error
 from dogcm.learning.optimiser import Settings
 from dogcm.learning.parameters import LearnableSet
 from dogcm.learning.problem import Problem, stacked
-from dogcm.learning.saving import checkpoint_path, latest_checkpoint, load_checkpoint, save_checkpoint
+from dogcm.learning.recipe import Recipe, write_recipe
+from dogcm.learning.saving import (
+    checkpoint_path,
+    latest_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 from dogcm.learning.trainer import Stage, Trainer
+from dogcm.learning.training_log import TrainingLog
+from dogcm.learning.transfer import carried_over
+from dogcm.setups.registry import load_config
+from dogcm.simulation.model import Model
+from dogcm.simulation.progress import say
+from dogcm.simulation.run import Signals
+from dogcm.targets.observed import observed
+from dogcm.targets.records import TwinTargets, make_truth
 
 RECIPE_FILE = "recipe.yaml"
 
@@ -74,12 +79,18 @@ class Setup:
         count = self.model.steps_in(days)
         if count % self.every:
             every = self.recipe.targets.every
-            raise ConfigError(f"{what}: {days:g} days is not a whole number of targets.every ({every:g})")
+            raise ConfigError(
+                f"{what}: {days:g} days is not a whole number of targets.every ({every:g})"
+            )
         return count
 
 
 def build(
-    recipe: Recipe, folder: str | Path, layout: str = "auto", comm=None, precision: str | None = None
+    recipe: Recipe,
+    folder: str | Path,
+    layout: str = "auto",
+    comm=None,
+    precision: str | None = None,
 ) -> Setup:
     """Model, corrector, truth and loss of a recipe; every rank calls it.
 
@@ -88,7 +99,8 @@ def build(
         precision: of the model, in place of the recipe's.
 
     Raises:
-        TargetError: the truth cannot be used: grids that do not nest, a file without what is wanted.
+        TargetError: the truth cannot be used: grids that do not nest, a file without what is
+            wanted.
     """
     ranks = Ranks(comm or world(), recipe.groups)
     truth = Path(recipe.targets.folder or Path(folder) / "truth")
@@ -97,7 +109,10 @@ def build(
     every = model.steps_in(recipe.targets.every)
     start = time.perf_counter()
     if make_truth(recipe, truth, ranks, model, layout):
-        say(ranks.comm, f"{recipe.targets.kind}: truth made in {time.perf_counter() - start:.0f} s: {truth}")
+        say(
+            ranks.comm,
+            f"{recipe.targets.kind}: truth made in {time.perf_counter() - start:.0f} s: {truth}",
+        )
     train, test = _targets(recipe, truth, model, every)
     learn = LearnableSet(recipe.learnable) if recipe.learnable else None
     step, trainable, corrector = _corrected(recipe, model)
@@ -108,9 +123,18 @@ def build(
     if initial is not None:
         trainable["initial"] = initial.start(model.state)
     problem = Problem(
-        step, model.halos, every, learn, recipe.checkpoint, truncate, recipe.loss.prior, recipe.targets.mean, initial,
-        recipe.loss.background, None if corrector is None else corrector.prepared,
-    )  # fmt: skip
+        step,
+        model.halos,
+        every,
+        learn,
+        recipe.checkpoint,
+        truncate,
+        recipe.loss.prior,
+        recipe.targets.mean,
+        initial,
+        recipe.loss.background,
+        None if corrector is None else corrector.prepared,
+    )
     fixed = {"params": model.params, "forcing": model.forcing, "grid": model.grid}
     setup = Setup(recipe, ranks, model, problem, trainable, fixed, train, test, corrector, truth)
     if initial is not None:
@@ -141,8 +165,12 @@ def _targets(recipe: Recipe, truth: Path, model: Model, every: int):
     records = round(t.days / t.every)
     cut, first = records - round(records * t.test), round(t.skip / t.every)
     if first >= cut:
-        raise ConfigError(f"targets.skip: {t.skip:g} days leave nothing to train on before the test part")
-    return [TwinTargets(model, truth, names, a, b, every) for a, b in ((first, cut), (cut, records))]
+        raise ConfigError(
+            f"targets.skip: {t.skip:g} days leave nothing to train on before the test part"
+        )
+    return [
+        TwinTargets(model, truth, names, a, b, every) for a, b in ((first, cut), (cut, records))
+    ]
 
 
 def _corrected(recipe: Recipe, model: Model):
@@ -154,7 +182,11 @@ def _corrected(recipe: Recipe, model: Model):
     deep = jax.eval_shape(model.dynamics.with_halos, model.state, model.grid)
     weights = corrector.init(jax.random.key(recipe.seed), deep, model.params, now, model.grid)
     try:
-        step = corrector.install(model.dynamics).step if recipe.physics else network_alone(model.dynamics, corrector)
+        step = (
+            corrector.install(model.dynamics).step
+            if recipe.physics
+            else network_alone(model.dynamics, corrector)
+        )
     except ValueError as error:
         raise ConfigError(str(error)) from None
     return step, {"corrector": weights}, corrector
@@ -177,10 +209,14 @@ def _loss(setup: Setup):
             first.append(observe(window.state, loss.factors))
             last.append({n: _last(n, window, first[-1][n]) for n in loss.factors})
         scales = level_spread(model.halos, model.grid, stacked(last), stacked(first))
-    found = squared_error(model.halos, model.grid, dict(loss.factors), scales | dict(loss.scale), loss.vertical)
+    found = squared_error(
+        model.halos, model.grid, dict(loss.factors), scales | dict(loss.scale), loss.vertical
+    )
     if not loss.columns:
         return found
-    return at_columns(found, dict(loss.columns), model.decomposition, model.halos, model.grid, setup.recipe.seed)
+    return at_columns(
+        found, dict(loss.columns), model.decomposition, model.halos, model.grid, setup.recipe.seed
+    )
 
 
 def _last(name: str, window, start):
@@ -197,12 +233,28 @@ def trainer_of(setup: Setup) -> Trainer:
     stages = [Stage(s.updates, setup.steps(s.days, "curriculum")) for s in r.curriculum]
     o = r.optimiser
     settings = Settings(
-        o.learning_rate.model_dump(), sum(s.updates for s in stages), o.warmup, o.final, o.clip, o.weight_decay, o.average
+        o.learning_rate.model_dump(),
+        sum(s.updates for s in stages),
+        o.warmup,
+        o.final,
+        o.clip,
+        o.weight_decay,
+        o.average,
     )
     return Trainer(
-        setup.problem.share, setup.fixed, setup.trainable, setup.train, setup.ranks, stages, settings, batch=r.batch,
-        at_once=r.at_once, seed=r.seed, patience=r.patience, check_every=r.check_every,
-    )  # fmt: skip
+        setup.problem.share,
+        setup.fixed,
+        setup.trainable,
+        setup.train,
+        setup.ranks,
+        stages,
+        settings,
+        batch=r.batch,
+        at_once=r.at_once,
+        seed=r.seed,
+        patience=r.patience,
+        check_every=r.check_every,
+    )
 
 
 class _Run:
@@ -227,8 +279,11 @@ class _Run:
 
     def go(self, until: int | None, quiet: bool) -> None:
         until = self.trainer.updates if until is None else until
-        log = TrainingLog(self.folder, self.trainer.progress.update, self.setup.recipe.tensorboard) \
-            if self.comm.rank == 0 else None  # fmt: skip
+        log = (
+            TrainingLog(self.folder, self.trainer.progress.update, self.setup.recipe.tensorboard)
+            if self.comm.rank == 0
+            else None
+        )
         clock = Clock(self.trainer)
         saved, save_every = self.trainer.progress.update, self.setup.recipe.save_every
         try:
@@ -256,14 +311,18 @@ class _Run:
         learn, physics = self.setup.problem.learn, self.trainer.weights.trainable.get("physics")
         if learn is None:
             return {}
-        values = {i.name: i.bijector.forward(physics[i.name]) for i in learn.items if i.shape == "scalar"}
+        values = {
+            i.name: i.bijector.forward(physics[i.name]) for i in learn.items if i.shape == "scalar"
+        }
         return {n: float(v) for n, v in values.items()}
 
 
 def read_into(trainer: Trainer, path: Path, setup: Setup) -> tuple[dict, dict]:
     """Tree and header of a checkpoint of this recipe."""
     like, _ = trainer.content()
-    return load_checkpoint(path, like, setup.recipe.identity(), setup.model.decomposition, setup.ranks.comm)
+    return load_checkpoint(
+        path, like, setup.recipe.identity(), setup.model.decomposition, setup.ranks.comm
+    )
 
 
 class Clock:
@@ -276,14 +335,18 @@ class Clock:
         """Seconds until ``until`` updates are done."""
         self._recent.append(report.seconds / report.steps)
         lengths = [s.steps for s in self._curriculum for _ in range(s.updates)]
-        ahead = sum(lengths[report.update : until]) + lengths[-1] * max(0, until - max(len(lengths), report.update))
+        ahead = sum(lengths[report.update : until]) + lengths[-1] * max(
+            0, until - max(len(lengths), report.update)
+        )
         return int(statistics.median(self._recent) * ahead)
 
 
 def line(report, until: int, left: int) -> str:
     """One line on an update; ``left`` in seconds."""
     if report.trouble:
-        return f"update {report.update}/{until}  rolled back, learning rate halved: {report.trouble}"
+        return (
+            f"update {report.update}/{until}  rolled back, learning rate halved: {report.trouble}"
+        )
     return (
         f"update {report.update}/{until}  loss {report.loss:.5g}  gradient {report.norm:.3g}  "
         f"rate {report.rate:.2g}  rollout {report.steps} steps  {report.seconds:.2f} s  "
@@ -291,23 +354,36 @@ def line(report, until: int, left: int) -> str:
     )
 
 
-def train(recipe: Recipe, folder: str | Path, *, resume: bool = False, overwrite: bool = False,
-          updates: int | None = None, layout: str = "auto", quiet: bool = False, comm=None) -> Trainer:  # fmt: skip
+def train(
+    recipe: Recipe,
+    folder: str | Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    updates: int | None = None,
+    layout: str = "auto",
+    quiet: bool = False,
+    comm=None,
+) -> Trainer:
     """Train as a recipe says; every rank calls it.
 
     Args:
         folder: for the truth, checkpoints, log and figures. updates: stop after so many in all.
-        resume: go on from the newest checkpoint in ``folder``. overwrite: replace an earlier training there.
+        resume: go on from the newest checkpoint in ``folder``. overwrite: replace an earlier
+            training there.
 
     Raises:
-        OutputError: the folder holds a training already. CheckpointError: its checkpoint is of another recipe.
+        OutputError: the folder holds a training already. CheckpointError: its checkpoint is of
+            another recipe.
         TrainingError: see :class:`dogcm.learning.trainer.Trainer`.
     """
     folder, comm = Path(folder), comm or world()
     on_root(comm, _check_folder, folder, resume, overwrite)
     setup = build(recipe, folder, layout, comm)
     if recipe.weights and not resume:
-        setup.trainable["corrector"] = carried_over(recipe.weights, setup.trainable["corrector"], setup.model)
+        setup.trainable["corrector"] = carried_over(
+            recipe.weights, setup.trainable["corrector"], setup.model
+        )
     if recipe.first_guess.passes and not resume:
         setup.trainable |= first_guess(setup)
     run = _Run(setup, folder)
@@ -338,7 +414,9 @@ def _check_folder(folder: Path, resume: bool, overwrite: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if resume:
         latest_checkpoint(folder)
-    elif not overwrite and (any(folder.glob("checkpoint_*.npz")) or (folder / RECIPE_FILE).exists()):
+    elif not overwrite and (
+        any(folder.glob("checkpoint_*.npz")) or (folder / RECIPE_FILE).exists()
+    ):
         raise OutputError(
             f"{folder} holds a training already: go on with it (--resume), replace it (--overwrite), or choose "
             "another output folder (--output)"

@@ -9,14 +9,24 @@ from pathlib import Path
 from dogcm.components.errors import ConfigError
 
 LOG_FILE = "training.csv"
-_COLUMNS = ("update", "loss", "gradient_norm", "learning_rate", "steps", "seconds", "windows", "trouble")
+_COLUMNS = (
+    "update",
+    "loss",
+    "gradient_norm",
+    "learning_rate",
+    "steps",
+    "seconds",
+    "windows",
+    "trouble",
+)
 
 
 class TrainingLog:
     """Rows of ``training.csv``; rank 0 alone has one.
 
     Args:
-        done: updates that are kept; what an interrupted run logged beyond its checkpoint is dropped.
+        done: updates that are kept; what an interrupted run logged beyond its checkpoint is
+            dropped.
         tensorboard: also write an event log into ``tensorboard/``.
 
     Raises:
@@ -34,14 +44,27 @@ class TrainingLog:
         """One report, and the learned values after it (written as further columns by name)."""
         if self._file.tell() == 0:
             self._writer.writerow([*_COLUMNS, *values])
-        self._writer.writerow([
-            report.update, repr(report.loss), repr(report.norm), repr(report.rate), report.steps,
-            f"{report.seconds:.3f}", " ".join(map(str, report.windows)), report.trouble, *map(repr, values.values()),
-        ])  # fmt: skip
+        self._writer.writerow(
+            [
+                report.update,
+                repr(report.loss),
+                repr(report.norm),
+                repr(report.rate),
+                report.steps,
+                f"{report.seconds:.3f}",
+                " ".join(map(str, report.windows)),
+                report.trouble,
+                *map(repr, values.values()),
+            ]
+        )
         self._file.flush()
         if self._events is not None and not report.trouble:
-            scalars = {"loss": report.loss, "gradient_norm": report.norm, "learning_rate": report.rate,
-                       "steps": report.steps} | {f"parameters/{n}": v for n, v in values.items()}  # fmt: skip
+            scalars = {
+                "loss": report.loss,
+                "gradient_norm": report.norm,
+                "learning_rate": report.rate,
+                "steps": report.steps,
+            } | {f"parameters/{n}": v for n, v in values.items()}
             for name, value in scalars.items():
                 self._events.add_scalar(name, value, report.update)
 
@@ -98,7 +121,9 @@ def loss_figure(folder: str | Path) -> Path:
     rows = [r for r in read_log(folder) if not r["trouble"]]
     updates = [int(r["update"]) for r in rows]
     figure, axes = pyplot.subplots(2, 1, sharex=True, figsize=(7, 5), layout="constrained")
-    for ax, column, label in zip(axes, ("loss", "gradient_norm"), ("loss (1)", "norm of the gradient (1)")):
+    for ax, column, label in zip(
+        axes, ("loss", "gradient_norm"), ("loss (1)", "norm of the gradient (1)")
+    ):
         ax.semilogy(updates, [float(r[column]) for r in rows], lw=1, color="tab:blue")
         ax.set_ylabel(label)
         ax.grid(alpha=0.3)
@@ -107,8 +132,15 @@ def loss_figure(folder: str | Path) -> Path:
         if row["steps"] != previous:
             previous = row["steps"]
             axes[0].axvline(update, color="0.6", lw=0.8)
-            axes[0].annotate(f"{previous} steps", (update, 0.97), xycoords=("data", "axes fraction"), fontsize=8,
-                             va="top", xytext=(3, 0), textcoords="offset points")  # fmt: skip
+            axes[0].annotate(
+                f"{previous} steps",
+                (update, 0.97),
+                xycoords=("data", "axes fraction"),
+                fontsize=8,
+                va="top",
+                xytext=(3, 0),
+                textcoords="offset points",
+            )
     axes[1].set_xlabel("update")
     path = Path(folder) / "loss.png"
     figure.savefig(path, dpi=120)

@@ -1,8 +1,8 @@
 """A corrector that was trained on another grid, as the start of a training on this one.
 
-Network weights belong to no grid. Maps do: they are interpolated from water to water, level by level, so the layers
-have to be the same. How strong corrections of a finer grid ought to be is a matter of ``corrector.strength``: errors
-of second order fall with the square of the spacing.
+Network weights belong to no grid. Maps do: they are interpolated from water to water, level by
+level, so the layers have to be the same. How strong corrections of a finer grid ought to be is a
+matter of ``corrector.strength``: errors of second order fall with the square of the spacing.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dogcm.corrector.maps import MAPS
-from dogcm.setups import inputs
-from dogcm.simulation.progress import say
-from dogcm.learning.recipe import load_recipe
 from dogcm.components.errors import ConfigError
+from dogcm.corrector.maps import MAPS
 from dogcm.io.regrid import bilinear
 from dogcm.io.root import on_root
 from dogcm.learning.groups import is_field
+from dogcm.learning.recipe import load_recipe
 from dogcm.learning.saving import latest_checkpoint, read_arrays
+from dogcm.setups import inputs
+from dogcm.simulation.progress import say
 
 _TREE = "['now'].average['corrector']"
 # From one dictionary to the next in the name of a leaf.
@@ -40,8 +40,13 @@ def carried_over(folder: str | Path, weights: dict, model) -> dict:
         ConfigError: on every rank: no training there, another network, other layers.
         CheckpointError: its checkpoint is damaged.
     """
-    names = [jax.tree_util.keystr(p) for p, _ in jax.tree_util.tree_leaves_with_path(weights, is_leaf=is_field)]
-    shapes = [np.shape(x.data if is_field(x) else x) for x in jax.tree.leaves(weights, is_leaf=is_field)]
+    names = [
+        jax.tree_util.keystr(p)
+        for p, _ in jax.tree_util.tree_leaves_with_path(weights, is_leaf=is_field)
+    ]
+    shapes = [
+        np.shape(x.data if is_field(x) else x) for x in jax.tree.leaves(weights, is_leaf=is_field)
+    ]
     found: dict[str, np.ndarray] = {}
     source = on_root(model.comm, _read, Path(folder), dict(zip(names, shapes)), model, found)
     say(model.comm, f"corrector from {source}")
@@ -81,14 +86,19 @@ def _read(folder: Path, wanted: dict[str, tuple], model, found: dict[str, np.nda
 
 
 def _on_this_grid(fields: dict[str, np.ndarray], config, model, path) -> dict[str, np.ndarray]:
-    """Maps (levels, y, x) by the path of their leaf, from the grid of ``config`` to that of ``model``."""
+    """Maps (levels, y, x) by the path of their leaf, from the grid of ``config`` to that of
+    ``model``."""
     if config.grid == model.config.grid:
         return fields
     if {config.grid.kind, model.config.grid.kind} != {"latlon"}:
-        raise ConfigError(f"weights: maps in {path} can go to another grid only if both are latlon; set corrector.maps: 0")
+        raise ConfigError(
+            f"weights: maps in {path} can go to another grid only if both are latlon; set corrector.maps: 0"
+        )
     horizontal, vertical = inputs.horizontal_grid(config), inputs.vertical_grid(config)
     if not np.array_equal(vertical.dz, model.vertical.dz):
-        raise ConfigError(f"weights: the maps in {path} are for other layers ({vertical.nz}, {model.vertical.nz} here)")
+        raise ConfigError(
+            f"weights: the maps in {path} are for other layers ({vertical.nz}, {model.vertical.nz} here)"
+        )
     wet = inputs.cell_thickness(config, horizontal, vertical) > 0
     old, new = horizontal.coordinates(), model.horizontal.coordinates()
     out = {}

@@ -2,19 +2,24 @@
 
 Three of XLA's habits on CPUs stand in this model's way:
 
-* It removes optimisation barriers before it merges loops, and then computes the same flux again and again. Keeping
+* It removes optimisation barriers before it merges loops, and then computes the same flux again and
+again. Keeping
   the barriers (see :func:`dogcm.field.hold`) makes a step two to three times faster.
 * It merges products and sums into fused multiply-adds, in vector loops differently from their
   remainders, so that the last bit of a value depends on where its tile ends. Without fused
   multiply-adds the answer is the same on every layout; that costs about a fifth of the speed. Set
   ``DOGCM_REPRODUCIBLE=0`` to trade it back.
-* It orders operations so that many could run at the same time, which keeps many arrays alive. A rank has one core, and
-  in the order that needs least memory more of them are still in its cache: a gradient takes a seventh less time.
+* It orders operations so that many could run at the same time, which keeps many arrays alive. A
+rank has one core, and
+  in the order that needs least memory more of them are still in its cache: a gradient takes a
+      seventh less time.
 
-It also asks the C library for the working memory of each call and gives it back afterwards, and the system clears every
-page of it anew: a tenth of the time of a gradient. :func:`keep_memory` has the C library hold on to it, and take it from
-pages of 2 MiB instead of 4 KiB where the system leaves that to the program: large tiles stream through memory, and a step of
-a degree takes a twentieth less time, in calls of a few steps a fifth.
+It also asks the C library for the working memory of each call and gives it back afterwards, and the
+system clears every
+page of it anew: a tenth of the time of a gradient. :func:`keep_memory` has the C library hold on to
+    it, and take it from
+pages of 2 MiB instead of 4 KiB where the system leaves that to the program: large tiles stream
+through memory, and a step of a degree takes a twentieth less time, in calls of a few steps a fifth.
 """
 
 from __future__ import annotations
@@ -59,7 +64,8 @@ _PROMISES = Path("/proc/sys/vm/overcommit_memory")
 
 
 def keep_memory() -> None:
-    """Keep freed memory for the next call, in huge pages, leaving alone what the user has set by ``MALLOC_...``."""
+    """Keep freed memory for the next call, in huge pages, leaving alone what the user has set by
+    ``MALLOC_...``."""
     if any(name.startswith("MALLOC_") for name in os.environ):
         return
     library = ctypes.CDLL(None)
@@ -83,8 +89,10 @@ def _read(file: Path) -> str:
 
 
 def _ask_for_huge_pages(library) -> None:
-    """Have the heap grow once by half of the machine's memory, with advice for all of it: growing piece by piece, it would
-    have none. These are addresses; memory is used where something is written. Refused, nothing changes."""
+    """Have the heap grow once by half of the machine's memory, with advice for all of it: growing
+    piece by piece, it would
+    have none. These are addresses; memory is used where something is written. Refused, nothing
+    changes."""
     room = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
     library.free.restype, library.free.argtypes = None, [ctypes.c_void_p]

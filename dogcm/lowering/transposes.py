@@ -1,7 +1,9 @@
-"""Linear operations with transposes that store fewer arrays than those which JAX makes of their parts.
+"""Linear operations with transposes that store fewer arrays than those which JAX makes of their
+parts.
 
-The transpose of a slice is an array of zeros with a cotangent in it. The compiler merges most loops, but stores every such
-array; what reads several slices of one array therefore costs several of them on the way back.
+The transpose of a slice is an array of zeros with a cotangent in it. The compiler merges most
+loops, but stores every such array; what reads several slices of one array therefore costs several
+of them on the way back.
 """
 
 from __future__ import annotations
@@ -13,14 +15,18 @@ from jax.interpreters import ad, batching, mlir
 
 
 def _linear(name: str, function, shape, transpose, several: bool = False) -> Primitive:
-    """A linear operation ``function(*arrays, **parameters)`` with a transpose of its own; ``shape``: from abstract arrays to
-    abstract results. All batched arrays are batched along their first axis: axes count from the last."""
+    """A linear operation ``function(*arrays, **parameters)`` with a transpose of its own;
+    ``shape``: from abstract arrays to
+    abstract results. All batched arrays are batched along their first axis: axes count from the
+    last."""
     primitive = Primitive(name)
     primitive.multiple_results = several
 
     def batched(args, dims, **parameters):
         size = next(a.shape[d] for a, d in zip(args, dims) if d is not None)
-        lead = lambda a, d: jnp.broadcast_to(a, (size, *a.shape)) if d is None else jnp.moveaxis(a, d, 0)  # noqa: E731
+        lead = lambda a, d: (
+            jnp.broadcast_to(a, (size, *a.shape)) if d is None else jnp.moveaxis(a, d, 0)
+        )
         out = primitive.bind(*map(lead, args, dims), **parameters)
         return out, [0] * len(out) if several else 0
 
@@ -34,15 +40,17 @@ def _linear(name: str, function, shape, transpose, several: bool = False) -> Pri
 
 # ---- neighbours --------------------------------------------------------------------------------
 _OF_PAIRS = {
-    "diff": lambda low, high: high - low, "drop": lambda low, high: low - high,
-    "sum": lambda low, high: low + high, "mean": lambda low, high: 0.5 * (low + high),
-}  # fmt: skip
+    "diff": lambda low, high: high - low,
+    "drop": lambda low, high: low - high,
+    "sum": lambda low, high: low + high,
+    "mean": lambda low, high: 0.5 * (low + high),
+}
 _REVERSED = {"diff": "drop", "drop": "diff", "sum": "sum", "mean": "mean"}
 
 
 def _of_pairs(x, *, kind, axis):
     count = x.shape[axis]
-    cut = lambda first: jax.lax.slice_in_dim(x, first, first + count - 1, axis=axis)  # noqa: E731
+    cut = lambda first: jax.lax.slice_in_dim(x, first, first + count - 1, axis=axis)
     return _OF_PAIRS[kind](cut(0), cut(1))
 
 
@@ -65,11 +73,12 @@ _pairs_p = _linear("pairs", _of_pairs, _shape_of_pairs, _transpose_of_pairs)
 
 
 def pairs(x, kind: str, axis: int):
-    """Neighbours along a (negative) axis combined: their ``diff`` (higher index minus lower), ``drop`` (the other way), ``sum``
+    """Neighbours along a (negative) axis combined: their ``diff`` (higher index minus lower),
+    ``drop`` (the other way), ``sum``
     or ``mean``.
 
-    As two slices each would be transposed by an array of its own with zeros at one end, and such arrays are always
-    stored; this is one array with zeros at both ends.
+    As two slices each would be transposed by an array of its own with zeros at one end, and such
+    arrays are always stored; this is one array with zeros at both ends.
     """
     if not jnp.issubdtype(x.dtype, jnp.inexact):
         return _of_pairs(x, kind=kind, axis=axis)  # no derivative, and a mean is of another type
@@ -82,7 +91,11 @@ def _added(x, level):
 
 
 def _transpose_of_added(cotangent, x, level):
-    owed = (cotangent, cotangent[..., 0, :, :]) if type(cotangent) is not ad.Zero else (ad.Zero(x.aval), ad.Zero(level.aval))
+    owed = (
+        (cotangent, cotangent[..., 0, :, :])
+        if type(cotangent) is not ad.Zero
+        else (ad.Zero(x.aval), ad.Zero(level.aval))
+    )
     return [c if ad.is_undefined_primal(a) else None for c, a in zip(owed, (x, level))]
 
 
@@ -90,7 +103,8 @@ _first_p = _linear("add_to_first", _added, lambda x, level: x, _transpose_of_add
 
 
 def add_to_first(x, level):
-    """``x`` with a level added to its first one. Put together from two parts, its cotangent would be taken apart into two
+    """``x`` with a level added to its first one. Put together from two parts, its cotangent would
+    be taken apart into two
     arrays of its size."""
     return _first_p.bind(x, level)
 
@@ -98,32 +112,45 @@ def add_to_first(x, level):
 # ---- ends of an array --------------------------------------------------------------------------
 def _with_ends(x, *, axis, low, high):
     size = x.shape[axis]
-    return [jax.lax.slice_in_dim(x, 0, low, axis=axis), jax.lax.slice_in_dim(x, size - high, size, axis=axis), x]
+    return [
+        jax.lax.slice_in_dim(x, 0, low, axis=axis),
+        jax.lax.slice_in_dim(x, size - high, size, axis=axis),
+        x,
+    ]
 
 
 def _shapes_of_ends(x, *, axis, low, high):
     position = axis % x.ndim
-    end = lambda n: x.update(shape=(*x.shape[:position], n, *x.shape[position + 1 :]))  # noqa: E731
+    end = lambda n: x.update(shape=(*x.shape[:position], n, *x.shape[position + 1 :]))
     return [end(low), end(high), x]
 
 
 def _transpose_of_ends(cotangents, x, *, axis, low, high):
     first, last, whole = map(ad.instantiate_zeros, cotangents)
     size = whole.shape[axis]
-    cut = lambda x, a, b: jax.lax.slice_in_dim(x, a, b, axis=axis)  # noqa: E731
+    cut = lambda x, a, b: jax.lax.slice_in_dim(x, a, b, axis=axis)
     if low + high <= size:
-        parts = [cut(whole, 0, low) + first, cut(whole, low, size - high), cut(whole, size - high, size) + last]
+        parts = [
+            cut(whole, 0, low) + first,
+            cut(whole, low, size - high),
+            cut(whole, size - high, size) + last,
+        ]
         return [jnp.concatenate(parts, axis=axis)]
     # They overlap: one after the other.
     whole = jnp.concatenate([cut(whole, 0, low) + first, cut(whole, low, size)], axis=axis)
-    return [jnp.concatenate([cut(whole, 0, size - high), cut(whole, size - high, size) + last], axis=axis)]
+    return [
+        jnp.concatenate(
+            [cut(whole, 0, size - high), cut(whole, size - high, size) + last], axis=axis
+        )
+    ]
 
 
 _ends_p = _linear("ends", _with_ends, _shapes_of_ends, _transpose_of_ends, several=True)
 
 
 def with_ends(x, axis: int, low: int, high: int) -> list:
-    """The first ``low`` and the last ``high`` cells along a (negative) axis, and ``x``; what they owe to it is added in
+    """The first ``low`` and the last ``high`` cells along a (negative) axis, and ``x``; what they
+    owe to it is added in
     one array."""
     return _ends_p.bind(x, axis=axis, low=low, high=high)
 
@@ -134,7 +161,9 @@ def _joined(low, middle, high, *, axis):
     around[axis] = (low.shape[axis], high.shape[axis], 0)
     out = jax.lax.pad(middle, jnp.zeros((), middle.dtype), around)
     out = jax.lax.dynamic_update_slice_in_dim(out, low, 0, axis)
-    return jax.lax.dynamic_update_slice_in_dim(out, high, low.shape[axis] + middle.shape[axis], axis)
+    return jax.lax.dynamic_update_slice_in_dim(
+        out, high, low.shape[axis] + middle.shape[axis], axis
+    )
 
 
 def _shape_of_joined(low, middle, high, *, axis):
@@ -156,13 +185,16 @@ _joined_p = _linear("joined", _joined, _shape_of_joined, _transpose_of_joined)
 
 
 def joined(low, middle, high, axis: int):
-    """Three arrays put together along a (negative) axis; along the last one in half the time of a concatenation, which copies
-    row by row. Its transpose cuts, as that of a concatenation does; those of the updates it is made of would store zeros."""
+    """Three arrays put together along a (negative) axis; along the last one in half the time of a
+    concatenation, which copies
+    row by row. Its transpose cuts, as that of a concatenation does; those of the updates it is made
+    of would store zeros."""
     return _joined_p.bind(low, middle, high, axis=axis)
 
 
 # ---- all four sides ----------------------------------------------------------------------------
-# Sides in the order south, north, west, east; a slab of one is a slice along this axis, at the lower or the upper end.
+# Sides in the order south, north, west, east; a slab of one is a slice along this axis, at the
+# lower or the upper end.
 _SIDES = ((-2, False), (-2, True), (-1, False), (-1, True))
 
 
@@ -176,7 +208,9 @@ def _with_edges(x, *, depths):
 
 def _shapes_of_edges(x, *, depths):
     *outer, ny, nx = x.shape
-    shapes = [(depth, nx) if axis == -2 else (ny, depth) for (axis, _), depth in zip(_SIDES, depths)]
+    shapes = [
+        (depth, nx) if axis == -2 else (ny, depth) for (axis, _), depth in zip(_SIDES, depths)
+    ]
     return [*(x.update(shape=(*outer, *shape)) for shape in shapes), x]
 
 
@@ -196,7 +230,8 @@ _edges_p = _linear("edges", _with_edges, _shapes_of_edges, _transpose_of_edges, 
 
 
 def with_edges(x, depths) -> list:
-    """The slabs of ``x`` ``(..., y, x)`` along its southern, northern, western and eastern side, so many cells deep, and ``x``;
+    """The slabs of ``x`` ``(..., y, x)`` along its southern, northern, western and eastern side, so
+    many cells deep, and ``x``;
     what they owe to it is added in one array."""
     return _edges_p.bind(x, depths=tuple(depths))
 
@@ -204,9 +239,17 @@ def with_edges(x, depths) -> list:
 def _framed(middle, south, north, west, east):
     below, left = south.shape[-2], west.shape[-1]
     ny, nx = middle.shape[-2:]
-    around = [(0, 0, 0)] * (middle.ndim - 2) + [(below, north.shape[-2], 0), (left, east.shape[-1], 0)]
+    around = [(0, 0, 0)] * (middle.ndim - 2) + [
+        (below, north.shape[-2], 0),
+        (left, east.shape[-1], 0),
+    ]
     out = jax.lax.pad(middle, jnp.zeros((), middle.dtype), around)
-    for part, row, column in ((west, below, 0), (east, below, left + nx), (south, 0, 0), (north, below + ny, 0)):
+    for part, row, column in (
+        (west, below, 0),
+        (east, below, left + nx),
+        (south, 0, 0),
+        (north, below + ny, 0),
+    ):
         out = jax.lax.dynamic_update_slice(out, part, (*[0] * (middle.ndim - 2), row, column))
     return out
 
@@ -223,7 +266,10 @@ def _transpose_of_framed(cotangent, *parts):
         shapes = [(p.aval if ad.is_undefined_primal(p) else p).shape for p in parts]
         (ny, nx), below, left = shapes[0][-2:], shapes[1][-2], shapes[3][-1]
         corners = (below, left), (0, 0), (below + ny, 0), (below, 0), (below, left + nx)
-        owed = [cotangent[..., j : j + shape[-2], i : i + shape[-1]] for (j, i), shape in zip(corners, shapes)]
+        owed = [
+            cotangent[..., j : j + shape[-2], i : i + shape[-1]]
+            for (j, i), shape in zip(corners, shapes)
+        ]
     return [c if ad.is_undefined_primal(p) else None for c, p in zip(owed, parts)]
 
 
@@ -231,6 +277,8 @@ _framed_p = _linear("framed", _framed, _shape_of_framed, _transpose_of_framed)
 
 
 def framed(middle, south, north, west, east):
-    """``middle`` ``(..., y, x)`` with slabs along its four sides; ``south`` and ``north`` hold the corners. One array is written
-    once: put together axis by axis it would be three times. Its transpose cuts, see :func:`joined`."""
+    """``middle`` ``(..., y, x)`` with slabs along its four sides; ``south`` and ``north`` hold the
+    corners. One array is written
+    once: put together axis by axis it would be three times. Its transpose cuts, see
+    :func:`joined`."""
     return _framed_p.bind(middle, south, north, west, east)

@@ -1,8 +1,9 @@
 """Physical parameters where formulas need them.
 
-A parameter is a scalar, a profile over levels of shape (nz, 1, 1) (interfaces: (nz - 1, 1, 1)), or a map: a Field at
-cell centres, (y, x). A map is brought to faces and corners here; scalars and profiles hold at every place. Of
-a diffusivity there may be two maps, one on west and one on south faces (orthotropic).
+A parameter is a scalar, a profile over levels of shape (nz, 1, 1) (interfaces: (nz - 1, 1, 1)), or
+a map: a Field at cell centres, (y, x). A map is brought to faces and corners here; scalars and
+profiles hold at every place. Of a diffusivity there may be two maps, one on west and one on south
+faces (orthotropic).
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ def at_faces(value) -> tuple:
 
 
 def at_q(value, grid):
-    """A parameter on corners: the mean over the wet ones of the four cells around (0 among land)."""
+    """A parameter on corners: the mean over the wet ones of the four cells around (0 among
+    land)."""
     if not isinstance(value, Field):
         return value
     # At a coast friction acts between water and wall, and what a map holds on land has no meaning.

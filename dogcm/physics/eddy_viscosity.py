@@ -1,7 +1,8 @@
-"""Lateral viscosity that follows the flow: large where the grid cuts off a cascade, nothing at rest.
+"""Lateral viscosity that follows the flow: large where the grid cuts off a cascade, nothing at
+rest.
 
-With strain rate D (tension and shearing, s-1), vorticity zeta, divergence delta, and the length L of a cell,
-``2 / L**2 = 1 / dx**2 + 1 / dy**2``:
+With strain rate D (tension and shearing, s-1), vorticity zeta, divergence delta, and the length L
+of a cell, ``2 / L**2 = 1 / dx**2 + 1 / dy**2``:
 
 * ``smagorinsky``: A = (C L / pi)**2 |D| (Smagorinsky 1963; Griffies and Hallberg 2000,
   doi:10.1175/1520-0493(2000)128<2935:BFWASL>2.0.CO;2, who take C from 2.2 to 4);
@@ -9,8 +10,9 @@ With strain rate D (tension and shearing, s-1), vorticity zeta, divergence delta
   doi:10.1016/S0167-2789(96)00074-3; with divergence as modified by Fox-Kemper and Menemenlis 2008,
   doi:10.1029/177GM19, who take C = 1).
 
-The biharmonic form has the viscosity B = A L**2 / 8, and friction with its root is applied twice: energy then falls
-whatever the flow is. Both are kept, smoothly, below what the explicit time step bears.
+The biharmonic form has the viscosity B = A L**2 / 8, and friction with its root is applied twice:
+energy then falls whatever the flow is. Both are kept, smoothly, below what the explicit time step
+bears.
 """
 
 from __future__ import annotations
@@ -23,18 +25,29 @@ import numpy as np
 from dogcm.dynamics.momentum import vorticity
 from dogcm.field import Field, fmap, hold
 from dogcm.operators import (
-    diff_x_c2u, diff_x_q2v, diff_x_u2c, diff_y_c2v, diff_y_q2u, diff_y_v2c, mean_x_q2v, mean_x_u2c, mean_x_v2q,
-    mean_y_c2v, mean_y_u2q, mean_y_v2c,
-)  # fmt: skip
+    diff_x_c2u,
+    diff_x_q2v,
+    diff_x_u2c,
+    diff_y_c2v,
+    diff_y_q2u,
+    diff_y_v2c,
+    mean_x_q2v,
+    mean_x_u2c,
+    mean_x_v2q,
+    mean_y_c2v,
+    mean_y_u2q,
+    mean_y_v2c,
+)
 from dogcm.physics.coefficients import at_q
 from dogcm.physics.lateral import friction, strain
 
 SCHEMES = ("constant", "smagorinsky", "leith")
 FORMS = ("harmonic", "biharmonic")
-# Harmonic friction explodes where A dt (1/dx2 + 1/dy2) > 1/2, biharmonic where B dt (..)**2 > 1/8; half of it is left for
-# walls and for constant viscosity.
+# Harmonic friction explodes where A dt (1/dx2 + 1/dy2) > 1/2, biharmonic where B dt (..)**2 > 1/8;
+# half of it is left for walls and for constant viscosity.
 _SHARE, _SHARE_BIHARMONIC = 0.25, 0.0625
-# Where a rate vanishes its root has no slope: strain (s-1), and gradients of vorticity times L (s-1).
+# Where a rate vanishes its root has no slope: strain (s-1), and gradients of vorticity times L
+# (s-1).
 _LEAST = 1e-10
 
 # Halo of velocity from which the two forms leave what a step needs.
@@ -42,7 +55,8 @@ HALO = {"harmonic": 3, "biharmonic": 4}
 
 
 class Closure(NamedTuple):
-    """A choice of closure: one of :data:`SCHEMES` but the first, one of :data:`FORMS`, and the step that it has to
+    """A choice of closure: one of :data:`SCHEMES` but the first, one of :data:`FORMS`, and the step
+    that it has to
     bear (s)."""
 
     scheme: str
@@ -52,7 +66,7 @@ class Closure(NamedTuple):
 
 def _inverse_squares(grid) -> tuple[Field, Field]:
     """``1 / dx**2 + 1 / dy**2`` at centres and corners (m-2)."""
-    both = lambda dx, dy: 1.0 / (dx * dx) + 1.0 / (dy * dy)  # noqa: E731
+    both = lambda dx, dy: 1.0 / (dx * dx) + 1.0 / (dy * dy)
     return fmap(both, grid.dx_c, grid.dy_c), fmap(both, grid.dx_q, grid.dy_q)
 
 
@@ -75,9 +89,15 @@ def _gradients(u: Field, v: Field, grid) -> tuple[Field, Field]:
     """Gradients of vorticity and divergence together, at centres and corners (m-1 s-1)."""
     zeta = vorticity(u, v, grid)
     delta = (diff_x_u2c(u * grid.dy_u) + diff_y_v2c(v * grid.dx_v)) / grid.area_c * grid.mask_c
-    square = lambda f: f * f  # noqa: E731
-    zeta_u, zeta_v = diff_y_q2u(zeta) / grid.dy_u * grid.mask_u, diff_x_q2v(zeta) / grid.dx_v * grid.mask_v
-    delta_u, delta_v = diff_x_c2u(delta) / grid.dx_u * grid.mask_u, diff_y_c2v(delta) / grid.dy_v * grid.mask_v
+    square = lambda f: f * f
+    zeta_u, zeta_v = (
+        diff_y_q2u(zeta) / grid.dy_u * grid.mask_u,
+        diff_x_q2v(zeta) / grid.dx_v * grid.mask_v,
+    )
+    delta_u, delta_v = (
+        diff_x_c2u(delta) / grid.dx_u * grid.mask_u,
+        diff_y_c2v(delta) / grid.dy_v * grid.mask_v,
+    )
     at_u, at_v = hold(square(zeta_u) + square(delta_u), square(zeta_v) + square(delta_v))
     return mean_x_u2c(at_u) + mean_y_v2c(at_v), mean_y_u2q(at_u) + mean_x_v2q(at_v)
 
@@ -86,11 +106,14 @@ def _root(f: Field) -> Field:
     return fmap(lambda x: jnp.sqrt(x + _LEAST**2), f, name="rate")
 
 
-def viscosities(u: Field, v: Field, coefficient, closure: Closure, grid, wall) -> tuple[Field, Field]:
+def viscosities(
+    u: Field, v: Field, coefficient, closure: Closure, grid, wall
+) -> tuple[Field, Field]:
     """Viscosity at centres and corners: m2 s-1, or m2 s-1/2 for the root of the biharmonic one.
 
     Args:
-        coefficient: C, a scalar or a map at centres. wall: see :func:`dogcm.physics.lateral.friction`.
+        coefficient: C, a scalar or a map at centres. wall: see
+            :func:`dogcm.physics.lateral.friction`.
     """
     squares = _inverse_squares(grid)
     if closure.scheme == "smagorinsky":
@@ -106,7 +129,8 @@ def viscosities(u: Field, v: Field, coefficient, closure: Closure, grid, wall) -
 def _bounded(coefficient, rate: Field, squares: Field, power: int, closure: Closure) -> Field:
     """From a rate of strain (s-1) to a viscosity that the step bears.
 
-    ``A dt (1/dx**2 + 1/dy**2)`` is a pure number, ``2 (C / pi)**power rate dt``: the bound is on that.
+    ``A dt (1/dx**2 + 1/dy**2)`` is a pure number, ``2 (C / pi)**power rate dt``: the bound is on
+    that.
     """
     biharmonic, dt = closure.form == "biharmonic", closure.dt
 
@@ -121,11 +145,13 @@ def _bounded(coefficient, rate: Field, squares: Field, power: int, closure: Clos
     return fmap(value, coefficient, rate, squares, name="viscosity")
 
 
-def eddy_friction(u: Field, v: Field, coefficient, closure: Closure, grid, wall) -> tuple[Field, Field]:
+def eddy_friction(
+    u: Field, v: Field, coefficient, closure: Closure, grid, wall
+) -> tuple[Field, Field]:
     """Accelerations (m s-2) at west and south faces.
 
-    The stress is that of :func:`dogcm.physics.lateral.friction`: solid-body rotation feels none, angular momentum is
-    conserved, kinetic energy only falls.
+    The stress is that of :func:`dogcm.physics.lateral.friction`: solid-body rotation feels none,
+    angular momentum is conserved, kinetic energy only falls.
 
     Args:
         u, v: m s-1, with the halo that :data:`HALO` says.

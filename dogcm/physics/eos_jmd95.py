@@ -1,11 +1,14 @@
-"""Equation of state of Jackett and McDougall (1995), doi:10.1175/1520-0426(1995)012<0381:MAOHPT>2.0.CO;2.
+"""Equation of state of Jackett and McDougall (1995),
+doi:10.1175/1520-0426(1995)012<0381:MAOHPT>2.0.CO;2.
 
-Density as a function of *potential* temperature (degC), *practical* salinity and pressure: the surface density of
-UNESCO (1981) and a bulk modulus of its own, ``rho = rho_surface K / (K - p)``. MITgcm calls it JMD95.
+Density as a function of *potential* temperature (degC), *practical* salinity and pressure: the
+surface density of UNESCO (1981) and a bulk modulus of its own, ``rho = rho_surface K / (K - p)``.
+MITgcm calls it JMD95.
 
-As in :mod:`dogcm.physics.eos` pressure is that of a layer's depth at rest, ``rho0 g z``. Surface density and bulk
-modulus of a layer are then polynomials in ``sqrt(S)`` and ``T``. They are recentred on ``S_REF`` and ``T_REF``, so that
-the anomaly from water of those is computed without a difference of large numbers.
+As in :mod:`dogcm.physics.eos` pressure is that of a layer's depth at rest, ``rho0 g z``. Surface
+density and bulk modulus of a layer are then polynomials in ``sqrt(S)`` and ``T``. They are
+recentred on ``S_REF`` and ``T_REF``, so that the anomaly from water of those is computed without a
+difference of large numbers.
 """
 
 from __future__ import annotations
@@ -16,8 +19,8 @@ from math import comb
 import jax.numpy as jnp
 import numpy as np
 
-from dogcm.lowering.fences import with_stored_derivatives
 from dogcm.field import Field, fence, fmap
+from dogcm.lowering.fences import with_stored_derivatives
 from dogcm.physics.eos import S_REF, T_REF
 
 _PASCAL_PER_BAR = 1e5
@@ -28,7 +31,8 @@ _SURFACE = {
     3: (-5.72466e-3, 1.0227e-4, -1.6546e-6),
     4: (4.8314e-4,),
 }
-# Secant bulk modulus, bar (Jackett and McDougall 1995): terms without pressure, with p and with p**2 (p in bar).
+# Secant bulk modulus, bar (Jackett and McDougall 1995): terms without pressure, with p and with
+# p**2 (p in bar).
 _MODULUS = (
     {
         0: (1.965933e4, 1.444304e2, -1.706103, 9.648704e-3, -4.190253e-5),
@@ -53,7 +57,9 @@ def _recentred(raw: np.ndarray, s0: float, t0: float) -> np.ndarray:
         for j in range(columns):
             for a in range(i, rows):
                 for b in range(j, columns):
-                    out[i, j] += raw[a, b] * (comb(a, i) * s0 ** (a - i) * comb(b, j) * t0 ** (b - j))
+                    out[i, j] += raw[a, b] * (
+                        comb(a, i) * s0 ** (a - i) * comb(b, j) * t0 ** (b - j)
+                    )
     return out
 
 
@@ -84,7 +90,7 @@ class JMD95:
 
     name = "jmd95"
 
-    def prepare(self, depth: np.ndarray, dtype) -> "PreparedJMD95":
+    def prepare(self, depth: np.ndarray, dtype) -> PreparedJMD95:
         """Coefficients for layers at ``depth`` (m, positive down)."""
         depth = np.atleast_1d(np.asarray(depth, float))
         p = self.rho0 * self.gravity * depth / _PASCAL_PER_BAR
@@ -94,19 +100,26 @@ class JMD95:
         modulus = _recentred(modulus, s0, t0)
         density, stiffness = surface[0, 0].copy(), modulus[0, 0].copy()
         surface[0, 0] = modulus[0, 0] = 0.0
-        column = lambda x: jnp.asarray(x[..., None, None], dtype)  # noqa: E731
+        column = lambda x: jnp.asarray(x[..., None, None], dtype)
         return PreparedJMD95(
-            column(surface), column(modulus), column(stiffness), column(stiffness - p),
-            column(density * p / (stiffness - p)), _extent(surface), _extent(modulus), s0, t0,
-        )  # fmt: skip
+            column(surface),
+            column(modulus),
+            column(stiffness),
+            column(stiffness - p),
+            column(density * p / (stiffness - p)),
+            _extent(surface),
+            _extent(modulus),
+            s0,
+            t0,
+        )
 
 
 @dataclass(frozen=True)
 class PreparedJMD95:
     """The polynomials of every level, ready to be evaluated.
 
-    With r and k the deviations of surface density and bulk modulus from those of reference water (R and K there),
-    the density anomaly is ``(r (K + k) - R p / (K - p) k) / (K - p + k)``.
+    With r and k the deviations of surface density and bulk modulus from those of reference water (R
+    and K there), the density anomaly is ``(r (K + k) - R p / (K - p) k) / (K - p + k)``.
     """
 
     surface: jnp.ndarray
@@ -121,8 +134,13 @@ class PreparedJMD95:
 
     def anomaly(self, temperature: Field, salinity: Field, levels: slice = slice(None)) -> Field:
         """Density anomaly (kg m-3) of water brought to the depths of ``levels``."""
-        of_levels = (self.surface[:, :, levels], self.modulus[:, :, levels], self.stiffness[levels],
-                     self.room[levels], self.squeeze[levels])  # fmt: skip
+        of_levels = (
+            self.surface[:, :, levels],
+            self.modulus[:, :, levels],
+            self.stiffness[levels],
+            self.room[levels],
+            self.squeeze[levels],
+        )
 
         def value(T, S, surface, modulus, stiffness, room, squeeze):
             s = jnp.sqrt(jnp.maximum(S, _LEAST_SALINITY)) - self.s0
@@ -132,9 +150,10 @@ class PreparedJMD95:
             return (r * (stiffness + k) - squeeze * k) / (room + k)
 
         return fmap(
-            lambda T, S: with_stored_derivatives(value, 2)(T, S, *of_levels), *fence(temperature, salinity),
+            lambda T, S: with_stored_derivatives(value, 2)(T, S, *of_levels),
+            *fence(temperature, salinity),
             name="density_anomaly",
-        )  # fmt: skip
+        )
 
 
 def _horner(table, extent: tuple[int, ...], s, t):
@@ -155,8 +174,10 @@ def jmd95_density(temperature, salinity, pressure):
 
     For checks: arrays of potential temperature (degC), practical salinity and pressure (dbar).
     """
-    T, S, p = (np.asarray(x, float) for x in (temperature, salinity, np.asarray(pressure, float) * 0.1))
-    evaluate = lambda terms: sum(  # noqa: E731
+    T, S, p = (
+        np.asarray(x, float) for x in (temperature, salinity, np.asarray(pressure, float) * 0.1)
+    )
+    evaluate = lambda terms: sum(
         value * S ** (0.5 * i) * T**j for i, row in terms.items() for j, value in enumerate(row)
     )
     modulus = sum(evaluate(terms) * p**m for m, terms in enumerate(_MODULUS))

@@ -1,19 +1,23 @@
-"""Mesoscale eddies: diffusion along neutral surfaces (Redi 1982) and Gent and McWilliams (1990) as a skew flux.
+"""Mesoscale eddies: diffusion along neutral surfaces (Redi 1982) and Gent and McWilliams (1990) as
+a skew flux.
 
-Triads after Griffies et al. (1998), doi:10.1175/1520-0485(1998)028<0805:IDIAZC>2.0.CO;2, and Griffies (1998),
-doi:10.1175/1520-0485(1998)028<0831:TGMSF>2.0.CO;2, in the small-slope limit. A triad joins a difference across a
-face, in one layer, with a difference across an interface, in one of the face's two columns. With the slope of its own
-density differences, ``r = -D_x rho / D_z rho``, it carries
+Triads after Griffies et al. (1998), doi:10.1175/1520-0485(1998)028<0805:IDIAZC>2.0.CO;2, and
+Griffies (1998), doi:10.1175/1520-0485(1998)028<0831:TGMSF>2.0.CO;2, in the small-slope limit. A
+triad joins a difference across a face, in one layer, with a difference across an interface, in one
+of the face's two columns. With the slope of its own density differences, ``r = -D_x rho / D_z
+rho``, it carries
 
     across the face       -(K (D_x C + r D_z C) - kappa r D_z C) w
     up the interface      -(K (r D_x C + r**2 D_z C) + kappa r D_x C) w
 
-for isoneutral diffusivity K, eddy (thickness) diffusivity kappa and a weight w (its area over the distance across the
-face). Where C is the density itself the terms in K vanish triad by triad, so density feels no isoneutral diffusion, and
-being a sum of squares it can only lower a tracer's variance. The terms in kappa change no variance at all. The term in
-``r**2`` is a vertical diffusivity for the implicit solver.
+for isoneutral diffusivity K, eddy (thickness) diffusivity kappa and a weight w (its area over the
+distance across the face). Where C is the density itself the terms in K vanish triad by triad, so
+density feels no isoneutral diffusion, and being a sum of squares it can only lower a tracer's
+variance. The terms in kappa change no variance at all. The term in ``r**2`` is a vertical
+diffusivity for the implicit solver.
 
-Density differences are those between neighbours at a common depth, as the pressure gradient and N2 have them.
+Density differences are those between neighbours at a common depth, as the pressure gradient and N2
+have them.
 Slopes are relative to layers and not capped: where they are steep the *triad* is tapered.
 """
 
@@ -27,18 +31,31 @@ import jax.numpy as jnp
 
 from dogcm.field import Field, fence, fmap, hold
 from dogcm.operators import (
-    around_layers, diff_x_c2u, diff_y_c2v, diff_z_c2w, lower_x_c2u, lower_x_u2c, lower_y_c2v, lower_y_v2c, lower_z_c2w,
-    upper_x_c2u, upper_x_u2c, upper_y_c2v, upper_y_v2c, upper_z_c2w,
-)  # fmt: skip
+    around_layers,
+    diff_x_c2u,
+    diff_y_c2v,
+    diff_z_c2w,
+    lower_x_c2u,
+    lower_x_u2c,
+    lower_y_c2v,
+    lower_y_v2c,
+    lower_z_c2w,
+    upper_x_c2u,
+    upper_x_u2c,
+    upper_y_c2v,
+    upper_y_v2c,
+    upper_z_c2w,
+)
 from dogcm.physics.coefficients import at_u, at_v
 
 TAPERS = ("gkw91", "dm95", "clipping", "none")
-# Steeper than this many times the largest slope, a triad counts as this steep: keeps derivatives finite.
+# Steeper than this many times the largest slope, a triad counts as this steep: keeps derivatives
+# finite.
 _STEEPEST = 100.0
 # Weaker stratification (kg m-4; N2 about 1e-11 s-2), and unstable one, counts as this much.
 _WEAKEST = 1e-9
-# Density differences are in units of 2**-27 kg m-3 (7e-9), or the squares of the weakest, and what derivatives divide by
-# them, would be beyond the range of float32.
+# Density differences are in units of 2**-27 kg m-3 (7e-9), or the squares of the weakest, and what
+# derivatives divide by them, would be beyond the range of float32.
 _UNITS = 2.0**27
 
 
@@ -47,10 +64,12 @@ class SlopeTaper:
     """What happens to a triad of slope S.
 
     Attributes:
-        kind: ``gkw91``: fluxes times ``(max_slope / S)**2`` where steeper (Gerdes, Koeberle and Willebrand 1991,
-            doi:10.1007/BF00210006). ``dm95``: fluxes times ``(1 + tanh((critical - S) / width)) / 2`` (Danabasoglu and
-            McWilliams 1995, doi:10.1175/1520-0442(1995)008<2967:SOTGOC>2.0.CO;2). ``clipping``: the slope itself is
-            bounded by ``max_slope`` (Cox 1987), which mixes across neutral surfaces there. ``none``.
+        kind: ``gkw91``: fluxes times ``(max_slope / S)**2`` where steeper (Gerdes, Koeberle and
+            Willebrand 1991, doi:10.1007/BF00210006). ``dm95``: fluxes times ``(1 + tanh((critical -
+            S) / width)) / 2`` (Danabasoglu and McWilliams 1995,
+            doi:10.1175/1520-0442(1995)008<2967:SOTGOC>2.0.CO;2). ``clipping``: the slope itself is
+            bounded by ``max_slope`` (Cox 1987), which mixes across neutral surfaces there.
+            ``none``.
         max_slope, critical, width: slopes.
     """
 
@@ -71,7 +90,8 @@ class SlopeTaper:
         return jnp.ones_like(squared)
 
     def bounded(self, rise, drop):
-        """``rise`` of density across an interface, and more where a triad would be steeper than is told apart.
+        """``rise`` of density across an interface, and more where a triad would be steeper than is
+        told apart.
 
         Args:
             rise: positive, in any unit of density. drop: the triad's slope times ``rise``.
@@ -82,13 +102,15 @@ class SlopeTaper:
         return jnp.maximum(rise, jnp.abs(drop) * (1.0 / steepest))
 
     def bounded_inverse(self, inverse, rise, drop):
-        """One over the bounded ``rise``, of which ``inverse`` is one over; arguments as for :meth:`bounded`."""
+        """One over the bounded ``rise``, of which ``inverse`` is one over; arguments as for
+        :meth:`bounded`."""
         return inverse if self.kind == "gkw91" else 1.0 / self.bounded(rise, drop)
 
     def share(self, rise, drop, weight):
         """Weight times tapering over the (bounded) ``rise``; arguments as for :meth:`bounded`.
 
-        Times that rise it is weight times tapering, times the density difference across the face also times r.
+        Times that rise it is weight times tapering, times the density difference across the face
+        also times r.
         """
         if self.kind == "gkw91":
             limit = self.max_slope**2  # all in one division
@@ -99,11 +121,14 @@ class SlopeTaper:
 
 
 @functools.partial(
-    jax.tree_util.register_dataclass, data_fields=["shares", "difference", "along", "K", "kappa"], meta_fields=[]
+    jax.tree_util.register_dataclass,
+    data_fields=["shares", "difference", "along", "K", "kappa"],
+    meta_fields=[],
 )
 @dataclass(frozen=True)
 class _Axis:
-    """Triads of one direction, on the layers of faces, by column (:data:`_COLUMNS`) and the interface of the layer
+    """Triads of one direction, on the layers of faces, by column (:data:`_COLUMNS`) and the
+    interface of the layer
     (:data:`_SIDES`) that they reach to."""
 
     shares: dict[tuple[str, str], Field]  # see SlopeTaper.share
@@ -129,32 +154,48 @@ class Isoneutral:
     vertical_diffusivity: Field
 
 
-def prepare(density: Field, n2: Field, stretch: Field, params: dict, grid, taper: SlopeTaper, gravity: float,
-            rho0: float) -> Isoneutral:  # fmt: skip
+def prepare(
+    density: Field,
+    n2: Field,
+    stretch: Field,
+    params: dict,
+    grid,
+    taper: SlopeTaper,
+    gravity: float,
+    rho0: float,
+) -> Isoneutral:
     """Everything that does not depend on the tracer.
 
     Args:
         density: anomaly (kg m-3) on layers. n2: squared buoyancy frequency (s-2) at interfaces.
-        params: ``isoneutral_diffusivity``, ``gm_diffusivity``, ``isoneutral_floor`` and ``lateral_diffusivity``
-            (m2 s-1). Along layers diffusivity does not fall below the floor where slopes are tapered; the last one
-            is added everywhere.
+        params: ``isoneutral_diffusivity``, ``gm_diffusivity``, ``isoneutral_floor`` and
+            ``lateral_diffusivity`` (m2 s-1). Along layers diffusivity does not fall below the floor
+            where slopes are tapered; the last one is added everywhere.
     """
     density, n2 = fence(density, n2)
     # As N2 has it: density below, less density from above brought down.
-    gradient = fmap(lambda n, z: jnp.maximum(n * z * (rho0 / gravity), _WEAKEST), n2, stretch, name="density gradient")
+    gradient = fmap(
+        lambda n, z: jnp.maximum(n * z * (rho0 / gravity), _WEAKEST),
+        n2,
+        stretch,
+        name="density gradient",
+    )
     rise = gradient * (grid.dz_w * _UNITS)
     inverse = around_layers(fmap(lambda r: 1.0 / r, rise, name="inverse rise"), outside=1.0)
     rise = around_layers(rise, outside=1.0)
     wet = around_layers(grid.mask_cw)
     x = _axis(diff_x_c2u(density), rise, wet, grid, params, taper, "x")
     y = _axis(diff_y_c2v(density), rise, wet, grid, params, taper, "y")
-    steep_x, steep_y = (_steep(t, rise, inverse, grid, taper, axis) for t, axis in ((x, "x"), (y, "y")))
+    steep_x, steep_y = (
+        _steep(t, rise, inverse, grid, taper, axis) for t, axis in ((x, "x"), (y, "y"))
+    )
     steep = _to_columns(steep_x, "x") + _to_columns(steep_y, "y")
     return Isoneutral(x, y, hold(steep * grid.dz_w / grid.area_c))
 
 
 def fluxes(c: Field, iso: Isoneutral, grid) -> tuple[Field, Field, Field]:
-    """Explicit fluxes of a tracer: through west and south faces (unit of c times m3 s-1), and up through
+    """Explicit fluxes of a tracer: through west and south faces (unit of c times m3 s-1), and up
+    through
     interfaces per area (unit of c times m s-1)."""
     c = fence(c)
     step = around_layers(diff_z_c2w(c))
@@ -164,7 +205,10 @@ def fluxes(c: Field, iso: Isoneutral, grid) -> tuple[Field, Field, Field]:
     return fx, fy, fz
 
 
-_COLUMNS, _SIDES = ("low", "high"), ("above", "below")  # a face's two columns, a layer's two interfaces
+_COLUMNS, _SIDES = (
+    ("low", "high"),
+    ("above", "below"),
+)  # a face's two columns, a layer's two interfaces
 _TOOLS = {
     "x": ((lower_x_c2u, upper_x_c2u), lower_x_u2c, upper_x_u2c, at_u),
     "y": ((lower_y_c2v, upper_y_c2v), lower_y_v2c, upper_y_v2c, at_v),
@@ -179,7 +223,8 @@ def _each(axis: str):
 
 
 def _inverse_distances(grid, axis: str) -> tuple[Field, Field]:
-    """Distance between a layer's centre and the next ones, above and below, over that between a face's columns: times
+    """Distance between a layer's centre and the next ones, above and below, over that between a
+    face's columns: times
     a density difference across the face it is a triad's slope times its rise."""
     apart = 1.0 / (grid.dx_u if axis == "x" else grid.dy_v)
     none = jnp.ones_like(grid.dz_w[:1])
@@ -189,7 +234,9 @@ def _inverse_distances(grid, axis: str) -> tuple[Field, Field]:
 def _axis(difference: Field, rise, wet, grid, params: dict, taper: SlopeTaper, axis: str) -> _Axis:
     """Triads of one direction; ``wet``: 1 at the wet interfaces above and below layers."""
     to_faces = _TOOLS[axis][-1]
-    h, width, distance = (grid.h_u, grid.dy_u, grid.dx_u) if axis == "x" else (grid.h_v, grid.dx_v, grid.dy_v)
+    h, width, distance = (
+        (grid.h_u, grid.dy_u, grid.dx_u) if axis == "x" else (grid.h_v, grid.dx_v, grid.dy_v)
+    )
     conductance = h * width / distance
     K, kappa = to_faces(params["isoneutral_diffusivity"]), to_faces(params["gm_diffusivity"])
     d, tilt = hold(difference * _UNITS), _inverse_distances(grid, axis)
@@ -208,18 +255,27 @@ def _axis(difference: Field, rise, wet, grid, params: dict, taper: SlopeTaper, a
 
 
 def _steep(t: _Axis, rise, inverse, grid, taper: SlopeTaper, axis: str) -> dict:
-    """What triads add to the vertical diffusivity: K times weight times tapering times r**2; ``rise`` and its ``inverse`` are
+    """What triads add to the vertical diffusivity: K times weight times tapering times r**2;
+    ``rise`` and its ``inverse`` are
     those at the interfaces above and below layers."""
     square, tilt, found = t.difference * t.difference * t.K, _inverse_distances(grid, axis), {}
     for triad, pick, n in _each(axis):
-        per_rise = fmap(taper.bounded_inverse, pick(inverse[n]), pick(rise[n]), t.difference * tilt[n], name="inverse rise")
+        per_rise = fmap(
+            taper.bounded_inverse,
+            pick(inverse[n]),
+            pick(rise[n]),
+            t.difference * tilt[n],
+            name="inverse rise",
+        )
         found[triad] = t.shares[triad] * square * per_rise
     return found
 
 
 def _axis_fluxes(across: Field, step, iso: Isoneutral, axis: str):
-    """Flux through faces, and what goes up, by triad; ``step``: of the tracer, at interfaces around layers."""
-    # r times a triad's weight is its share times the density difference across the face, which all four have in common.
+    """Flux through faces, and what goes up, by triad; ``step``: of the tracer, at interfaces around
+    layers."""
+    # r times a triad's weight is its share times the density difference across the face, which all
+    # four have in common.
     t = iso.x if axis == "x" else iso.y
     up, tilted, slanted = {}, None, t.difference * across * (t.K + t.kappa)
     for triad, pick, n in _each(axis):
@@ -230,7 +286,8 @@ def _axis_fluxes(across: Field, step, iso: Isoneutral, axis: str):
 
 
 def _to_columns(of: dict, axis: str) -> Field:
-    """From triads to the interfaces of columns, each of which is the higher one of its lower face, the lower one of its
+    """From triads to the interfaces of columns, each of which is the higher one of its lower face,
+    the lower one of its
     upper face."""
     _, first, second, _ = _TOOLS[axis]
     low, high = (upper_z_c2w(of[c, "below"]) + lower_z_c2w(of[c, "above"]) for c in _COLUMNS)

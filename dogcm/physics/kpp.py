@@ -1,21 +1,25 @@
-"""K-profile parameterisation of vertical mixing (Large, McWilliams and Doney 1994, doi:10.1029/94RG01872).
+"""K-profile parameterisation of vertical mixing (Large, McWilliams and Doney 1994,
+doi:10.1029/94RG01872).
 
 A boundary layer reaches from the surface to the depth h at which the bulk Richardson number
 
-    Ri_b(d) = (B_r - B(d)) d / (|V_r - V(d)|**2 + V_t**2(d)),    V_t**2 = C_v sqrt(0.2 / (c_s eps)) / (Ri_c kappa**2) d N w_s
+    Ri_b(d) = (B_r - B(d)) d / (|V_r - V(d)|**2 + V_t**2(d)),    V_t**2 = C_v sqrt(0.2 / (c_s eps))
+    / (Ri_c kappa**2) d N w_s
 
-first exceeds Ri_c, with buoyancy B, velocity V, their means (r) over the upper tenth of d, and the shear V_t that a grid
-does not resolve, which gives free convection its entrainment. Within it, with s = d / h,
+first exceeds Ri_c, with buoyancy B, velocity V, their means (r) over the upper tenth of d, and the
+shear V_t that a grid does not resolve, which gives free convection its entrainment. Within it, with
+s = d / h,
 
     K_x = h w_x(s) G(s),       G(s) = s (1 - s)**2,        w_x = kappa u* / phi_x(s h / L)
 
-for momentum (x = m) and tracers (x = s), and where the sea loses buoyancy tracers are also carried without regard to their
-gradient, by ``C* kappa (c_s kappa eps)**(1/3) G(s)`` times their flux through the surface. Below it act shear, the
-background, and convection; they fade in as ``s**2 (3 - 2 s)`` from the surface down, so that nothing jumps where an
-interface leaves the boundary layer. G vanishes at s = 1 ("simple shapes" of CVMix).
+for momentum (x = m) and tracers (x = s), and where the sea loses buoyancy tracers are also carried
+without regard to their gradient, by ``C* kappa (c_s kappa eps)**(1/3) G(s)`` times their flux
+through the surface. Below it act shear, the background, and convection; they fade in as ``s**2 (3 -
+2 s)`` from the surface down, so that nothing jumps where an interface leaves the boundary layer. G
+vanishes at s = 1 ("simple shapes" of CVMix).
 
-B is the integral of N2: what a parcel meets on its way, without another equation of state. Ri_b is linear between the
-centres of layers, so h moves continuously. Distances are those at rest.
+B is the integral of N2: what a parcel meets on its way, without another equation of state. Ri_b is
+linear between the centres of layers, so h moves continuously. Distances are those at rest.
 """
 
 from __future__ import annotations
@@ -52,8 +56,8 @@ class KPP:
 
     Attributes:
         layers: how many layers a surface layer can reach into, :func:`surface_layers`.
-        limits: whether the boundary layer of a sea that gains buoyancy is no deeper than the Monin-Obukhov length
-            and the Ekman layer.
+        limits: whether the boundary layer of a sea that gains buoyancy is no deeper than the
+            Monin-Obukhov length and the Ekman layer.
     """
 
     layers: int = 1
@@ -68,15 +72,18 @@ def surface_layers(dz) -> int:
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["u", "v", "friction", "buoyancy", "expansion", "light"], meta_fields=[],
-)  # fmt: skip
+    data_fields=["u", "v", "friction", "buoyancy", "expansion", "light"],
+    meta_fields=[],
+)
 @dataclass(frozen=True)
 class Driving:
     """What a boundary layer is made by.
 
     Attributes:
-        u, v: velocity (m s-1) on faces. friction: velocity u* (m s-1). buoyancy: flux into the sea (m2 s-3), of all heat.
-        expansion: gravity times thermal expansion (m s-2 K-1). light: that passes interfaces (K m s-1), or None.
+        u, v: velocity (m s-1) on faces. friction: velocity u* (m s-1). buoyancy: flux into the sea
+            (m2 s-3), of all heat.
+        expansion: gravity times thermal expansion (m s-2 K-1). light: that passes interfaces (K m
+            s-1), or None.
     """
 
     u: Field
@@ -89,15 +96,17 @@ class Driving:
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["depth", "viscosity", "diffusivity", "share", "light"], meta_fields=[],
-)  # fmt: skip
+    data_fields=["depth", "viscosity", "diffusivity", "share", "light"],
+    meta_fields=[],
+)
 @dataclass(frozen=True)
 class Profiles:
     """What follows for one step.
 
     Attributes:
         depth: of the boundary layer (m). viscosity, diffusivity: m2 s-1 at interfaces.
-        share: of a tracer's flux through the surface, carried through each interface without regard to its gradient.
+        share: of a tracer's flux through the surface, carried through each interface without regard
+            to its gradient.
         light: that passes the boundary layer (K m s-1), or None.
     """
 
@@ -112,20 +121,27 @@ def driving(s, now: dict, fluxes, eos, halos, grid, physics) -> Driving:
     """Fluxes and velocity at the start of a step, with one halo cell.
 
     Args:
-        s: state with halos. now: records of this moment. fluxes: :class:`dogcm.physics.surface.SurfaceFluxes`, or None.
+        s: state with halos. now: records of this moment. fluxes:
+            :class:`dogcm.physics.surface.SurfaceFluxes`, or None.
     """
     T, S = s.temperature.level(slice(0, 1)), s.salinity.level(slice(0, 1))
     one, none = T.with_data(jnp.ones_like(T.data)), T.with_data(jnp.zeros_like(T.data))
-    density = lambda T, S: eos.anomaly(T, S, slice(0, 1))  # noqa: E731
+    density = lambda T, S: eos.anomaly(T, S, slice(0, 1))
     weight = -physics.gravity / physics.rho0
-    by_heat, by_salt = (jax.jvp(density, (T, S), d)[1].level(0) * weight for d in ((one, none), (none, one)))
+    by_heat, by_salt = (
+        jax.jvp(density, (T, S), d)[1].level(0) * weight for d in ((one, none), (none, one))
+    )
     square = stress_squared(now, grid, 1)
     if square is None:
         square = grid.wet_c.crop(1) * 0.0
-    friction = fmap(lambda t: jnp.sqrt(jnp.sqrt(t * (1.0 / physics.rho0**2) + _STILL)), square, name="u*")
+    friction = fmap(
+        lambda t: jnp.sqrt(jnp.sqrt(t * (1.0 / physics.rho0**2) + _STILL)), square, name="u*"
+    )
     if fluxes is None:
         return Driving(s.u, s.v, friction, friction * 0.0, by_heat.crop(1), None)
-    given = [fluxes.heat, fluxes.salt, fluxes.freshwater] + ([] if fluxes.penetrating is None else [fluxes.penetrating])
+    given = [fluxes.heat, fluxes.salt, fluxes.freshwater] + (
+        [] if fluxes.penetrating is None else [fluxes.penetrating]
+    )
     if any(min(f.halo) < 1 for f in given):
         given = exchange(halos, *((f, 1) for f in given))
     heat, salt, fresh, *light = given
@@ -134,7 +150,9 @@ def driving(s, now: dict, fluxes, eos, halos, grid, physics) -> Driving:
     return Driving(s.u, s.v, friction, buoyancy.crop(1), by_heat.crop(1), light)
 
 
-def profiles(n2: Field, shear2: Field, drive: Driving, background: tuple, params: dict, grid, physics) -> Profiles:
+def profiles(
+    n2: Field, shear2: Field, drive: Driving, background: tuple, params: dict, grid, physics
+) -> Profiles:
     """Depth of the boundary layer and mixing within and below it, with one halo cell.
 
     Args:
@@ -157,20 +175,23 @@ def profiles(n2: Field, shear2: Field, drive: Driving, background: tuple, params
 
 
 def _light_at(depth: Field, light: Field, grid) -> Field:
-    """Light (K m s-1) that passes ``depth``; linear between interfaces, all that is left below the last."""
+    """Light (K m s-1) that passes ``depth``; linear between interfaces, all that is left below the
+    last."""
     top = grid.z_c[1:] - 0.5 * grid.dz[1:]
     below = jnp.concatenate([light.data[1:], jnp.zeros_like(light.data[:1])])
     share = jnp.clip((depth.crop(light.halo).data - top) * (1.0 / grid.dz[1:]), 0.0, 1.0)
     return light.level(0) - sum_z(light.with_data((light.data - below) * share))
 
 
-# By type: integer of the same size, bits below the exponent's, and a third of its bias and of what makes the error small.
+# By type: integer of the same size, bits below the exponent's, and a third of its bias and of what
+# makes the error small.
 _BITS = {"float32": (jnp.int32, 0, 709921077.0), "float64": (jnp.int64, 32, 715094163.0)}
 
 
 @jax.custom_jvp
 def cube_root(x):
-    """Of positive numbers, to rounding: a third of the exponent, then three steps of Halley's. ``jnp.cbrt`` takes nine
+    """Of positive numbers, to rounding: a third of the exponent, then three steps of Halley's.
+    ``jnp.cbrt`` takes nine
     times as long on a CPU, where nothing else in a step would be as slow."""
     whole, shift, offset = _BITS[x.dtype.name]
     high = jax.lax.bitcast_convert_type(x, whole) >> shift
@@ -199,7 +220,8 @@ def velocity_scale(friction, stability, which: tuple):
     cube = friction * friction * friction
     loss = jnp.maximum(-stability, 0.0)
     stable = friction * cube / (cube + 5.0 * jnp.maximum(stability, 0.0))
-    # Each branch is also evaluated where it does not hold, so its argument is bounded by where it ends.
+    # Each branch is also evaluated where it does not hold, so its argument is bounded by where it
+    # ends.
     near = jnp.sqrt(friction * friction + 16.0 * jnp.minimum(loss, limit * cube) / friction)
     if which is _MOMENTUM:
         near = jnp.sqrt(friction * near)
@@ -207,7 +229,9 @@ def velocity_scale(friction, stability, which: tuple):
     return _KAPPA * jnp.where(stability >= 0, stable, jnp.where(loss < limit * cube, near, far))
 
 
-def bulk_richardson(n2: Field, drive: Driving, friction: Field, buoyancy: Field, params: dict, grid, layers: int) -> Field:
+def bulk_richardson(
+    n2: Field, drive: Driving, friction: Field, buoyancy: Field, params: dict, grid, layers: int
+) -> Field:
     """Bulk Richardson number (1) at the centres of layers; 0 in the first."""
     weights = _surface_weights(grid, layers)
     deficit = running_sum_down(n2 * grid.dz_w).data
@@ -225,18 +249,35 @@ def bulk_richardson(n2: Field, drive: Driving, friction: Field, buoyancy: Field,
     d = grid.z_c
 
     def number(less, shear, n2, friction, entering, critical, unresolved):
-        # Where it is stable the scale is that of the foot, else that of the surface layer's, as of all below it.
+        # Where it is stable the scale is that of the foot, else that of the surface layer's, as of
+        # all below it.
         reach = jnp.where(entering >= 0, 1.0, _EXTENT)
         scale = velocity_scale(friction, _KAPPA * reach * d * entering, _TRACER)
-        hidden = unresolved / critical * _UNRESOLVED * d * jnp.sqrt(jnp.maximum(n2, 0.0) + _WEAKEST) * scale
+        hidden = (
+            unresolved
+            / critical
+            * _UNRESOLVED
+            * d
+            * jnp.sqrt(jnp.maximum(n2, 0.0) + _WEAKEST)
+            * scale
+        )
         return less * d / (shear + hidden + _SLOW)
 
     arguments = (less, shear, below, friction, entering)
-    return hold(fmap(number, *arguments, params["kpp_critical_richardson"], params["kpp_unresolved_shear"], name="Ri_b"))
+    return hold(
+        fmap(
+            number,
+            *arguments,
+            params["kpp_critical_richardson"],
+            params["kpp_unresolved_shear"],
+            name="Ri_b",
+        )
+    )
 
 
 def _surface_weights(grid, layers: int):
-    """Weights of the first layers in the surface layer's mean of a boundary layer that ends at each centre."""
+    """Weights of the first layers in the surface layer's mean of a boundary layer that ends at each
+    centre."""
     reach = jnp.minimum(_EXTENT * grid.z_c, _THICKEST)
     edge = grid.z_c - 0.5 * grid.dz
     return [jnp.clip(reach - edge[m], 0.0, grid.dz[m]) / reach for m in range(layers)]
@@ -249,9 +290,11 @@ def _from_surface(f: Field, weights) -> Field:
 
 
 def boundary_layer_depth(richardson: Field, critical, grid) -> Field:
-    """Depth (m) at which ``richardson`` (on layers) first exceeds ``critical``, linear between centres.
+    """Depth (m) at which ``richardson`` (on layers) first exceeds ``critical``, linear between
+    centres.
 
-    Nearest the bottom it grows by ``critical`` more, so that a layer that reaches the bottom gets there continuously.
+    Nearest the bottom it grows by ``critical`` more, so that a layer that reaches the bottom gets
+    there continuously.
     """
     given = [critical] if isinstance(critical, Field) else []
     ri, mask, total, *maps = common(richardson, grid.mask_c, grid.depth_c, *given)
@@ -262,10 +305,16 @@ def boundary_layer_depth(richardson: Field, critical, grid) -> Field:
         z, z_above, value, above, wet, wet_below = level
         rest = jnp.clip((critical - value) / critical, 0.0, 1.0)
         # The deepest cell may be partly filled, and end above the centre of its layer.
-        depth = jnp.where(wet_below > 0, depth, jnp.minimum(z + rest * jnp.maximum(total.data - z, 0.0), total.data))
+        depth = jnp.where(
+            wet_below > 0,
+            depth,
+            jnp.minimum(z + rest * jnp.maximum(total.data - z, 0.0), total.data),
+        )
         share = (critical - above) / jnp.maximum(value - above, _CLOSEST)
         found = z_above + jnp.clip(share, 0.0, 1.0) * (z - z_above)
-        return jnp.where((value > critical) & (wet > 0), jnp.minimum(found, total.data), depth), None
+        return jnp.where(
+            (value > critical) & (wet > 0), jnp.minimum(found, total.data), depth
+        ), None
 
     z, last = grid.z_c, jnp.zeros_like(ri.data[:1])
     above = jnp.concatenate([last, ri.data[:-1]])
@@ -275,7 +324,8 @@ def boundary_layer_depth(richardson: Field, critical, grid) -> Field:
 
 
 def limited(depth: Field, friction: Field, buoyancy: Field, grid) -> Field:
-    """No deeper than the Monin-Obukhov length and 0.7 u* / f where the sea gains buoyancy; the second comes in with it."""
+    """No deeper than the Monin-Obukhov length and 0.7 u* / f where the sea gains buoyancy; the
+    second comes in with it."""
     coriolis = mean_y_v2c(mean_x_q2v(grid.f_q))
 
     def shallower(h, u, b, f):
@@ -289,8 +339,11 @@ def limited(depth: Field, friction: Field, buoyancy: Field, grid) -> Field:
     return fmap(shallower, depth, friction, buoyancy, coriolis, name="boundary layer depth")
 
 
-def interior(n2: Field, shear2: Field, background: tuple, params: dict, grid, convection: bool) -> tuple[Field, Field]:
-    """Viscosity and diffusivity (m2 s-1) below the boundary layer: ``nu0 (1 - (Ri / Ri0)**2)**3``, background,
+def interior(
+    n2: Field, shear2: Field, background: tuple, params: dict, grid, convection: bool
+) -> tuple[Field, Field]:
+    """Viscosity and diffusivity (m2 s-1) below the boundary layer: ``nu0 (1 - (Ri / Ri0)**2)**3``,
+    background,
     convection."""
 
     def shear_mixing(n2, s2, strongest, least, floor):
@@ -300,16 +353,27 @@ def interior(n2: Field, shear2: Field, background: tuple, params: dict, grid, co
 
     out = []
     for name, floor in zip(("viscosity", "diffusivity"), background):
-        k = fmap(shear_mixing, n2, shear2, params["kpp_shear_mixing"], params["kpp_shear_richardson"], floor, name=name)
+        k = fmap(
+            shear_mixing,
+            n2,
+            shear2,
+            params["kpp_shear_mixing"],
+            params["kpp_shear_richardson"],
+            floor,
+            name=name,
+        )
         out.append(enhanced(k, n2, params[f"convection_{name}"], params) if convection else k)
     return tuple(out)
 
 
-def _profiles(depth, friction, buoyancy, viscosity, diffusivity, light, params: dict, grid) -> Profiles:
+def _profiles(
+    depth, friction, buoyancy, viscosity, diffusivity, light, params: dict, grid
+) -> Profiles:
     d = grid.z_c[:-1] + 0.5 * grid.dz[:-1]
 
     def place(h):
-        # Less than the depth of the first interface, and beyond the foot, the boundary layer has no interface.
+        # Less than the depth of the first interface, and beyond the foot, the boundary layer has no
+        # interface.
         s = jnp.minimum(d / h, 1.0)
         return s, s * (1.0 - s) * (1.0 - s)
 
@@ -335,7 +399,8 @@ def _profiles(depth, friction, buoyancy, viscosity, diffusivity, light, params: 
 
 
 def nonlocal_flux(name: str, c: Field, source: Field | None, fluxes, layer: Profiles) -> Field:
-    """Downward flux of a tracer (its unit times m s-1) through interfaces, which does not follow its gradient.
+    """Downward flux of a tracer (its unit times m s-1) through interfaces, which does not follow
+    its gradient.
 
     Args:
         name, c: of the tracer. source: what enters with and without water. fluxes: of the surface.
@@ -348,5 +413,17 @@ def nonlocal_flux(name: str, c: Field, source: Field | None, fluxes, layer: Prof
     return layer.share * entering.crop(0)
 
 
-__all__ = ["KPP", "Driving", "Profiles", "boundary_layer_depth", "bulk_richardson", "driving", "interior", "limited",
-           "nonlocal_flux", "profiles", "surface_layers", "velocity_scale"]
+__all__ = [
+    "KPP",
+    "Driving",
+    "Profiles",
+    "boundary_layer_depth",
+    "bulk_richardson",
+    "driving",
+    "interior",
+    "limited",
+    "nonlocal_flux",
+    "profiles",
+    "surface_layers",
+    "velocity_scale",
+]

@@ -6,8 +6,15 @@ import jax.numpy as jnp
 
 from dogcm.field import Field, fence, fmap, hold
 from dogcm.operators import (
-    diff_x_c2u, diff_x_q2v, diff_x_u2c, diff_x_v2q, diff_y_c2v, diff_y_q2u, diff_y_u2q, diff_y_v2c,
-)  # fmt: skip
+    diff_x_c2u,
+    diff_x_q2v,
+    diff_x_u2c,
+    diff_x_v2q,
+    diff_y_c2v,
+    diff_y_q2u,
+    diff_y_u2q,
+    diff_y_v2c,
+)
 from dogcm.physics.coefficients import at_faces, at_q
 
 
@@ -23,7 +30,8 @@ def spacing_scale(grid, reference: float, power: float) -> tuple:
 
 
 def viscosities(value, scale: tuple, grid) -> tuple:
-    """A viscosity parameter (scalar, profile over layers, or map at centres) at centres and corners.
+    """A viscosity parameter (scalar, profile over layers, or map at centres) at centres and
+    corners.
 
     Args:
         scale: factors there, from :func:`spacing_scale`.
@@ -32,7 +40,8 @@ def viscosities(value, scale: tuple, grid) -> tuple:
 
 
 def strain(u: Field, v: Field, grid, no_slip: bool | float) -> tuple[Field, Field]:
-    """Tension at centres and shearing strain at corners (s-1), in orthogonal coordinates: none in solid-body rotation.
+    """Tension at centres and shearing strain at corners (s-1), in orthogonal coordinates: none in
+    solid-body rotation.
 
     Args:
         no_slip: see :func:`friction`.
@@ -50,31 +59,43 @@ def strain(u: Field, v: Field, grid, no_slip: bool | float) -> tuple[Field, Fiel
 def friction(u: Field, v: Field, viscosity, grid, no_slip: bool | float) -> tuple[Field, Field]:
     """Divergence of the viscous stress: accelerations (m s-2) at west and south faces.
 
-    The stress is the viscosity times tension and shearing strain in orthogonal coordinates (Smagorinsky 1993;
-    Griffies and Hallberg 2000, doi:10.1175/1520-0493(2000)128<2935:BFWASL>2.0.CO;2): solid-body rotation
-    feels none, angular momentum is conserved, kinetic energy only falls.
+    The stress is the viscosity times tension and shearing strain in orthogonal coordinates
+    (Smagorinsky 1993; Griffies and Hallberg 2000,
+    doi:10.1175/1520-0493(2000)128<2935:BFWASL>2.0.CO;2): solid-body rotation feels none, angular
+    momentum is conserved, kinetic energy only falls.
 
     Args:
-        viscosity: m2 s-1; a scalar, or a pair for c and q of scalars, profiles over layers or Fields.
-        no_slip: whether walls exert stress (velocity zero at the wall) or not; a number between 0 and 1 is the
-            part of that stress (partial slip).
+        viscosity: m2 s-1; a scalar, or a pair for c and q of scalars, profiles over layers or
+            Fields.
+        no_slip: whether walls exert stress (velocity zero at the wall) or not; a number between 0
+            and 1 is the part of that stress (partial slip).
     """
     A_c, A_q = viscosity if isinstance(viscosity, tuple) else (viscosity, viscosity)
     tension, shear = strain(*fence(u, v), grid, no_slip)
     stress_c, stress_q = hold(tension * grid.h_visc_c * A_c, shear * grid.h_visc_q * A_q)
     across, along = stress_c * (grid.dy_c**2), stress_q * (grid.dx_q**2)
     # On land the inverse thicknesses are zero.
-    fu = (diff_x_c2u(across) / grid.dy_u + diff_y_q2u(along) / grid.dx_u) * grid.inv_h_u / grid.area_u
+    fu = (
+        (diff_x_c2u(across) / grid.dy_u + diff_y_q2u(along) / grid.dx_u)
+        * grid.inv_h_u
+        / grid.area_u
+    )
     across, along = stress_c * (grid.dx_c**2), stress_q * (grid.dy_q**2)
-    fv = (diff_x_q2v(along) / grid.dy_v - diff_y_c2v(across) / grid.dx_v) * grid.inv_h_v / grid.area_v
+    fv = (
+        (diff_x_q2v(along) / grid.dy_v - diff_y_c2v(across) / grid.dx_v)
+        * grid.inv_h_v
+        / grid.area_v
+    )
     return fu, fv
 
 
-def biharmonic_friction(u: Field, v: Field, viscosity, grid, no_slip: bool | float, root_scale=(1.0, 1.0)):
+def biharmonic_friction(
+    u: Field, v: Field, viscosity, grid, no_slip: bool | float, root_scale=(1.0, 1.0)
+):
     """Minus the friction of the friction: accelerations (m s-2); ``viscosity`` in m4 s-1.
 
-    Where the viscosity varies in space by a factor, both frictions take its root, ``root_scale`` (centres and
-    corners): with all of it in one of them kinetic energy could rise.
+    Where the viscosity varies in space by a factor, both frictions take its root, ``root_scale``
+    (centres and corners): with all of it in one of them kinetic energy could rise.
     """
     lu, lv = friction(u, v, root_scale, grid, no_slip)
     fu, fv = friction(lu, lv, viscosities(viscosity, root_scale, grid), grid, no_slip)
@@ -85,8 +106,8 @@ def diffusive_fluxes(c: Field, diffusivity, grid) -> tuple[Field, Field]:
     """Fluxes through west and south faces (unit of c times m3 s-1 per layer) along layers.
 
     Args:
-        diffusivity: m2 s-1; a scalar, a profile over layers, a Field at c, or a pair of Fields at u and v
-            (orthotropic).
+        diffusivity: m2 s-1; a scalar, a profile over layers, a Field at c, or a pair of Fields at u
+            and v (orthotropic).
     """
     K_u, K_v = at_faces(diffusivity)
     c = fence(c)
@@ -101,4 +122,3 @@ def biharmonic_diffusive_fluxes(c: Field, diffusivity, grid) -> tuple[Field, Fie
     volume = grid.h_c * grid.area_c + (1.0 - grid.mask_c)
     curvature = hold((diff_x_u2c(fx) + diff_y_v2c(fy)) / volume * grid.mask_c)
     return diffusive_fluxes(curvature, diffusivity, grid)
-

@@ -1,4 +1,5 @@
-"""Vertical mixing by the scheme of choice: what the step asks for, and what a scheme carries from step to step."""
+"""Vertical mixing by the scheme of choice: what the step asks for, and what a scheme carries from
+step to step."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ class Mixing:
     """Vertical mixing of one step.
 
     Attributes:
-        n2: squared buoyancy frequency (s-2). viscosity, diffusivity: m2 s-1; all three at interfaces of centres.
+        n2: squared buoyancy frequency (s-2). viscosity, diffusivity: m2 s-1; all three at
+            interfaces of centres.
         closures: what the scheme carries, at the end of the step, without halo.
         boundary_layer: of kpp, with what it carries without regard to gradients; else None.
     """
@@ -35,8 +37,16 @@ def at_rest(like: Field, params: dict, grid, physics) -> dict[str, Field]:
     return {tke.NAME: tke.at_rest(like, params, grid)} if physics.vertical_mixing == "tke" else {}
 
 
-def mix(carried: dict[str, Field], n2: Field, shear2: Field, now: dict[str, Field], params: dict, grid,
-        physics, drive: kpp.Driving | None = None) -> Mixing:  # fmt: skip
+def mix(
+    carried: dict[str, Field],
+    n2: Field,
+    shear2: Field,
+    now: dict[str, Field],
+    params: dict,
+    grid,
+    physics,
+    drive: kpp.Driving | None = None,
+) -> Mixing:
     """Mixing from the state at the start of a step.
 
     Args:
@@ -58,13 +68,17 @@ def _by_energy(energy, n2, shear2, now, floor, params, grid, physics) -> Mixing:
     t = tke.turbulence(energy, n2, shear2, floor, params, grid)
     wind = tke.friction_velocity_cubed(now, grid, physics.rho0)
     energy = tke.advance(t, n2, shear2, wind, params, grid, physics.momentum_dt)
-    return Mixing(n2, *_with_convection(t.viscosity, t.diffusivity, n2, params, grid, physics), {tke.NAME: energy})
+    return Mixing(
+        n2,
+        *_with_convection(t.viscosity, t.diffusivity, n2, params, grid, physics),
+        {tke.NAME: energy},
+    )
 
 
 def _with_convection(viscosity, diffusivity, n2, params, grid, physics) -> tuple[Field, Field]:
     if not physics.enhanced_convection:
         return viscosity, diffusivity
-    more = lambda k, name: enhanced(k, n2, params[f"convection_{name}"], params) * grid.mask_cw  # noqa: E731
+    more = lambda k, name: enhanced(k, n2, params[f"convection_{name}"], params) * grid.mask_cw
     return hold(more(viscosity, "viscosity"), more(diffusivity, "diffusivity"))
 
 

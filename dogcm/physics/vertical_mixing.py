@@ -7,12 +7,29 @@ import jax.numpy as jnp
 
 from dogcm.field import Field, as_one_row, fence, fmap, keep
 from dogcm.operators import (
-    common, diff_z_c2w, lower_z_c2w, mean_x_c2u, mean_x_u2c, mean_y_c2v, mean_y_v2c, sum_x_u2c, sum_y_v2c, upper_z_c2w,
-)  # fmt: skip
+    common,
+    diff_z_c2w,
+    lower_z_c2w,
+    mean_x_c2u,
+    mean_x_u2c,
+    mean_y_c2v,
+    mean_y_v2c,
+    sum_x_u2c,
+    sum_y_v2c,
+    upper_z_c2w,
+)
 
 
-def buoyancy_frequency_squared(eos, temperature: Field, salinity: Field, density: Field, grid, stretch: Field,
-                               gravity: float, rho0: float) -> Field:  # fmt: skip
+def buoyancy_frequency_squared(
+    eos,
+    temperature: Field,
+    salinity: Field,
+    density: Field,
+    grid,
+    stretch: Field,
+    gravity: float,
+    rho0: float,
+) -> Field:
     """N2 (s-2) at the interfaces below each layer but the last.
 
     The layer above is brought down to the depth of the layer below before their densities are
@@ -28,7 +45,8 @@ def buoyancy_frequency_squared(eos, temperature: Field, salinity: Field, density
 
 
 def shear_squared(u: Field, v: Field, grid, stretch: Field) -> Field:
-    """Squared vertical shear (s-2) at the interfaces of cell centres; faces on land count as zero."""
+    """Squared vertical shear (s-2) at the interfaces of cell centres; faces on land count as
+    zero."""
     u, v = fence(u, v)
     du, dv = diff_z_c2w(u) * grid.mask_uw, diff_z_c2w(v) * grid.mask_vw
     squared = keep(mean_x_u2c(du * du) + mean_y_v2c(dv * dv))
@@ -43,46 +61,68 @@ def stress_squared(now: dict[str, Field], grid, halo: int = 0) -> Field | None:
         if name in now:
             # Over the wet faces: no stress acts on the others.
             both = [sum_of_faces(f).crop(halo) for f in (now[name] * now[name] * wet, wet)]
-            squares.append(fmap(lambda total, count: total / jnp.maximum(count, 1.0), *both, name="stress squared"))
+            squares.append(
+                fmap(
+                    lambda total, count: total / jnp.maximum(count, 1.0),
+                    *both,
+                    name="stress squared",
+                )
+            )
     return sum(squares[1:], squares[0]) if squares else None
 
 
 SCHEMES = ("richardson", "tke", "kpp")
 _MIXING = (
-    "mixing_richardson", "convection_n2", "convection_diffusivity", "vertical_viscosity", "vertical_diffusivity",
+    "mixing_richardson",
+    "convection_n2",
+    "convection_diffusivity",
+    "vertical_viscosity",
+    "vertical_diffusivity",
     "convection_viscosity",
-)  # fmt: skip
+)
 
 
 def unstable_share(n2, convection_n2):
-    """0 in a stable column to 1 at N2 = ``-convection_n2``: a ramp and no jump, so that it has a derivative."""
+    """0 in a stable column to 1 at N2 = ``-convection_n2``: a ramp and no jump, so that it has a
+    derivative."""
     return jnp.clip(-n2 * (1.0 / convection_n2), 0.0, 1.0)
 
 
 def enhanced(coefficient: Field, n2: Field, convection, params: dict) -> Field:
-    """A coefficient (m2 s-1), and ``convection`` (m2 s-1) on top of it where the column is unstable."""
-    add = lambda k, n2, convection, scale: k + convection * unstable_share(n2, scale)  # noqa: E731
+    """A coefficient (m2 s-1), and ``convection`` (m2 s-1) on top of it where the column is
+    unstable."""
+    add = lambda k, n2, convection, scale: k + convection * unstable_share(n2, scale)
     return fmap(add, coefficient, n2, convection, params["convection_n2"], name="convection")
 
 
-def richardson_mixing(n2: Field, shear2: Field, params: dict, grid,
-                      background: tuple | None = None) -> tuple[Field, Field]:  # fmt: skip
+def richardson_mixing(
+    n2: Field, shear2: Field, params: dict, grid, background: tuple | None = None
+) -> tuple[Field, Field]:
     """Viscosity and diffusivity (m2 s-1) at interfaces.
 
-    Pacanowski and Philander (1981), doi:10.1175/1520-0485(1981)011<1443:POVMIN>2.0.CO;2, with exponent 2,
-    plus an enhanced diffusivity and viscosity where the column is unstable. They ramp up over a small range of N2
-    instead of jumping, so that they have a derivative. Each parameter is a scalar, a profile over interfaces
-    (nz - 1, 1, 1), or a map at cell centres.
+    Pacanowski and Philander (1981), doi:10.1175/1520-0485(1981)011<1443:POVMIN>2.0.CO;2, with
+    exponent 2, plus an enhanced diffusivity and viscosity where the column is unstable. They ramp
+    up over a small range of N2 instead of jumping, so that they have a derivative. Each parameter
+    is a scalar, a profile over interfaces (nz - 1, 1, 1), or a map at cell centres.
 
     Args:
-        background: viscosity and diffusivity without shear (m2 s-1); default: the parameters of these names.
+        background: viscosity and diffusivity without shear (m2 s-1); default: the parameters of
+            these names.
     """
     params = {n: params[n] for n in _MIXING}
     if background is not None:
         params["vertical_viscosity"], params["vertical_diffusivity"] = background
 
-    def coefficients(n2, s2, richardson, convection_n2, convection, background_viscosity, background_diffusivity,
-                     convection_viscosity):  # fmt: skip
+    def coefficients(
+        n2,
+        s2,
+        richardson,
+        convection_n2,
+        convection,
+        background_viscosity,
+        background_diffusivity,
+        convection_viscosity,
+    ):
         ri = jnp.maximum(n2, 0.0) / (s2 + 1e-10)
         damping = 1.0 / (1.0 + 5.0 * ri)
         nu = richardson * damping * damping
@@ -99,7 +139,8 @@ def richardson_mixing(n2: Field, shear2: Field, params: dict, grid,
 
 
 def on_layers(value):
-    """A parameter of interfaces at the bottom of each layer: a profile's last value holds at the last layer's."""
+    """A parameter of interfaces at the bottom of each layer: a profile's last value holds at the
+    last layer's."""
     if isinstance(value, Field) or jnp.ndim(value) == 0:
         return value
     return jnp.concatenate([value, value[-1:]])
@@ -115,7 +156,9 @@ def to_v(coefficient: Field, grid) -> Field:
     return mean_y_c2v(coefficient) * grid.mask_vw
 
 
-def implicit_solve(content: list[Field], thickness: Field, exchange: Field, sink: Field | None = None) -> list[Field]:
+def implicit_solve(
+    content: list[Field], thickness: Field, exchange: Field, sink: Field | None = None
+) -> list[Field]:
     """Backward-Euler vertical diffusion of one or more columns that share coefficients.
 
     Solves ``h C - [exchange (C_above - C) + exchange_below (C_below - C)] + sink C = content``.
@@ -131,7 +174,9 @@ def implicit_solve(content: list[Field], thickness: Field, exchange: Field, sink
     """
     fields = common(*content, thickness, exchange, *([sink] if sink is not None else []))
     rhs, (h, k) = fields[: len(content)], fields[len(content) : len(content) + 2]
-    solution = diffuse(h.data, k.data, None if sink is None else fields[-1].data, tuple(f.data for f in rhs))
+    solution = diffuse(
+        h.data, k.data, None if sink is None else fields[-1].data, tuple(f.data for f in rhs)
+    )
     return [f.with_data(x) for f, x in zip(rhs, solution)]
 
 
@@ -139,15 +184,17 @@ def implicit_solve(content: list[Field], thickness: Field, exchange: Field, sink
 def diffuse(h, k, sink, content: tuple):
     """:func:`implicit_solve` of arrays with the vertical axis first.
 
-    Derivatives come from the solution, not from the elimination: ``A dC = d(content) - dA C``. A is symmetric, so
-    the adjoint of a solve is a solve, with the factors that the elimination has found.
+    Derivatives come from the solution, not from the elimination: ``A dC = d(content) - dA C``. A is
+    symmetric, so the adjoint of a solve is a solve, with the factors that the elimination has
+    found.
     """
     return thomas(h, k, sink, content, factors=False)[0]
 
 
 @jax.custom_jvp
 def _diffuse_with_factors(h, k, sink, content: tuple):
-    """The solution, and what solves for other right-hand sides; the derivative of the latter is left out."""
+    """The solution, and what solves for other right-hand sides; the derivative of the latter is
+    left out."""
     return thomas(h, k, sink, content)
 
 
@@ -172,8 +219,9 @@ def _(primals, tangents):
         return f - d_diagonal * x + (from_above - to_below)
 
     forced = [force(f, x) for f, x in zip(d_content, solution)]
-    # One array for all right-hand sides: of several, those without a tangent could not be transposed.
-    apart = lambda c: c if c is None or len(forced) == 1 else c[:, None]  # noqa: E731
+    # One array for all right-hand sides: of several, those without a tangent could not be
+    # transposed.
+    apart = lambda c: c if c is None or len(forced) == 1 else c[:, None]
     together = forced[0] if len(forced) == 1 else jnp.stack(forced, axis=1)
     tangent = _solve_linearly(*map(apart, (h, k, sink)), tuple(map(apart, factors)), together)
     tangents = (tangent,) if len(forced) == 1 else tuple(tangent[:, m] for m in range(len(forced)))
@@ -187,16 +235,17 @@ def _solve_linearly(h, k, sink, factors, rhs):
         inner = h * x if sink is None else (h + sink) * x
         return jnp.where(h > 0, inner + lost - gained, x)
 
-    solve = lambda _, r: substitute(*factors, (r,))[0]  # noqa: E731
+    solve = lambda _, r: substitute(*factors, (r,))[0]
     return jax.lax.custom_linear_solve(product, rhs, solve, symmetric=True)
 
 
 def thomas(h, k, sink, rhs: tuple, factors: bool = True) -> tuple[tuple, tuple | None]:
     """Solve :func:`implicit_solve` of arrays along the first axis.
 
-    Thomas algorithm. A loop over levels is four times faster on CPUs than unrolled code or the library solver. The
-    diagonals of the matrix are made as they are needed, and not stored; solutions are written where the right-hand sides
-    were, as the outputs of a scan would each be set to zero first.
+    Thomas algorithm. A loop over levels is four times faster on CPUs than unrolled code or the
+    library solver. The diagonals of the matrix are made as they are needed, and not stored;
+    solutions are written where the right-hand sides were, as the outputs of a scan would each be
+    set to zero first.
 
     Returns:
         the solutions, and the factors for :func:`substitute` if asked for.
@@ -208,16 +257,33 @@ def thomas(h, k, sink, rhs: tuple, factors: bool = True) -> tuple[tuple, tuple |
         exchanges = between if factors else ratios
         above, below = _level(exchanges, n), _level(exchanges, n + 1)
         thickness = _level(h, n)
-        diagonal = thickness + above + below if sink is None else thickness + above + below + _level(sink, n)
+        diagonal = (
+            thickness + above + below
+            if sink is None
+            else thickness + above + below + _level(sink, n)
+        )
         pivot = 1.0 / (jnp.where(thickness > 0, diagonal, 1.0) - above * ratio)
         values = tuple((_level(x, n) + above * y) * pivot for x, y in zip(columns, values))
         # All has been read before anything is written, or the whole array would be copied.
         ratio, values, pivot = jax.lax.optimization_barrier((below * pivot, values, pivot))
         columns = tuple(_with_level(x, y, n) for x, y in zip(columns, values))
-        return ratio, values, columns, _with_level(ratios, ratio, n), _with_level(pivots, pivot, n) if factors else None
+        return (
+            ratio,
+            values,
+            columns,
+            _with_level(ratios, ratio, n),
+            _with_level(pivots, pivot, n) if factors else None,
+        )
 
-    # The exchange above a level is not asked for below it, and its place takes the ratio: in an array of its own if asked for.
-    start = (jnp.zeros_like(h[0]), _nothing(rhs), rhs, between, jnp.zeros_like(h) if factors else None)
+    # The exchange above a level is not asked for below it, and its place takes the ratio: in an
+    # array of its own if asked for.
+    start = (
+        jnp.zeros_like(h[0]),
+        _nothing(rhs),
+        rhs,
+        between,
+        jnp.zeros_like(h) if factors else None,
+    )
     _, _, columns, ratios, pivots = jax.lax.fori_loop(0, h.shape[0], eliminate, start)
     return _upwards(ratios, columns), (between, pivots, ratios) if factors else None
 
@@ -242,7 +308,9 @@ def _upwards(ratio, columns: tuple) -> tuple:
     def up(m, carry):
         values, columns = carry
         by = _level(ratio, last - m)
-        values = jax.lax.optimization_barrier(tuple(_level(x, last - m) + by * y for x, y in zip(columns, values)))
+        values = jax.lax.optimization_barrier(
+            tuple(_level(x, last - m) + by * y for x, y in zip(columns, values))
+        )
         return values, tuple(_with_level(x, y, last - m) for x, y in zip(columns, values))
 
     return jax.lax.fori_loop(0, last + 1, up, (_nothing(columns), columns))[1]

@@ -3,8 +3,9 @@ doi:10.1175/1520-0485(1997)027<0381:SOEHTV>2.0.CO;2):
 
     kappa = alpha l**2 <sigma>,      sigma = f / sqrt(Ri) = N S = M2 / N
 
-with the Eady growth rate sigma, averaged over the depth of the column, the length l of a baroclinic zone, and M2 the
-horizontal gradient of buoyancy. Where neutral surfaces are steep, sigma goes over from N S to N S_max:
+with the Eady growth rate sigma, averaged over the depth of the column, the length l of a baroclinic
+zone, and M2 the horizontal gradient of buoyancy. Where neutral surfaces are steep, sigma goes over
+from N S to N S_max:
 
     sigma**2 = N2 M2**2 S_max**2 / (M2**2 + N2**2 S_max**2)
 
@@ -12,7 +13,8 @@ which is zero where there is no stratification. With ``x = kappa / (most - least
 
     least + (most - least) x / (1 + x**4)**(1/4)
 
-It differs from ``least + kappa`` by less than one per cent up to x = 0.4, and has a derivative everywhere.
+It differs from ``least + kappa`` by less than one per cent up to x = 0.4, and has a derivative
+everywhere.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ _NONE = 1e-26  # s-8: keeps the ratio finite without gradients
 _SLOWEST = 1e-20  # s-2: a growth rate of 1e-10 s-1, whose root has a derivative
 
 
-def growth_rate(density: Field, n2: Field, grid, max_slope: float, gravity: float, rho0: float) -> Field:
+def growth_rate(
+    density: Field, n2: Field, grid, max_slope: float, gravity: float, rho0: float
+) -> Field:
     """Eady growth rate (s-1), mean over the depth of the column, (y, x); next to nothing on land.
 
     Args:
@@ -38,7 +42,9 @@ def growth_rate(density: Field, n2: Field, grid, max_slope: float, gravity: floa
     bx = mean_z_c2w(diff_x_c2u(density) / grid.dx_u * grid.mask_u) * grid.mask_uw
     by = mean_z_c2w(diff_y_c2v(density) / grid.dy_v * grid.mask_v) * grid.mask_vw
     # Over the wet faces: there is no gradient across the others.
-    m4 = _of_wet(sum_x_u2c(bx * bx), sum_x_u2c(grid.mask_uw)) + _of_wet(sum_y_v2c(by * by), sum_y_v2c(grid.mask_vw))
+    m4 = _of_wet(sum_x_u2c(bx * bx), sum_x_u2c(grid.mask_uw)) + _of_wet(
+        sum_y_v2c(by * by), sum_y_v2c(grid.mask_vw)
+    )
     steepest, factor = max_slope**2, (gravity / rho0) ** 2
 
     def rate(m4, n2, mask):
@@ -47,7 +53,10 @@ def growth_rate(density: Field, n2: Field, grid, max_slope: float, gravity: floa
         return jnp.sqrt(square + _SLOWEST) * mask
 
     m4, n2, mask = common(hold(m4), n2, grid.mask_cw)
-    total, depth = sum_z(fmap(rate, m4, n2, mask, name="growth rate") * grid.dz_w), sum_z(mask * grid.dz_w)
+    total, depth = (
+        sum_z(fmap(rate, m4, n2, mask, name="growth rate") * grid.dz_w),
+        sum_z(mask * grid.dz_w),
+    )
     return fmap(lambda t, d: t / jnp.maximum(d, 1.0), total, depth, name="growth rate")
 
 
@@ -55,7 +64,9 @@ def _of_wet(total: Field, count: Field) -> Field:
     return fmap(lambda t, n: t / jnp.maximum(n, 1.0), total, count, name="mean over wet faces")
 
 
-def diffusivity(density: Field, n2: Field, params: dict, grid, max_slope: float, gravity: float, rho0: float) -> Field:
+def diffusivity(
+    density: Field, n2: Field, params: dict, grid, max_slope: float, gravity: float, rho0: float
+) -> Field:
     """Eddy diffusivity (m2 s-1) at centres, (y, x); arguments as for :func:`growth_rate`."""
 
     def bounded(sigma, alpha, length, least, most):

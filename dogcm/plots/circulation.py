@@ -1,4 +1,5 @@
-"""Pictures of ``diagnostics.nc``: overturning, barotropic stream function, heat transport, sections, mixed layers."""
+"""Pictures of ``diagnostics.nc``: overturning, barotropic stream function, heat transport,
+sections, mixed layers."""
 
 from __future__ import annotations
 
@@ -7,24 +8,47 @@ from pathlib import Path
 import numpy as np
 
 from dogcm.plots.run import (
-    _LAND, _coast, _date, _edges, _experiment, _label_axes, _label_latitudes, _open, _save,
-)  # fmt: skip
+    _LAND,
+    _coast,
+    _date,
+    _edges,
+    _experiment,
+    _label_axes,
+    _label_latitudes,
+    _open,
+    _save,
+)
 
 SVERDRUP, PETAWATT, YEAR = 1e6, 1e15, 366.0
-_TITLES = {"global": "Global", "atlantic": "Atlantic and Arctic", "indo_pacific": "Indian and Pacific",
-           "indian": "Indian", "pacific": "Pacific"}  # fmt: skip
-_COLOURS = {"global": "black", "atlantic": "tab:blue", "indo_pacific": "tab:red", "indian": "tab:orange",
-            "pacific": "tab:purple"}  # fmt: skip
+_TITLES = {
+    "global": "Global",
+    "atlantic": "Atlantic and Arctic",
+    "indo_pacific": "Indian and Pacific",
+    "indian": "Indian",
+    "pacific": "Pacific",
+}
+_COLOURS = {
+    "global": "black",
+    "atlantic": "tab:blue",
+    "indo_pacific": "tab:red",
+    "indian": "tab:orange",
+    "pacific": "tab:purple",
+}
 
 
 def circulation_pictures(path: Path, target: Path) -> list[Path]:
-    """Draw all that a diagnostics file holds into ``target``: means over its last year; returns the pictures."""
+    """Draw all that a diagnostics file holds into ``target``: means over its last year; returns the
+    pictures."""
     with _open(path) as data:
         if not data.sizes.get("time"):
             return []
         last = _last_year(data)
-        written = [draw_overturning(last, "overturning", target), draw_streamfunction(last, target),
-                   draw_heat_transport(last, target), draw_mixed_layer(last, target)]  # fmt: skip
+        written = [
+            draw_overturning(last, "overturning", target),
+            draw_streamfunction(last, target),
+            draw_heat_transport(last, target),
+            draw_mixed_layer(last, target),
+        ]
         if "overturning_density" in data:
             written.append(draw_overturning(last, "overturning_density", target))
         if "section_volume" in data:
@@ -44,7 +68,11 @@ def _day(value) -> float:
     if hasattr(value, "toordinal") or hasattr(value, "calendar"):
         import cftime
 
-        return float(cftime.date2num(value, "days since 0001-01-01", calendar=getattr(value, "calendar", "standard")))
+        return float(
+            cftime.date2num(
+                value, "days since 0001-01-01", calendar=getattr(value, "calendar", "standard")
+            )
+        )
     if np.issubdtype(np.asarray(value).dtype, np.datetime64):
         return float((np.datetime64(value) - np.datetime64("0001-01-01")) / np.timedelta64(1, "D"))
     return float(value)
@@ -67,7 +95,9 @@ def _levels(values: np.ndarray, steps=(0.5, 1.0, 2.0, 4.0, 5.0, 10.0, 20.0, 50.0
     """Round contour levels, symmetric about 0 and without it: up to about 9 on each side."""
     good = np.abs(values[np.isfinite(values)])
     largest = float(np.percentile(good, 99.7)) if good.size else 1.0
-    step = next((s for s in steps if largest / s <= 9), steps[-1] * np.ceil(largest / steps[-1] / 9))
+    step = next(
+        (s for s in steps if largest / s <= 9), steps[-1] * np.ceil(largest / steps[-1] / 9)
+    )
     count = max(int(np.ceil(largest / step)), 1)
     return np.concatenate([np.arange(-count, 0), np.arange(1, count + 1)]) * step
 
@@ -94,15 +124,24 @@ def draw_overturning(data, name: str, target: Path) -> Path:
     psi, y, z = _mean(data[name]) / SVERDRUP, data[y_name].values, data[axis].values
     shown = [m for m in range(len(names)) if np.isfinite(psi[m]).any()]
     figure, axes = plt.subplots(
-        len(shown), 1, figsize=(9, 2.9 * len(shown) + 0.4), sharex=True, squeeze=False, layout="constrained"
+        len(shown),
+        1,
+        figsize=(9, 2.9 * len(shown) + 0.4),
+        sharex=True,
+        squeeze=False,
+        layout="constrained",
     )
-    place, ticks = (_stretched(z), _depth_ticks(z)) if axis == "zw" else (_ranked(z), _density_ticks(z))
+    place, ticks = (
+        (_stretched(z), _depth_ticks(z)) if axis == "zw" else (_ranked(z), _density_ticks(z))
+    )
     for ax, m in zip(axes[:, 0], shown):
         deep = psi[m] if axis != "zw" else np.where(z[:, None] >= 400, psi[m], np.nan)
         levels = _levels(deep)
         ax.set_facecolor(_LAND)
         filled = _contours(ax, y, place, psi[m], levels)
-        figure.colorbar(filled, ax=ax, label="Sv", pad=0.02, ticks=levels[:: max(1, levels.size // 8)])
+        figure.colorbar(
+            filled, ax=ax, label="Sv", pad=0.02, ticks=levels[:: max(1, levels.size // 8)]
+        )
         ax.set_ylim(place[-1], place[0])
         ax.set_yticks(ticks[0], ticks[1])
         ax.set_ylabel("depth (m)" if axis == "zw" else r"$\sigma$ (kg m$^{-3}$)")
@@ -112,7 +151,9 @@ def draw_overturning(data, name: str, target: Path) -> Path:
         ax.set_xlim(*((y[rows[0]], y[rows[-1]]) if len(shown) == 1 else (y[0], y[-1])))
     _label_latitudes(axes[-1, 0], str(data[y_name].attrs.get("units", "")))
     what = "Overturning stream function" + (" in density classes" if axis != "zw" else "")
-    figure.suptitle(f"{what}, {_interval(data)}   {_experiment(data)}", fontsize=10, x=0.01, ha="left")
+    figure.suptitle(
+        f"{what}, {_interval(data)}   {_experiment(data)}", fontsize=10, x=0.01, ha="left"
+    )
     return _save(figure, target / f"{name}.png")
 
 
@@ -122,7 +163,10 @@ def _strongest(psi: np.ndarray, y: np.ndarray, z: np.ndarray, axis: str) -> str:
     if not np.isfinite(deep).any():
         return ""
     text = []
-    for value, index in ((np.nanmax(deep), np.nanargmax(deep)), (np.nanmin(deep), np.nanargmin(deep))):
+    for value, index in (
+        (np.nanmax(deep), np.nanargmax(deep)),
+        (np.nanmin(deep), np.nanargmin(deep)),
+    ):
         k, j = np.unravel_index(index, deep.shape)
         where = f"{z[k]:.0f} m" if axis == "zw" else f"{z[k]:.2f}"
         text.append(f"{value:+.1f} Sv at {y[j]:.0f}°, {where}")
@@ -142,7 +186,9 @@ def _depth_ticks(depth: np.ndarray) -> tuple[np.ndarray, list[str]]:
     values = np.array([v for v in (0, 250, 500, 750, 1000, 2000, 3000, 4000, 5000) if v <= bottom])
     if bottom <= 1500:
         return values, [f"{v:g}" for v in values]
-    return np.where(values <= 1000, values / 1000, 1 + (values - 1000) / (bottom - 1000)), [f"{v:g}" for v in values]
+    return np.where(values <= 1000, values / 1000, 1 + (values - 1000) / (bottom - 1000)), [
+        f"{v:g}" for v in values
+    ]
 
 
 def _ranked(sigma: np.ndarray) -> np.ndarray:
@@ -163,8 +209,11 @@ def draw_streamfunction(data, target: Path) -> Path:
     psi = _mean(data["barotropic_streamfunction"]) / SVERDRUP
     y_name, x_name = data["barotropic_streamfunction"].dims[1:]
     x, y = data[x_name].values, data[y_name].values
-    wet = np.asarray(data["basin_mask"].values[_names(data, "basin").index("global")]) > 0 \
-        if "global" in _names(data, "basin") else np.isfinite(_mean(data["mixed_layer_depth"]))  # fmt: skip
+    wet = (
+        np.asarray(data["basin_mask"].values[_names(data, "basin").index("global")]) > 0
+        if "global" in _names(data, "basin")
+        else np.isfinite(_mean(data["mixed_layer_depth"]))
+    )
     xc, yc = (data[d].values for d in data["mixed_layer_depth"].dims[:0:-1])
     # Corners along the eastern end and the northern wall, where the file has none.
     psi, x = np.hstack([psi, psi[:, :1]]), np.append(x, 2 * x[-1] - x[-2])
@@ -182,27 +231,40 @@ def draw_streamfunction(data, target: Path) -> Path:
     land = np.where(wet, np.nan, 1.0)
     from matplotlib.colors import ListedColormap
 
-    ax.pcolormesh(_edges(xc), _edges(yc), land, cmap=ListedColormap([_LAND]), zorder=3, rasterized=True)
+    ax.pcolormesh(
+        _edges(xc), _edges(yc), land, cmap=ListedColormap([_LAND]), zorder=3, rasterized=True
+    )
     _coast(ax, xc, yc, np.where(wet, 1.0, np.nan))
     ax.collections[-1].set_zorder(4)
-    _label_axes(ax, str(data[x_name].attrs.get("units", "")), str(data[y_name].attrs.get("units", "")))
+    _label_axes(
+        ax, str(data[x_name].attrs.get("units", "")), str(data[y_name].attrs.get("units", ""))
+    )
     if spherical:
         ax.set_aspect("equal")
     ax.set_xlim(_edges(xc)[[0, -1]])
     ax.set_ylim(_edges(yc)[[0, -1]])
     ax.set_title(f"Barotropic stream function, {_interval(data)}", loc="left", fontsize=11)
-    ax.set_title(f"{negative:.0f} to {positive:.0f} Sv   {_experiment(data)}", loc="right", fontsize=9, color="0.35")
+    ax.set_title(
+        f"{negative:.0f} to {positive:.0f} Sv   {_experiment(data)}",
+        loc="right",
+        fontsize=9,
+        color="0.35",
+    )
     figure.colorbar(filled, ax=ax, label="Sv", shrink=0.86, pad=0.02)
     return _save(figure, target / "barotropic_streamfunction.png")
 
 
 def draw_heat_transport(data, target: Path) -> Path:
-    """Northward transports of heat (PW) and fresh water (Sv) by basin; dashed: the part by diffusion and eddies."""
+    """Northward transports of heat (PW) and fresh water (Sv) by basin; dashed: the part by
+    diffusion and eddies."""
     import matplotlib.pyplot as plt
 
     y_name = data["heat_transport"].dims[2]
     y, names = data[y_name].values, _names(data, "basin")
-    heat, eddy = _mean(data["heat_transport"]) / PETAWATT, _mean(data["heat_transport_diffusive"]) / PETAWATT
+    heat, eddy = (
+        _mean(data["heat_transport"]) / PETAWATT,
+        _mean(data["heat_transport_diffusive"]) / PETAWATT,
+    )
     fresh = _mean(data["freshwater_transport"]) / 1e9
     figure, axes = plt.subplots(2, 1, figsize=(9, 6.4), sharex=True, layout="constrained")
     for m, name in enumerate(names):
@@ -210,7 +272,9 @@ def draw_heat_transport(data, target: Path) -> Path:
         axes[0].plot(y, heat[m], color=colour, label=title)
         axes[0].plot(y, eddy[m], color=colour, linestyle="--", linewidth=0.9)
         axes[1].plot(y, fresh[m], color=colour)
-    axes[0].plot([], [], color="0.4", linestyle="--", linewidth=0.9, label="by diffusion and eddies")
+    axes[0].plot(
+        [], [], color="0.4", linestyle="--", linewidth=0.9, label="by diffusion and eddies"
+    )
     axes[0].set_ylabel("heat (PW)")
     axes[1].set_ylabel("fresh water (10$^9$ kg s$^{-1}$)")
     for ax in axes:
@@ -234,11 +298,20 @@ def draw_sections(data, target: Path) -> Path:
     x, label = (days / 365.0, "model year") if np.ptp(days) > 1095 else (days, "model day")
     columns = 2
     figure, axes = plt.subplots(
-        -(-len(names) // columns), columns, figsize=(10, 1.5 * -(-len(names) // columns) + 0.8), sharex=True,
-        squeeze=False, layout="constrained",
-    )  # fmt: skip
+        -(-len(names) // columns),
+        columns,
+        figsize=(10, 1.5 * -(-len(names) // columns) + 0.8),
+        sharex=True,
+        squeeze=False,
+        layout="constrained",
+    )
     for m, (ax, name) in enumerate(zip(axes.flat, names)):
-        ax.plot(x, data["section_volume"].values[:, m] / SVERDRUP, marker="." if len(x) < 60 else None, linewidth=1.1)
+        ax.plot(
+            x,
+            data["section_volume"].values[:, m] / SVERDRUP,
+            marker="." if len(x) < 60 else None,
+            linewidth=1.1,
+        )
         ax.axhline(0, color="0.6", linewidth=0.8)
         ax.set_title(f"{name.replace('_', ' ')}: {last[m]:.2f} Sv", fontsize=9, loc="left")
         ax.grid(alpha=0.3)
@@ -247,7 +320,9 @@ def draw_sections(data, target: Path) -> Path:
         ax.set_axis_off()
     for ax in axes[-1]:
         ax.set_xlabel(label)
-    figure.suptitle(f"Volume transports (Sv), titles: mean of the last year   {_experiment(data)}", fontsize=10)
+    figure.suptitle(
+        f"Volume transports (Sv), titles: mean of the last year   {_experiment(data)}", fontsize=10
+    )
     return _save(figure, target / "section_transports.png")
 
 
@@ -266,17 +341,25 @@ def draw_mixed_layer(data, target: Path) -> Path:
     from matplotlib.colors import LogNorm
 
     norm = LogNorm(vmin=max(10.0, float(np.nanmin(deepest))), vmax=max(high, 20.0))
-    mesh = ax.pcolormesh(_edges(x), _edges(y), deepest, cmap=cmocean.cm.deep, norm=norm, rasterized=True)
+    mesh = ax.pcolormesh(
+        _edges(x), _edges(y), deepest, cmap=cmocean.cm.deep, norm=norm, rasterized=True
+    )
     _coast(ax, x, y, deepest)
     units = (str(data[n].attrs.get("units", "")) for n in (x_name, y_name))
     _label_axes(ax, *units)
     ax.set_aspect("equal")
     bounds = data["time_bnds"].values
-    ax.set_title(f"Mixed-layer depth, deepest of {len(bounds)} intervals from {_date(bounds[0, 0])} to "
-                 f"{_date(bounds[-1, 1])}", loc="left", fontsize=11)  # fmt: skip
+    ax.set_title(
+        f"Mixed-layer depth, deepest of {len(bounds)} intervals from {_date(bounds[0, 0])} to "
+        f"{_date(bounds[-1, 1])}",
+        loc="left",
+        fontsize=11,
+    )
     ax.set_title(_experiment(data), loc="right", fontsize=9, color="0.35")
     bar = figure.colorbar(mesh, ax=ax, label="m", extend="max", shrink=0.86, pad=0.02)
-    ticks = [t for t in (10, 20, 50, 100, 200, 500, 1000, 2000, 4000) if norm.vmin <= t <= norm.vmax]
+    ticks = [
+        t for t in (10, 20, 50, 100, 200, 500, 1000, 2000, 4000) if norm.vmin <= t <= norm.vmax
+    ]
     bar.set_ticks(ticks, labels=[str(t) for t in ticks])
     bar.minorticks_off()
     return _save(figure, target / "mixed_layer_depth.png")

@@ -1,4 +1,5 @@
-"""Maps of fields on rotated and tripolar grids: the globe by longitude and latitude, and the Arctic from above."""
+"""Maps of fields on rotated and tripolar grids: the globe by longitude and latitude, and the Arctic
+from above."""
 
 from __future__ import annotations
 
@@ -9,11 +10,14 @@ import numpy as np
 _SOUTHERNMOST = 55.0  # of the view from above (degrees north)
 
 
-def on_parallels(values: np.ndarray, lat: np.ndarray, lon: np.ndarray, steps: tuple[int, int]) -> tuple[np.ndarray, ...]:
+def on_parallels(
+    values: np.ndarray, lat: np.ndarray, lon: np.ndarray, steps: tuple[int, int]
+) -> tuple[np.ndarray, ...]:
     """The nearest value on a regular grid: (values, latitudes, longitudes).
 
     Args:
-        values, lat, lon: (ny, nx), degrees. steps: (rows, columns) of the regular grid, which is global.
+        values, lat, lon: (ny, nx), degrees. steps: (rows, columns) of the regular grid, which is
+            global.
     """
     from scipy.spatial import cKDTree
 
@@ -30,12 +34,15 @@ def on_parallels(values: np.ndarray, lat: np.ndarray, lon: np.ndarray, steps: tu
 
 
 def from_above(lat: np.ndarray, lon: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Polar stereographic coordinates (x to 90 degrees east, Greenwich downwards), 1 at the rim of the picture."""
+    """Polar stereographic coordinates (x to 90 degrees east, Greenwich downwards), 1 at the rim of
+    the picture."""
     r = np.tan(np.deg2rad(90.0 - lat) / 2) / np.tan(np.deg2rad(90.0 - _SOUTHERNMOST) / 2)
     return r * np.sin(np.deg2rad(lon)), -r * np.cos(np.deg2rad(lon))
 
 
-def draw_curvilinear_map(data, name: str, field, look, title: tuple[str, str], limits, target: Path) -> Path:
+def draw_curvilinear_map(
+    data, name: str, field, look, title: tuple[str, str], limits, target: Path
+) -> Path:
     """One map of the surface; returns the picture's path.
 
     Args:
@@ -56,10 +63,16 @@ def draw_curvilinear_map(data, name: str, field, look, title: tuple[str, str], l
     raster, to_lat, to_lon = on_parallels(values, lat, lon, (max(2 * ny, 90), max(2 * nx, 180)))
     has_arctic = bool((lat > 85).any())
     figure, axes = plt.subplots(
-        1, 1 + has_arctic, figsize=(15.5 if has_arctic else 10, 5.0), layout="constrained", squeeze=False,
+        1,
+        1 + has_arctic,
+        figsize=(15.5 if has_arctic else 10, 5.0),
+        layout="constrained",
+        squeeze=False,
         width_ratios=[2, 1][: 1 + has_arctic],
-    )  # fmt: skip
-    paint = dict(cmap=getattr(cmocean.cm, look.colours), vmin=limits[0], vmax=limits[1], rasterized=True)
+    )
+    paint = dict(
+        cmap=getattr(cmocean.cm, look.colours), vmin=limits[0], vmax=limits[1], rasterized=True
+    )
     ax = axes[0, 0]
     ax.set_facecolor(plots._LAND)
     mesh = ax.pcolormesh(plots._edges(to_lon), plots._edges(to_lat), raster, **paint)
@@ -70,7 +83,9 @@ def draw_curvilinear_map(data, name: str, field, look, title: tuple[str, str], l
     ax.set_title(title[1], loc="right", fontsize=9, color="0.35")
     if has_arctic:
         _arctic(axes[0, 1], data, values, lat, lon, suffix, paint)
-    figure.colorbar(mesh, ax=axes, label=look.unit, extend=plots._extend(values, *limits), shrink=0.8, pad=0.01)
+    figure.colorbar(
+        mesh, ax=axes, label=look.unit, extend=plots._extend(values, *limits), shrink=0.8, pad=0.01
+    )
     return plots._save(figure, target / f"{name}.png")
 
 
@@ -88,13 +103,27 @@ def _arctic(ax, data, values, lat, lon, suffix: str, paint: dict) -> None:
     else:
         corners = from_above(data["lat_bnds"].values[near], data["lon_bnds"].values[near])
         colours = {"cmap": paint["cmap"], "clim": (paint["vmin"], paint["vmax"])}
-        cells = PolyCollection(np.stack(corners, axis=-1), array=values[near], rasterized=True, edgecolors="face",
-                               linewidths=0.2, **colours)  # fmt: skip
+        cells = PolyCollection(
+            np.stack(corners, axis=-1),
+            array=values[near],
+            rasterized=True,
+            edgecolors="face",
+            linewidths=0.2,
+            **colours,
+        )
         ax.add_collection(cells)
     for parallel in (60, 70, 80):
-        ax.plot(*from_above(np.full(181, float(parallel)), np.linspace(0, 360, 181)), color="0.4", linewidth=0.4)
+        ax.plot(
+            *from_above(np.full(181, float(parallel)), np.linspace(0, 360, 181)),
+            color="0.4",
+            linewidth=0.4,
+        )
     for meridian in range(0, 360, 60):
-        ax.plot(*from_above(np.array([_SOUTHERNMOST, 85.0]), np.full(2, float(meridian))), color="0.4", linewidth=0.4)
+        ax.plot(
+            *from_above(np.array([_SOUTHERNMOST, 85.0]), np.full(2, float(meridian))),
+            color="0.4",
+            linewidth=0.4,
+        )
     ax.set(xlim=(-1, 1), ylim=(-1, 1), xticks=[], yticks=[], aspect="equal")
     ax.set_title("Arctic", loc="left", fontsize=11)
 

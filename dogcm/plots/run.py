@@ -47,13 +47,16 @@ class PlotError(ValueError):
     """Nothing to draw; the message says what is there."""
 
 
-def pictures(folder: str | Path, variables: list[str] | None = None, file: str | None = None) -> list[Path]:
+def pictures(
+    folder: str | Path, variables: list[str] | None = None, file: str | None = None
+) -> list[Path]:
     """Draw the pictures of an output folder into its ``pictures``.
 
     Args:
         folder: output folder of a run.
-        variables: maps wanted (any variable of the file, or ``speed``); default: of :data:`DEFAULT_MAPS` those
-            that are there, a section of temperature, the circulation, and the monitor.
+        variables: maps wanted (any variable of the file, or ``speed``); default: of
+            :data:`DEFAULT_MAPS` those that are there, a section of temperature, the circulation,
+            and the monitor.
         file: name of the netCDF file without ``.nc``; default: the first of means, then any other.
 
     Returns:
@@ -88,7 +91,11 @@ def pictures(folder: str | Path, variables: list[str] | None = None, file: str |
 def _find(folder: Path, file: str | None) -> Path | None:
     if not folder.is_dir():
         raise FileNotFoundError(f"no such output folder: {folder}")
-    files = sorted(p for p in folder.glob("*.nc") if not p.name.startswith("restart_") and p.name != CIRCULATION_FILE)
+    files = sorted(
+        p
+        for p in folder.glob("*.nc")
+        if not p.name.startswith("restart_") and p.name != CIRCULATION_FILE
+    )
     if file is not None:
         wanted = folder / f"{file.removesuffix('.nc')}.nc"
         if wanted not in files:
@@ -98,8 +105,12 @@ def _find(folder: Path, file: str | None) -> Path | None:
         return wanted
     with_record = [p for p in files if _records(p)]
     if not with_record and not (folder / MONITOR_FILE).is_file():
-        raise FileNotFoundError(f"{folder} holds no output file with a record (NAME.nc) and no monitor.csv")
-    return next((p for p in with_record if p.stem == "monthly"), with_record[0] if with_record else None)
+        raise FileNotFoundError(
+            f"{folder} holds no output file with a record (NAME.nc) and no monitor.csv"
+        )
+    return next(
+        (p for p in with_record if p.stem == "monthly"), with_record[0] if with_record else None
+    )
 
 
 def _open(path: Path):
@@ -120,9 +131,11 @@ def _has(data, name: str) -> bool:
     return name in data or (name == "speed" and "u" in data and "v" in data)
 
 
-# ---- maps ------------------------------------------------------------------------------------------
+# ---- maps
+# ------------------------------------------------------------------------------------------
 def surface(data, name: str):
-    """The last record of a variable at the surface, ``(y, x)``; ``speed`` is computed at cell centres.
+    """The last record of a variable at the surface, ``(y, x)``; ``speed`` is computed at cell
+    centres.
 
     Raises:
         PlotError: if the file has no such variable, or it is not a field.
@@ -169,7 +182,9 @@ def _axes(field) -> tuple[tuple, tuple]:
     out = []
     for dim in field.dims[-2:]:
         if dim in field.coords:
-            out.append((np.asarray(field[dim].values, float), str(field[dim].attrs.get("units", ""))))
+            out.append(
+                (np.asarray(field[dim].values, float), str(field[dim].attrs.get("units", "")))
+            )
         else:
             out.append((np.arange(field.sizes[dim], dtype=float), "cells"))
     return out[1], out[0]
@@ -206,9 +221,14 @@ def draw_map(data, name: str, target: Path) -> Path:
     if "lat_bnds" in data.variables:
         from dogcm.plots.curvilinear import draw_curvilinear_map
 
-        look, values = _look(data, name), np.where(np.abs(field.values) < 1e30, field.values, np.nan)
+        look, values = (
+            _look(data, name),
+            np.where(np.abs(field.values) < 1e30, field.values, np.nan),
+        )
         title = f"{look.title}, {_when(data, name)}", f"{_extremes(values)}   {_experiment(data)}"
-        return draw_curvilinear_map(data, name, field, look, title, colour_range(values, look), target)
+        return draw_curvilinear_map(
+            data, name, field, look, title, colour_range(values, look), target
+        )
     (x, x_unit), (y, y_unit) = (field.x, field.y) if isinstance(field, _Plain) else _axes(field)
     look = _look(data, name)
     values = np.where(np.abs(field.values) < 1e30, field.values, np.nan)
@@ -220,13 +240,19 @@ def draw_map(data, name: str, target: Path) -> Path:
     )
     colours = getattr(cmocean.cm, look.colours).copy()
     ax.set_facecolor(_LAND)
-    mesh = ax.pcolormesh(_edges(x), _edges(y), values, cmap=colours, vmin=low, vmax=high, rasterized=True)
+    mesh = ax.pcolormesh(
+        _edges(x), _edges(y), values, cmap=colours, vmin=low, vmax=high, rasterized=True
+    )
     _coast(ax, x, y, values)
     _label_axes(ax, x_unit, y_unit)
     ax.set_aspect("equal")
     ax.set_title(f"{look.title}, {_when(data, name)}", loc="left", fontsize=11)
-    ax.set_title(f"{_extremes(values)}   {_experiment(data)}", loc="right", fontsize=9, color="0.35")
-    figure.colorbar(mesh, ax=ax, label=look.unit, extend=_extend(values, low, high), shrink=0.86, pad=0.02)
+    ax.set_title(
+        f"{_extremes(values)}   {_experiment(data)}", loc="right", fontsize=9, color="0.35"
+    )
+    figure.colorbar(
+        mesh, ax=ax, label=look.unit, extend=_extend(values, low, high), shrink=0.86, pad=0.02
+    )
     return _save(figure, target / f"{name}.png")
 
 
@@ -279,7 +305,9 @@ def _latitude(value: float, _=None) -> str:
 def _extend(values: np.ndarray, low: float, high: float) -> str:
     good = values[np.isfinite(values)]
     below, above = bool((good < low).any()), bool((good > high).any())
-    return {(True, True): "both", (True, False): "min", (False, True): "max"}.get((below, above), "neither")
+    return {(True, True): "both", (True, False): "min", (False, True): "max"}.get(
+        (below, above), "neither"
+    )
 
 
 def _extremes(values: np.ndarray) -> str:
@@ -324,7 +352,8 @@ def _save(figure, path: Path) -> Path:
     return path
 
 
-# ---- section ---------------------------------------------------------------------------------------
+# ---- section
+# ---------------------------------------------------------------------------------------
 def zonal_mean(field: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """Mean over x of ``(z, y, x)`` where there is water, NaN where there is none.
 
@@ -339,7 +368,8 @@ def zonal_mean(field: np.ndarray, weights: np.ndarray | None = None) -> np.ndarr
 
 
 def draw_section(data, name: str, target: Path) -> Path | None:
-    """Zonal mean over latitude and depth, above and below 1000 m; None for a field without depth."""
+    """Zonal mean over latitude and depth, above and below 1000 m; None for a field without
+    depth."""
     import matplotlib.pyplot as plt
 
     field = data[name].isel(time=-1) if "time" in data[name].dims else data[name]
@@ -358,13 +388,16 @@ def draw_section(data, name: str, target: Path) -> Path | None:
         ax.set_ylabel("depth (m)")
     _label_latitudes(axes[1], y_unit)
     long_name = str(field.attrs.get("long_name", name))
-    axes[0].set_title(f"Zonal-mean {long_name.lower()}, {_when(data, name)}", loc="left", fontsize=11)
+    axes[0].set_title(
+        f"Zonal-mean {long_name.lower()}, {_when(data, name)}", loc="left", fontsize=11
+    )
     axes[0].set_title(_experiment(data), loc="right", fontsize=9, color="0.35")
     return _save(figure, target / f"{name}_section.png")
 
 
 def _panel(figure, ax, y, depth, edges, values, rows, look: Look) -> None:
-    """Part of the depths with colours of its own: the deep ocean would be of one colour otherwise."""
+    """Part of the depths with colours of its own: the deep ocean would be of one colour
+    otherwise."""
     import cmocean
 
     low, high = colour_range(values[rows], look)
@@ -415,15 +448,19 @@ def _label_latitudes(ax, unit: str) -> None:
         ax.set_xlabel(f"y ({unit})")
 
 
-# ---- monitor ---------------------------------------------------------------------------------------
-# name, title, unit, and how it is drawn: its value, its change, or its change relative to the first line.
+# ---- monitor
+# --------------------------------------------------------------------------------------- name,
+# title, unit, and how it is drawn: its value, its change, or its change relative to the first line.
 _PANELS = (
     ("temperature", "mean temperature", "°C", "change"),
     ("salinity", "mean salinity", "g kg$^{-1}$", "change"),
-    ("volume", "volume", "m$^3$", "relative"), ("kinetic_energy", "kinetic energy", "J m$^{-3}$", "value"),
-    ("speed", "largest speed", "m s$^{-1}$", "value"), ("cfl", "largest Courant number", "", "value"),
-    ("sst", "mean surface temperature", "°C", "value"), ("enstrophy", "enstrophy", "s$^{-2}$", "value"),
-)  # fmt: skip
+    ("volume", "volume", "m$^3$", "relative"),
+    ("kinetic_energy", "kinetic energy", "J m$^{-3}$", "value"),
+    ("speed", "largest speed", "m s$^{-1}$", "value"),
+    ("cfl", "largest Courant number", "", "value"),
+    ("sst", "mean surface temperature", "°C", "value"),
+    ("enstrophy", "enstrophy", "s$^{-2}$", "value"),
+)
 
 
 def read_monitor(path: Path) -> dict[str, np.ndarray]:
@@ -474,7 +511,9 @@ def draw_monitor(path: Path, target: Path) -> Path:
                 "",
             )
         ax.plot(x, values, marker=marker, linewidth=1.2, color="tab:blue")
-        ax.set_title(f"{title} ({unit})" if unit and how == "value" else title, fontsize=10, loc="left")
+        ax.set_title(
+            f"{title} ({unit})" if unit and how == "value" else title, fontsize=10, loc="left"
+        )
         ax.grid(alpha=0.3)
         ax.margins(x=0.01)
     for ax in axes[-1]:

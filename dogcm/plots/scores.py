@@ -1,7 +1,7 @@
 """Pictures of scores: against lead time with the spread over seeds, maps of bias, spectra.
 
-Rows are plain dictionaries with the columns ``variable, depth, lead_days, contender``, a score and its
-``..._std``, as a score table has them.
+Rows are plain dictionaries with the columns ``variable, depth, lead_days, contender``, a score and
+its ``..._std``, as a score table has them.
 """
 
 from __future__ import annotations
@@ -10,15 +10,23 @@ from pathlib import Path
 
 import numpy as np
 
-# Contenders that others are measured against are drawn grey and dashed, so that colours mean models.
+# Contenders that others are measured against are drawn grey and dashed, so that colours mean
+# models.
 _REFERENCES = {"persistence": "--", "climatology": ":", "damped_persistence": "-."}
 _LABELS = {
-    "rmse": "RMSE", "acc": "anomaly correlation", "bias": "bias", "variance_ratio": "variance ratio",
-}  # fmt: skip
+    "rmse": "RMSE",
+    "acc": "anomaly correlation",
+    "bias": "bias",
+    "variance_ratio": "variance ratio",
+}
 _UNITS = {
-    "temperature": "°C", "sst": "°C", "salinity": "g kg$^{-1}$", "eta": "m", "u": "m s$^{-1}$",
+    "temperature": "°C",
+    "sst": "°C",
+    "salinity": "g kg$^{-1}$",
+    "eta": "m",
+    "u": "m s$^{-1}$",
     "v": "m s$^{-1}$",
-}  # fmt: skip
+}
 _LAND = "0.72"
 
 
@@ -36,10 +44,12 @@ def _pyplot():
 
 
 def draw_by_lead(rows: list[dict], score: str, path, variables=None, depth: str = "all") -> Path:
-    """A score against lead time: a panel per variable, a line per contender, the spread over seeds shaded.
+    """A score against lead time: a panel per variable, a line per contender, the spread over seeds
+    shaded.
 
     Args:
-        score: a column of the rows, such as ``rmse`` or ``acc``. variables: default all that have the depth.
+        score: a column of the rows, such as ``rmse`` or ``acc``. variables: default all that have
+            the depth.
 
     Raises:
         ScorePlotError: no row fits.
@@ -53,7 +63,11 @@ def draw_by_lead(rows: list[dict], score: str, path, variables=None, depth: str 
             f"no {score} of {set(variables) - set(there) or 'anything'} at depth {depth!r}; have {there}"
         )
     figure, axes = plt.subplots(
-        1, len(variables), figsize=(4.2 * len(variables) + 1.2, 3.6), layout="constrained", squeeze=False
+        1,
+        len(variables),
+        figsize=(4.2 * len(variables) + 1.2, 3.6),
+        layout="constrained",
+        squeeze=False,
     )
     for ax, name in zip(axes[0], variables):
         _lines(ax, [r for r in rows if r["variable"] == name], score)
@@ -73,8 +87,12 @@ def _lines(ax, rows: list[dict], score: str) -> None:
     contenders = list(dict.fromkeys(r["contender"] for r in rows))
     colour = 0
     for contender in contenders:
-        mine = sorted((r for r in rows if r["contender"] == contender), key=lambda r: r["lead_days"])
-        x, y, spread = (np.array([r.get(k, 0.0) for r in mine]) for k in ("lead_days", score, f"{score}_std"))
+        mine = sorted(
+            (r for r in rows if r["contender"] == contender), key=lambda r: r["lead_days"]
+        )
+        x, y, spread = (
+            np.array([r.get(k, 0.0) for r in mine]) for k in ("lead_days", score, f"{score}_std")
+        )
         if contender in _REFERENCES:
             style = dict(color="0.4", linestyle=_REFERENCES[contender])
         else:
@@ -85,11 +103,14 @@ def _lines(ax, rows: list[dict], score: str) -> None:
             ax.fill_between(x, y - spread, y + spread, color=style["color"], alpha=0.2, linewidth=0)
 
 
-def draw_bias_maps(maps: dict[str, np.ndarray], lat, lon, path, unit: str = "", title: str = "Bias") -> Path:
+def draw_bias_maps(
+    maps: dict[str, np.ndarray], lat, lon, path, unit: str = "", title: str = "Bias"
+) -> Path:
     """Maps of several contenders on one colour scale, symmetric about 0.
 
     Args:
-        maps: contender to ``(ny, nx)``, NaN on land. lat, lon: ``(ny,)`` and ``(nx,)``, degrees (or km).
+        maps: contender to ``(ny, nx)``, NaN on land. lat, lon: ``(ny,)`` and ``(nx,)``, degrees (or
+            km).
 
     Raises:
         ScorePlotError: no map, or no finite value.
@@ -105,21 +126,31 @@ def draw_bias_maps(maps: dict[str, np.ndarray], lat, lon, path, unit: str = "", 
     columns = min(len(maps), 2)
     lines = -(-len(maps) // columns)
     figure, axes = plt.subplots(
-        lines, columns, figsize=(5.4 * columns + 0.6, 2.8 * lines + 0.3), layout="constrained", squeeze=False,
-        sharex=True, sharey=True,
-    )  # fmt: skip
+        lines,
+        columns,
+        figsize=(5.4 * columns + 0.6, 2.8 * lines + 0.3),
+        layout="constrained",
+        squeeze=False,
+        sharex=True,
+        sharey=True,
+    )
     for ax in axes.flat[len(maps) :]:
         ax.set_visible(False)
     for ax, (name, values) in zip(axes.flat, maps.items()):
         ax.set_facecolor(_LAND)
-        mesh = ax.pcolormesh(lon, lat, values, cmap=cmocean.cm.balance, vmin=-top, vmax=top, shading="nearest")
+        mesh = ax.pcolormesh(
+            lon, lat, values, cmap=cmocean.cm.balance, vmin=-top, vmax=top, shading="nearest"
+        )
         ax.set_title(name.replace("_", " "), loc="left", fontsize=10)
-    figure.colorbar(mesh, ax=axes, label=f"{title} ({unit})" if unit else title, extend="both", shrink=0.9)
+    figure.colorbar(
+        mesh, ax=axes, label=f"{title} ({unit})" if unit else title, extend="both", shrink=0.9
+    )
     return _save(plt, figure, path)
 
 
 def draw_spectra(spectra: dict[str, np.ndarray], path, title: str = "", unit: str = "") -> Path:
-    """Zonal spectra, log-log: name to ``(waves,)``, or ``(seeds, waves)`` with the range over seeds shaded.
+    """Zonal spectra, log-log: name to ``(waves,)``, or ``(seeds, waves)`` with the range over seeds
+    shaded.
 
     Raises:
         ScorePlotError: nothing to draw.
@@ -134,7 +165,9 @@ def draw_spectra(spectra: dict[str, np.ndarray], path, title: str = "", unit: st
         colour = "k" if name == "truth" else f"C{n}"
         ax.loglog(waves, values.mean(0), label=name.replace("_", " "), color=colour, linewidth=1.5)
         if values.shape[0] > 1:
-            ax.fill_between(waves, values.min(0), values.max(0), color=colour, alpha=0.2, linewidth=0)
+            ax.fill_between(
+                waves, values.min(0), values.max(0), color=colour, alpha=0.2, linewidth=0
+            )
     ax.set(xlabel="zonal wave number", ylabel=f"variance ({unit})" if unit else "variance")
     ax.set_title(title, loc="left", fontsize=11)
     ax.grid(alpha=0.3, which="both")

@@ -1,4 +1,5 @@
-"""The air above the ocean: which surface fields bulk formulae need, where they come from, and in which units."""
+"""The air above the ocean: which surface fields bulk formulae need, where they come from, and in
+which units."""
 
 from __future__ import annotations
 
@@ -8,28 +9,47 @@ from dataclasses import replace
 import jax.numpy as jnp
 import numpy as np
 
-from dogcm.setups.config import Config, ForcingConfig, ForcingFile
 from dogcm.field import Field
 from dogcm.io import curvilinear, regrid
 from dogcm.physics.surface import RECORDS, SurfaceScheme, ice
+from dogcm.setups.config import Config, ForcingConfig, ForcingFile
 
 # Name in forcing.files that stands for a record: dew point (degC) for specific humidity.
 DEW_POINT = "dew_point"
 GIVEN = ("taux", "tauy", "heat_flux", "freshwater_flux", "sst", "sss")
-_NEEDED = ("air_temperature", "specific_humidity", "shortwave_down", "longwave_down", "precipitation")
+_NEEDED = (
+    "air_temperature",
+    "specific_humidity",
+    "shortwave_down",
+    "longwave_down",
+    "precipitation",
+)
 _AIR = (*_NEEDED, "wind_u", "wind_v", "wind_speed", "snowfall", "sea_level_pressure")
 # What formulae supersede, if it comes from the source and not from a file of its own.
 _SUPERSEDED = ("heat_flux", "freshwater_flux", "sst")
 # Beyond these limits a field has another unit than it says; below zero some are cut.
 _RANGE = {
-    "wind_u": (-120.0, 120.0), "wind_v": (-120.0, 120.0), "wind_speed": (-0.1, 120.0), "air_temperature": (-90.0, 60.0),
-    DEW_POINT: (-100.0, 50.0), "specific_humidity": (-2e-3, 0.06), "shortwave_down": (-5.0, 1500.0),
-    "longwave_down": (20.0, 700.0), "precipitation": (-1e-6, 1e-3), "snowfall": (-1e-6, 1e-3), "runoff": (-1e-5, 0.1),
+    "wind_u": (-120.0, 120.0),
+    "wind_v": (-120.0, 120.0),
+    "wind_speed": (-0.1, 120.0),
+    "air_temperature": (-90.0, 60.0),
+    DEW_POINT: (-100.0, 50.0),
+    "specific_humidity": (-2e-3, 0.06),
+    "shortwave_down": (-5.0, 1500.0),
+    "longwave_down": (20.0, 700.0),
+    "precipitation": (-1e-6, 1e-3),
+    "snowfall": (-1e-6, 1e-3),
+    "runoff": (-1e-5, 0.1),
     "sea_level_pressure": (8e4, 1.2e5),
-}  # fmt: skip
+}
 _NEVER_NEGATIVE = (
-    "wind_speed", "specific_humidity", "shortwave_down", "precipitation", "snowfall", "runoff",
-)  # fmt: skip
+    "wind_speed",
+    "specific_humidity",
+    "shortwave_down",
+    "precipitation",
+    "snowfall",
+    "runoff",
+)
 _SECONDS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
 STANDARD_PRESSURE = 101325.0
 _RATIO = 0.622  # of the gas constants of air and vapour
@@ -42,18 +62,28 @@ class InputError(ValueError):
 def surface_scheme(config: Config) -> SurfaceScheme | None:
     """Choices of surface physics; None where records of fluxes are all there is."""
     f, p = config.forcing, config.physics
-    if f.bulk == "none" and p.shortwave == "surface" and not (f.balance_freshwater or f.balance_salt):
+    if (
+        f.bulk == "none"
+        and p.shortwave == "surface"
+        and not (f.balance_freshwater or f.balance_salt)
+    ):
         return None
     return SurfaceScheme(
-        bulk=f.bulk == "ncar", iterations=f.bulk_iterations, air_height=f.air_height, relative_wind=f.relative_wind,
-        ice=p.sea_ice, penetrating=p.shortwave != "surface", balance_freshwater=f.balance_freshwater,
+        bulk=f.bulk == "ncar",
+        iterations=f.bulk_iterations,
+        air_height=f.air_height,
+        relative_wind=f.relative_wind,
+        ice=p.sea_ice,
+        penetrating=p.shortwave != "surface",
+        balance_freshwater=f.balance_freshwater,
         balance_salt=f.balance_salt,
         freezing_point="teos10" if p.equation_of_state == "teos10" else "millero",
-    )  # fmt: skip
+    )
 
 
 def ice_at_rest(like: Field, physics) -> dict[str, Field]:
-    """A sea without ice, where the model has ice at all. like: a tracer of the tile, without halo."""
+    """A sea without ice, where the model has ice at all. like: a tracer of the tile, without
+    halo."""
     if physics.surface is None or not physics.surface.ice:
         return {}
     blank = like.level(0)
@@ -75,7 +105,11 @@ def choose(config: Config, offered: list[str]) -> list[str]:
     if unknown:
         known = ", ".join([*RECORDS, DEW_POINT])
         raise InputError(f"forcing.files: unknown field {sorted(unknown)}; known: {known}")
-    dropped = {n for n, keep in (("heat_flux", f.heat_flux), ("freshwater_flux", f.freshwater_flux)) if not keep}
+    dropped = {
+        n
+        for n, keep in (("heat_flux", f.heat_flux), ("freshwater_flux", f.freshwater_flux))
+        if not keep
+    }
     if f.bulk == "ncar":
         dropped |= set(_SUPERSEDED)
         if {"wind_u", "wind_v"} <= files:
@@ -90,7 +124,9 @@ def choose(config: Config, offered: list[str]) -> list[str]:
 
 def _refuse_surplus(config: Config, files: set[str]) -> None:
     if {DEW_POINT, "specific_humidity"} <= files:
-        raise InputError("forcing.files has dew_point and specific_humidity: one follows from the other, give one")
+        raise InputError(
+            "forcing.files has dew_point and specific_humidity: one follows from the other, give one"
+        )
     if config.forcing.bulk == "none":
         used = {"shortwave_down"} if config.physics.shortwave != "surface" else set()
         idle = sorted((files & {*_AIR, DEW_POINT}) - used)
@@ -112,7 +148,9 @@ def _refuse_missing(config: Config, names: set[str]) -> None:
         for n in _NEEDED:
             if n not in names:
                 also = " (or dew_point)" if n == "specific_humidity" else ""
-                raise InputError(f"forcing.bulk: ncar needs {n}{also}, {RECORDS[n][2]}; {write.format(n)}")
+                raise InputError(
+                    f"forcing.bulk: ncar needs {n}{also}, {RECORDS[n][2]}; {write.format(n)}"
+                )
         winds = {"wind_u", "wind_v"} & names
         if len(winds) == 1 or not (winds or "wind_speed" in names):
             missing = sorted({"wind_u", "wind_v"} - names)
@@ -135,9 +173,12 @@ def read(own: ForcingFile, name: str, forcing: ForcingConfig):
         :class:`dogcm.io.regrid.GriddedVariable` or :class:`dogcm.io.curvilinear.ScatteredVariable`.
 
     Raises:
-        InputError, ValueError, FileNotFoundError: what is wrong with the file, its units or its time axis.
+        InputError, ValueError, FileNotFoundError: what is wrong with the file, its units or its
+            time axis.
     """
-    source = curvilinear.read_scattered(own.path, own.variable) or regrid.read_cf(own.path, own.variable)
+    source = curvilinear.read_scattered(own.path, own.variable) or regrid.read_cf(
+        own.path, own.variable
+    )
     where = f"forcing.files.{name}: variable {own.variable} of {own.path}"
     _check_time(source, forcing, where)
     unit = "degC" if name == DEW_POINT else RECORDS[name][1]
@@ -147,11 +188,14 @@ def read(own: ForcingFile, name: str, forcing: ForcingConfig):
         better = f"if the file is wrong about it, forcing.files.{name}.unit says better"
         raise InputError(f"{where}: {error}; {better}") from None
     _check_range(values, name, own.unit or source.unit, where)
-    return replace(source, values=np.maximum(values, 0.0) if name in _NEVER_NEGATIVE else values, unit=unit)
+    return replace(
+        source, values=np.maximum(values, 0.0) if name in _NEVER_NEGATIVE else values, unit=unit
+    )
 
 
 def convert(values, unit: str, wanted: str, accumulated: float = 0.0):
-    """:func:`dogcm.io.regrid.to_unit`, for the air: also humidity, hPa, and sums (J m-2, m, kg m-2).
+    """:func:`dogcm.io.regrid.to_unit`, for the air: also humidity, hPa, and sums (J m-2, m, kg
+    m-2).
 
     Args:
         accumulated: seconds over which the values were summed; 0: they are no sums.
@@ -168,16 +212,20 @@ def convert(values, unit: str, wanted: str, accumulated: float = 0.0):
         )
     if accumulated:
         if not amount:
-            raise ValueError(f"'{unit}' is no amount of {' or '.join(amounts) or wanted}, but accumulated is set")
+            raise ValueError(
+                f"'{unit}' is no amount of {' or '.join(amounts) or wanted}, but accumulated is set"
+            )
         rate = v / accumulated
         if amount == "J m-2":
             return rate
-        return regrid.to_unit(rate, "m s-1" if amount == "kg m-2" else unit.split()[0] + " s-1", "m s-1") * (
-            1e-3 if amount == "kg m-2" else 1.0
-        )
+        return regrid.to_unit(
+            rate, "m s-1" if amount == "kg m-2" else unit.split()[0] + " s-1", "m s-1"
+        ) * (1e-3 if amount == "kg m-2" else 1.0)
     if wanted == "kg kg-1" and unit.strip() in ("1", "kg kg-1", "kg/kg", "kg kg**-1"):
         return v
-    if wanted == "Pa" and any(_same(unit, u) for u in ("hPa", "mbar", "mb", "millibars", "millibar")):
+    if wanted == "Pa" and any(
+        _same(unit, u) for u in ("hPa", "mbar", "mb", "millibars", "millibar")
+    ):
         return v * 100.0
     return regrid.to_unit(v, unit, wanted)
 
@@ -202,7 +250,8 @@ def _check_range(values, name: str, unit: str, where: str) -> None:
 
 
 def _check_time(source, forcing: ForcingConfig, where: str) -> None:
-    """Records are spread evenly over ``forcing.year``: a time axis that says otherwise is refused."""
+    """Records are spread evenly over ``forcing.year``: a time axis that says otherwise is
+    refused."""
     match = re.match(r"\s*(second|minute|hour|day)s?\s+since", str(source.time_unit or ""))
     if source.time is None or len(source.time) < 2 or not match:
         return
@@ -222,7 +271,9 @@ def humidity_at_dew_point(celsius, pressure):
     return _RATIO * vapour / (pressure - (1.0 - _RATIO) * vapour)
 
 
-def spread_runoff(source, horizontal, wet: np.ndarray, to_lat: np.ndarray, to_lon: np.ndarray) -> np.ndarray:
+def spread_runoff(
+    source, horizontal, wet: np.ndarray, to_lat: np.ndarray, to_lon: np.ndarray
+) -> np.ndarray:
     """Rivers into the nearest wet cells (m s-1), (n, ny, nx); no water is lost.
 
     Args:
@@ -237,7 +288,9 @@ def spread_runoff(source, horizontal, wet: np.ndarray, to_lat: np.ndarray, to_lo
             )
     else:
         lat, lon = (a.ravel() for a in np.meshgrid(source.lat, source.lon, indexing="ij"))
-        band = np.diff(np.sin(np.deg2rad(source.lat_edges)))[:, None] * np.deg2rad(np.diff(source.lon_edges))
+        band = np.diff(np.sin(np.deg2rad(source.lat_edges)))[:, None] * np.deg2rad(
+            np.diff(source.lon_edges)
+        )
         area = (band * horizontal.radius**2).ravel()
     ny, nx = horizontal.shape
     if horizontal.north_fold:

@@ -8,8 +8,8 @@ import numpy as np
 def two_basin_depth(horizontal, depth: float) -> np.ndarray:
     """Two basins joined by a re-entrant channel in the south, with a sill under it.
 
-    A narrow and a wide basin, as in Ferreira, Marshall and Campin (2010, doi:10.1175/2009JCLI3197.1), with two
-    thin continents that leave the south open.
+    A narrow and a wide basin, as in Ferreira, Marshall and Campin (2010,
+    doi:10.1175/2009JCLI3197.1), with two thin continents that leave the south open.
     """
     coordinates = horizontal.coordinates()
     lat, lon = coordinates["lat"][0][:, None], coordinates["lon"][0][None, :]
@@ -24,7 +24,8 @@ def two_basin_depth(horizontal, depth: float) -> np.ndarray:
 
 
 def record(source: str, name: str, lat: np.ndarray, amplitude: float) -> np.ndarray:
-    """One steady surface field (ny, nx) of the idealised set-ups, by latitude (degrees, or km, (ny, nx))."""
+    """One steady surface field (ny, nx) of the idealised set-ups, by latitude (degrees, or km, (ny,
+    nx))."""
     ones = np.ones_like(lat)
     south, north = lat.min(), lat.max()
     phase = (lat - south) / (north - south)

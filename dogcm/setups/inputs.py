@@ -9,19 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from dogcm.setups.config import Config
-from dogcm.setups import atmosphere
-from dogcm.setups import idealised
-from dogcm.setups import mitgcm
-from dogcm.setups.atmosphere import DEW_POINT, InputError
-from dogcm.grid import bathymetry as bathy
 from dogcm.decomp import fold
+from dogcm.grid import bathymetry as bathy
 from dogcm.grid.curvilinear import RotatedGrid
 from dogcm.grid.horizontal import CartesianGrid, LatLonGrid
 from dogcm.grid.tripolar import TripolarGrid
 from dogcm.grid.vertical import VerticalGrid, stretched_layers
 from dogcm.io import curvilinear, regrid
 from dogcm.physics.surface import RECORDS
+from dogcm.setups import atmosphere, idealised, mitgcm
+from dogcm.setups.atmosphere import DEW_POINT, InputError
+from dogcm.setups.config import Config
 
 STARTER = Path(__file__).parent / "starter"
 # Components of vectors, which follow the directions of the grid: (to the east, to the north).
@@ -34,7 +32,9 @@ def horizontal_grid(config: Config) -> LatLonGrid | CartesianGrid | RotatedGrid 
     """The horizontal grid of a configuration."""
     g = config.grid
     if g.kind == "tripolar":
-        return TripolarGrid(g.nx, g.ny, g.lat[0], g.join, g.lon[0], g.mercator, g.radius, g.rotation)
+        return TripolarGrid(
+            g.nx, g.ny, g.lat[0], g.join, g.lon[0], g.mercator, g.radius, g.rotation
+        )
     if g.kind in ("latlon", "rotated"):
         plain = LatLonGrid.regular(g.nx, g.ny, g.lon, g.lat, radius=g.radius, rotation=g.rotation)
         return plain if g.kind == "latlon" else RotatedGrid(plain, g.pole)
@@ -57,24 +57,34 @@ def cell_thickness(config: Config, horizontal, vertical: VerticalGrid) -> np.nda
         depth = fold.consistent(depth, "c")
     cells = bathy.vertical_cells(depth, vertical.dz, b.min_fraction, b.min_thickness)
     if not (cells > 0).any():
-        raise InputError("the bathymetry leaves no ocean cell: check bathymetry.* and the grid's limits")
+        raise InputError(
+            "the bathymetry leaves no ocean cell: check bathymetry.* and the grid's limits"
+        )
     return cells
 
 
 def _depth(config: Config, horizontal, vertical: VerticalGrid) -> np.ndarray:
-    b, closing = config.bathymetry, dict(periodic_x=horizontal.periodic_x, north_fold=horizontal.north_fold)
+    b, closing = (
+        config.bathymetry,
+        dict(periodic_x=horizontal.periodic_x, north_fold=horizontal.north_fold),
+    )
     if b.source == "mitgcm":
         return mitgcm.depth(b.path, horizontal.shape)
     if b.source == "flat":
         return np.full(horizontal.shape, min(b.depth, vertical.edges[-1]))
     if b.source == "two_basin":
         return idealised.two_basin_depth(horizontal, min(b.depth, vertical.edges[-1]))
-    path, name = (STARTER / "bathymetry.nc", "elevation") if b.source == "starter" else (b.path, b.variable)
+    path, name = (
+        (STARTER / "bathymetry.nc", "elevation") if b.source == "starter" else (b.path, b.variable)
+    )
     elevation = regrid.read_cf(path, name, unit="m")
     depth = bathy.model_depth(
-        elevation, lambda values: _cell_means(elevation, values, horizontal),
-        min_ocean_fraction=b.min_ocean_fraction, min_depth=b.min_depth, max_depth=float(vertical.edges[-1]),
-    )  # fmt: skip
+        elevation,
+        lambda values: _cell_means(elevation, values, horizontal),
+        min_ocean_fraction=b.min_ocean_fraction,
+        min_depth=b.min_depth,
+        max_depth=float(vertical.edges[-1]),
+    )
     if b.straits:
         edits = [s.model_dump() for s in b.straits]
         depth = bathy.edit_straits(depth, edits, *_points(horizontal, "c"))
@@ -93,7 +103,9 @@ def _cell_means(source, values: np.ndarray, horizontal) -> np.ndarray:
         edges = horizontal.lat_edges, horizontal.lon_edges
         return regrid.conservative_average(values, source.lat_edges, source.lon_edges, *edges)[0]
     count = int(np.clip(round(2 * _coarseness(source, horizontal)), 1, _FINEST_SAMPLING))
-    return curvilinear.sampled_mean(values, source.lat_edges, source.lon_edges, horizontal.samples(count))
+    return curvilinear.sampled_mean(
+        values, source.lat_edges, source.lon_edges, horizontal.samples(count)
+    )
 
 
 def _coarseness(source, horizontal) -> float:
@@ -103,7 +115,9 @@ def _coarseness(source, horizontal) -> float:
     return float(steps.min() / np.abs(np.diff(source.lat)).mean())
 
 
-def initial_tracer(config: Config, name: str, horizontal, vertical: VerticalGrid, cells: np.ndarray) -> np.ndarray:
+def initial_tracer(
+    config: Config, name: str, horizontal, vertical: VerticalGrid, cells: np.ndarray
+) -> np.ndarray:
     """Initial temperature (degC) or salinity (g kg-1), (nz, ny, nx), 0 on land."""
     i = config.initial
     if i.source == "mitgcm":
@@ -134,12 +148,15 @@ def _profile(config: Config, name: str, horizontal, vertical) -> np.ndarray:
 def _regridded_volume(source, horizontal, vertical) -> np.ndarray:
     if source.depth is None:
         raise InputError(f"{source.path}: {source.name} has no depth axis")
-    levels = np.stack([_regridded(source, source.values[k], horizontal, "c") for k in range(len(source.depth))])
+    levels = np.stack(
+        [_regridded(source, source.values[k], horizontal, "c") for k in range(len(source.depth))]
+    )
     return regrid.interp_depth(levels, source.depth, vertical.centres)
 
 
 def _regridded(source, values: np.ndarray, horizontal, at: str) -> np.ndarray:
-    """One level on the model grid: averages where the model is coarser, interpolation where finer."""
+    """One level on the model grid: averages where the model is coarser, interpolation where
+    finer."""
     if at == "c" and _coarseness(source, horizontal) > 1.5:
         return _cell_means(source, values, horizontal)
     return regrid.bilinear(values, source.lat, source.lon, *_points(horizontal, at))
@@ -152,21 +169,29 @@ def records(config: Config) -> list[str]:
         InputError: an unknown field, or one that the chosen physics needs and nobody gives.
     """
     offered = {
-        "none": [], "starter": list(_STARTER_RECORDS), "file": [], "gyre": ["taux"], "channel": ["taux", "sst"],
-        "two_basin": ["taux", "sst", "sss"], "mitgcm": list(atmosphere.GIVEN),
-    }[config.forcing.source]  # fmt: skip
+        "none": [],
+        "starter": list(_STARTER_RECORDS),
+        "file": [],
+        "gyre": ["taux"],
+        "channel": ["taux", "sst"],
+        "two_basin": ["taux", "sst", "sss"],
+        "mitgcm": list(atmosphere.GIVEN),
+    }[config.forcing.source]
     if config.grid.kind in ("rotated", "tripolar"):
         # Either component needs both.
         offered = [*offered, *(n for n in ("tauy",) if "taux" in offered and n not in offered)]
     names = atmosphere.choose(config, offered)
     for a, b in sorted({*VECTORS.values()}) if config.grid.kind in ("rotated", "tripolar") else ():
         if (a in names) != (b in names):
-            raise InputError(f"forcing.files: {a} and {b} are turned together on a {config.grid.kind} grid; give both")
+            raise InputError(
+                f"forcing.files: {a} and {b} are turned together on a {config.grid.kind} grid; give both"
+            )
     return names
 
 
 def record(config: Config, name: str, horizontal, wet: np.ndarray) -> np.ndarray:
-    """One surface field (n, ny, nx) at its place on the grid, vectors by their components along its lines."""
+    """One surface field (n, ny, nx) at its place on the grid, vectors by their components along its
+    lines."""
     at = RECORDS[name][0]
     if horizontal.curvilinear and name in VECTORS:
         east, north = (_record(config, n, at, horizontal, wet) for n in VECTORS[name])
@@ -178,14 +203,17 @@ def record(config: Config, name: str, horizontal, wet: np.ndarray) -> np.ndarray
 
 
 def _record(config: Config, name: str, at: str, horizontal, wet: np.ndarray) -> np.ndarray:
-    """One surface field (n, ny, nx) at a place of the grid, vectors by their components to the east and north."""
+    """One surface field (n, ny, nx) at a place of the grid, vectors by their components to the east
+    and north."""
     f = config.forcing
     if name in f.files:
         return _from_file(f, name, horizontal, wet, at)
     if name == "specific_humidity":
         return _humidity(f, horizontal, wet)
     if f.source == "starter":
-        source = regrid.read_cf(STARTER / "surface.nc", _STARTER_RECORDS[name], unit=RECORDS[name][1])
+        source = regrid.read_cf(
+            STARTER / "surface.nc", _STARTER_RECORDS[name], unit=RECORDS[name][1]
+        )
         return _on_grid(source, horizontal, at)
     if f.source == "mitgcm":
         return mitgcm.record(f.path, name, horizontal.shape)

@@ -1,7 +1,7 @@
 """Raw inputs of MITgcm's 4-degree global ocean tutorial, read from a folder the user gives.
 
-Big-endian binary without header, x fastest, ``[month, level, lat, lon]``; MITgcm's heat and fresh-water fluxes
-are positive upwards. Missing values are 0 on land.
+Big-endian binary without header, x fastest, ``[month, level, lat, lon]``; MITgcm's heat and
+fresh-water fluxes are positive upwards. Missing values are 0 on land.
 """
 
 from __future__ import annotations
@@ -11,9 +11,13 @@ from pathlib import Path
 import numpy as np
 
 _RECORDS = {
-    "taux": ("trenberth_taux.bin", 1.0), "tauy": ("trenberth_tauy.bin", 1.0), "heat_flux": ("ncep_qnet.bin", -1.0),
-    "freshwater_flux": ("ncep_emp.bin", -1.0), "sst": ("lev_sst.bin", 1.0), "sss": ("lev_sss.bin", 1.0),
-}  # fmt: skip
+    "taux": ("trenberth_taux.bin", 1.0),
+    "tauy": ("trenberth_tauy.bin", 1.0),
+    "heat_flux": ("ncep_qnet.bin", -1.0),
+    "freshwater_flux": ("ncep_emp.bin", -1.0),
+    "sst": ("lev_sst.bin", 1.0),
+    "sss": ("lev_sss.bin", 1.0),
+}
 _COLDEST = -1.9  # degC; interpolation left colder water in the file, MITgcm clips it likewise
 
 

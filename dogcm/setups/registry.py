@@ -23,7 +23,9 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             name = self.construct_object(key, deep=True)
             if isinstance(name, str) and name in seen:
-                raise yaml.YAMLError(f"{name} is given twice, the second time in line {key.start_mark.line + 1}")
+                raise yaml.YAMLError(
+                    f"{name} is given twice, the second time in line {key.start_mark.line + 1}"
+                )
             seen.add(name if isinstance(name, str) else None)
         return super().construct_mapping(node, deep)
 
@@ -36,7 +38,7 @@ def experiments() -> dict[str, str]:
     return found
 
 
-def load_config(source: "str | Path | dict | Config", overrides: dict | list | tuple = ()) -> Config:
+def load_config(source: str | Path | dict | Config, overrides: dict | list | tuple = ()) -> Config:
     """A checked configuration.
 
     Args:
@@ -78,12 +80,13 @@ def read_yaml(path: Path, what: str, keys: str) -> dict:
     """The mapping in a YAML file.
 
     Raises:
-        ConfigError: no such file, not YAML, or no mapping; ``what`` and ``keys`` say what was expected.
+        ConfigError: no such file, not YAML, or no mapping; ``what`` and ``keys`` say what was
+            expected.
     """
     if not path.is_file():
         raise ConfigError(f"no such file: {path}")
     try:
-        tree = yaml.load(path.read_text(), _Loader)  # noqa: S506: a SafeLoader
+        tree = yaml.load(path.read_text(), _Loader)
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(tree, dict):
@@ -100,8 +103,10 @@ def _read(source: str) -> dict:
         tree = read_yaml(path, "configuration", "grid, forcing, time")
         base = tree.pop("base", None)
         return _merge(_read(base), tree) if base else tree
-    raise ConfigError(f"unknown experiment {source!r}{_nearest(source, known)}; `dogcm list` shows all, "
-                      "a path must end in .yaml")  # fmt: skip
+    raise ConfigError(
+        f"unknown experiment {source!r}{_nearest(source, known)}; `dogcm list` shows all, "
+        "a path must end in .yaml"
+    )
 
 
 def _merge(base: dict, change: dict) -> dict:

@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 import tempfile
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import jax
@@ -21,7 +21,8 @@ RUN_FILE, CONFIG_FILE = "run.json", "config.yaml"
 
 
 def check_folder(folder: Path, config, overwrite: bool, restart_from: Path | None) -> bool:
-    """See that a run may write into ``folder``, and make it; nothing is changed in it. Rank 0 calls it.
+    """See that a run may write into ``folder``, and make it; nothing is changed in it. Rank 0 calls
+    it.
 
     Returns:
         Whether the run continues the one in ``folder``: it starts from one of its restarts.
@@ -40,8 +41,14 @@ def check_folder(folder: Path, config, overwrite: bool, restart_from: Path | Non
     if name not in (None, config.name):
         held = f"a run of {name}"
     else:
-        held = f"a run of this experiment ({status})" if name else f"files of an earlier run ({found[0]})"
-    advice = "or continue it from its last restart" if name == config.name else "or the right folder"
+        held = (
+            f"a run of this experiment ({status})"
+            if name
+            else f"files of an earlier run ({found[0]})"
+        )
+    advice = (
+        "or continue it from its last restart" if name == config.name else "or the right folder"
+    )
     raise OutputError(
         f"{folder} holds {held}: choose another output folder, allow it to be overwritten (--overwrite), "
         f"{advice}"
@@ -61,7 +68,13 @@ def _check_writable(folder: Path) -> None:
 
 def _existing(folder: Path, config) -> list[str]:
     """Files of an earlier run that this one would write over."""
-    names = [RUN_FILE, MONITOR_FILE, CONFIG_FILE, CIRCULATION_FILE, *(f"{n}.nc" for n in config.run.output)]
+    names = [
+        RUN_FILE,
+        MONITOR_FILE,
+        CONFIG_FILE,
+        CIRCULATION_FILE,
+        *(f"{n}.nc" for n in config.run.output),
+    ]
     found = [n for n in names if (folder / n).exists()]
     return found + sorted(p.name for p in folder.glob("restart_*.nc"))
 
@@ -91,7 +104,9 @@ def check_space(folder: Path, needs: dict[str, int]) -> None:
     """
     need, free = sum(needs.values()), free_bytes(folder)
     if need > free:
-        items = ", ".join(f"{n} {megabytes(b)}" for n, b in sorted(needs.items(), key=lambda kv: -kv[1])[:4])
+        items = ", ".join(
+            f"{n} {megabytes(b)}" for n, b in sorted(needs.items(), key=lambda kv: -kv[1])[:4]
+        )
         raise OutputError(
             f"the run would write up to {megabytes(need)} into {folder} ({items}), but {megabytes(free)} "
             "are free: write fewer variables or less often (run.output), keep fewer restarts, or choose another "
@@ -111,13 +126,22 @@ class RunRecord:
     def __init__(self, folder: Path, model, days: float, restart_from):
         self._path = folder / RUN_FILE
         self._content = {
-            "experiment": model.config.name, "status": "running", "dogcm_version": dogcm.__version__,
-            "command": " ".join(sys.argv), "started": now(), "finished": None, "days": days,
-            "restart_from": str(restart_from) if restart_from else None, "layout": model.layout.describe(),
-            "tiles": [model.layout.px, model.layout.py], "ranks": model.comm.size,
+            "experiment": model.config.name,
+            "status": "running",
+            "dogcm_version": dogcm.__version__,
+            "command": " ".join(sys.argv),
+            "started": now(),
+            "finished": None,
+            "days": days,
+            "restart_from": str(restart_from) if restart_from else None,
+            "layout": model.layout.describe(),
+            "tiles": [model.layout.px, model.layout.py],
+            "ranks": model.comm.size,
             "host": socket.gethostname(),
-            "jax_version": jax.__version__, "backend": jax.default_backend(), "precision": model.dtype.name,
-        }  # fmt: skip
+            "jax_version": jax.__version__,
+            "backend": jax.default_backend(),
+            "precision": model.dtype.name,
+        }
 
     def write(self, **changes) -> None:
         """Write the file as a whole, with the given entries changed."""
@@ -134,12 +158,16 @@ def provenance(model) -> dict[str, str]:
     """Global attributes that tell where a file comes from."""
     c = model.config
     return {
-        "title": c.description or c.name, "source": f"dogcm {dogcm.__version__}", "experiment": c.name,
-        "history": f"{now()}: {' '.join(sys.argv)}", "date_created": now(), "precision": model.dtype.name,
+        "title": c.description or c.name,
+        "source": f"dogcm {dogcm.__version__}",
+        "experiment": c.name,
+        "history": f"{now()}: {' '.join(sys.argv)}",
+        "date_created": now(),
+        "precision": model.dtype.name,
         "configuration": c.model_dump_json(),
-    }  # fmt: skip
+    }
 
 
 def now() -> str:
     """Date and time, UTC, ISO 8601."""
-    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

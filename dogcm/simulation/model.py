@@ -15,10 +15,6 @@ from dogcm.diagnostics.monitor import Monitor, Reading
 from dogcm.dynamics.conjugate_gradients import DEGREE
 from dogcm.dynamics.free_surface import SplitExplicit
 from dogcm.dynamics.implicit_surface import ImplicitSurface
-from dogcm.setups import atmosphere
-from dogcm.setups import inputs
-from dogcm.setups.config import Config
-from dogcm.setups.registry import load_config
 from dogcm.field import Field
 from dogcm.grid.geometry import build_grid
 from dogcm.halo import connect
@@ -28,9 +24,12 @@ from dogcm.physics.eos_jmd95 import JMD95
 from dogcm.physics.isoneutral import SlopeTaper
 from dogcm.physics.kpp import KPP, surface_layers
 from dogcm.physics.surface import RECORDS, Forcing
+from dogcm.setups import atmosphere, inputs
+from dogcm.setups.config import Config
+from dogcm.setups.registry import load_config
 from dogcm.timestepping import SCHEMES, Dynamics, State
-from dogcm.timestepping.state import at_rest
 from dogcm.timestepping.physics import Physics
+from dogcm.timestepping.state import at_rest
 from dogcm.tracers import PassiveTracers
 
 _FORCING_HALO = 2
@@ -49,9 +48,10 @@ class Model:
 
     Attributes:
         state: the ocean now (:class:`dogcm.timestepping.State`).
-        params: physical parameters, the leaves that training may learn: scalars; profiles or maps where learned.
-            Network weights are ``params["corrector"]``.
-        grid, forcing, dynamics: see their classes. step: ``(state, params, forcing, grid) -> state``, pure.
+        params: physical parameters, the leaves that training may learn: scalars; profiles or maps
+            where learned. Network weights are ``params["corrector"]``.
+        grid, forcing, dynamics: see their classes. step: ``(state, params, forcing, grid) ->
+            state``, pure.
     """
 
     def __init__(self, config, overrides=(), layout: str = "auto", comm=None):
@@ -67,13 +67,25 @@ class Model:
         self.physics = self._physics()
         self.split = self._split(cells)
         self.grid = build_grid(
-            self.horizontal, self.vertical, self.decomposition, cells, self.physics.halo, self.split.wide, self.dtype
+            self.horizontal,
+            self.vertical,
+            self.decomposition,
+            cells,
+            self.physics.halo,
+            self.split.wide,
+            self.dtype,
         )
         eos = _equation_of_state(self.config.physics)
         self.scheme = SCHEMES[self.config.time.scheme]
-        self.passive = PassiveTracers.declared(self.config.tracers, self.config.forcing.year * 86400.0)
+        self.passive = PassiveTracers.declared(
+            self.config.tracers, self.config.forcing.year * 86400.0
+        )
         self.dynamics = Dynamics(
-            self.halos, eos.prepare(self.vertical.centres, self.dtype), self.physics, self.scheme, self.split,
+            self.halos,
+            eos.prepare(self.vertical.centres, self.dtype),
+            self.physics,
+            self.scheme,
+            self.split,
             passive=self.passive,
         )
         self.step = self.dynamics.step
@@ -86,12 +98,13 @@ class Model:
 
     # ---- building ------------------------------------------------------------------------------
     def _on_root(self, function, *args):
-        """``function`` on rank 0, None elsewhere; an error there reaches every rank as the same error."""
+        """``function`` on rank 0, None elsewhere; an error there reaches every rank as the same
+        error."""
         result, error = None, None
         if self.comm.rank == 0:
             try:
                 result = function(*args)
-            except Exception as e:  # noqa: BLE001: passed on below
+            except Exception as e:  # noqa: BLE001 passed on below
                 error = e
         error = self.comm.broadcast(error)
         if error is not None:
@@ -107,9 +120,14 @@ class Model:
                 "grid, or schemes of lower order (physics.tracer_advection, vorticity_scheme, viscosity_form)"
             )
         return layout_for(
-            self.horizontal.shape, self.comm.size, request, periodic_x=self.horizontal.periodic_x,
-            wet=cells[0] > 0, min_cells=max(4, depth), north_fold=self.horizontal.north_fold,
-        )  # fmt: skip
+            self.horizontal.shape,
+            self.comm.size,
+            request,
+            periodic_x=self.horizontal.periodic_x,
+            wet=cells[0] > 0,
+            min_cells=max(4, depth),
+            north_fold=self.horizontal.north_fold,
+        )
 
     def _biharmonic(self) -> bool:
         return self.config.parameters.biharmonic_viscosity > 0
@@ -117,43 +135,78 @@ class Model:
     def _physics(self) -> Physics:
         c, p, t = self.config.physics, self.config.parameters, self.config.time
         return Physics(
-            dt=t.step, gravity=c.gravity, rho0=c.rho0, heat_capacity=c.heat_capacity, freezing=c.freezing,
-            tracer_advection=c.tracer_advection, no_slip=c.no_slip, momentum_advection=c.momentum_advection,
-            biharmonic_momentum=self._biharmonic(), biharmonic_tracers=p.biharmonic_diffusivity > 0,
-            viscosity_power=p.viscosity_power, reference_spacing=p.reference_spacing,
-            eddies=SlopeTaper(c.slope_taper, c.max_slope, c.critical_slope, c.slope_width) if c.isoneutral else None,
-            pressure=c.pressure, friction=c.friction, no_slip_bottom=c.no_slip_bottom,
-            slip=c.slip, vorticity_scheme=c.vorticity_scheme, viscosity_scheme=c.viscosity_scheme,
+            dt=t.step,
+            gravity=c.gravity,
+            rho0=c.rho0,
+            heat_capacity=c.heat_capacity,
+            freezing=c.freezing,
+            tracer_advection=c.tracer_advection,
+            no_slip=c.no_slip,
+            momentum_advection=c.momentum_advection,
+            biharmonic_momentum=self._biharmonic(),
+            biharmonic_tracers=p.biharmonic_diffusivity > 0,
+            viscosity_power=p.viscosity_power,
+            reference_spacing=p.reference_spacing,
+            eddies=SlopeTaper(c.slope_taper, c.max_slope, c.critical_slope, c.slope_width)
+            if c.isoneutral
+            else None,
+            pressure=c.pressure,
+            friction=c.friction,
+            no_slip_bottom=c.no_slip_bottom,
+            slip=c.slip,
+            vorticity_scheme=c.vorticity_scheme,
+            viscosity_scheme=c.viscosity_scheme,
             viscosity_form=c.viscosity_form,
-            vertical_mixing=c.vertical_mixing, background_mixing=c.background_mixing, tidal_mixing=c.tidal_mixing,
+            vertical_mixing=c.vertical_mixing,
+            background_mixing=c.background_mixing,
+            tidal_mixing=c.tidal_mixing,
             enhanced_convection=c.enhanced_convection,
             kpp=KPP(surface_layers(self.vertical.dz), c.kpp_limits),
             eddy_coefficient=c.eddy_coefficient,
-            cd_time=c.cd_time if c.coriolis == "cd" else None, momentum_step=t.momentum_step,
+            cd_time=c.cd_time if c.coriolis == "cd" else None,
+            momentum_step=t.momentum_step,
             surface=atmosphere.surface_scheme(self.config),
-        )  # fmt: skip
+        )
 
     def _split(self, cells: np.ndarray | None) -> SplitExplicit | ImplicitSurface:
         t, c, momentum_dt = self.config.time, self.config.physics, self.physics.momentum_dt
         if t.free_surface == "implicit":
-            # More products than the preconditioner has need no halo, and none may be deeper than a tile.
-            per = max(1, min(t.short_steps_per_exchange or DEGREE, DEGREE, min(self.layout.smallest_tile) - 1))
+            # More products than the preconditioner has need no halo, and none may be deeper than a
+            # tile.
+            per = max(
+                1,
+                min(
+                    t.short_steps_per_exchange or DEGREE, DEGREE, min(self.layout.smallest_tile) - 1
+                ),
+            )
             return ImplicitSurface(
-                t.step, momentum_dt, c.gravity, t.implicitness, t.solver_tolerance, t.solver_iterations, per
+                t.step,
+                momentum_dt,
+                c.gravity,
+                t.implicitness,
+                t.solver_tolerance,
+                t.solver_iterations,
+                per,
             )
         steps = t.barotropic_steps
         if not steps:
-            longest = self.comm.broadcast(self._longest_short_step(cells) if self.comm.rank == 0 else None)
-            # A wave takes sea level by one step and velocity by the other in turn: their geometric mean counts.
+            longest = self.comm.broadcast(
+                self._longest_short_step(cells) if self.comm.rank == 0 else None
+            )
+            # A wave takes sea level by one step and velocity by the other in turn: their geometric
+            # mean counts.
             steps = max(2, math.ceil(math.sqrt(t.step * momentum_dt) / longest))
         rows, columns = self.layout.smallest_tile
-        # Beyond a fold the short steps are computed in mirrored order, which rounds otherwise: always equally many.
+        # Beyond a fold the short steps are computed in mirrored order, which rounds otherwise:
+        # always equally many.
         single = self.comm.size == 1 or self.horizontal.north_fold
         per = t.short_steps_per_exchange or (1 if single else 3)
         # The halo of one exchange has to fit into the smallest tile.
         while per > 1 and (2 * per + 2 > columns or per + 2 > rows):
             per -= 1
-        return SplitExplicit(t.step, momentum_dt, steps, per, c.gravity, coriolis=c.coriolis != "cd")
+        return SplitExplicit(
+            t.step, momentum_dt, steps, per, c.gravity, coriolis=c.coriolis != "cd"
+        )
 
     def _longest_short_step(self, cells: np.ndarray) -> float:
         """Largest stable step (s) of surface gravity waves over all wet cells."""
@@ -170,7 +223,9 @@ class Model:
         return {k: jnp.asarray(v, self.dtype) for k, v in values.items() if k not in static}
 
     def _scatter(self, function, *args, halo=0, at="c", vector=None) -> np.ndarray:
-        return self.decomposition.scatter(self._on_root(function, *args), halo, at=at, vector=vector)
+        return self.decomposition.scatter(
+            self._on_root(function, *args), halo, at=at, vector=vector
+        )
 
     def _forcing(self, cells) -> Forcing:
         names = self.comm.broadcast(self._on_root(inputs.records, self.config))
@@ -180,13 +235,17 @@ class Model:
             at = RECORDS[name][0]
             place = dict(halo=_FORCING_HALO, at=at, vector=name in inputs.VECTORS)
             values = self._scatter(inputs.record, self.config, name, self.horizontal, wet, **place)
-            fields[name] = Field(jnp.asarray(values, self.dtype), at, Halo.of(_FORCING_HALO)).named(name)
+            fields[name] = Field(jnp.asarray(values, self.dtype), at, Halo.of(_FORCING_HALO)).named(
+                name
+            )
         return Forcing(fields, self.config.forcing.year * 86400.0)
 
     def _initial(self, cells) -> State:
         tracers = {}
         for name in ("temperature", "salinity"):
-            values = self._scatter(inputs.initial_tracer, self.config, name, self.horizontal, self.vertical, cells)
+            values = self._scatter(
+                inputs.initial_tracer, self.config, name, self.horizontal, self.vertical, cells
+            )
             tracers[name] = Field(jnp.asarray(values, self.dtype), "c").named(name)
         tracers.update(self.passive.initial(self.grid))
         start = at_rest(tracers, self.scheme.memory, d_grid=self.physics.cd_time is not None)
@@ -197,9 +256,7 @@ class Model:
 
     # ---- running -------------------------------------------------------------------------------
     def _many_steps(self, state, count, params, forcing, grid):
-        return jax.lax.fori_loop(
-            0, count, lambda _, s: self.step(s, params, forcing, grid), state
-        )
+        return jax.lax.fori_loop(0, count, lambda _, s: self.step(s, params, forcing, grid), state)
 
     def advance(self, steps: int) -> State:
         """Advance the model's own state by ``steps``, compiled once for any number."""
@@ -224,13 +281,14 @@ class Model:
         """The monitor's numbers of the present state."""
         return self.monitor(self.state, self.grid)
 
-    def gather(self, field: "Field | str", fill: float = 0.0) -> np.ndarray | None:
+    def gather(self, field: Field | str, fill: float = 0.0) -> np.ndarray | None:
         """The global array of a Field (or of a state variable by name) on rank 0."""
         field = self.state.variables()[field] if isinstance(field, str) else field
         return self.decomposition.gather(np.asarray(field.interior), fill)
 
     def run(self, days: float, output: str | Path | None = None, **options):
-        """Run with progress, checks, output files and a restart at the end; see :mod:`dogcm.simulation.run`."""
+        """Run with progress, checks, output files and a restart at the end; see
+        :mod:`dogcm.simulation.run`."""
         from dogcm.simulation.run import run
 
         return run(self, days, output, **options)

@@ -24,22 +24,32 @@ def say(comm, text: str) -> None:
 
 
 def start_table(model, binding: DeviceBinding | None = None) -> str | None:
-    """Rank, host, device, tile, wet cells, threads of all ranks, and warnings. On rank 0; all ranks call it.
+    """Rank, host, device, tile, wet cells, threads of all ranks, and warnings. On rank 0; all ranks
+    call it.
 
     Args:
-        binding: what :func:`dogcm.decomp.binding.bind_device` returned, if it was called before JAX started.
+        binding: what :func:`dogcm.decomp.binding.bind_device` returned, if it was called before JAX
+            started.
     """
     if binding is None and jax.default_backend() == "cpu":
         binding = bind_device()
     device = binding.describe() if binding else str(jax.devices()[0])
     t = model.decomposition.tile
     wet = int(np.asarray(model.grid.mask_c.interior).sum())
-    row = (str(model.comm.rank), socket.gethostname(), device, f"i {t.i0}-{t.i1 - 1}, j {t.j0}-{t.j1 - 1}",
-           f"{wet}", str(thread_count()))  # fmt: skip
+    row = (
+        str(model.comm.rank),
+        socket.gethostname(),
+        device,
+        f"i {t.i0}-{t.i1 - 1}, j {t.j0}-{t.j1 - 1}",
+        f"{wet}",
+        str(thread_count()),
+    )
     gathered = model.comm.gather((row, wet, binding.warnings if binding else ()))
     if gathered is None:
         return None
-    rows = [("rank", "host", "device", "tile", "wet cells", "threads")] + [g[0] for g in gathered[:_ROWS]]
+    rows = [("rank", "host", "device", "tile", "wet cells", "threads")] + [
+        g[0] for g in gathered[:_ROWS]
+    ]
     widths = [max(len(r[n]) for r in rows) for n in range(len(rows[0]))]
     lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths)).rstrip() for r in rows]
     if len(gathered) > _ROWS:
@@ -61,7 +71,8 @@ class Progress:
     """One line per monitor interval: date, speed, time left, Courant number, energy and drift.
 
     Args:
-        first: reading at the start, from which drift counts. end: model time (s) at which the run ends.
+        first: reading at the start, from which drift counts. end: model time (s) at which the run
+            ends.
         year_days: length of the model's year.
     """
 
@@ -82,8 +93,9 @@ class Progress:
         f = self._first
         drift = " ".join(
             f"{n} {getattr(r, k) / getattr(f, k) - 1:+.1e}"
-            for n, k in (("vol", "volume"), ("heat", "heat"), ("salt", "salt")) if getattr(f, k)
-        )  # fmt: skip
+            for n, k in (("vol", "volume"), ("heat", "heat"), ("salt", "salt"))
+            if getattr(f, k)
+        )
         return (
             f"{date_of(r.time, self._year_days)}  day {r.time / 86400:g}  {sypd:.3g} SYPD  "
             f"ETA {_duration(left)}  CFL {r.cfl:.3f}  KE {r.kinetic_energy:.3e} J/m3  |u| {r.speed:.2f} m/s  drift {drift}"

@@ -1,8 +1,8 @@
 """Running a model: progress, checks, output files, restarts, and an orderly end whatever happens.
 
-The run goes from one event (monitor, output, restart, end) to the next in short chunks of compiled steps.
-Means are summed inside these chunks. At every event the state is checked first, so that a bad one never
-reaches a restart.
+The run goes from one event (monitor, output, restart, end) to the next in short chunks of compiled
+steps. Means are summed inside these chunks. At every event the state is checked first, so that a
+bad one never reaches a restart.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dogcm.components.errors import ConfigError
 from dogcm.decomp.binding import DeviceBinding
 from dogcm.diagnostics.files import MONITOR_FILE
 from dogcm.diagnostics.monitor import Reading
-from dogcm.simulation import folder as files
-from dogcm.simulation.progress import Progress, say, start_table
-from dogcm.components.errors import ConfigError
-from dogcm.simulation.tables import Every, Table, compiled_for, tables_of
 from dogcm.field import Field
 from dogcm.io.output import date_of
 from dogcm.io.restart import read_restart, restart_bytes, write_restart
 from dogcm.io.root import OutputError, on_root
+from dogcm.simulation import folder as files
+from dogcm.simulation.progress import Progress, say, start_table
+from dogcm.simulation.tables import Every, Table, compiled_for, tables_of
 
 SPEED_LIMIT, ETA_LIMIT = 10.0, 50.0  # m s-1, m: nothing in an ocean comes near
 # A signal is seen between two chunks, so these must not take long (s).
@@ -37,33 +37,41 @@ _SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 
 class ModelBlewUp(RuntimeError):
-    """The state is no longer an ocean; the message says where, and which restart is the last good one."""
+    """The state is no longer an ocean; the message says where, and which restart is the last good
+    one."""
 
 
 def run(
-    model, days: float, output: str | Path | None = None, *, restart_from: str | Path | None = None,
-    overwrite: bool = False, progress: bool = True, binding: DeviceBinding | None = None,
-) -> Reading:  # fmt: skip
+    model,
+    days: float,
+    output: str | Path | None = None,
+    *,
+    restart_from: str | Path | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+    binding: DeviceBinding | None = None,
+) -> Reading:
     """Advance ``model`` by ``days``, with checks; called on every rank.
 
     Args:
         days: length, a whole number of steps.
         output: folder for configuration, monitor, output files and restarts; None: no files.
-        restart_from: restart to begin with. If it lies in ``output``, the run there is continued: its files
-            are added to, and what they hold beyond the restart is dropped.
+        restart_from: restart to begin with. If it lies in ``output``, the run there is continued:
+            its files are added to, and what they hold beyond the restart is dropped.
         overwrite: whether an earlier run in ``output`` may be removed.
         progress: print start table and progress lines on rank 0.
         binding: what :func:`dogcm.decomp.binding.bind_device` returned, for the start table.
 
-    On SIGTERM, SIGUSR1 or SIGINT (of any rank) a restart is written, the files are completed, and the
-    function returns early.
+    On SIGTERM, SIGUSR1 or SIGINT (of any rank) a restart is written, the files are completed, and
+    the function returns early.
 
     Returns:
         The monitor's numbers at the end.
 
     Raises:
         ConfigError: an interval is not a whole number of steps, or an output variable is unknown.
-        OutputError, RestartError: a file cannot be used; refused before the first step where it can be known.
+        OutputError, RestartError: a file cannot be used; refused before the first step where it can
+            be known.
         ModelBlewUp: NaN, infinity, or a speed or sea level that no ocean has.
     """
     return _Run(model, days, output, restart_from, overwrite, progress, binding).go()
@@ -105,8 +113,12 @@ class _Run:
         self.restart_from = Path(restart_from) if restart_from is not None else None
         self.monitor = Every(self._steps("run.monitor_every", self.config.run.monitor_every))
         every = self.config.run.restart_every
-        self.restarts = Every(self._steps("run.restart_every", every)) if every and self.folder else None
-        self.tables = tables_of(model, lambda key, days: Every(self._steps(key, days))) if self.folder else []
+        self.restarts = (
+            Every(self._steps("run.restart_every", every)) if every and self.folder else None
+        )
+        self.tables = (
+            tables_of(model, lambda key, days: Every(self._steps(key, days))) if self.folder else []
+        )
         self.length = self._steps("the length of the run", days)
         self.written: list[Path] = []  # restarts, oldest first
         self.record: files.RunRecord | None = None
@@ -124,7 +136,12 @@ class _Run:
         continues = False
         if self.folder:
             continues = on_root(
-                self.comm, files.check_folder, self.folder, self.config, self.overwrite, self.restart_from
+                self.comm,
+                files.check_folder,
+                self.folder,
+                self.config,
+                self.overwrite,
+                self.restart_from,
             )
         if self.restart_from:
             self.model.state = read_restart(self.restart_from, self.model)
@@ -144,7 +161,9 @@ class _Run:
         if self.overwrite:
             on_root(self.comm, files.clear_folder, self.folder, self.config, self.restart_from)
         on_root(self.comm, self._start_files, continues)
-        attributes = self.comm.broadcast(files.provenance(self.model) if self.comm.rank == 0 else None)
+        attributes = self.comm.broadcast(
+            files.provenance(self.model) if self.comm.rank == 0 else None
+        )
         for t in self.tables:
             t.open(self.folder, self.model, attributes, continues)
             t.start = self.first.time
@@ -153,9 +172,13 @@ class _Run:
 
     def _needs(self) -> dict[str, int]:
         """Bytes to be written, by file, at most."""
-        records = lambda t: self.length // t.every.steps + 1  # noqa: E731
+        records = lambda t: self.length // t.every.steps + 1
         needs = {f"{t.name}.nc": t.bytes(self.model, records(t)) for t in self.tables}
-        kept = min(self.config.run.keep_restarts, self.length // self.restarts.steps) if self.restarts else 0
+        kept = (
+            min(self.config.run.keep_restarts, self.length // self.restarts.steps)
+            if self.restarts
+            else 0
+        )
         # The one at the end, and one more while it is being written.
         return needs | {"restarts": (kept + 2) * restart_bytes(self.model)}
 
@@ -170,7 +193,9 @@ class _Run:
             with open(path, "w", newline="") as f:
                 csv.writer(f, lineterminator="\n").writerows([["step", *Reading.names()], *kept])
         except OSError as error:
-            raise OutputError(f"cannot write into {self.folder}: {error.strerror or error}") from None
+            raise OutputError(
+                f"cannot write into {self.folder}: {error.strerror or error}"
+            ) from None
 
     # ---- the loop --------------------------------------------------------------------------------
     def go(self) -> Reading:
@@ -191,7 +216,9 @@ class _Run:
     def _finish(self, status: str) -> None:
         if self.record is not None:  # rank 0, with files
             try:
-                self.record.write(status=status, finished=files.now(), steps=int(self.model.state.steps))
+                self.record.write(
+                    status=status, finished=files.now(), steps=int(self.model.state.steps)
+                )
             except OSError as error:
                 print(f"warning: {files.RUN_FILE} could not be completed: {error}", flush=True)
 
@@ -215,7 +242,11 @@ class _Run:
         return reading, f"interrupted by {name}"
 
     def _events(self) -> list[Every]:
-        return [self.monitor, *(t.every for t in self.tables), *([self.restarts] if self.restarts else [])]
+        return [
+            self.monitor,
+            *(t.every for t in self.tables),
+            *([self.restarts] if self.restarts else []),
+        ]
 
     def _target(self) -> int:
         """Where the next chunk ends: at an event, or when a signal may have waited long enough."""
@@ -272,7 +303,9 @@ class _Run:
                 values = (v if isinstance(v, str) else repr(v) for v in asdict(reading).values())
                 csv.writer(f, lineterminator="\n").writerow([int(self.model.state.steps), *values])
         except OSError as error:
-            raise OutputError(f"cannot write {path}: {error.strerror}; earlier files are kept") from None
+            raise OutputError(
+                f"cannot write {path}: {error.strerror}; earlier files are kept"
+            ) from None
 
     def _write_record(self, t: Table, now: float) -> None:
         m = self.model
@@ -281,14 +314,19 @@ class _Run:
             values = t.result(sums, m.dtype)
             self.sums[t.name] = jax.tree.map(lambda s: self.compiled.zero(t.name, s.shape), sums)
         else:
-            values = self.compiled.diagnose(t.name, m.state, self.fluxes, m.params, m.forcing, m.grid)
+            values = self.compiled.diagnose(
+                t.name, m.state, self.fluxes, m.params, m.forcing, m.grid
+            )
         t.file.append(values, t.start, now)
         t.start, t.count = now, 0
 
     def _write_restart(self, last: bool) -> None:
         path = self.folder / f"restart_{self.tick:09d}.nc"
-        write_restart(path, self.model, {"experiment": self.config.name,
-                                         "configuration": self.config.model_dump_json()})  # fmt: skip
+        write_restart(
+            path,
+            self.model,
+            {"experiment": self.config.name, "configuration": self.config.model_dump_json()},
+        )
         self.written = [p for p in self.written if p != path] + [path]
         # The one at the end comes on top of those that are kept.
         keep = self.config.run.keep_restarts + last
@@ -330,9 +368,12 @@ class _Run:
         return "There is no good restart yet (run.restart_every writes more of them)"
 
     def _first_bad_cell(self) -> str | None:
-        """Field, rank, place and value of this rank's first cell that is not a number, or too large."""
+        """Field, rank, place and value of this rank's first cell that is not a number, or too
+        large."""
         limits = {"u": SPEED_LIMIT, "v": SPEED_LIMIT, "eta": ETA_LIMIT}
-        fields = {n: f for n, f in self.model.state.variables().items() if not n.startswith("history")}
+        fields = {
+            n: f for n, f in self.model.state.variables().items() if not n.startswith("history")
+        }
         for limited in (False, True):  # not a number first
             for name, field in fields.items():
                 values = np.asarray(field.interior)
@@ -346,7 +387,9 @@ class _Run:
         tile, axes = self.model.decomposition.tile, self.model.horizontal.coordinates()
         row, column = tile.j0 + index[-2], tile.i0 + index[-1]
         if self.model.horizontal.curvilinear:
-            lat, lon = (float(a[0, 0]) for a in self.model.horizontal.points(field.at[0], [row], [column]))
+            lat, lon = (
+                float(a[0, 0]) for a in self.model.horizontal.points(field.at[0], [row], [column])
+            )
         else:
             lat = axes["lat_v" if field.at == "v" else "lat"][0][row]
             lon = axes["lon_u" if field.at == "u" else "lon"][0][column]
@@ -365,7 +408,11 @@ def _monitor_rows(path: Path, now: float) -> list[list[str]]:
         return []
     columns = ["step", *Reading.names()]
     with open(path, newline="") as f:
-        rows = [r for r in csv.DictReader(f) if None not in r.values() and float(r["time"]) <= now + 1e-3]
+        rows = [
+            r
+            for r in csv.DictReader(f)
+            if None not in r.values() and float(r["time"]) <= now + 1e-3
+        ]
     # A file of an earlier version may lack columns.
     return [[r.get(c, "nan") for c in columns] for r in rows]
 

@@ -1,4 +1,5 @@
-"""Output tables of a run: what is summed up during its steps, and what becomes of it at the end of an interval."""
+"""Output tables of a run: what is summed up during its steps, and what becomes of it at the end of
+an interval."""
 
 from __future__ import annotations
 
@@ -8,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dogcm.diagnostics.files import CIRCULATION_FILE
-from dogcm.diagnostics import circulation_series as circulation
 from dogcm.components.errors import ConfigError
+from dogcm.diagnostics import circulation_series as circulation
+from dogcm.diagnostics.files import CIRCULATION_FILE
 from dogcm.diagnostics.variables import Scene, Variable, find_variables, variables_of
 from dogcm.io.output import HEADER_BYTES, OutputFile, metric_bytes, record_bytes
 from dogcm.io.series import SeriesFile, series_bytes
@@ -18,9 +19,11 @@ from dogcm.physics.surface import SurfaceFluxes
 
 # How a value is added to what the interval has seen so far, and where it starts from.
 _COMBINE = {
-    "mean": lambda s, x: s + x, "root_mean_square": lambda s, x: s + x * x, "minimum": jnp.minimum,
+    "mean": lambda s, x: s + x,
+    "root_mean_square": lambda s, x: s + x * x,
+    "minimum": jnp.minimum,
     "maximum": jnp.maximum,
-}  # fmt: skip
+}
 _START = {"minimum": np.inf, "maximum": -np.inf}
 
 
@@ -53,7 +56,9 @@ class Table:
         self.variables: list[Variable] = find_variables(config.variables, more)
         of_step = [v.name for v in self.variables if v.of_step]
         if of_step and self.kind == "snapshot":
-            raise ValueError(f"{', '.join(of_step)} describe a step, not a moment: write them with kind: mean")
+            raise ValueError(
+                f"{', '.join(of_step)} describe a step, not a moment: write them with kind: mean"
+            )
         self._begin()
 
     def _begin(self) -> None:
@@ -68,7 +73,9 @@ class Table:
 
     def open(self, folder: Path, model, attributes: dict, resume: bool) -> None:
         """Make or continue the file."""
-        self.file = OutputFile(folder / f"{self.name}.nc", self.variables, self.kind, model, attributes, resume)
+        self.file = OutputFile(
+            folder / f"{self.name}.nc", self.variables, self.kind, model, attributes, resume
+        )
 
     def bytes(self, model, records: int) -> int:
         """Upper limit of the file's size."""
@@ -76,7 +83,10 @@ class Table:
 
     def result(self, sums: dict, dtype) -> dict[str, np.ndarray]:
         """What the file gets, from the sums of an interval."""
-        values = {n: np.asarray(s) / (self.count if self.kind not in _START else 1) for n, s in sums.items()}
+        values = {
+            n: np.asarray(s) / (self.count if self.kind not in _START else 1)
+            for n, s in sums.items()
+        }
         if self.kind == "root_mean_square":
             values = {n: np.sqrt(v) for n, v in values.items()}
         return {n: v.astype(dtype) for n, v in values.items()}
@@ -93,7 +103,9 @@ class CirculationTable(Table):
 
     def open(self, folder, model, attributes, resume):
         c = self._circulation
-        self.file = SeriesFile(folder / CIRCULATION_FILE, c.variables, c.axes, c.constants, model, attributes, resume)
+        self.file = SeriesFile(
+            folder / CIRCULATION_FILE, c.variables, c.axes, c.constants, model, attributes, resume
+        )
 
     def bytes(self, model, records):
         ny, nx = model.horizontal.shape
@@ -105,7 +117,8 @@ class CirculationTable(Table):
 
 
 def _circulation_of(model) -> circulation.Circulation:
-    """The model's circulation; that of its last run, ready compiled, if it was asked for the same."""
+    """The model's circulation; that of its last run, ready compiled, if it was asked for the
+    same."""
     wanted = model.config.run.diagnostics.model_dump()
     kept = getattr(model, "circulation", None)
     if kept is None or kept[0] != wanted:
@@ -132,8 +145,12 @@ def tables_of(model, every) -> list[Table]:
             raise ConfigError(f"run.output.{name}.variables: {error}") from None
     if run.diagnostics.every:
         if "diagnostics" in run.output:
-            raise ConfigError(f"run.output.diagnostics: {CIRCULATION_FILE} is run.diagnostics' own; choose another name")
-        tables.append(CirculationTable(model, every("run.diagnostics.every", run.diagnostics.every)))
+            raise ConfigError(
+                f"run.output.diagnostics: {CIRCULATION_FILE} is run.diagnostics' own; choose another name"
+            )
+        tables.append(
+            CirculationTable(model, every("run.diagnostics.every", run.diagnostics.every))
+        )
     return tables
 
 
@@ -163,7 +180,9 @@ class Compiled:
             new = self.addends(state, fluxes, params, forcing, grid, *of_step)
             for name, values in new.items():
                 combine = _COMBINE[self.tables[name][0]]
-                new[name] = jax.tree.map(lambda s, x: combine(s, x.astype(s.dtype)), sums[name], values)
+                new[name] = jax.tree.map(
+                    lambda s, x: combine(s, x.astype(s.dtype)), sums[name], values
+                )
             return state, new, fluxes
 
         return jax.lax.fori_loop(0, count, body, (state, sums, fluxes))
@@ -175,7 +194,10 @@ class Compiled:
         if self._of_step:
             of_step = (before, jax.eval_shape(self.dynamics.step_with_parts, before, *parts[2:])[2])
         shapes = jax.eval_shape(self.addends, *parts, *of_step)
-        return {name: jax.tree.map(lambda s: self.zero(name, s.shape), tree) for name, tree in shapes.items()}
+        return {
+            name: jax.tree.map(lambda s: self.zero(name, s.shape), tree)
+            for name, tree in shapes.items()
+        }
 
     def zero(self, table: str, shape) -> jax.Array:
         """What an interval of this table starts from."""
@@ -186,7 +208,10 @@ class Compiled:
         summed = [name for name, (kind, _) in self.tables.items() if kind != "snapshot"]
         # One scene for all: what several tables need is computed once.
         scene = self._scene(*parts)
-        return {name: {v.name: v.compute(scene).interior for v in self.tables[name][1]} for name in summed}
+        return {
+            name: {v.name: v.compute(scene).interior for v in self.tables[name][1]}
+            for name in summed
+        }
 
     def _values(self, table: str, *parts) -> dict:
         """The table's variables as arrays without halo."""
@@ -194,7 +219,9 @@ class Compiled:
         return {v.name: v.compute(scene).interior for v in self.tables[table][1]}
 
     def _scene(self, state, fluxes, params, forcing, grid, before=None, parts=None) -> Scene:
-        return Scene(state, SurfaceFluxes(*fluxes), self.dynamics, params, forcing, grid, before, parts)
+        return Scene(
+            state, SurfaceFluxes(*fluxes), self.dynamics, params, forcing, grid, before, parts
+        )
 
 
 def compiled_for(model, tables: list[Table]) -> Compiled:

@@ -1,6 +1,8 @@
-"""Targets: what the model is compared with. Reanalysis, gridded observations, profiles, and finer runs.
+"""Targets: what the model is compared with. Reanalysis, gridded observations, profiles, and finer
+runs.
 
-Readers and coarsening work with numpy on rank 0; :class:`Targets` hands each rank its tile when asked.
+Readers and coarsening work with numpy on rank 0; :class:`Targets` hands each rank its tile when
+asked.
 """
 
 from dogcm.targets.clock import Clock, decode_times
@@ -13,7 +15,21 @@ from dogcm.targets.twin import Coarse, Coarsening, nesting_problems
 from dogcm.targets.windows import TargetWindows
 
 __all__ = [
-    "Clock", "Coarse", "Coarsening", "ProfileOperator", "Profiles", "Sample", "TargetError", "TargetGrid",
-    "TargetWindows", "Targets", "decode_times", "gather_profiles", "locate", "nesting_problems", "read_glorys",
-    "read_profiles", "read_sst",
-]  # fmt: skip
+    "Clock",
+    "Coarse",
+    "Coarsening",
+    "ProfileOperator",
+    "Profiles",
+    "Sample",
+    "TargetError",
+    "TargetGrid",
+    "TargetWindows",
+    "Targets",
+    "decode_times",
+    "gather_profiles",
+    "locate",
+    "nesting_problems",
+    "read_glorys",
+    "read_profiles",
+    "read_sst",
+]

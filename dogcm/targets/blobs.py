@@ -26,13 +26,20 @@ def blob_field(a, model) -> Field:
     grid = model.grid
     lon, lat = grid.lon_c.interior, grid.lat_c.interior
     if model.horizontal.spherical:
-        lon, lat, lon0, lat0 = (jnp.deg2rad(x) for x in (lon, lat, jnp.asarray(a.lon), jnp.asarray(a.lat)))
+        lon, lat, lon0, lat0 = (
+            jnp.deg2rad(x) for x in (lon, lat, jnp.asarray(a.lon), jnp.asarray(a.lat))
+        )
         # Haversine formula: accurate for small distances.
-        half = jnp.sin(0.5 * (lat - lat0)) ** 2 + jnp.cos(lat) * jnp.cos(lat0) * jnp.sin(0.5 * (lon - lon0)) ** 2
+        half = (
+            jnp.sin(0.5 * (lat - lat0)) ** 2
+            + jnp.cos(lat) * jnp.cos(lat0) * jnp.sin(0.5 * (lon - lon0)) ** 2
+        )
         distance = 2.0 * model.horizontal.radius * jnp.arcsin(jnp.sqrt(jnp.clip(half, 0.0, 1.0)))
     else:
         distance = 1e3 * jnp.hypot(lon - a.lon, lat - a.lat)
-    shape = jnp.exp(-0.5 * (distance / a.width) ** 2 - 0.5 * ((grid.z_c - a.depth) / a.thickness) ** 2)
+    shape = jnp.exp(
+        -0.5 * (distance / a.width) ** 2 - 0.5 * ((grid.z_c - a.depth) / a.thickness) ** 2
+    )
     mask = grid.mask_c.crop(0)
     return mask.with_data((a.amplitude * shape).astype(mask.dtype)) * mask
 

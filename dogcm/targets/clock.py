@@ -19,9 +19,9 @@ class Clock:
 
     Attributes:
         first_year: calendar year that model year 1 stands for.
-        year: length of the model's year (s), the period of its forcing. A date keeps its place within the
-            year, so leap years do not shift the seasons of targets against those of the forcing. None: count
-            true seconds from 1 January of ``first_year``.
+        year: length of the model's year (s), the period of its forcing. A date keeps its place
+            within the year, so leap years do not shift the seasons of targets against those of the
+            forcing. None: count true seconds from 1 January of ``first_year``.
     """
 
     first_year: int
@@ -33,12 +33,16 @@ class Clock:
 
     def _one(self, date) -> float:
         def new_year(year):
-            return date.replace(year=year, month=1, day=1, hour=0, minute=0, second=0, microsecond=0)
+            return date.replace(
+                year=year, month=1, day=1, hour=0, minute=0, second=0, microsecond=0
+            )
 
         if self.year is None:
             return (date - new_year(self.first_year)).total_seconds()
         start = new_year(date.year)
-        fraction = (date - start).total_seconds() / (new_year(date.year + 1) - start).total_seconds()
+        fraction = (date - start).total_seconds() / (
+            new_year(date.year + 1) - start
+        ).total_seconds()
         return (date.year - self.first_year + fraction) * self.year
 
 
@@ -46,7 +50,8 @@ def decode_times(values, units: str, calendar: str, source: str) -> list:
     """Dates of a CF time axis.
 
     Raises:
-        TargetError: units that are not ``UNIT since DATE``, an unknown calendar, or times not in order.
+        TargetError: units that are not ``UNIT since DATE``, an unknown calendar, or times not in
+            order.
     """
     numbers = np.atleast_1d(np.asarray(values, float))
     if numbers.size == 0 or not np.isfinite(numbers).all() or (np.diff(numbers) <= 0).any():
@@ -63,7 +68,8 @@ def decode_times(values, units: str, calendar: str, source: str) -> list:
 
 
 def parse_date(text) -> tuple[int, int, int]:
-    """``'1993-01-31'`` (or anything with year, month, day) as a tuple that compares in any calendar."""
+    """``'1993-01-31'`` (or anything with year, month, day) as a tuple that compares in any
+    calendar."""
     try:
         date = datetime.strptime(text, "%Y-%m-%d") if isinstance(text, str) else text
         return date.year, date.month, date.day
@@ -72,7 +78,8 @@ def parse_date(text) -> tuple[int, int, int]:
 
 
 def select_period(dates: list, period, source: str) -> list[int]:
-    """Indices of the dates within ``period = (first day, last day)``, both included; None takes all.
+    """Indices of the dates within ``period = (first day, last day)``, both included; None takes
+    all.
 
     Raises:
         TargetError: no date within the period.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,14 +17,21 @@ from dogcm.targets.errors import TargetError
 
 #: Model variable: (place on the grid, whether it has layers).
 VARIABLES = {
-    "temperature": ("c", True), "salinity": ("c", True), "u": ("u", True), "v": ("v", True),
-    "eta": ("c", False), "sst": ("c", False), "sss": ("c", False),
-}  # fmt: skip
+    "temperature": ("c", True),
+    "salinity": ("c", True),
+    "u": ("u", True),
+    "v": ("v", True),
+    "eta": ("c", False),
+    "sst": ("c", False),
+    "sss": ("c", False),
+}
 # Clocks that count in days and steps that count in seconds agree to round-off.
 _TOLERANCE = 1e-3  # s
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["times", "fields", "valid"], meta_fields=[])
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["times", "fields", "valid"], meta_fields=[]
+)
 @dataclass(frozen=True)
 class Sample:
     """Targets of one tile.
@@ -45,8 +53,8 @@ class Targets:
 
     Attributes:
         times: ``(n,)`` s since the start of model year 1, increasing; on every rank.
-        values: on rank 0 name to array ``(n, [nz,] ny, nx)`` on the model grid (degC, g kg-1, m s-1, m), NaN
-            where there is none; empty on other ranks.
+        values: on rank 0 name to array ``(n, [nz,] ny, nx)`` on the model grid (degC, g kg-1, m
+            s-1, m), NaN where there is none; empty on other ranks.
         layered: name to whether the variable has layers; on every rank. Default: as in the model.
         decomposition: who owns which tile; None until :meth:`on_ranks` has set it.
 
@@ -82,7 +90,7 @@ class Targets:
         return list(self.layered)
 
     @classmethod
-    def on_ranks(cls, decomposition: Decomposition, make: Callable[[], "Targets"]) -> "Targets":
+    def on_ranks(cls, decomposition: Decomposition, make: Callable[[], Targets]) -> Targets:
         """Targets that ``make()`` reads on rank 0, known to every rank. All ranks call this.
 
         An error of ``make``, or an array that does not fit the grid, is raised on every rank.
@@ -93,7 +101,7 @@ class Targets:
                 made = make()
                 made._fit(decomposition.layout.shape)
                 facts = (made.times, made.layered)
-            except Exception as e:  # noqa: BLE001: raised on all ranks below
+            except Exception as e:  # noqa: BLE001 raised on all ranks below
                 error = e
         facts, error = decomposition.comm.broadcast((facts, error))
         if error is not None:
@@ -109,7 +117,9 @@ class Targets:
                     "regrid or coarsen it first"
                 )
 
-    def require(self, names, start: float | None = None, length: float = 0.0, nz: int | None = None) -> None:
+    def require(
+        self, names, start: float | None = None, length: float = 0.0, nz: int | None = None
+    ) -> None:
         """Check, before any work, that everything a training run wants is there.
 
         Args:
@@ -124,11 +134,11 @@ class Targets:
                 f"no target for {', '.join(missing)}; there are targets for {', '.join(self.names)}"
             )
         for name in names:
-            layers = self.values[name].shape[1] if name in self.values and self.layered[name] else None
+            layers = (
+                self.values[name].shape[1] if name in self.values and self.layered[name] else None
+            )
             if nz is not None and layers not in (None, nz):
-                raise TargetError(
-                    f"target {name} has {layers} layers, the model has {nz}"
-                )
+                raise TargetError(f"target {name} has {layers} layers, the model has {nz}")
         if start is not None:
             self._within(start, start + length)
 
@@ -140,7 +150,7 @@ class Targets:
                 f"day {first / 86400:.2f} to {last / 86400:.2f}: choose another period or read more records"
             )
 
-    def window(self, start: float, length: float) -> "Targets":
+    def window(self, start: float, length: float) -> Targets:
         """The records with ``start <= time <= start + length`` (s).
 
         Raises:
@@ -165,13 +175,18 @@ class Targets:
         """
         names = self.names if names is None else list(names)
         self.require(names, time)
-        n = int(np.clip(np.searchsorted(self.times, time, side="right") - 1, 0, max(self.times.size - 2, 0)))
+        n = int(
+            np.clip(
+                np.searchsorted(self.times, time, side="right") - 1, 0, max(self.times.size - 2, 0)
+            )
+        )
         m = min(n + 1, self.times.size - 1)
         between = self.times[m] - self.times[n]
         w = float(np.clip((time - self.times[n]) / between, 0.0, 1.0)) if m > n else 0.0
 
         def pick(v):
             return v[n] if w == 0.0 else v[m] if w == 1.0 else (1 - w) * v[n] + w * v[m]
+
         return self._tiles(pick, jnp.asarray(time, jnp.float64), names, dtype)
 
     def sample(self, names=None, dtype=np.float64) -> Sample:

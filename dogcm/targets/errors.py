@@ -26,19 +26,25 @@ def in_unit(name: str, values: np.ndarray, unit: str, source: str) -> np.ndarray
     """``values`` of the model variable ``name`` in the model's unit, checked for a sane size.
 
     Raises:
-        TargetError: no unit, one that cannot be converted, or values that the stated unit cannot mean (kelvin
-            labelled degC, centimetres labelled m).
+        TargetError: no unit, one that cannot be converted, or values that the stated unit cannot
+            mean (kelvin labelled degC, centimetres labelled m).
     """
     wanted, low, high = PLAUSIBLE[name]
     if not str(unit).strip():
-        raise TargetError(f"{source} has no units attribute; set it to a CF unit such as '{wanted}'")
+        raise TargetError(
+            f"{source} has no units attribute; set it to a CF unit such as '{wanted}'"
+        )
     try:
         out = regrid.to_unit(values, unit, wanted)
     except ValueError as error:
-        raise TargetError(f"{source}, the target of {name} (model unit {wanted}): {error}") from None
+        raise TargetError(
+            f"{source}, the target of {name} (model unit {wanted}): {error}"
+        ) from None
     finite = out[np.isfinite(out)]
     # Single wild values are noise that a mask should take; a wrong unit moves the typical value.
-    if finite.size and not (low <= np.median(finite) <= high and np.mean((finite < low) | (finite > high)) < 0.01):
+    if finite.size and not (
+        low <= np.median(finite) <= high and np.mean((finite < low) | (finite > high)) < 0.01
+    ):
         raise TargetError(
             f"{source} is labelled '{unit}', but its values ({finite.min():.4g} to {finite.max():.4g} "
             f"{wanted}) cannot be "

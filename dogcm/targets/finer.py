@@ -1,9 +1,10 @@
-"""Truth from a finer run: its states brought to the grid that is trained, as restarts of the coarser model.
+"""Truth from a finer run: its states brought to the grid that is trained, as restarts of the
+coarser model.
 
-A record is a full state, so that a rollout can start from it: ``u, v, eta`` and tracers are those of the finer
-run, averaged as :mod:`dogcm.targets.twin` does it, and so are the velocities of a C-D scheme. Coarse cells without fine water keep what the coarser
-model starts with, and are marked as not valid. Old accelerations have no meaning on another grid: the time scheme
-starts anew.
+A record is a full state, so that a rollout can start from it: ``u, v, eta`` and tracers are those
+of the finer run, averaged as :mod:`dogcm.targets.twin` does it, and so are the velocities of a C-D
+scheme. Coarse cells without fine water keep what the coarser model starts with, and are marked as
+not valid. Old accelerations have no meaning on another grid: the time scheme starts anew.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
-from dogcm.simulation.model import Model
-from dogcm.simulation.progress import say
 from dogcm.field import Field
 from dogcm.io.restart import write_restart
 from dogcm.io.root import RootTask, on_root
 from dogcm.learning.losses import COMPARED
+from dogcm.simulation.model import Model
+from dogcm.simulation.progress import say
 from dogcm.targets import Coarsening, TargetError, TargetGrid, nesting_problems
 from dogcm.timestepping import State
 from dogcm.timestepping.state import D_GRID
@@ -29,13 +30,16 @@ _SURFACE = {"sst": "temperature", "sss": "salinity"}
 
 
 class CoarseGrainer:
-    """Brings the present state of a finer model to the grid of a coarser one; every rank calls its methods.
+    """Brings the present state of a finer model to the grid of a coarser one; every rank calls its
+    methods.
 
     Args:
-        fine, coarse: models on the same ranks; their layouts may differ. ``coarse`` is left as it is.
+        fine, coarse: models on the same ranks; their layouts may differ. ``coarse`` is left as it
+            is.
 
     Raises:
-        TargetError: the horizontal grids do not nest, or the coarser ocean alone has the C-D scheme.
+        TargetError: the horizontal grids do not nest, or the coarser ocean alone has the C-D
+            scheme.
     """
 
     def __init__(self, fine: Model, coarse: Model):
@@ -88,21 +92,27 @@ class CoarseGrainer:
             return Field(jnp.asarray(values), variables[name].at).named(name)
 
         new = {n: field(n) for n in (*names, *d_grid)}
-        zero = lambda fields: tuple(f.with_data(jnp.zeros_like(f.data)) for f in fields)  # noqa: E731
+        zero = lambda fields: tuple(f.with_data(jnp.zeros_like(f.data)) for f in fields)
         return old.replace(
-            u=new["u"], v=new["v"], eta=new["eta"], tracers={n: new[n] for n in now.tracers},
-            history_u=zero(old.history_u), history_v=zero(old.history_v),
-            time=jnp.asarray(float(now.time), jnp.float64), steps=jnp.zeros_like(old.steps),
+            u=new["u"],
+            v=new["v"],
+            eta=new["eta"],
+            tracers={n: new[n] for n in now.tracers},
+            history_u=zero(old.history_u),
+            history_v=zero(old.history_v),
+            time=jnp.asarray(float(now.time), jnp.float64),
+            steps=jnp.zeros_like(old.steps),
             d_grid=tuple(new[n] for n in d_grid) or old.d_grid,
-        )  # fmt: skip
+        )
 
     def _coarsened(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         turned = {at: arrays.pop(n) for n, at in zip(D_GRID, "uv") if n in arrays}
         values = self._coarsening(arrays).values
         valid = {n: np.isfinite(v) for n, v in values.items()}
         water = valid["temperature"]
-        # A face that is shut in the finer run carries nothing, which is known; beyond its water nothing is known.
-        # What lies across the edge of the grid does not matter: such faces are shut, or the grid is periodic in x.
+        # A face that is shut in the finer run carries nothing, which is known; beyond its water
+        # nothing is known. What lies across the edge of the grid does not matter: such faces are
+        # shut, or the grid is periodic in x.
         valid["u"] &= water & np.roll(water, 1, -1)
         valid["v"] &= water & np.roll(water, 1, -2)
         self._valid = valid
@@ -143,7 +153,8 @@ def on_root_only(comm, function, *args):
 
 
 def read_valid(path: Path, model: Model, names) -> dict[str, Field] | None:
-    """Where a truth holds values, on this tile: name to Field of 1 and 0; None if there is no such file."""
+    """Where a truth holds values, on this tile: name to Field of 1 and 0; None if there is no such
+    file."""
     if not on_root(model.comm, path.is_file):
         return None
     arrays = on_root_only(model.comm, _load, path)

@@ -1,11 +1,11 @@
 """GLORYS12 and its relatives: reanalysis files of the Copernicus Marine Service, as they come.
 
-Format (GLOBAL_MULTIYEAR_PHY_001_030, doi:10.48670/moi-00021): ``thetao`` (potential temperature, degrees_C),
-``so`` (practical salinity, 1e-3), ``uo`` and ``vo`` (m s-1) with dimensions (time, depth, latitude,
-longitude), ``zos`` (m) with (time, latitude, longitude), packed as 16-bit integers with ``scale_factor``,
-``add_offset`` and ``_FillValue``; longitudes -180 to 180, latitudes -80 to 90; daily or monthly means in any
-number of files. All variables sit at the same points, so velocities are averaged onto the model's faces
-directly.
+Format (GLOBAL_MULTIYEAR_PHY_001_030, doi:10.48670/moi-00021): ``thetao`` (potential temperature,
+degrees_C), ``so`` (practical salinity, 1e-3), ``uo`` and ``vo`` (m s-1) with dimensions (time,
+depth, latitude, longitude), ``zos`` (m) with (time, latitude, longitude), packed as 16-bit integers
+with ``scale_factor``, ``add_offset`` and ``_FillValue``; longitudes -180 to 180, latitudes -80 to
+90; daily or monthly means in any number of files. All variables sit at the same points, so
+velocities are averaged onto the model's faces directly.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class _Axes:
         edges[0] = 0.0
         return edges
 
-    def same(self, other: "_Axes") -> bool:
+    def same(self, other: _Axes) -> bool:
         return all(
             a.shape == b.shape and np.allclose(a, b, atol=1e-4)
             for a, b in ((self.lat, other.lat), (self.lon, other.lon))
@@ -63,30 +63,39 @@ class _Axes:
 
 
 def read_glorys(
-    files, grid: TargetGrid, *, variables=("temperature", "salinity", "u", "v", "eta"), period=None,
-    clock: Clock | None = None, convert: bool = True, max_uncovered: float = 0.05,
+    files,
+    grid: TargetGrid,
+    *,
+    variables=("temperature", "salinity", "u", "v", "eta"),
+    period=None,
+    clock: Clock | None = None,
+    convert: bool = True,
+    max_uncovered: float = 0.05,
 ) -> Targets:
     """Reanalysis on the model grid, by conservative, land-aware averages.
 
     Args:
-        files: a glob pattern, a path, or a list of paths; several times and variables a file, or one each.
+        files: a glob pattern, a path, or a list of paths; several times and variables a file, or
+            one each.
         grid: the model grid (:meth:`TargetGrid.gather`).
         variables: model variables wanted.
         period: first and last day, ``("1993-01-01", "1993-12-31")``; default: all records.
         clock: default: model year 1 is the year of the first record used.
-        convert: to Conservative Temperature and Absolute Salinity (TEOS-10, doi:10.5194/os-8-1117-2012),
-            before averaging, so that heat and salt are what is conserved. Needs both thetao and so. False:
-            keep potential temperature and practical salinity.
-        max_uncovered: largest share of wet cells (of the surface, then of all layers) without a value.
+        convert: to Conservative Temperature and Absolute Salinity (TEOS-10,
+            doi:10.5194/os-8-1117-2012), before averaging, so that heat and salt are what is
+            conserved. Needs both thetao and so. False: keep potential temperature and practical
+            salinity.
+        max_uncovered: largest share of wet cells (of the surface, then of all layers) without a
+            value.
 
     Returns:
-        Targets with ``(n, nz, ny, nx)`` degC, g kg-1, m s-1 and ``(n, ny, nx)`` m, NaN on land and where the
-        reanalysis has no water.
+        Targets with ``(n, nz, ny, nx)`` degC, g kg-1, m s-1 and ``(n, ny, nx)`` m, NaN on land and
+        where the reanalysis has no water.
 
     Raises:
-        TargetError: missing files, variables or dimensions, wrong units, times that are out of order or do
-            not overlap the period, an ocean that is not covered. All of it before the first record is
-            regridded (the deep ocean's coverage: after the first).
+        TargetError: missing files, variables or dimensions, wrong units, times that are out of
+            order or do not overlap the period, an ocean that is not covered. All of it before the
+            first record is regridded (the deep ocean's coverage: after the first).
     """
     unknown = [v for v in variables if v not in FILE_NAMES]
     if unknown or not variables:
@@ -108,7 +117,9 @@ def read_glorys(
                     label = f"{FILE_NAMES[name]} of {archive.where}"
                     grid.check_cover(records[0][name], _wet(grid, name), label, max_uncovered)
         clock = clock or Clock(archive.dates[0].year)
-        return Targets(clock.seconds(archive.dates), {v: np.stack([r[v] for r in records]) for v in variables})
+        return Targets(
+            clock.seconds(archive.dates), {v: np.stack([r[v] for r in records]) for v in variables}
+        )
 
 
 def _paths(files) -> list[Path]:
@@ -123,10 +134,13 @@ def _paths(files) -> list[Path]:
 
 
 class _Archive:
-    """Files opened lazily, checked against each other, and an index from (variable, record) to file."""
+    """Files opened lazily, checked against each other, and an index from (variable, record) to
+    file."""
 
     def __init__(self, paths: list[Path], names: list[str], stack: ExitStack, period):
-        self.where = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more files"
+        self.where = (
+            str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more files"
+        )
         self.axes: _Axes | None = None
         found: dict[str, dict] = {n: {} for n in names}
         for path in paths:
@@ -136,7 +150,9 @@ class _Archive:
             for name in here:
                 for t, date in enumerate(dates):
                     if date in found[name]:
-                        raise TargetError(f"{FILE_NAMES[name]} of {date} is in two files, one of them {path}")
+                        raise TargetError(
+                            f"{FILE_NAMES[name]} of {date} is in two files, one of them {path}"
+                        )
                     found[name][date] = (data, t)
         for name in names:
             if not found[name]:
@@ -170,7 +186,9 @@ class _Archive:
                 )
         axes = _axes(data, path)
         if self.axes is not None and not self.axes.same(axes):
-            raise TargetError(f"{path} is on another grid than the files before it; read them one by one")
+            raise TargetError(
+                f"{path} is on another grid than the files before it; read them one by one"
+            )
         if self.axes is None or axes.depth.size > self.axes.depth.size:
             self.axes = axes
         time = data["time"]
@@ -183,7 +201,12 @@ class _Archive:
         array = data[FILE_NAMES[name]]
         array = array.isel(time=t) if k is None else array.isel(time=t, depth=k)
         values = np.asarray(array.values, float)[self.axes.lat_order][:, self.axes.lon_order]
-        return in_unit(name, values, str(array.attrs.get("units", "")), f"variable '{array.name}' of {self.where}")
+        return in_unit(
+            name,
+            values,
+            str(array.attrs.get("units", "")),
+            f"variable '{array.name}' of {self.where}",
+        )
 
     def levels(self, name: str, record: int) -> int:
         data, _ = self._index[name][self.dates[record]]
@@ -195,7 +218,9 @@ class _Archive:
             top = self.level(name, 0, 0 if VARIABLES[name][1] else None)
             at = VARIABLES[name][0]
             mean, _ = regrid.conservative_average(top, *self.axes.edges, *grid.edges(at))
-            grid.check_cover(mean, grid.thickness(at)[0] > 0, f"{FILE_NAMES[name]} of {self.where}", most)
+            grid.check_cover(
+                mean, grid.thickness(at)[0] > 0, f"{FILE_NAMES[name]} of {self.where}", most
+            )
 
 
 def _open(path: Path):
@@ -208,13 +233,24 @@ def _open(path: Path):
 def _axes(data, path: Path) -> _Axes:
     for dim in _DIMS:
         if dim not in data.variables and (dim != "depth" or "depth" in data.dims):
-            raise TargetError(f"{path} has no coordinate '{dim}'; a reanalysis file has {', '.join(_DIMS)}")
+            raise TargetError(
+                f"{path} has no coordinate '{dim}'; a reanalysis file has {', '.join(_DIMS)}"
+            )
     lat, lon = (np.asarray(data[d].values, float) for d in ("latitude", "longitude"))
-    # Depths of a file of sea level alone do not matter; of one level alone they are kept as they are.
-    depth = np.atleast_1d(np.asarray(data["depth"].values, float)) if "depth" in data.variables else np.array([0.5])
+    # Depths of a file of sea level alone do not matter; of one level alone they are kept as they
+    # are.
+    depth = (
+        np.atleast_1d(np.asarray(data["depth"].values, float))
+        if "depth" in data.variables
+        else np.array([0.5])
+    )
     turned = np.mod(lon, 360.0)
     lat_order, lon_order = np.argsort(lat), np.argsort(turned, kind="stable")
-    for name, values in (("latitude", lat[lat_order]), ("longitude", turned[lon_order]), ("depth", depth)):
+    for name, values in (
+        ("latitude", lat[lat_order]),
+        ("longitude", turned[lon_order]),
+        ("depth", depth),
+    ):
         if not np.isfinite(values).all() or (np.diff(values) <= 0).any():
             raise TargetError(
                 f"coordinate '{name}' of {path} has gaps, repeats or is out of order; repair the file"
@@ -227,7 +263,9 @@ def _wet(grid: TargetGrid, name: str) -> np.ndarray:
     return (thickness if VARIABLES[name][1] else thickness[0]) > 0
 
 
-def _record(archive: _Archive, n: int, variables, grid: TargetGrid, convert: bool) -> dict[str, np.ndarray]:
+def _record(
+    archive: _Archive, n: int, variables, grid: TargetGrid, convert: bool
+) -> dict[str, np.ndarray]:
     """One record of all variables on the model grid."""
     out = {}
     tracers = [v for v in variables if v in ("temperature", "salinity")]
@@ -240,7 +278,9 @@ def _record(archive: _Archive, n: int, variables, grid: TargetGrid, convert: boo
     return out
 
 
-def _volume(archive: _Archive, n: int, names: list, grid: TargetGrid, convert: bool) -> dict[str, np.ndarray]:
+def _volume(
+    archive: _Archive, n: int, names: list, grid: TargetGrid, convert: bool
+) -> dict[str, np.ndarray]:
     """Layer means of variables at one place, reading one level at a time."""
     at = VARIABLES[names[0]][0]
     means = {v: LayerMeans(grid.vertical.edges[:-1], grid.thickness(at)) for v in names}
@@ -254,13 +294,18 @@ def _volume(archive: _Archive, n: int, names: list, grid: TargetGrid, convert: b
     return {v: np.where(_wet(grid, v), means[v].result()[0], np.nan) for v in names}
 
 
-def _slices(archive: _Archive, n: int, k: int, names: list[str], convert: bool) -> dict[str, np.ndarray]:
+def _slices(
+    archive: _Archive, n: int, k: int, names: list[str], convert: bool
+) -> dict[str, np.ndarray]:
     if not convert or names[0] not in ("temperature", "salinity"):
         return {v: archive.level(v, n, k) for v in names}
     both = to_teos10(
-        archive.level("temperature", n, k), archive.level("salinity", n, k), archive.axes.depth[k],
-        archive.axes.lat[:, None], archive.axes.lon[None, :],
-    )  # fmt: skip
+        archive.level("temperature", n, k),
+        archive.level("salinity", n, k),
+        archive.axes.depth[k],
+        archive.axes.lat[:, None],
+        archive.axes.lon[None, :],
+    )
     return {v: both[v] for v in names}
 
 
@@ -268,13 +313,15 @@ def to_teos10(potential, practical, depth, lat, lon) -> dict[str, np.ndarray]:
     """Conservative Temperature (degC) and Absolute Salinity (g kg-1); NaN where either input is.
 
     Args:
-        potential: potential temperature at 0 dbar (degC). practical: practical salinity. depth: m, positive
-            down.
+        potential: potential temperature at 0 dbar (degC). practical: practical salinity. depth: m,
+            positive down.
         lat, lon: degrees. All broadcast together.
     """
     there = np.isfinite(potential) & np.isfinite(practical)
     depth, lat, lon = (np.broadcast_to(a, there.shape)[there] for a in (depth, lat, lon))
     absolute, conservative = np.full(there.shape, np.nan), np.full(there.shape, np.nan)
-    absolute[there] = gsw.SA_from_SP(np.asarray(practical)[there], gsw.p_from_z(-depth, lat), lon, lat)
+    absolute[there] = gsw.SA_from_SP(
+        np.asarray(practical)[there], gsw.p_from_z(-depth, lat), lon, lat
+    )
     conservative[there] = gsw.CT_from_pt(absolute[there], np.asarray(potential)[there])
     return {"temperature": conservative, "salinity": absolute}

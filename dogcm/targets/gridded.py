@@ -23,7 +23,8 @@ class TargetGrid:
     """The model grid as numpy on rank 0.
 
     Attributes:
-        horizontal: horizontal grid; data by position need a latitude-longitude grid. vertical: layers.
+        horizontal: horizontal grid; data by position need a latitude-longitude grid. vertical:
+            layers.
         cells: thickness of every cell at rest (m), ``(nz, ny, nx)``, 0 on land.
     """
 
@@ -34,10 +35,12 @@ class TargetGrid:
     def __post_init__(self):
         shape = (self.vertical.nz, *self.horizontal.shape)
         if np.shape(self.cells) != shape:
-            raise TargetError(f"cell thicknesses have shape {np.shape(self.cells)}, the grid has {shape}")
+            raise TargetError(
+                f"cell thicknesses have shape {np.shape(self.cells)}, the grid has {shape}"
+            )
 
     @classmethod
-    def gather(cls, model) -> "TargetGrid | None":
+    def gather(cls, model) -> TargetGrid | None:
         """The grid of a model on rank 0, None elsewhere. All ranks call this."""
         cells = model.decomposition.gather(np.asarray(model.grid.h_c.interior, float))
         return None if cells is None else cls(model.horizontal, model.vertical, cells)
@@ -59,13 +62,15 @@ class TargetGrid:
         return self.area * self.cells
 
     def weights(self, name: str) -> np.ndarray:
-        """Weights of scores of a variable, 0 on land: volumes (m3) with layers, areas (m2) without."""
+        """Weights of scores of a variable, 0 on land: volumes (m3) with layers, areas (m2)
+        without."""
         at, layered = VARIABLES[name]
         area, h = getattr(self.metrics, f"area_{at}"), self.thickness(at)
         return area * h if layered else area * (h[0] > 0)
 
     def thickness(self, at: str) -> np.ndarray:
-        """Thickness (m) at ``c``, ``u`` or ``v``: that of the thinner of two cells at a face, 0 at walls."""
+        """Thickness (m) at ``c``, ``u`` or ``v``: that of the thinner of two cells at a face, 0 at
+        walls."""
         h = self.cells
         if at == "u":
             west = np.roll(h, 1, -1)
@@ -79,7 +84,9 @@ class TargetGrid:
     def edges(self, at: str) -> tuple[np.ndarray, np.ndarray]:
         """Latitudes and longitudes between which a value at ``c``, ``u`` or ``v`` is a mean."""
         if not isinstance(self.horizontal, LatLonGrid):
-            raise TargetError("targets by position need a latitude-longitude grid; this experiment has none")
+            raise TargetError(
+                "targets by position need a latitude-longitude grid; this experiment has none"
+            )
         lat, lon = self.horizontal.lat_edges, self.horizontal.lon_edges
         if at == "v":
             lat = np.clip(_shifted_back(lat), -90.0, 90.0)
@@ -113,7 +120,8 @@ class TargetGrid:
 
 
 def _shifted_back(edges: np.ndarray) -> np.ndarray:
-    """Edges of the cells around west or south faces: the centres, with one more before the first."""
+    """Edges of the cells around west or south faces: the centres, with one more before the
+    first."""
     centres = 0.5 * (edges[1:] + edges[:-1])
     period = edges[-1] - edges[0]
     first = centres[-1] - period if np.isclose(period, 360.0) else 2 * edges[0] - centres[0]
@@ -123,7 +131,8 @@ def _shifted_back(edges: np.ndarray) -> np.ndarray:
 class LayerMeans:
     """Volume-weighted means over model layers, fed one source level at a time.
 
-    A model cell takes from each source level the part that lies between its top and its own (partial) bottom,
+    A model cell takes from each source level the part that lies between its top and its own
+    (partial) bottom,
     times the wet area of the source there: means run over water alone, and sums of
     ``mean * cover * thickness * area`` are the integral of the source.
     """
@@ -151,25 +160,40 @@ def _calendar(path) -> str:
     """Calendar of the time axis of a CF file."""
     with xr.open_dataset(path, decode_times=False) as data:
         attributes = [v.attrs for v in data.variables.values()]
-    found = [str(a["calendar"]) for a in attributes if "calendar" in a and " since " in str(a.get("units"))]
+    found = [
+        str(a["calendar"])
+        for a in attributes
+        if "calendar" in a and " since " in str(a.get("units"))
+    ]
     return found[0] if found else "standard"
 
 
 def read_sst(
-    path, grid: TargetGrid, *, variable: str = "sst", period=None, clock: Clock | None = None,
-    year: float = 365.0 * DAY, monthly: bool = True, mask_ice: bool = True, max_uncovered: float = 0.1,
+    path,
+    grid: TargetGrid,
+    *,
+    variable: str = "sst",
+    period=None,
+    clock: Clock | None = None,
+    year: float = 365.0 * DAY,
+    monthly: bool = True,
+    mask_ice: bool = True,
+    max_uncovered: float = 0.1,
 ) -> Targets:
-    """Gridded sea surface temperature (for instance ERSSTv5, doi:10.1175/JCLI-D-16-0836.1) as targets ``sst``.
+    """Gridded sea surface temperature (for instance ERSSTv5, doi:10.1175/JCLI-D-16-0836.1) as
+    targets ``sst``.
 
     Args:
         path: CF netCDF, absolute temperatures in degC or K, ``(time, lat, lon)``; missing on land.
         grid: the model grid.
         period: first and last day, ``("2010-01-01", "2015-12-31")``; default: all records.
         clock: default: model year 1, of ``year`` seconds, is the year of the first record used.
-        monthly: the records are monthly means; their time is then the middle of the month, whatever the
-            stamp.
-        mask_ice: leave out cells where the analysis only says that there is sea ice (at most -1.79 degC).
-        max_uncovered: largest share of wet cells without a value in the first record, ice not counted.
+        monthly: the records are monthly means; their time is then the middle of the month, whatever
+            the stamp.
+        mask_ice: leave out cells where the analysis only says that there is sea ice (at most -1.79
+            degC).
+        max_uncovered: largest share of wet cells without a value in the first record, ice not
+            counted.
 
     Raises:
         TargetError: see :mod:`dogcm.targets`. Nothing is regridded before the checks have passed.

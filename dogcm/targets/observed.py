@@ -9,15 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dogcm.targets.background import climatology, held_forcing, last_for_training, read_observed
-from dogcm.targets.finer import on_root_only
-from dogcm.simulation.model import Model
-from dogcm.targets.records import record_path
+from dogcm.evaluation.baselines import Climatology
 from dogcm.field import Field
 from dogcm.io.restart import read_restart
-from dogcm.evaluation.baselines import Climatology
 from dogcm.learning.problem import Window
+from dogcm.simulation.model import Model
 from dogcm.targets import Sample, TargetError, TargetGrid, Targets, TargetWindows
+from dogcm.targets.background import climatology, held_forcing, last_for_training, read_observed
+from dogcm.targets.finer import on_root_only
+from dogcm.targets.records import record_path
 from dogcm.timestepping import State
 
 # A record and the rollout's interval about it are the same month, whatever the number of its days.
@@ -31,11 +31,14 @@ class ObservedTargets:
 
     Attributes:
         windows: of this part of the period.
-        backgrounds: states of the model over a year; a window starts from the one nearest to its season.
+        backgrounds: states of the model over a year; a window starts from the one nearest to its
+            season.
         year: s.
-        anomalies: observed less climatology, which a start takes over; None: nothing of the observations.
+        anomalies: observed less climatology, which a start takes over; None: nothing of the
+            observations.
         width: K, see :func:`reach`. mask: 1 in water.
-        usual: on rank 0 ``sst`` and its climatology in the part for training, where that spans a year.
+        usual: on rank 0 ``sst`` and its climatology in the part for training, where that spans a
+            year.
     """
 
     windows: TargetWindows
@@ -52,7 +55,9 @@ class ObservedTargets:
 
     def window(self, index: int, steps: int) -> Window:
         """The window that starts at the time of the ``index``-th observation."""
-        away = [abs((float(b.time) - self._start(index)) / self.year) % 1.0 for b in self.backgrounds]
+        away = [
+            abs((float(b.time) - self._start(index)) / self.year) % 1.0 for b in self.backgrounds
+        ]
         nearest = min(range(len(away)), key=lambda n: min(away[n], 1.0 - away[n]))
         window = replace(self.windows, background=self.backgrounds[nearest]).window(index, steps)
         if self.anomalies is None:
@@ -63,7 +68,8 @@ class ObservedTargets:
         return replace(window, state=state.replace(tracers=state.tracers | {"temperature": warmer}))
 
     def initial(self, index: int) -> tuple[dict, dict]:
-        """What was observed at the start of a window, as :meth:`record`: the start of persistence."""
+        """What was observed at the start of a window, as :meth:`record`: the start of
+        persistence."""
         return self.record(index * self.windows.stride)[1:]
 
     def _start(self, index: int) -> float:
@@ -82,10 +88,12 @@ class ObservedTargets:
 
 
 def reach(temperature: Field, width: float):
-    """How much of an anomaly of the surface each level takes, ``(nz, y, x)``: 1 in the mixed layer, 0 far below.
+    """How much of an anomaly of the surface each level takes, ``(nz, y, x)``: 1 in the mixed layer,
+    0 far below.
 
     Args:
-        width: K; it decreases linearly, to 0 where the temperature differs from that of the surface by so much.
+        width: K; it decreases linearly, to 0 where the temperature differs from that of the surface
+            by so much.
     """
     t = temperature.interior
     near = jnp.clip(1.0 - jnp.abs(t - t[:1]) / width, 0.0, 1.0)
@@ -94,7 +102,8 @@ def reach(temperature: Field, width: float):
 
 
 def with_anomaly(temperature: Field, anomaly: Field, width: float, mask: Field) -> Field:
-    """Temperature with an anomaly of the surface (degC, 0 where it is not known) spread over the mixed layer."""
+    """Temperature with an anomaly of the surface (degC, 0 where it is not known) spread over the
+    mixed layer."""
     warmer = temperature.interior + reach(temperature, width) * anomaly.interior * mask.interior
     return temperature.crop(0).with_data(warmer).named("temperature")
 
@@ -102,10 +111,12 @@ def with_anomaly(temperature: Field, anomaly: Field, width: float, mask: Field) 
 def observed(recipe, truth: Path, model: Model, every: int) -> list[ObservedTargets]:
     """Observations for training, and later ones for evaluation; every rank calls it.
 
-    With ``targets.hold`` the model's forcing becomes the one that holds it at the observed climatology.
+    With ``targets.hold`` the model's forcing becomes the one that holds it at the observed
+    climatology.
 
     Args:
-        recipe: the section ``targets`` of a recipe. truth: folder with the states that windows start from.
+        recipe: the section ``targets`` of a recipe. truth: folder with the states that windows
+            start from.
         every: steps between comparisons.
 
     Raises:
@@ -129,7 +140,11 @@ def observed(recipe, truth: Path, model: Model, every: int) -> list[ObservedTarg
         a, b = all_of_it.times[first], all_of_it.times[end]
         part = all_of_it.window(float(a), float(b - a))
         windows = TargetWindows(part, states[0], model.physics.dt, every, ("sst",), ())
-        out.append(ObservedTargets(windows, states, year, anomalies, recipe.anomaly, model.grid.mask_c, usual or {}))
+        out.append(
+            ObservedTargets(
+                windows, states, year, anomalies, recipe.anomaly, model.grid.mask_c, usual or {}
+            )
+        )
     return out
 
 

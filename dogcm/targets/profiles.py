@@ -1,8 +1,9 @@
 """Profiles by position and depth, and the operator that reads the model there.
 
-Each profile belongs to the tile that holds its cell, so one cell of halo is all that interpolation needs, and
-the result does not depend on the layout. Bilinear in the horizontal, linear in depth, between wet cells only:
-the weights of wet corners are renormalised, and a level without any leaves the other its whole weight.
+Each profile belongs to the tile that holds its cell, so one cell of halo is all that interpolation
+needs, and the result does not depend on the layout. Bilinear in the horizontal, linear in depth,
+between wet cells only: the weights of wet corners are renormalised, and a level without any leaves
+    the other its whole weight.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class Profiles:
     Attributes:
         lat, lon: degrees, ``(n,)``. times: s since the start of model year 1, ``(n,)``.
         depth: m, positive down, ``(n, m)``.
-        values: name (``temperature``, degC; ``salinity``, g kg-1) to ``(n, m)``, NaN where there is none.
+        values: name (``temperature``, degC; ``salinity``, g kg-1) to ``(n, m)``, NaN where there is
+            none.
     """
 
     lat: np.ndarray
@@ -52,7 +54,9 @@ class Profiles:
                 f"{np.shape(self.times)} must all have shape (profiles,)"
             )
         if np.ndim(self.depth) == 1:
-            object.__setattr__(self, "depth", np.broadcast_to(self.depth, (*n, np.size(self.depth))))
+            object.__setattr__(
+                self, "depth", np.broadcast_to(self.depth, (*n, np.size(self.depth)))
+            )
         for name, values in {"depth": self.depth, **self.values}.items():
             if np.shape(values) != np.shape(self.depth) or np.shape(values)[0] != n[0]:
                 raise TargetError(
@@ -67,12 +71,14 @@ class Profiles:
     def __len__(self) -> int:
         return len(self.lat)
 
-    def pick(self, which) -> "Profiles":
+    def pick(self, which) -> Profiles:
         """Some of the profiles, by index or mask."""
         values = {k: v[which] for k, v in self.values.items()}
-        return Profiles(self.lat[which], self.lon[which], self.times[which], self.depth[which], values)
+        return Profiles(
+            self.lat[which], self.lon[which], self.times[which], self.depth[which], values
+        )
 
-    def window(self, start: float, length: float) -> "Profiles":
+    def window(self, start: float, length: float) -> Profiles:
         """Profiles with ``start <= time <= start + length`` (s).
 
         Raises:
@@ -87,21 +93,32 @@ class Profiles:
         return self.pick(inside)
 
 
-def read_profiles(path, *, clock: Clock | None = None, names: dict[str, str] | None = None) -> Profiles:
+def read_profiles(
+    path, *, clock: Clock | None = None, names: dict[str, str] | None = None
+) -> Profiles:
     """Profiles from a netCDF file ``(profile, depth)``.
 
-    Potential temperature and practical salinity become Conservative Temperature and Absolute Salinity.
+    Potential temperature and practical salinity become Conservative Temperature and Absolute
+    Salinity.
 
     Args:
-        path: file with a potential temperature and a practical salinity ``(profile, level)``, positions,
-            times, and depth (m) or pressure (dbar), ``(level,)`` or ``(profile, level)``.
+        path: file with a potential temperature and a practical salinity ``(profile, level)``,
+            positions, times, and depth (m) or pressure (dbar), ``(level,)`` or ``(profile,
+            level)``.
         clock: default: model year 1 is the year of the first profile.
-        names: names in the file of ``temperature, salinity, lat, lon, time`` and ``depth`` or ``pressure``.
+        names: names in the file of ``temperature, salinity, lat, lon, time`` and ``depth`` or
+            ``pressure``.
 
     Raises:
         TargetError: a missing or mis-shaped variable, wrong units, times that cannot be decoded.
     """
-    own = {"temperature": "theta", "salinity": "psal", "lat": "lat", "lon": "lon", "time": "juld"} | (names or {})
+    own = {
+        "temperature": "theta",
+        "salinity": "psal",
+        "lat": "lat",
+        "lon": "lon",
+        "time": "juld",
+    } | (names or {})
     own.setdefault("pressure" if "pressure" in (names or {}) else "depth", "depth")
     if not Path(path).is_file():
         raise TargetError(f"no such profile file: {path}")
@@ -174,7 +191,8 @@ class ProfileOperator:
     tile_shape: tuple[int, int]
 
     def __call__(self, f: Field) -> jax.Array:
-        """Values ``(..., n, m)`` of a Field ``(..., nz, y, x)`` at centres with a halo of at least 1.
+        """Values ``(..., n, m)`` of a Field ``(..., nz, y, x)`` at centres with a halo of at least
+        1.
 
         Raises:
             FieldError: another place, too little halo, or another tile.
@@ -184,29 +202,41 @@ class ProfileOperator:
                 f"profiles need a Field at cell centres on a tile of {self.tile_shape}, got {f!r}"
             )
         data = f.crop(1).data
-        k, j, i = self.levels[..., None], self.rows[:, None, None, :], self.columns[:, None, None, :]
+        k, j, i = (
+            self.levels[..., None],
+            self.rows[:, None, None, :],
+            self.columns[:, None, None, :],
+        )
         return jnp.sum(data[..., k, j, i] * self.weights.astype(data.dtype), axis=(-2, -1))
 
     def nearest(self, times) -> jax.Array:
-        """Index of the model time nearest to each profile, ``(n,)``, of a rollout's snapshots at ``times`` (s)."""
+        """Index of the model time nearest to each profile, ``(n,)``, of a rollout's snapshots at
+        ``times`` (s)."""
         return jnp.argmin(jnp.abs(self.times[:, None] - jnp.asarray(times)[None, :]), axis=1)
 
 
-def locate(profiles: Profiles, horizontal: LatLonGrid, vertical, decomposition: Decomposition, cells):
+def locate(
+    profiles: Profiles, horizontal: LatLonGrid, vertical, decomposition: Decomposition, cells
+):
     """This tile's profiles and the operator that reads the model there. All ranks call this.
 
     Args:
         profiles: all profiles, the same on every rank.
-        cells: on rank 0 the thickness of every cell at rest ``(nz, ny, nx)``, m, 0 on land; None elsewhere.
+        cells: on rank 0 the thickness of every cell at rest ``(nz, ny, nx)``, m, 0 on land; None
+            elsewhere.
 
     Returns:
-        ``(index, mine, operator)``: the numbers of this tile's profiles, the profiles, and the operator. Left
-        out everywhere are profiles outside the grid or in a cell of land; ``valid`` is 0 below the model's
-        bottom.
+        ``(index, mine, operator)``: the numbers of this tile's profiles, the profiles, and the
+        operator. Left out everywhere are profiles outside the grid or in a cell of land; ``valid``
+        is 0 below the model's bottom.
     """
     if not isinstance(horizontal, LatLonGrid):
-        raise TargetError("profiles by position need a latitude-longitude grid; this experiment has none")
-    mask = decomposition.scatter(None if cells is None else (np.asarray(cells) > 0).astype(float), 1, fill=0.0)
+        raise TargetError(
+            "profiles by position need a latitude-longitude grid; this experiment has none"
+        )
+    mask = decomposition.scatter(
+        None if cells is None else (np.asarray(cells) > 0).astype(float), 1, fill=0.0
+    )
     j, y, wy, in_y = _bracket(profiles.lat, horizontal.lat_edges, False)
     lon = horizontal.lon_edges[0] + np.mod(profiles.lon - horizontal.lon_edges[0], 360.0)
     i, x, wx, in_x = _bracket(lon, horizontal.lon_edges, horizontal.periodic_x)
@@ -219,16 +249,22 @@ def locate(profiles: Profiles, horizontal: LatLonGrid, vertical, decomposition: 
     flat = np.stack([(1 - wy) * (1 - wx), (1 - wy) * wx, wy * (1 - wx), wy * wx], 1)[index]
     mine = profiles.pick(index)
     levels, weights, valid = _weights(mine.depth, vertical, mask, rows, columns, flat)
-    as_int = lambda a: jnp.asarray(a, jnp.int32)  # noqa: E731
+    as_int = lambda a: jnp.asarray(a, jnp.int32)
     operator = ProfileOperator(
-        as_int(rows), as_int(columns), as_int(levels), jnp.asarray(weights), jnp.asarray(valid),
-        jnp.asarray(mine.times), tuple(t.shape),
-    )  # fmt: skip
+        as_int(rows),
+        as_int(columns),
+        as_int(levels),
+        jnp.asarray(weights),
+        jnp.asarray(valid),
+        jnp.asarray(mine.times),
+        tuple(t.shape),
+    )
     return index, mine, operator
 
 
 def _bracket(x: np.ndarray, edges: np.ndarray, periodic: bool):
-    """Cell, direction (+1 or -1) of the neighbour on the point's side, its weight, and whether inside at all."""
+    """Cell, direction (+1 or -1) of the neighbour on the point's side, its weight, and whether
+    inside at all."""
     inside = (x >= edges[0]) & (x <= edges[-1])
     n = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, edges.size - 2)
     centre = 0.5 * (edges[1:] + edges[:-1])
@@ -264,8 +300,11 @@ def _weights(depth, vertical, mask, rows, columns, flat):
     return levels, weights, valid.astype(float)
 
 
-def gather_profiles(decomposition: Decomposition, values, index: np.ndarray, count: int) -> np.ndarray | None:
-    """Values ``(n, m)`` of all tiles' profiles in the order of the whole set, NaN where left out; on rank 0."""
+def gather_profiles(
+    decomposition: Decomposition, values, index: np.ndarray, count: int
+) -> np.ndarray | None:
+    """Values ``(n, m)`` of all tiles' profiles in the order of the whole set, NaN where left out;
+    on rank 0."""
     parts = decomposition.comm.gather((np.asarray(values), index))
     if parts is None:
         return None

@@ -1,4 +1,5 @@
-"""Truth from a run: a twin or a finer one, kept as restarts, which hold everything a rollout starts from."""
+"""Truth from a run: a twin or a finer one, kept as restarts, which hold everything a rollout starts
+from."""
 
 from __future__ import annotations
 
@@ -10,22 +11,23 @@ import jax
 import numpy as np
 from pydantic import ValidationError
 
-from dogcm.targets.background import make_background
-from dogcm.targets.blobs import with_blobs
-from dogcm.setups.config import Config
-from dogcm.targets.finer import VALID_FILE, CoarseGrainer, read_valid
-from dogcm.simulation.model import Model
-from dogcm.learning.recipe import Recipe
 from dogcm.io.restart import RestartError, read_restart, write_restart
 from dogcm.io.root import OutputError, on_root
 from dogcm.learning.losses import observe
 from dogcm.learning.problem import Window, stacked
+from dogcm.learning.recipe import Recipe
+from dogcm.setups.config import Config
+from dogcm.simulation.model import Model
+from dogcm.targets.background import make_background
+from dogcm.targets.blobs import with_blobs
+from dogcm.targets.finer import VALID_FILE, CoarseGrainer, read_valid
 
 _MANIFEST = "truth.json"
 
 
 def make_truth(recipe: Recipe, folder: Path, ranks, model: Model, layout: str = "auto") -> bool:
-    """Run the truth of a recipe into ``folder``, unless it is there; every rank calls it, the first group works.
+    """Run the truth of a recipe into ``folder``, unless it is there; every rank calls it, the first
+    group works.
 
     Args:
         model: that is trained; a finer truth is brought to its grid.
@@ -34,7 +36,8 @@ def make_truth(recipe: Recipe, folder: Path, ranks, model: Model, layout: str = 
         whether it was made now.
 
     Raises:
-        OutputError: the folder holds another truth. TargetError: the finer grid does not nest in the model's.
+        OutputError: the folder holds another truth. TargetError: the finer grid does not nest in
+            the model's.
     """
     description = truth_of(recipe)
     there = on_root(ranks.comm, _present, folder, description)
@@ -43,7 +46,8 @@ def make_truth(recipe: Recipe, folder: Path, ranks, model: Model, layout: str = 
         try:
             _run(recipe, folder, ranks, model, layout)
             on_root(ranks.tiles, _finish, folder, description)
-        # These are raised on all ranks of the group alike; the other groups wait and have to hear of them.
+        # These are raised on all ranks of the group alike; the other groups wait and have to hear
+        # of them.
         except (OutputError, ValueError) as e:
             error = e
     error = ranks.comm.broadcast(error)
@@ -55,15 +59,30 @@ def make_truth(recipe: Recipe, folder: Path, ranks, model: Model, layout: str = 
 def truth_of(recipe: Recipe) -> dict:
     """All that makes the records of a recipe's truth what they are."""
     t = recipe.targets
-    out = {"kind": t.kind, "config": recipe.truth_config().model_dump(mode="json"), "spinup": t.spinup}
+    out = {
+        "kind": t.kind,
+        "config": recipe.truth_config().model_dump(mode="json"),
+        "spinup": t.spinup,
+    }
     if t.kind == "sst":
-        kept = ("seasons", *(("hold", "variable", "period", "monthly", "mean", "test") if t.hold else ()))
+        kept = (
+            "seasons",
+            *(("hold", "variable", "period", "monthly", "mean", "test") if t.hold else ()),
+        )
         # A file may move.
-        return out | t.model_dump(mode="json", include=set(kept)) | ({"file": Path(t.path).name} if t.hold else {})
+        return (
+            out
+            | t.model_dump(mode="json", include=set(kept))
+            | ({"file": Path(t.path).name} if t.hold else {})
+        )
     out |= {"days": t.days, "every": t.every}
     if t.blobs:
         out["blobs"] = [b.model_dump(mode="json") for b in t.blobs]
-    return out | {"grid": _grid_of(recipe.config().model_dump(mode="json"))} if t.kind == "finer" else out
+    return (
+        out | {"grid": _grid_of(recipe.config().model_dump(mode="json"))}
+        if t.kind == "finer"
+        else out
+    )
 
 
 def _grid_of(config: dict) -> dict:
@@ -72,13 +91,16 @@ def _grid_of(config: dict) -> dict:
 
 
 def _same(stored: dict, wanted: dict) -> bool:
-    """Whether two descriptions agree. A key that is younger than the stored one had its default then."""
+    """Whether two descriptions agree. A key that is younger than the stored one had its default
+    then."""
     try:
         own = Config.model_validate(stored["config"]).model_dump(mode="json")
         stored = stored | {"config": own}
         if "grid" in stored:
-            stored["grid"] = {k: type(getattr(Config(), k)).model_validate(v).model_dump(mode="json")
-                              for k, v in stored["grid"].items()}  # fmt: skip
+            stored["grid"] = {
+                k: type(getattr(Config(), k)).model_validate(v).model_dump(mode="json")
+                for k, v in stored["grid"].items()
+            }
     except (KeyError, TypeError, ValidationError):
         return False  # a key that is no more
     return stored == wanted
@@ -134,7 +156,9 @@ def _present(folder: Path, description: dict) -> bool:
 
 def _check(model: Model, folder: Path) -> None:
     if not model.read().finite:
-        raise OutputError(f"the truth blew up while it was made; see targets.changes (records in {folder})")
+        raise OutputError(
+            f"the truth blew up while it was made; see targets.changes (records in {folder})"
+        )
 
 
 def _finish(folder: Path, description: dict) -> None:
@@ -181,7 +205,8 @@ class TwinTargets:
         return Window(self.state(start), values, valid)
 
     def record(self, number: int) -> tuple[float, dict, dict | None]:
-        """Time (s), observed variables (Fields) of the ``number``-th record of this part, and :attr:`valid`."""
+        """Time (s), observed variables (Fields) of the ``number``-th record of this part, and
+        :attr:`valid`."""
         state = self.state(self.first + number)
         return float(state.time), observe(state, self.names), self.valid
 

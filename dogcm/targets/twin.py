@@ -1,13 +1,13 @@
 """Truth from a finer run: conservative coarse-graining onto a coarser grid that nests.
 
-With fine cells f in a coarse cell c, volumes V (partial cells, stretched by the free surface), areas A and
-open face areas F::
+With fine cells f in a coarse cell c, volumes V (partial cells, stretched by the free surface),
+areas A and open face areas F::
 
     tracer:     T_c = sum(T_f V_f) / sum(V_f)          sea level: eta_c = sum(eta_f A_f) / sum(A_f)
     velocity:   u_c = sum(u_f F_f) / F                  over the fine faces on the coarse face
 
-all sums over water. Layers may differ: a fine cell counts for each coarse layer with the part of it that lies
-there.
+all sums over water. Layers may differ: a fine cell counts for each coarse layer with the part of it
+that lies there.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Coarse:
 
     Attributes:
         values: name to array on the coarse grid, NaN where there is no fine water.
-        weights: what each value stands for: fine volume (m3) of tracers, area (m2) of ``eta``, open face area
-            (m2) of ``u`` and ``v``.
+        weights: what each value stands for: fine volume (m3) of tracers, area (m2) of ``eta``, open
+            face area (m2) of ``u`` and ``v``.
     """
 
     values: dict[str, np.ndarray] = field(default_factory=dict)
@@ -41,8 +41,8 @@ class Coarse:
 def nesting_problems(fine: TargetGrid, coarse: TargetGrid) -> list[str]:
     """Why the fine grid does not nest in the coarse one, one sentence each; empty where it does.
 
-    Layers that differ are named too: they are remapped, at first order, and vertical structure finer than the
-    coarse layers is lost either way.
+    Layers that differ are named too: they are remapped, at first order, and vertical structure
+    finer than the coarse layers is lost either way.
     """
     out = _horizontal_problems(fine, coarse)
     a, b = fine.vertical.edges, coarse.vertical.edges
@@ -84,17 +84,26 @@ class Coarsening:
     Args:
         fine, coarse: grids that nest horizontally.
         ratio: fine cells per coarse cell in each direction, to be checked; default: whatever fits.
-        velocity: ``transport``: the coarse model's faces carry exactly the fine transport, so coarse
-            divergences are sums of fine ones; ``mean``: the mean velocity through the fine faces' open area.
+        velocity: ``transport``: the coarse model's faces carry exactly the fine transport, so
+            coarse divergences are sums of fine ones; ``mean``: the mean velocity through the fine
+            faces' open area.
 
     Raises:
         TargetError: the grids do not nest.
     """
 
-    def __init__(self, fine: TargetGrid, coarse: TargetGrid, ratio: int | None = None, velocity: str = "transport"):
+    def __init__(
+        self,
+        fine: TargetGrid,
+        coarse: TargetGrid,
+        ratio: int | None = None,
+        velocity: str = "transport",
+    ):
         problems = _horizontal_problems(fine, coarse)
         if problems:
-            raise TargetError(f"the fine grid does not nest in the coarse one: {'; '.join(problems)}")
+            raise TargetError(
+                f"the fine grid does not nest in the coarse one: {'; '.join(problems)}"
+            )
         if velocity not in ("transport", "mean"):
             raise TargetError(f"velocity is '{velocity}': use 'transport' or 'mean'")
         (ny, nx), (my, mx) = fine.horizontal.shape, coarse.horizontal.shape
@@ -109,10 +118,11 @@ class Coarsening:
         """Coarse-grain one state.
 
         Args:
-            fields: name to fine global array: tracers, ``u``, ``v`` ``(nz, ny, nx)``, ``eta`` ``(ny, nx)``.
-                With ``eta`` the volumes are those of the moving surface, without it those at rest.
-            masked: NaN where the coarse model has land. False keeps every coarse cell that holds fine water,
-                so that integrals are those of the fine run to round-off.
+            fields: name to fine global array: tracers, ``u``, ``v`` ``(nz, ny, nx)``, ``eta``
+                ``(ny, nx)``. With ``eta`` the volumes are those of the moving surface, without it
+                those at rest.
+            masked: NaN where the coarse model has land. False keeps every coarse cell that holds
+                fine water, so that integrals are those of the fine run to round-off.
 
         Raises:
             TargetError: an array that does not fit the fine grid.
@@ -130,19 +140,28 @@ class Coarsening:
             else:
                 mean, weight = self._faces(at, values, eta)
             wet = self.coarse.thickness(at) > 0
-            out.values[name] = np.where(wet[0] if mean.ndim == 2 else wet, mean, np.nan) if masked else mean
+            out.values[name] = (
+                np.where(wet[0] if mean.ndim == 2 else wet, mean, np.nan) if masked else mean
+            )
             out.weights[name] = weight
         return out
 
     def targets(self, times, states: list[dict[str, np.ndarray]]) -> Targets:
         """Targets of several fine states at ``times`` (s)."""
         coarse = [self(s).values for s in states]
-        return Targets(np.asarray(times, float), {n: np.stack([c[n] for c in coarse]) for n in coarse[0]})
+        return Targets(
+            np.asarray(times, float), {n: np.stack([c[n] for c in coarse]) for n in coarse[0]}
+        )
 
     def missing(self) -> tuple[int, int, float]:
-        """Coarse wet cells without fine water, all coarse wet cells, share of fine volume in coarse land."""
+        """Coarse wet cells without fine water, all coarse wet cells, share of fine volume in coarse
+        land."""
         volume, wet = self._sums("c", self.fine.area), self.coarse.cells > 0
-        return int((wet & (volume <= 0)).sum()), int(wet.sum()), float(volume[~wet].sum() / volume.sum())
+        return (
+            int((wet & (volume <= 0)).sum()),
+            int(wet.sum()),
+            float(volume[~wet].sum() / volume.sum()),
+        )
 
     def _area_mean(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean over the wet area of the surface, and that area."""
@@ -157,13 +176,20 @@ class Coarsening:
         if self.velocity == "mean":
             return _ratio(transport, area)
         coarse_eta = None if eta is None else np.nan_to_num(self._area_mean(eta)[0])
-        face = self.coarse.thickness(at) * _width(self.coarse, at) * _stretch(self.coarse, at, coarse_eta)
+        face = (
+            self.coarse.thickness(at)
+            * _width(self.coarse, at)
+            * _stretch(self.coarse, at, coarse_eta)
+        )
         return _ratio(transport, face)
 
     def _sums(self, at: str, per: np.ndarray, values: np.ndarray | None = None) -> np.ndarray:
-        """``sum(values * thickness * per)`` over the fine water of coarse cells or faces, ``(nz, ny, nx)``."""
+        """``sum(values * thickness * per)`` over the fine water of coarse cells or faces, ``(nz,
+        ny, nx)``."""
         fine, coarse = self.fine.vertical.edges, self.coarse.vertical.edges.copy()
-        coarse[-1] = np.inf  # water below the coarse grid's last interface belongs to its last layer
+        coarse[-1] = (
+            np.inf
+        )  # water below the coarse grid's last interface belongs to its last layer
         thickness = self.fine.thickness(at)
         top = fine[:-1, None, None]
         out = []
@@ -201,7 +227,8 @@ def _stretch(grid: TargetGrid, at: str, eta: np.ndarray | None) -> np.ndarray:
 
 
 def _reduce(x: np.ndarray, at: str, ratio: tuple[int, int]) -> np.ndarray:
-    """Sums over the fine cells of a coarse cell, or over the fine faces that lie on a coarse one."""
+    """Sums over the fine cells of a coarse cell, or over the fine faces that lie on a coarse
+    one."""
     ry, rx = ratio
     if at == "u":
         x = x[..., ::rx]

@@ -14,8 +14,17 @@ from dogcm.dynamics.implicit_surface import ImplicitSurface
 from dogcm.dynamics.pressure import hydrostatic_pressure, pressure_gradient
 from dogcm.field import Field, exchange, fence, fmap, hold
 from dogcm.operators import (
-    add_top, diff_x_c2u, diff_y_c2v, diff_z_c2w, diff_z_w2c, mean_x_c2u, mean_x_u2c, mean_y_c2v, mean_y_v2c, sum_z,
-)  # fmt: skip
+    add_top,
+    diff_x_c2u,
+    diff_y_c2v,
+    diff_z_c2w,
+    diff_z_w2c,
+    mean_x_c2u,
+    mean_x_u2c,
+    mean_y_c2v,
+    mean_y_v2c,
+    sum_z,
+)
 from dogcm.physics import eddy_viscosity, laplacian, lateral, vertical_mixing
 from dogcm.physics.coefficients import at_u, at_v
 from dogcm.timestepping.physics import Physics
@@ -44,8 +53,10 @@ class MomentumInputs(NamedTuple):
     """What velocity is stepped with.
 
     Attributes:
-        state: with halos. density: anomaly (kg m-3). stretch: of the layers at centres. viscosity: vertical (m2 s-1).
-        now: the forcing of this moment. extra: see :attr:`dogcm.timestepping.Dynamics.extra_tendency`.
+        state: with halos. density: anomaly (kg m-3). stretch: of the layers at centres. viscosity:
+            vertical (m2 s-1).
+        now: the forcing of this moment. extra: see
+            :attr:`dogcm.timestepping.Dynamics.extra_tendency`.
     """
 
     state: State
@@ -77,16 +88,21 @@ class MomentumStep:
         fu, fv = form(u, v, viscosity, grid, wall)
         if p.biharmonic_momentum:
             root = lateral.spacing_scale(grid, p.reference_spacing, 0.5 * p.viscosity_power)
-            bu, bv = lateral.biharmonic_friction(u, v, params["biharmonic_viscosity"], grid, wall, root)
+            bu, bv = lateral.biharmonic_friction(
+                u, v, params["biharmonic_viscosity"], grid, wall, root
+            )
             fu, fv = fu + bu, fv + bv
         if p.viscosity_scheme != "constant":
             closure = eddy_viscosity.Closure(p.viscosity_scheme, p.viscosity_form, p.momentum_dt)
-            eu, ev = eddy_viscosity.eddy_friction(u, v, params[p.viscosity_scheme], closure, grid, wall)
+            eu, ev = eddy_viscosity.eddy_friction(
+                u, v, params[p.viscosity_scheme], closure, grid, wall
+            )
             fu, fv = fu + eu, fv + ev
         return fu, fv
 
     def predict(self, inputs: MomentumInputs, noted: dict | None = None) -> Predicted:
-        """Velocity before the free surface. Into ``noted`` go pairs of accelerations (m s-2) of u and v, by name."""
+        """Velocity before the free surface. Into ``noted`` go pairs of accelerations (m s-2) of u
+        and v, by name."""
         s, density, stretch, viscosity, now, params, grid, extra = inputs
         p, dt = self.physics, self.physics.momentum_dt
         u, v, eta = s.u, s.v, s.eta
@@ -130,14 +146,21 @@ class MomentumStep:
         if not cd:
             turn_u = momentum.vorticity_flux_u(v if forward_backward else mean_v, planetary, grid)
             rate_u = rate_u + turn_u
-        # Held together with what is kept for the next step: what this one kept has been read by then, and lends its place.
+        # Held together with what is kept for the next step: what this one kept has been read by
+        # then, and lends its place.
         guess_u, au = hold(u + rate_u * dt, au)
-        new_u = self.implicit_u(u, v, guess_u, near_u, viscosity, stretch, now, params, grid, vertical_u)
+        new_u = self.implicit_u(
+            u, v, guess_u, near_u, viscosity, stretch, now, params, grid, vertical_u
+        )
         if not cd:
-            turn_v = momentum.vorticity_flux_v(new_u if forward_backward else mean_u, planetary, grid)
+            turn_v = momentum.vorticity_flux_v(
+                new_u if forward_backward else mean_u, planetary, grid
+            )
             rate_v = rate_v + turn_v
         guess_v, av = hold(v + rate_v * dt, av)
-        new_v = self.implicit_v(u, v, guess_v, near_v, viscosity, stretch, now, params, grid, vertical_v)
+        new_v = self.implicit_v(
+            u, v, guess_v, near_v, viscosity, stretch, now, params, grid, vertical_v
+        )
         new_u, new_v = hold(new_u, new_v)
         d_grid = ()
         if cd:
@@ -146,25 +169,39 @@ class MomentumStep:
             turn_u, turn_v = ((f - g) * (1 / dt) for f, g in zip((new_u, new_v), straight))
         if noted is not None:
             noted |= {
-                "advection": (eu, ev), "coriolis": (turn_u, turn_v), "lateral_friction": (fu, fv),
+                "advection": (eu, ev),
+                "coriolis": (turn_u, turn_v),
+                "lateral_friction": (fu, fv),
                 "pressure_gradient": (pressed_u - eu - fu, pressed_v - ev - fv),
                 "correction": (extra.get("u", u * 0.0), extra.get("v", v * 0.0)),
                 **{n: (vertical_u[n], vertical_v[n]) for n in vertical_u},
-            }  # fmt: skip
+            }
         # Turned by the C-D scheme, velocity has halos beyond those of the solve.
-        new_U, new_V = sum_z(new_u * (h_u if cd else near_u)), sum_z(new_v * (h_v if cd else near_v))
-        Fu, Fv = self._slow_forcing(eta, U, V, new_U, new_V, surface_u, surface_v, near_u, near_v, grid)
+        new_U, new_V = (
+            sum_z(new_u * (h_u if cd else near_u)),
+            sum_z(new_v * (h_v if cd else near_v)),
+        )
+        Fu, Fv = self._slow_forcing(
+            eta, U, V, new_U, new_V, surface_u, surface_v, near_u, near_v, grid
+        )
         return Predicted(new_u, new_v, U, V, new_U, new_V, Fu, Fv, au, av, d_grid)
 
     def _turn(self, s: State, new_u: Field, new_v: Field, grid):
-        """Coriolis force by the C-D scheme, after all else; returns u, v and the velocity on the D grid."""
+        """Coriolis force by the C-D scheme, after all else; returns u, v and the velocity on the D
+        grid."""
         dt = self.physics.momentum_dt
         rate_u, rate_v, *d_grid = exchange(
-            self.halos, ((new_u - s.u) * (1 / dt), 1), ((new_v - s.v) * (1 / dt), 1), *((f, 1) for f in s.d_grid)
+            self.halos,
+            ((new_u - s.u) * (1 / dt), 1),
+            ((new_v - s.v) * (1 / dt), 1),
+            *((f, 1) for f in s.d_grid),
         )
-        # Beyond a wall an exchange brings values from elsewhere; in the ground below the sea they are zero.
+        # Beyond a wall an exchange brings values from elsewhere; in the ground below the sea they
+        # are zero.
         rate_u, rate_v = hold(rate_u * grid.wet_u, rate_v * grid.wet_v)
-        d_grid = hold(*coriolis_cd.advance(*d_grid, s.u, s.v, rate_u, rate_v, dt, self.physics.cd_time, grid))
+        d_grid = hold(
+            *coriolis_cd.advance(*d_grid, s.u, s.v, rate_u, rate_v, dt, self.physics.cd_time, grid)
+        )
         v_at_u, u_at_v = d_grid
         u = s.u + (rate_u + coriolis_cd.f_at_u(grid) * v_at_u) * dt
         v = s.v + (rate_v - coriolis_cd.f_at_v(grid) * u_at_v) * dt
@@ -185,16 +222,22 @@ class MomentumStep:
         return (new_U - U) * (1 / dt) - fast_u, (new_V - V) * (1 / dt) - fast_v
 
     def drag(self, speed: Field, bottom: Field, params: dict, at, grid) -> Field:
-        """Implicit bottom drag (m): the step times the drag velocity, in the deepest wet layer; ``at``: at_u or at_v."""
+        """Implicit bottom drag (m): the step times the drag velocity, in the deepest wet layer;
+        ``at``: at_u or at_v."""
         linear, quadratic = at(params["bottom_drag_linear"]), at(params["bottom_drag_quadratic"])
         if self.physics.no_slip_bottom:
             # Velocity falls to zero over half a layer.
-            linear = linear + at(vertical_mixing.on_layers(params["vertical_viscosity"])) * (2.0 / grid.dz)
-        drag = lambda s, b, cl, cq: (cl + cq * s) * b * self.physics.momentum_dt  # noqa: E731
+            linear = linear + at(vertical_mixing.on_layers(params["vertical_viscosity"])) * (
+                2.0 / grid.dz
+            )
+        drag = lambda s, b, cl, cq: (cl + cq * s) * b * self.physics.momentum_dt
         return fmap(drag, speed, bottom, linear, quadratic, name="drag")
 
-    def implicit_u(self, u, v, guess, h_u, viscosity, stretch, now, params, grid, noted=None) -> Field:
-        """``guess`` after wind stress, vertical friction and bottom drag; into ``noted`` go what each did (m s-2)."""
+    def implicit_u(
+        self, u, v, guess, h_u, viscosity, stretch, now, params, grid, noted=None
+    ) -> Field:
+        """``guess`` after wind stress, vertical friction and bottom drag; into ``noted`` go what
+        each did (m s-2)."""
         u, v = fence(u, v)
         across = mean_x_c2u(mean_y_v2c(v))
         k = vertical_mixing.to_u(viscosity, grid) / mean_x_c2u(stretch)
@@ -202,7 +245,9 @@ class MomentumStep:
         sides = grid.bottom_u, grid.wet_u, grid.mask_u, at_u
         return self._implicit(u, across, guess, h_u, k, stress, sides, params, grid, noted)
 
-    def implicit_v(self, u, v, guess, h_v, viscosity, stretch, now, params, grid, noted=None) -> Field:
+    def implicit_v(
+        self, u, v, guess, h_v, viscosity, stretch, now, params, grid, noted=None
+    ) -> Field:
         """As :meth:`implicit_u`."""
         u, v = fence(u, v)
         across = mean_y_c2v(mean_x_u2c(u))
@@ -211,7 +256,9 @@ class MomentumStep:
         sides = grid.bottom_v, grid.wet_v, grid.mask_v, at_v
         return self._implicit(v, across, guess, h_v, k, stress, sides, params, grid, noted)
 
-    def _implicit(self, along, across, guess, h, viscosity, stress, sides, params, grid, noted) -> Field:
+    def _implicit(
+        self, along, across, guess, h, viscosity, stress, sides, params, grid, noted
+    ) -> Field:
         dt, (bottom, wet, mask, at) = self.physics.momentum_dt, sides
         speed = fmap(lambda a, b: jnp.sqrt(a * a + b * b + 1e-8), along, across, name="speed")
         content = still = guess * h
@@ -237,19 +284,46 @@ class MomentumStep:
             return after.crop(0), carried * h_now  # without thickness in the ground
 
         p = predicted
-        u, flow_u = one(p.u, p.new_U, grid.h_u, grid.depth_u, stretch_u, baro.U, baro.U_mean, grid.mask_u, grid.wet_u)
-        v, flow_v = one(p.v, p.new_V, grid.h_v, grid.depth_v, stretch_v, baro.V, baro.V_mean, grid.mask_v, grid.wet_v)
+        u, flow_u = one(
+            p.u,
+            p.new_U,
+            grid.h_u,
+            grid.depth_u,
+            stretch_u,
+            baro.U,
+            baro.U_mean,
+            grid.mask_u,
+            grid.wet_u,
+        )
+        v, flow_v = one(
+            p.v,
+            p.new_V,
+            grid.h_v,
+            grid.depth_v,
+            stretch_v,
+            baro.V,
+            baro.V_mean,
+            grid.mask_v,
+            grid.wet_v,
+        )
         return hold(u, v, flow_u, flow_v)
 
 
-def _vertical_terms(new: Field, stress: Field, exchange: Field, drag: Field, h: Field, dt: float) -> dict[str, Field]:
+def _vertical_terms(
+    new: Field, stress: Field, exchange: Field, drag: Field, h: Field, dt: float
+) -> dict[str, Field]:
     """What the implicit solve did to velocity (m s-2): from its solution, in the form of fluxes.
 
     Args:
-        stress: what the wind added to thickness times velocity. exchange, drag: as the solver takes them.
+        stress: what the wind added to thickness times velocity. exchange, drag: as the solver takes
+            them.
     """
     safe = fmap(lambda h: jnp.where(h > 0, h, 1.0), h, name="thickness")
     down = diff_z_c2w(new) * exchange
-    per = lambda f: f / safe * (1.0 / dt)  # noqa: E731
+    per = lambda f: f / safe * (1.0 / dt)
     dragged = per(drag * new) * (-1.0)
-    return {"vertical_friction": per(diff_z_w2c(down)), "surface_stress": per(stress), "bottom_drag": dragged}
+    return {
+        "vertical_friction": per(diff_z_w2c(down)),
+        "surface_stress": per(stress),
+        "bottom_drag": dragged,
+    }

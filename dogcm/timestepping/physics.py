@@ -16,23 +16,30 @@ class Physics:
     """Constants and choices that are fixed when the model is compiled.
 
     Attributes:
-        dt: step of tracers, sea level and the clock (s). momentum_step: that of velocity where it is shorter
-            (s; 0: the same), see :attr:`momentum_dt`. gravity: m s-2. rho0: kg m-3. heat_capacity: J kg-1 K-1.
+        dt: step of tracers, sea level and the clock (s). momentum_step: that of velocity where it
+            is shorter (s; 0: the same), see :attr:`momentum_dt`. gravity: m s-2. rho0: kg m-3.
+            heat_capacity: J kg-1 K-1.
             freezing: degC or None.
-        tracer_advection: see :mod:`dogcm.dynamics.tracer_advection`. no_slip: at lateral walls. slip: the part of
-            the stress of a no-slip wall that is missing, 0 to 1; None: as ``no_slip`` says.
-        vorticity_scheme: see :mod:`dogcm.dynamics.momentum`. viscosity_scheme, viscosity_form: lateral friction besides
-            that with given viscosities, see :mod:`dogcm.physics.eddy_viscosity`.
+        tracer_advection: see :mod:`dogcm.dynamics.tracer_advection`. no_slip: at lateral walls.
+            slip: the part of the stress of a no-slip wall that is missing, 0 to 1; None: as
+                ``no_slip`` says.
+        vorticity_scheme: see :mod:`dogcm.dynamics.momentum`. viscosity_scheme, viscosity_form:
+            lateral friction besides that with given viscosities, see
+            :mod:`dogcm.physics.eddy_viscosity`.
         biharmonic_momentum, biharmonic_tracers: whether these terms are computed at all.
-        viscosity_power, reference_spacing: lateral viscosities hold where the smaller side of a cell is
-            ``reference_spacing`` (m), and vary with its power elsewhere.
-        cd_time: coupling time (s) of the C-D scheme for the Coriolis force; None: the time scheme's own.
-        friction: ``stress`` (:mod:`dogcm.physics.lateral`) or ``laplacian`` (:mod:`dogcm.physics.laplacian`).
+        viscosity_power, reference_spacing: lateral viscosities hold where the smaller side of a
+            cell is ``reference_spacing`` (m), and vary with its power elsewhere.
+        cd_time: coupling time (s) of the C-D scheme for the Coriolis force; None: the time scheme's
+            own.
+        friction: ``stress`` (:mod:`dogcm.physics.lateral`) or ``laplacian``
+            (:mod:`dogcm.physics.laplacian`).
         no_slip_bottom: whether the bottom exerts viscous stress, besides drag.
-        pressure: density between layer centres, see :func:`dogcm.dynamics.pressure.hydrostatic_pressure`.
-        vertical_mixing: one of :data:`dogcm.physics.vertical_mixing.SCHEMES`. background_mixing, tidal_mixing: see
-            :mod:`dogcm.physics.background_mixing`. enhanced_convection: whether tke and kpp also mix unstable
-            columns by the diffusivity that richardson mixes them by. kpp: choices of that scheme.
+        pressure: density between layer centres, see
+            :func:`dogcm.dynamics.pressure.hydrostatic_pressure`.
+        vertical_mixing: one of :data:`dogcm.physics.vertical_mixing.SCHEMES`. background_mixing,
+            tidal_mixing: see :mod:`dogcm.physics.background_mixing`. enhanced_convection: whether
+            tke and kpp also mix unstable columns by the diffusivity that richardson mixes them by.
+            kpp: choices of that scheme.
         eddies: isoneutral and Gent-McWilliams mixing with this tapering of slopes; None: neither.
         eddy_coefficient: one of :data:`dogcm.physics.visbeck.KINDS`.
         surface: bulk formulae, sea ice and light; None: records of fluxes alone.
@@ -73,8 +80,8 @@ class Physics:
         """Step (s) of velocity, and of whatever obeys its time (shear-driven turbulence).
 
         Shorter than ``dt`` in asynchronous stepping (Bryan 1984,
-        doi:10.1175/1520-0485(1984)014<0666:ATSOAO>2.0.CO;2): velocity then accelerates ``dt / momentum_dt`` times as
-        slowly as it should, and reaches the same steady state.
+        doi:10.1175/1520-0485(1984)014<0666:ATSOAO>2.0.CO;2): velocity then accelerates ``dt /
+        momentum_dt`` times as slowly as it should, and reaches the same steady state.
         """
         return self.momentum_step or self.dt
 
@@ -88,7 +95,11 @@ class Physics:
     def momentum_halo(self) -> int:
         """Halo of velocity that one step uses up."""
         depth = max(4 if self.biharmonic_momentum else 2, vorticity.HALO[self.vorticity_scheme])
-        return depth if self.viscosity_scheme == "constant" else max(depth, eddy_viscosity.HALO[self.viscosity_form])
+        return (
+            depth
+            if self.viscosity_scheme == "constant"
+            else max(depth, eddy_viscosity.HALO[self.viscosity_form])
+        )
 
     @property
     def wall_stress(self) -> bool | float:

@@ -18,7 +18,8 @@ class TimeScheme:
         weights: of the newest and older accelerations; they sum to 1.
         coriolis: ``forward_backward`` (u first with the old v, then v with the new u: neutral for
             f dt < 2) or ``extrapolated`` (part of the Adams-Bashforth sum).
-        dt_limit: largest f dt for which inertial oscillations do not grow, for the message at start.
+        dt_limit: largest f dt for which inertial oscillations do not grow, for the message at
+            start.
     """
 
     name: str

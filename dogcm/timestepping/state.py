@@ -11,15 +11,27 @@ import jax.numpy as jnp
 from dogcm.decomp.depth import Halo
 from dogcm.field import Field
 
-# Where old accelerations are kept: also on the faces next door that this tile computes again, so that
-# extrapolating them needs no message.
+# Where old accelerations are kept: also on the faces next door that this tile computes again, so
+# that extrapolating them needs no message.
 D_GRID = ("v_at_u", "u_at_v")
 HISTORY_U, HISTORY_V = Halo(s=1, n=1, w=0, e=1), Halo(s=0, n=1, w=0, e=0)
 
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["u", "v", "eta", "tracers", "history_u", "history_v", "time", "steps", "d_grid", "closures", "solver"],
+    data_fields=[
+        "u",
+        "v",
+        "eta",
+        "tracers",
+        "history_u",
+        "history_v",
+        "time",
+        "steps",
+        "d_grid",
+        "closures",
+        "solver",
+    ],
     meta_fields=[],
 )
 @dataclass(frozen=True)
@@ -33,11 +45,13 @@ class State:
         history_u, history_v: older accelerations (m s-2), newest first.
         time: model time since the start of year 1 (s, float64).
         steps: steps since the cold start.
-        d_grid: v on west and u on south faces (m s-1) where the Coriolis force is by the C-D scheme, else empty.
-        closures: what closures carry from step to step, by name (turbulent kinetic energy, ice, ...): Fields of
-            (ny, nx), (nz, ny, nx) at layers or (nz - 1, ny, nx) at the interfaces between them.
-        solver: where the free surface is implicit, its solver's iterations in the last step; from a step
-            on in which they did not suffice, minus that. Not part of a restart.
+        d_grid: v on west and u on south faces (m s-1) where the Coriolis force is by the C-D
+            scheme, else empty.
+        closures: what closures carry from step to step, by name (turbulent kinetic energy, ice,
+            ...): Fields of (ny, nx), (nz, ny, nx) at layers or (nz - 1, ny, nx) at the interfaces
+            between them.
+        solver: where the free surface is implicit, its solver's iterations in the last step; from a
+            step on in which they did not suffice, minus that. Not part of a restart.
     """
 
     u: Field
@@ -60,7 +74,7 @@ class State:
     def salinity(self) -> Field:
         return self.tracers["salinity"]
 
-    def replace(self, **changes) -> "State":
+    def replace(self, **changes) -> State:
         return replace(self, **changes)
 
     def variables(self) -> dict[str, Field]:
@@ -72,19 +86,27 @@ class State:
         return out
 
 
-def at_rest(tracers: dict[str, Field], memory: int, time: float = 0.0, d_grid: bool = False) -> State:
-    """A state without motion, with the given tracers (interior, at centres); ``d_grid``: for the C-D scheme."""
+def at_rest(
+    tracers: dict[str, Field], memory: int, time: float = 0.0, d_grid: bool = False
+) -> State:
+    """A state without motion, with the given tracers (interior, at centres); ``d_grid``: for the
+    C-D scheme."""
     like = next(iter(tracers.values()))
     nz = like.shape[0]
     ny, nx = like.tile_shape
-    zero = lambda at, halo, lead: Field(  # noqa: E731
+    zero = lambda at, halo, lead: Field(
         jnp.zeros((*lead, ny + halo.s + halo.n, nx + halo.w + halo.e), like.dtype), at, halo
     )
     return State(
-        u=zero("u", Halo(), (nz,)).named("u"), v=zero("v", Halo(), (nz,)).named("v"),
-        eta=zero("c", Halo(), ()).named("eta"), tracers=tracers,
+        u=zero("u", Halo(), (nz,)).named("u"),
+        v=zero("v", Halo(), (nz,)).named("v"),
+        eta=zero("c", Halo(), ()).named("eta"),
+        tracers=tracers,
         history_u=tuple(zero("u", HISTORY_U, (nz,)) for _ in range(memory)),
         history_v=tuple(zero("v", HISTORY_V, (nz,)) for _ in range(memory)),
-        time=jnp.asarray(time, jnp.float64), steps=jnp.asarray(0, jnp.int32),
-        d_grid=tuple(zero(at, Halo(), (nz,)).named(n) for n, at in zip(D_GRID, "uv")) if d_grid else (),
-    )  # fmt: skip
+        time=jnp.asarray(time, jnp.float64),
+        steps=jnp.asarray(0, jnp.int32),
+        d_grid=tuple(zero(at, Halo(), (nz,)).named(n) for n, at in zip(D_GRID, "uv"))
+        if d_grid
+        else (),
+    )

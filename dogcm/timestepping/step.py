@@ -37,9 +37,9 @@ from dogcm.timestepping.tracer_step import TracerInputs, TracerStep
 from dogcm.tracers import PassiveTracers
 
 
-
 class StepParts(NamedTuple):
-    """What a step was made of, for :meth:`Dynamics.tracer_terms` and :meth:`Dynamics.momentum_terms`.
+    """What a step was made of, for :meth:`Dynamics.tracer_terms` and
+    :meth:`Dynamics.momentum_terms`.
 
     Attributes:
         tracers, momentum: what the two were stepped with. barotropic: result of the free surface.
@@ -55,13 +55,14 @@ class Dynamics:
     """The step and all that is static about it.
 
     Attributes:
-        halos: :class:`dogcm.halo.HaloExchange`. eos: prepared equation of state. scheme: time scheme.
+        halos: :class:`dogcm.halo.HaloExchange`. eos: prepared equation of state. scheme: time
+            scheme.
         split: the free surface: short steps, or implicit.
-        extra_tendency: hook for correctors, a function ``(state, params, now, grid) -> dict`` of additional
-            tendencies by variable name, or None. Its state has halos; ``now`` is the forcing of this moment.
-            ``u`` and ``v`` are accelerations (m s-2), a tracer's name its rate (unit s-1), and
-            ``NAME_content`` the rate of thickness times tracer (unit m s-1), which conserves the tracer when
-            it is a divergence of fluxes per area.
+        extra_tendency: hook for correctors, a function ``(state, params, now, grid) -> dict`` of
+            additional tendencies by variable name, or None. Its state has halos; ``now`` is the
+            forcing of this moment. ``u`` and ``v`` are accelerations (m s-2), a tracer's name its
+            rate (unit s-1), and ``NAME_content`` the rate of thickness times tracer (unit m s-1),
+            which conserves the tracer when it is a divergence of fluxes per area.
         extra_every: the hook acts at every n-th step, n times as strongly.
         passive: sources of passive tracers.
     """
@@ -76,7 +77,8 @@ class Dynamics:
     passive: PassiveTracers = PassiveTracers()
 
     def step(self, state: State, params: dict, forcing: Forcing, grid) -> State:
-        """Advance by ``physics.dt``; velocity by ``physics.momentum_dt`` (see docs/time_stepping.md)."""
+        """Advance by ``physics.dt``; velocity by ``physics.momentum_dt`` (see
+        docs/time_stepping.md)."""
         return self.step_with_fluxes(state, params, forcing, grid)[0]
 
     def step_with_fluxes(
@@ -88,7 +90,8 @@ class Dynamics:
     def step_with_parts(
         self, state: State, params: dict, forcing: Forcing, grid
     ) -> tuple[State, SurfaceFluxes, StepParts]:
-        """:meth:`step_with_fluxes`; also returns what state was advanced with, for :meth:`tracer_terms` and the like."""
+        """:meth:`step_with_fluxes`; also returns what state was advanced with, for
+        :meth:`tracer_terms` and the like."""
         p = self.physics
         s = self.with_halos(state, grid)
         now = forcing.at(s.time + 0.5 * p.dt)
@@ -106,52 +109,88 @@ class Dynamics:
             predicted = self.momentum.predict(moved)
         with jax.named_scope("free_surface"):
             baro = self.split.advance(
-                self.halos, s.eta.crop(0), predicted.U.crop(0), predicted.V.crop(0),
-                predicted.forcing_u.crop(0), predicted.forcing_v.crop(0), fluxes.freshwater.crop(0), grid,
-            )  # fmt: skip
+                self.halos,
+                s.eta.crop(0),
+                predicted.U.crop(0),
+                predicted.V.crop(0),
+                predicted.forcing_u.crop(0),
+                predicted.forcing_v.crop(0),
+                fluxes.freshwater.crop(0),
+                grid,
+            )
         u, v, flow_u, flow_v = self.momentum.correct(s.eta, predicted, baro, grid)
         with jax.named_scope("tracers"):
             eddies = None
             if p.eddies is not None:
                 q = self.eddy_parameters(density, n2, params, grid)
-                eddies = isoneutral.prepare(density, n2, stretch, q, grid, p.eddies, p.gravity, p.rho0)
+                eddies = isoneutral.prepare(
+                    density, n2, stretch, q, grid, p.eddies, p.gravity, p.rho0
+                )
             parts = TracerInputs(
-                s, baro.eta, flow_u, flow_v, diffusivity, fluxes, params, grid, extra, eddies, mixing.boundary_layer
+                s,
+                baro.eta,
+                flow_u,
+                flow_v,
+                diffusivity,
+                fluxes,
+                params,
+                grid,
+                extra,
+                eddies,
+                mixing.boundary_layer,
             )
             tracers = self.tracer_step.advance(parts)
             tracers, frozen = self._freeze(tracers, fluxes, baro.eta, grid)
         keep = self.scheme.memory
         older_u, older_v = state.history_u, state.history_v
         new = State(
-            u=u, v=v, eta=baro.eta.crop(0), tracers=tracers,
+            u=u,
+            v=v,
+            eta=baro.eta.crop(0),
+            tracers=tracers,
             history_u=((predicted.history_u, *older_u)[:keep]),
             history_v=((predicted.history_v, *older_v)[:keep]),
-            time=state.time + p.dt, steps=state.steps + 1,
-            d_grid=tuple(f.crop(0) for f in predicted.d_grid), closures={**s.closures, **mixing.closures, **frozen},
+            time=state.time + p.dt,
+            steps=state.steps + 1,
+            d_grid=tuple(f.crop(0) for f in predicted.d_grid),
+            closures={**s.closures, **mixing.closures, **frozen},
             solver=tuple(jnp.where(old < 0, old, baro.iterations) for old in state.solver),
-        )  # fmt: skip
+        )
         new = self._refilled(new, grid) if self.halos.north_fold else new
         return new, fluxes, StepParts(parts, moved, baro)
 
     def _refilled(self, s: State, grid) -> State:
-        """The state with what a north fold stores twice made the same, and old accelerations beyond it as a restart
+        """The state with what a north fold stores twice made the same, and old accelerations beyond
+        it as a restart
         would find them: both have been computed in mirrored order, which rounds otherwise."""
         names, carried, d_grid = list(s.tracers), list(s.closures), list(s.d_grid)
         u, eta, *rest = exchange(
-            self.halos, (s.u, 0), (s.eta, 0), *((s.tracers[n], 0) for n in names), *((s.closures[n], 0) for n in carried),
-            *((f, 0) for f in d_grid), *((f, HISTORY_U) for f in s.history_u), *((f, HISTORY_V) for f in s.history_v),
-        )  # fmt: skip
+            self.halos,
+            (s.u, 0),
+            (s.eta, 0),
+            *((s.tracers[n], 0) for n in names),
+            *((s.closures[n], 0) for n in carried),
+            *((f, 0) for f in d_grid),
+            *((f, HISTORY_U) for f in s.history_u),
+            *((f, HISTORY_V) for f in s.history_v),
+        )
         take = iter(rest)
         return s.replace(
-            u=u, eta=eta, tracers={n: next(take) for n in names}, closures={n: next(take) for n in carried},
-            d_grid=tuple(next(take) for _ in d_grid), history_u=tuple(next(take) * grid.mask_u for _ in s.history_u),
+            u=u,
+            eta=eta,
+            tracers={n: next(take) for n in names},
+            closures={n: next(take) for n in carried},
+            d_grid=tuple(next(take) for _ in d_grid),
+            history_u=tuple(next(take) * grid.mask_u for _ in s.history_u),
             history_v=tuple(next(take) * grid.mask_v for _ in s.history_v),
-        )  # fmt: skip
+        )
 
     def tracer_terms(self, parts: StepParts) -> dict:
-        """The terms of the tracer step, computed once more from ``parts`` of :meth:`step_with_parts`: by tracer its
+        """The terms of the tracer step, computed once more from ``parts`` of
+        :meth:`step_with_parts`: by tracer its
         fluxes, what entered through the surface, and content before and after vertical mixing (see
-        :mod:`dogcm.diagnostics.budgets`); and ``flow``: transports per width and the flow through interfaces."""
+        :mod:`dogcm.diagnostics.budgets`); and ``flow``: transports per width and the flow through
+        interfaces."""
         terms: dict = {}
         # Not to be merged into the step, whose bits may not depend on what is diagnosed.
         inputs = jax.lax.optimization_barrier(parts.tracers)
@@ -160,7 +199,8 @@ class Dynamics:
         return terms
 
     def momentum_terms(self, parts: StepParts) -> dict[str, tuple[Field, Field]]:
-        """Accelerations (m s-2) of u and v by what they are due to, computed once more from ``parts`` of
+        """Accelerations (m s-2) of u and v by what they are due to, computed once more from
+        ``parts`` of
         :meth:`step_with_parts`, without halo (see :mod:`dogcm.diagnostics.budgets`)."""
         noted: dict = {}
         # Not to be merged into the step, as in tracer_terms.
@@ -173,8 +213,11 @@ class Dynamics:
         masks = grid.mask_u, grid.mask_v
         return {n: tuple((f * m).crop(0) for f, m in zip(pair, masks)) for n, pair in noted.items()}
 
-    def accelerations(self, state: State, params: dict, forcing: Forcing, grid) -> tuple[Field, Field]:
-        """What the state calls for: rates of u and v (m s-2) before the free surface has answered, without halo.
+    def accelerations(
+        self, state: State, params: dict, forcing: Forcing, grid
+    ) -> tuple[Field, Field]:
+        """What the state calls for: rates of u and v (m s-2) before the free surface has answered,
+        without halo.
 
         They include the slope of the sea surface, and vanish for a flow in balance.
         """
@@ -187,7 +230,9 @@ class Dynamics:
         driven = self.surface(s, now, stretch, params, grid)
         now, fluxes = driven.now, driven.fluxes
         viscosity = self._mixing(s, density, stretch, now, params, grid, fluxes).viscosity
-        new = self.momentum.predict(MomentumInputs(s, density, stretch, viscosity, now, params, grid, extra))
+        new = self.momentum.predict(
+            MomentumInputs(s, density, stretch, viscosity, now, params, grid, extra)
+        )
         return (new.u.crop(0) - s.u.crop(0)) * (1 / dt), (new.v.crop(0) - s.v.crop(0)) * (1 / dt)
 
     @property
@@ -202,14 +247,16 @@ class Dynamics:
 
     # ---- parts --------------------------------------------------------------------------------
     def surface(self, s: State, now: dict, stretch: Field, params: dict, grid) -> Exchange:
-        """What drives this step at the surface; the state with halos, ``now``: the records of this moment."""
+        """What drives this step at the surface; the state with halos, ``now``: the records of this
+        moment."""
         thickness = grid.h_c.level(0) * stretch
         return surface_exchange(now, s, thickness, params, grid, self.physics, self.halos)
 
     def _freeze(
         self, tracers: dict, fluxes: SurfaceFluxes, eta: Field, grid, noted: dict | None = None
     ) -> tuple[dict, dict[str, Field]]:
-        """Tracers nowhere below freezing at the surface, and the ice after the step. What it warms goes to ``noted``."""
+        """Tracers nowhere below freezing at the surface, and the ice after the step. What it warms
+        goes to ``noted``."""
         p = self.physics
         if p.surface is None or not p.surface.ice:
             return tracers, {}
@@ -222,12 +269,16 @@ class Dynamics:
         return {**tracers, "temperature": warmed}, {**fluxes.closures, "ice_frazil": frazil}
 
     def _extra(self, state: State, params: dict, now: dict, grid) -> dict[str, Field]:
-        """The hook's tendencies; those of velocity also on the faces next door that this tile computes."""
+        """The hook's tendencies; those of velocity also on the faces next door that this tile
+        computes."""
         if self.extra_tendency is None:
             return {}
 
         def tendencies():
-            extra = {n: f.crop(0).named(n) for n, f in self.extra_tendency(state, params, now, grid).items()}
+            extra = {
+                n: f.crop(0).named(n)
+                for n, f in self.extra_tendency(state, params, now, grid).items()
+            }
             moving = [n for n in ("u", "v") if n in extra]
             if moving:
                 extra.update(zip(moving, exchange(self.halos, *((extra[n], 1) for n in moving))))
@@ -237,8 +288,8 @@ class Dynamics:
         if every == 1:
             return tendencies()
         # All ranks count the same steps, so all take the same branch and its messages match.
-        silent = lambda: jax.tree.map(jnp.zeros_like, jax.eval_shape(tendencies))  # noqa: E731
-        strong = lambda: jax.tree.map(lambda x: x * every, tendencies())  # noqa: E731
+        silent = lambda: jax.tree.map(jnp.zeros_like, jax.eval_shape(tendencies))
+        strong = lambda: jax.tree.map(lambda x: x * every, tendencies())
         return jax.lax.cond(state.steps % every == 0, strong, silent)
 
     def with_halos(self, state: State, grid) -> State:
@@ -247,17 +298,24 @@ class Dynamics:
         depth, shallow, deepest = Halo.of(p.momentum_halo), Halo.of(p.tracer_halo), Halo.of(p.halo)
         names, mixed = list(state.tracers), CARRIED[self.physics.vertical_mixing]
         u, v, eta, *rest = exchange(
-            self.halos, (state.u, depth), (state.v, depth), (state.eta, deepest),
-            *((state.tracers[n], shallow) for n in names), *((state.closures[n], 1) for n in mixed),
-        )  # fmt: skip
+            self.halos,
+            (state.u, depth),
+            (state.v, depth),
+            (state.eta, deepest),
+            *((state.tracers[n], shallow) for n in names),
+            *((state.closures[n], 1) for n in mixed),
+        )
         tracers, carried = rest[: len(names)], rest[len(names) :]
-        # Beyond a wall an exchange brings values from elsewhere. Stored: two dozen loops would each read the masks again.
+        # Beyond a wall an exchange brings values from elsewhere. Stored: two dozen loops would each
+        # read the masks again.
         u, v, eta = hold(u * grid.mask_u, v * grid.mask_v, eta * grid.wet_c)
         return state.replace(
-            u=u.named("u"), v=v.named("v"), eta=eta.named("eta"),
+            u=u.named("u"),
+            v=v.named("v"),
+            eta=eta.named("eta"),
             tracers={n: t.named(n) for n, t in zip(names, tracers)},
             closures={**state.closures, **dict(zip(mixed, carried))},
-        )  # fmt: skip
+        )
 
     def _mixing(self, s: State, density, stretch, now, params, grid, fluxes=None) -> Mixing:
         """From the state with halos; ``fluxes``: through the surface, which kpp asks for."""
@@ -267,13 +325,20 @@ class Dynamics:
         )
         shear2 = vertical_mixing.shear_squared(s.u, s.v, grid, stretch)
         n2, shear2 = hold(n2, shear2)
-        drive = kpp.driving(s, now, fluxes, self.eos, self.halos, grid, p) if p.vertical_mixing == "kpp" else None
+        drive = (
+            kpp.driving(s, now, fluxes, self.eos, self.halos, grid, p)
+            if p.vertical_mixing == "kpp"
+            else None
+        )
         return mix(s.closures, n2, shear2, now, params, grid, p, drive)
 
     def eddy_parameters(self, density: Field, n2: Field, params: dict, grid) -> dict:
-        """``params``, with the Gent-McWilliams diffusivity of this state where it follows the flow."""
+        """``params``, with the Gent-McWilliams diffusivity of this state where it follows the
+        flow."""
         p = self.physics
         if p.eddy_coefficient == "constant":
             return params
-        found = visbeck.diffusivity(density, n2, params, grid, p.eddies.max_slope, p.gravity, p.rho0)
+        found = visbeck.diffusivity(
+            density, n2, params, grid, p.eddies.max_slope, p.gravity, p.rho0
+        )
         return {**params, "gm_diffusivity": found}

@@ -1,4 +1,5 @@
-"""The tracers' part of a step: advection, diffusion, sources and implicit vertical mixing, in that order."""
+"""The tracers' part of a step: advection, diffusion, sources and implicit vertical mixing, in that
+order."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ class TracerInputs(NamedTuple):
     """What tracers are stepped with.
 
     Attributes:
-        state: with halos. eta: sea level at the end (m). flow_u, flow_v: transports per width (m2 s-1).
+        state: with halos. eta: sea level at the end (m). flow_u, flow_v: transports per width (m2
+            s-1).
         diffusivity: vertical (m2 s-1). fluxes: :class:`dogcm.physics.surface.SurfaceFluxes`.
         extra: see :attr:`dogcm.timestepping.Dynamics.extra_tendency`. eddies: prepared by
             :func:`dogcm.physics.isoneutral.prepare`, or None. layer: KPP's boundary layer, or None.
@@ -62,7 +64,8 @@ class TracerStep:
         h_new = grid.h_c * new_stretch
         k = diffusivity / new_stretch
         if eddies is not None:
-            # Its explicit part is written for thicknesses at rest, and the two have to cancel for density.
+            # Its explicit part is written for thicknesses at rest, and the two have to cancel for
+            # density.
             k = k + eddies.vertical_diffusivity
         k = k * (dt / grid.dz_w)
         carried_by = {"temperature": s.temperature.level(0), "salinity": None}
@@ -77,12 +80,16 @@ class TracerStep:
         staged = {}
         if p.tracer_advection in tracer_transport.STAGED:
             flow = tracer_transport.Flow(flow_u, flow_v, w, h_old, dt)
-            staged = tracer_transport.fluxes(s.tracers, flow, p.tracer_advection, self.halos, s.steps, grid)
+            staged = tracer_transport.fluxes(
+                s.tracers, flow, p.tracer_advection, self.halos, s.steps, grid
+            )
         for name, c in s.tracers.items():
             noted = terms[name] = {}
-            content = c * h_old + self.explicit(
-                c, flow_u, flow_v, w, params, grid, eddies, noted, staged.get(name)
-            ) * dt
+            content = (
+                c * h_old
+                + self.explicit(c, flow_u, flow_v, w, params, grid, eddies, noted, staged.get(name))
+                * dt
+            )
             local = carried_by.get(name, c.level(0))
             source = entering.get(name)
             if local is not None:
@@ -115,18 +122,33 @@ class TracerStep:
     def _one_stage(self, c, flow_u, flow_v, w, grid) -> tuple[Field, Field, Field]:
         """Fluxes by the tracer advection schemes that take one step forward."""
         dt, scheme = self.physics.dt, self.physics.tracer_advection
-        cu = fmap(lambda f, i, d: jnp.abs(f) * i * (dt / d), flow_u, grid.inv_h_u, grid.dx_u, name="courant_u")
-        cv = fmap(lambda f, i, d: jnp.abs(f) * i * (dt / d), flow_v, grid.inv_h_v, grid.dy_v, name="courant_v")
+        cu = fmap(
+            lambda f, i, d: jnp.abs(f) * i * (dt / d),
+            flow_u,
+            grid.inv_h_u,
+            grid.dx_u,
+            name="courant_u",
+        )
+        cv = fmap(
+            lambda f, i, d: jnp.abs(f) * i * (dt / d),
+            flow_v,
+            grid.inv_h_v,
+            grid.dy_v,
+            name="courant_v",
+        )
         cw = fmap(lambda f: jnp.abs(f) * (dt / grid.dz_w), w, name="courant_w")
         fx = flow_u * grid.dy_u * tracer_advection.reconstruct_x(c, flow_u, cu, scheme, grid)
         fy = flow_v * grid.dx_v * tracer_advection.reconstruct_y(c, flow_v, cv, scheme, grid)
         fz = w * tracer_advection.reconstruct_z(c, w, cw, scheme, grid)
         return fx, fy, fz
 
-    def explicit(self, c, flow_u, flow_v, w, params, grid, eddies=None, noted=None, carried=None) -> Field:
+    def explicit(
+        self, c, flow_u, flow_v, w, params, grid, eddies=None, noted=None, carried=None
+    ) -> Field:
         """Rate of thickness times tracer (unit m s-1) by advection, lateral diffusion and eddies.
 
-        Into ``noted`` go the fluxes through west and south faces and interfaces by advection, and by all together.
+        Into ``noted`` go the fluxes through west and south faces and interfaces by advection, and
+        by all together.
         ``carried``: those by advection, where the scheme takes several stages.
         """
         p = self.physics

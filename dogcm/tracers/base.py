@@ -6,22 +6,28 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import jax
-from pydantic import BaseModel, ConfigDict, Field as PydanticField, PrivateAttr
+from pydantic import BaseModel, ConfigDict, PrivateAttr
+from pydantic import Field as PydanticField
 
 from dogcm.field import Field
 
 
 def option(default: Any, unit: str, text: str, **limits) -> Any:
-    """A documented option of a kind: default, unit, meaning, limits (``gt``, ``ge``, ``lt``, ``le``)."""
+    """A documented option of a kind: default, unit, meaning, limits (``gt``, ``ge``, ``lt``,
+    ``le``)."""
     factory = {"default_factory": default} if callable(default) else {"default": default}
     return PydanticField(description=text, json_schema_extra={"unit": unit}, **factory, **limits)
 
 
 def parameter(default: float, unit: str, text: str, **limits) -> Any:
-    """An option that is a leaf of the model's ``params``, named ``LABEL.OPTION``: it has derivatives, and may be
+    """An option that is a leaf of the model's ``params``, named ``LABEL.OPTION``: it has
+    derivatives, and may be
     learned."""
     return PydanticField(
-        default=default, description=text, json_schema_extra={"unit": unit, "learnable": True}, **limits
+        default=default,
+        description=text,
+        json_schema_extra={"unit": unit, "learnable": True},
+        **limits,
     )
 
 
@@ -30,10 +36,11 @@ class TracerVariable:
     """One tracer of a kind, as files name it.
 
     Attributes:
-        name: in the state, in files and in restarts. unit: as UDUNITS reads it. long_name: for people.
+        name: in the state, in files and in restarts. unit: as UDUNITS reads it. long_name: for
+            people.
         standard_name: of the CF table, or empty.
-        rain: what fresh water brings along: ``local`` (the concentration it falls on: rain does not dilute) or ``none``
-            (nothing: the content stays what it is).
+        rain: what fresh water brings along: ``local`` (the concentration it falls on: rain does not
+            dilute) or ``none`` (nothing: the content stays what it is).
     """
 
     name: str
@@ -48,10 +55,12 @@ class Water:
     """What a kind sees of one step, without halo.
 
     Attributes:
-        tracers: name to Field (nz, ny, nx) at the start of the step: passive ones, ``temperature``, ``salinity``.
+        tracers: name to Field (nz, ny, nx) at the start of the step: passive ones, ``temperature``,
+            ``salinity``.
         thickness: of layers (m), (nz, ny, nx); 0 on land.
         parameters: the kind's own leaves by option name: scalars, or Fields where learned as maps.
-        grid: :class:`dogcm.grid.geometry.Grid`. time: middle of the step (s). dt: s. year: length of the year (s).
+        grid: :class:`dogcm.grid.geometry.Grid`. time: middle of the step (s). dt: s. year: length
+            of the year (s).
     """
 
     tracers: dict[str, Field]
@@ -69,8 +78,8 @@ class Sources:
 
     Attributes:
         rates: change of concentration (unit s-1), (nz, ny, nx).
-        contents: change of thickness times concentration (unit m s-1), (nz, ny, nx): what leaves one layer or one
-            tracer enters another to the last bit if it is the same number.
+        contents: change of thickness times concentration (unit m s-1), (nz, ny, nx): what leaves
+            one layer or one tracer enters another to the last bit if it is the same number.
         surface: flux into the ocean (unit m s-1), (ny, nx).
     """
 
@@ -82,7 +91,8 @@ class Sources:
 class TracerKind(BaseModel):
     """Base of all kinds; a subclass declares options by :func:`option` and :func:`parameter`.
 
-    Everything is evaluated on the tile without halo: sources are local, or reach up and down the column.
+    Everything is evaluated on the tile without halo: sources are local, or reach up and down the
+        column.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -107,7 +117,8 @@ class TracerKind(BaseModel):
         return Sources()
 
     def held(self, tracers: dict[str, Field], water: Water) -> dict[str, Field]:
-        """Values at the end of the step, of the tracers that are prescribed somewhere (all else is left alone)."""
+        """Values at the end of the step, of the tracers that are prescribed somewhere (all else is
+        left alone)."""
         return {}
 
     def leaves(self) -> dict[str, float]:

@@ -18,13 +18,21 @@ class Dye(TracerKind):
     """Dye released in a region: once, steadily, or held at its value there."""
 
     release: Literal["once", "held", "steady"] = option(
-        "once", "1", "once: value at the start; held: value at all times; steady: rate in the region"
+        "once",
+        "1",
+        "once: value at the start; held: value at all times; steady: rate in the region",
     )
-    lat: tuple[float, float] | None = option(None, "degrees_north", "limits of the region; null: all latitudes")
+    lat: tuple[float, float] | None = option(
+        None, "degrees_north", "limits of the region; null: all latitudes"
+    )
     lon: tuple[float, float] | None = option(
-        None, "degrees_east", "western and eastern limit, the eastern may be smaller; null: all longitudes"
+        None,
+        "degrees_east",
+        "western and eastern limit, the eastern may be smaller; null: all longitudes",
     )
-    depth: tuple[float, float] | None = option(None, "m", "limits of the depth of layer centres; null: all depths")
+    depth: tuple[float, float] | None = option(
+        None, "m", "limits of the depth of layer centres; null: all depths"
+    )
     value: float = option(1.0, "1", "concentration in the region (once, held)")
     rate: float = parameter(1.0, "year-1", "release in the region (steady)", ge=0)
     half_life: float = option(0.0, "year", "of radioactive decay; 0: none", ge=0)
@@ -37,7 +45,9 @@ class Dye(TracerKind):
         return self
 
     def variables(self) -> tuple[TracerVariable, ...]:
-        return (TracerVariable(self.label, self.unit, f"dye {self.label}, released {self.release}"),)
+        return (
+            TracerVariable(self.label, self.unit, f"dye {self.label}, released {self.release}"),
+        )
 
     def _region(self, grid) -> Field:
         return region(grid, self.lat, self.lon, self.depth)

@@ -14,7 +14,8 @@ KINDS: dict[str, type[TracerKind]] = {}
 
 
 class TracerError(ValueError):
-    """A declaration of a passive tracer that cannot be used; the message says which, why, and what to do."""
+    """A declaration of a passive tracer that cannot be used; the message says which, why, and what
+    to do."""
 
 
 def register(name: str):
@@ -27,8 +28,13 @@ def register(name: str):
     def add(kind: type[TracerKind]) -> type[TracerKind]:
         other = KINDS.get(name)
         # The same class once more is a module that is loaded anew.
-        if other is not None and (other.__module__, other.__qualname__) != (kind.__module__, kind.__qualname__):
-            raise TracerError(f"two kinds of tracer are named {name!r}: {other.__qualname__} and {kind.__qualname__}")
+        if other is not None and (other.__module__, other.__qualname__) != (
+            kind.__module__,
+            kind.__qualname__,
+        ):
+            raise TracerError(
+                f"two kinds of tracer are named {name!r}: {other.__qualname__} and {kind.__qualname__}"
+            )
         KINDS[name] = kind
         return kind
 
@@ -46,7 +52,9 @@ def make_kind(label: str, entry: Any) -> TracerKind:
         TracerError: unknown kind or option (with the nearest ones), a value out of range.
     """
     if not isinstance(entry, dict) or "kind" not in entry:
-        raise TracerError(f"{label}: write {{kind: ..., options}}, with one of the kinds {', '.join(KINDS)}")
+        raise TracerError(
+            f"{label}: write {{kind: ..., options}}, with one of the kinds {', '.join(KINDS)}"
+        )
     options = {k: v for k, v in entry.items() if k != "kind"}
     kind = _find(label, entry["kind"])
     for name in options:
@@ -87,7 +95,13 @@ def _imported(label: str, name: str) -> type[TracerKind]:
 
 
 def unit_of_option(name: str) -> str | None:
-    """Unit of the learnable parameter ``LABEL.OPTION`` of any known kind; None if no kind has that option."""
+    """Unit of the learnable parameter ``LABEL.OPTION`` of any known kind; None if no kind has that
+    option."""
     _, dot, option = name.partition(".")
-    units = [u for kind in KINDS.values() for n, u in learnable_options(kind).items() if dot and n == option]
+    units = [
+        u
+        for kind in KINDS.values()
+        for n, u in learnable_options(kind).items()
+        if dot and n == option
+    ]
     return units[0] if units else None

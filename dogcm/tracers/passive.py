@@ -12,8 +12,20 @@ from dogcm.tracers.base import Sources, TracerKind, TracerVariable, Water
 from dogcm.tracers.kinds import TracerError, make_kind
 
 # What else the state, its files and the budgets hold.
-NAMES_OF_STATE = ("temperature", "salinity", "u", "v", "w", "eta", "time", "steps", "v_at_u", "u_at_v",
-                  "ice_frazil", "flow")  # fmt: skip
+NAMES_OF_STATE = (
+    "temperature",
+    "salinity",
+    "u",
+    "v",
+    "w",
+    "eta",
+    "time",
+    "steps",
+    "v_at_u",
+    "u_at_v",
+    "ice_frazil",
+    "flow",
+)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 
 
@@ -29,7 +41,9 @@ class PassiveTracers:
     year: float = 365.0 * 86400.0
 
     @classmethod
-    def declared(cls, entries: dict, year: float = 365.0 * 86400.0, taken=NAMES_OF_STATE) -> "PassiveTracers":
+    def declared(
+        cls, entries: dict, year: float = 365.0 * 86400.0, taken=NAMES_OF_STATE
+    ) -> PassiveTracers:
         """From the section ``tracers`` of a configuration.
 
         Args:
@@ -47,7 +61,9 @@ class PassiveTracers:
                         f"{kind.label}: {v.name!r} is already a variable of the model; choose another name"
                     )
                 if not _NAME.match(v.name):
-                    raise TracerError(f"{kind.label}: {v.name!r} is no name for a variable: use letters, digits and _")
+                    raise TracerError(
+                        f"{kind.label}: {v.name!r} is no name for a variable: use letters, digits and _"
+                    )
                 if v.name in owner:
                     raise TracerError(
                         f"the tracer {v.name!r} is declared twice, by {owner[v.name]} and by {kind.label}: keep one"
@@ -77,11 +93,14 @@ class PassiveTracers:
         """The tracers that fresh water does not bring along."""
         return {v.name: None for v in self.variables if v.rain == "none"}
 
-    def sources(self, tracers: dict[str, Field], thickness: Field, params: dict, grid, time, dt: float) -> Sources:
+    def sources(
+        self, tracers: dict[str, Field], thickness: Field, params: dict, grid, time, dt: float
+    ) -> Sources:
         """Sources of all kinds by tracer, 0 on land.
 
         Args:
-            tracers: all of the state, at the start of the step. thickness: of layers (m). time: middle of the step (s).
+            tracers: all of the state, at the start of the step. thickness: of layers (m). time:
+                middle of the step (s).
         """
         rates: dict[str, Field] = {}
         contents: dict[str, Field] = {}
@@ -120,7 +139,9 @@ class PassiveTracers:
         known = {v.name for v in kind.variables()}
         for name in (*found.rates, *found.contents, *found.surface):
             if name not in known:
-                raise TracerError(f"{kind.label} gives a source of {name!r}, which it does not declare")
+                raise TracerError(
+                    f"{kind.label} gives a source of {name!r}, which it does not declare"
+                )
 
 
 def _inner(value):

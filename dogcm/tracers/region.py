@@ -13,8 +13,9 @@ def region(grid, lat: Limits, lon: Limits, depth: Limits) -> Field:
     """1 in wet cells whose centre lies within the limits, 0 elsewhere; (nz, ny, nx) without halo.
 
     Args:
-        lat, lon: degrees (on a plane: km), None: all. Longitudes may be given in any turn; the second lies east of
-            the first, so (350, 10) crosses Greenwich. depth: m at rest, positive down.
+        lat, lon: degrees (on a plane: km), None: all. Longitudes may be given in any turn; the
+            second lies east of the first, so (350, 10) crosses Greenwich. depth: m at rest,
+            positive down.
     """
     mask = grid.mask_c.crop(0)
     inside = mask.data > 0

@@ -13,20 +13,29 @@ from dogcm.tracers.kinds import register
 class SurfaceHistory(TracerKind):
     """Taken up from the surface, whose value follows a time series, with a piston velocity k.
 
-    The flux into the first layer of thickness h is ``k (C_s(t) - C) / (1 + k dt / h)``: implicit in C, and stable for
-    any step. ``C_s`` is linear between the given times, and constant before and after.
+    The flux into the first layer of thickness h is ``k (C_s(t) - C) / (1 + k dt / h)``: implicit in
+    C, and stable for any step. ``C_s`` is linear between the given times, and constant before and
+    after.
     """
 
-    times: tuple[float, ...] = option((0.0,), "year", "of the values, since the start of model year 1")
-    values: tuple[float, ...] = option((1.0,), "1", "equilibrium concentration at the surface at these times")
-    piston_velocity: float = parameter(5.0e-5, "m s-1", "speed of the exchange through the surface", ge=0)
+    times: tuple[float, ...] = option(
+        (0.0,), "year", "of the values, since the start of model year 1"
+    )
+    values: tuple[float, ...] = option(
+        (1.0,), "1", "equilibrium concentration at the surface at these times"
+    )
+    piston_velocity: float = parameter(
+        5.0e-5, "m s-1", "speed of the exchange through the surface", ge=0
+    )
     half_life: float = option(0.0, "year", "of radioactive decay; 0: none", ge=0)
     unit: str = option("1", "1", "unit of the concentration, for files")
 
     @model_validator(mode="after")
     def _series(self):
         if len(self.times) != len(self.values) or not self.times:
-            raise ValueError(f"{len(self.times)} times and {len(self.values)} values: give one value for each time")
+            raise ValueError(
+                f"{len(self.times)} times and {len(self.values)} values: give one value for each time"
+            )
         if any(b <= a for a, b in zip(self.times, self.times[1:])):
             raise ValueError("times must increase")
         return self
@@ -38,7 +47,9 @@ class SurfaceHistory(TracerKind):
     def surface_value(self, time, year: float):
         """Equilibrium concentration at ``time`` (s)."""
         years = jnp.asarray(time, jnp.float64) / year
-        return jnp.interp(years, jnp.asarray(self.times, jnp.float64), jnp.asarray(self.values, jnp.float64))
+        return jnp.interp(
+            years, jnp.asarray(self.times, jnp.float64), jnp.asarray(self.values, jnp.float64)
+        )
 
     def sources(self, water: Water) -> Sources:
         c = water.tracers[self.label]

@@ -1,38 +1,47 @@
 """``dogcm verify gradients``: derivatives of a rollout, on the user's own machine and ranks.
 
-The rollout starts from an ocean that has been set in motion. It is differentiated with respect to every physical
-parameter, a map of viscosity, the forcing, the initial state, and the weights of a hook that uses a global mean.
+The rollout starts from an ocean that has been set in motion. It is differentiated with respect to
+every physical parameter, a map of viscosity, the forcing, the initial state, and the weights of a
+hook that uses a global mean.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from dogcm.decomp import SerialCommunicator
-from dogcm.setups.config import Config
-from dogcm.setups.inputs import VECTORS
-from dogcm.simulation.model import Model
-from dogcm.setups.registry import load_config
-from dogcm.verification.verify import Figure, halo_uses
 from dogcm.field import exchange
 from dogcm.halo import differentiable_sum, exact_sum, once
 from dogcm.learning.derivatives import check_derivatives, hessian_symmetry, order_deviation
 from dogcm.learning.groups import Ranks, is_field
 from dogcm.learning.parameters import LearnableSet
 from dogcm.learning.rollout import rollout
+from dogcm.setups.config import Config
+from dogcm.setups.inputs import VECTORS
+from dogcm.setups.registry import load_config
+from dogcm.simulation.model import Model
+from dogcm.verification.verify import Figure, halo_uses
 
-# In units of the arithmetic's epsilon. A sum of some 1e5 terms in another order, over some ten steps.
+# In units of the arithmetic's epsilon. A sum of some 1e5 terms in another order, over some ten
+# steps.
 SERIAL_LIMIT, DOT_LIMIT, SYMMETRY_LIMIT = 4.5e5, 4.5e3, 4.5e5
 DIFFERENCE_LIMIT, ORDER_LIMIT, DECADES = 1e-5, 0.15, 4.0
 LADDER = tuple(10.0**-k for k in range(0, 9))
 # Of the directions of the finite differences: small against the ocean, large against rounding.
 SIZES = {"u": 1e-3, "v": 1e-3, "eta": 1e-3, "temperature": 1e-2, "salinity": 1e-3}
-FORCING_SIZES = {"taux": 1e-3, "tauy": 1e-3, "heat_flux": 1.0, "freshwater_flux": 1e-9, "sst": 0.1, "sss": 0.01}
+FORCING_SIZES = {
+    "taux": 1e-3,
+    "tauy": 1e-3,
+    "heat_flux": 1.0,
+    "freshwater_flux": 1e-9,
+    "sst": 0.1,
+    "sss": 0.01,
+}
 WEIGHTS = (0.3, -0.2, 0.1)
 HOOK_RATE = 1e-7  # K s-1, the largest
 
@@ -62,7 +71,8 @@ class Rollout:
     """A loss of a rollout as a function of all that a user may want a gradient of.
 
     Attributes:
-        controls: a tree of everything that is differentiated; zero, or the weights, mean the run as it is.
+        controls: a tree of everything that is differentiated; zero, or the weights, mean the run as
+            it is.
         loss: this rank's share as a function of ``controls`` (dimensionless).
     """
 
@@ -76,7 +86,7 @@ class Rollout:
         m.params = m.params | {"corrector": jnp.asarray(WEIGHTS, m.dtype)}
         m.state = jax.block_until_ready(self._spun_up(steps))
         self.learn = LearnableSet(["lateral_viscosity: map"])
-        zero = lambda f: f.crop(0).with_data(jnp.zeros_like(f.crop(0).data))  # noqa: E731
+        zero = lambda f: f.crop(0).with_data(jnp.zeros_like(f.crop(0).data))
         learned = {k: v for k, v in m.params.items() if k != "corrector"}
         self.controls = {
             "parameters": jax.tree.map(jnp.zeros_like, learned),
@@ -90,7 +100,9 @@ class Rollout:
         m = self.model
 
         def run(state, params, forcing, grid):
-            return jax.lax.fori_loop(0, steps, lambda _, s: m.dynamics.step(s, params, forcing, grid), state)
+            return jax.lax.fori_loop(
+                0, steps, lambda _, s: m.dynamics.step(s, params, forcing, grid), state
+            )
 
         return jax.jit(run)(m.state, m.params, m.forcing, m.grid)
 
@@ -99,29 +111,41 @@ class Rollout:
         return {"u": state.u, "v": state.v, "eta": state.eta, **state.tracers}
 
     def _hook(self, state, params, now, grid) -> dict:
-        """A closure in small: three weights, and the mean temperature of the whole ocean inside the model."""
+        """A closure in small: three weights, and the mean temperature of the whole ocean inside the
+        model."""
         w, t, s = params["corrector"], state.temperature, state.salinity
         content = once(self.model.halos, (t * grid.h_c * grid.area_c).interior)
-        # The same bits on every layout: a mean that differs in its last digit shifts the point at which all is
-        # differentiated, and near-neutral columns magnify that in the gradient a millionfold.
+        # The same bits on every layout: a mean that differs in its last digit shifts the point at
+        # which all is differentiated, and near-neutral columns magnify that in the gradient a
+        # millionfold.
         mean = differentiable_sum(self.model.halos, content) / self._volume
-        rate = t.with_data(jnp.tanh(w[0] * (t.data - mean) / 10 + w[1] * (s.data - 35) + w[2]) * HOOK_RATE)
+        rate = t.with_data(
+            jnp.tanh(w[0] * (t.data - mean) / 10 + w[1] * (s.data - 35) + w[2]) * HOOK_RATE
+        )
         return {"temperature": rate * grid.mask_c}
 
     def loss(self, controls, checkpoint: str = "step"):
         m = self.model
-        params = {k: v * (1 + controls["parameters"][k]) for k, v in m.params.items() if k != "corrector"}
+        params = {
+            k: v * (1 + controls["parameters"][k]) for k, v in m.params.items() if k != "corrector"
+        }
         params["corrector"] = controls["corrector"]
         raw = jax.tree.map(jnp.add, self._raw(params), controls["map"])
         params = self.learn.apply(raw, params, m.halos, m.grid)
         state, forcing = self._start(controls["initial state"]), self._driven(controls["forcing"])
-        last, _ = rollout(m.dynamics.step, state, params, forcing, m.grid, self.steps, checkpoint=checkpoint)
+        last, _ = rollout(
+            m.dynamics.step, state, params, forcing, m.grid, self.steps, checkpoint=checkpoint
+        )
         return self._misfit(last)
 
     def _raw(self, params):
         (item,) = self.learn.items
         like = self.model.grid.wet_c.crop(0)
-        return {item.name: like.with_data(like.data * 0 + item.bijector.inverse(params[item.name])).named(item.name)}
+        return {
+            item.name: like.with_data(
+                like.data * 0 + item.bijector.inverse(params[item.name])
+            ).named(item.name)
+        }
 
     def _start(self, change: dict):
         state, g = self.model.state, self.model.grid
@@ -131,16 +155,20 @@ class Rollout:
         return state.replace(u=new["u"], v=new["v"], eta=new["eta"], tracers=tracers)
 
     def _driven(self, change: dict):
-        """The forcing of the tile alone is what is differentiated; its halo comes from the neighbours."""
+        """The forcing of the tile alone is what is differentiated; its halo comes from the
+        neighbours."""
         m = self.model
         records = m.forcing.records
         if not records:
             return m.forcing
-        deep = exchange(m.halos, *((f.crop(0) + change[n], f.halo, n in VECTORS) for n, f in records.items()))
+        deep = exchange(
+            m.halos, *((f.crop(0) + change[n], f.halo, n in VECTORS) for n, f in records.items())
+        )
         return replace(m.forcing, records={n: f.named(n) for n, f in zip(records, deep)})
 
     def _misfit(self, state):
-        """How far the ocean has moved from its start, each variable in its own small unit; of order one."""
+        """How far the ocean has moved from its start, each variable in its own small unit; of order
+        one."""
         g = self.model.grid
         start = self._initial(self.model.state)
         total = 0.0
@@ -151,7 +179,8 @@ class Rollout:
         return total / (self._cells * g.nz)
 
     def direction(self):
-        """Smooth over the ocean and alike on every layout; a fraction of each quantity's own size."""
+        """Smooth over the ocean and alike on every layout; a fraction of each quantity's own
+        size."""
         g = self.model.grid
         wave = jnp.cos(g.lon_c.interior / 30.0) + jnp.sin(g.lat_c.interior / 20.0)
 
@@ -159,17 +188,27 @@ class Rollout:
             size = SIZES.get(name) or FORCING_SIZES.get(name, 0.1)
             return f.with_data(jnp.broadcast_to(size * wave, f.shape).astype(f.dtype))
 
-        along = {k: {n: field(n, f) for n, f in self.controls[k].items()} for k in ("map", "forcing", "initial state")}
-        number = lambda x: jnp.full_like(x, 0.1)  # noqa: E731
-        return along | {k: jax.tree.map(number, self.controls[k]) for k in ("parameters", "corrector")}
+        along = {
+            k: {n: field(n, f) for n, f in self.controls[k].items()}
+            for k in ("map", "forcing", "initial state")
+        }
+        number = lambda x: jnp.full_like(x, 0.1)
+        return along | {
+            k: jax.tree.map(number, self.controls[k]) for k in ("parameters", "corrector")
+        }
 
 
 def verify_gradients(
-    config: Config | str, steps: int = 48, layout: str = "auto", say: Callable[[str], None] = lambda text: None
+    config: Config | str,
+    steps: int = 48,
+    layout: str = "auto",
+    say: Callable[[str], None] = lambda text: None,
 ) -> Gradients:
-    """Run the checks; every rank gets the same result. ``say`` hears what is being done, for it takes minutes.
+    """Run the checks; every rank gets the same result. ``say`` hears what is being done, for it
+    takes minutes.
 
-    On one rank the gradient is compared with that of a run that uses the halo of the free surface in another way.
+    On one rank the gradient is compared with that of a run that uses the halo of the free surface
+    in another way.
     """
     config = load_config(config)
     say("compiling and running the gradient on this launch's ranks")
@@ -195,11 +234,13 @@ def _gradient(run: Rollout) -> dict[str, dict[str, np.ndarray]] | None:
     """Global arrays of the gradient by part and leaf, on rank 0, and the loss."""
     m = run.model
     ranks = Ranks(m.comm)
-    value, gradient, _ = jax.jit(lambda c: ranks.reduce(*jax.value_and_grad(run.loss)(c)))(run.controls)
+    value, gradient, _ = jax.jit(lambda c: ranks.reduce(*jax.value_and_grad(run.loss)(c)))(
+        run.controls
+    )
     found = {"loss": {"": np.asarray(value)}}
     for part, tree in gradient.items():
         leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=is_field)
-        whole = lambda x: m.gather(x) if is_field(x) else np.asarray(x)  # noqa: E731
+        whole = lambda x: m.gather(x) if is_field(x) else np.asarray(x)
         found[part] = {jax.tree_util.keystr(p): whole(x) for p, x in leaves}
     return found
 
@@ -224,16 +265,28 @@ def _compare(ours: dict, theirs: dict, limit: float) -> list[Figure]:
 
 
 def _checks(run: Rollout, eps: float) -> list[Figure]:
-    """Tangent, transpose, Taylor's remainder and second derivatives of the rollout on these ranks."""
+    """Tangent, transpose, Taylor's remainder and second derivatives of the rollout on these
+    ranks."""
     m = run.model
-    forward = lambda c: run.loss(c, "halo")  # noqa: E731
+    forward = lambda c: run.loss(c, "halo")
     report = check_derivatives(
-        forward, run.controls, run.direction(), m.halos.psum, rank=m.comm.rank, ladder=LADDER, decades=DECADES,
-        dot_limit=DOT_LIMIT * eps, difference_limit=DIFFERENCE_LIMIT,
-    )  # fmt: skip
-    figures = [Figure(c.name, c.value, c.limit, "", c.meaning) for c in report.checks if not c.at_least]
+        forward,
+        run.controls,
+        run.direction(),
+        m.halos.psum,
+        rank=m.comm.rank,
+        ladder=LADDER,
+        decades=DECADES,
+        dot_limit=DOT_LIMIT * eps,
+        difference_limit=DIFFERENCE_LIMIT,
+    )
+    figures = [
+        Figure(c.name, c.value, c.limit, "", c.meaning) for c in report.checks if not c.at_least
+    ]
     off = order_deviation(report.ladder, report.remainders, DECADES)
     spoken = f"largest |order - 2| of the remainder over the best {DECADES:g} decades of steps"
     figures.append(Figure("Taylor order", off, ORDER_LIMIT, "", spoken))
-    second = hessian_symmetry(run.loss, run.controls, m.halos.psum, rank=m.comm.rank, limit=SYMMETRY_LIMIT * eps)
+    second = hessian_symmetry(
+        run.loss, run.controls, m.halos.psum, rank=m.comm.rank, limit=SYMMETRY_LIMIT * eps
+    )
     return [*figures, Figure(second.name, second.value, second.limit, "", second.meaning)]

@@ -1,7 +1,8 @@
-"""Comparison of ``mitgcm_4deg`` with MITgcm's tutorial as it is published: tracers step a day, velocity half an hour.
+"""Comparison of ``mitgcm_4deg`` with MITgcm's tutorial as it is published: tracers step a day,
+velocity half an hour.
 
-The reference is MITgcm's own monitor (least, largest, mean and standard deviation of every field), daily for 20 days
-and monthly for ten years, and its state after 1, 10 and 20 days.
+The reference is MITgcm's own monitor (least, largest, mean and standard deviation of every field),
+daily for 20 days and monthly for ten years, and its state after 1, 10 and 20 days.
 """
 
 from __future__ import annotations
@@ -14,27 +15,30 @@ from pathlib import Path
 import numpy as np
 
 from dogcm.setups.inputs import InputError
-from dogcm.verification.mitgcm_twin import fields_by_day, read_state, rms_difference
 from dogcm.simulation.model import Model
+from dogcm.verification.mitgcm_twin import fields_by_day, read_state, rms_difference
 
 STATES = "latlon4deg_states_steps_1_10_20.nc"
 MONITOR = "tutorial_global_oce_latlon.output.monitor.csv"
 LONG_MONITOR = "latlon4deg_first10yr_monthly_monitor.csv.gz"
-# How the tutorial steps: deltaTtracer = deltaTfreesurf = deltaTClock, deltaTmom, and an implicit free surface.
+# How the tutorial steps: deltaTtracer = deltaTfreesurf = deltaTClock, deltaTmom, and an implicit
+# free surface.
 SETTINGS = {"time.step": 86400.0, "time.momentum_step": 1800.0, "time.free_surface": "implicit"}
 STATE_DAYS = (1, 10, 20)
 DAYS = (*STATE_DAYS, 360, 1800, 3600)
 # Largest difference of the standard deviations, relative, and of the means, in standard deviations.
 BAR = {"theta": 0.01, "salt": 0.01, "eta": 0.25, "u": 0.25, "v": 0.25}
 MEAN_BAR = {"theta": 0.05, "salt": 0.05, "eta": 0.05, "u": 0.1, "v": 0.1}
-# From rest, the first days are gravity waves, which short steps (time.free_surface: split) do not damp as MITgcm does.
+# From rest, the first days are gravity waves, which short steps (time.free_surface: split) do not
+# damp as MITgcm does.
 FIRST_DAY_OF_BAR = 10
 _THEIRS = {"u": "uvel", "v": "vvel"}
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """Least, largest, mean and standard deviation over wet places, weighted by volume (sea level: by area)."""
+    """Least, largest, mean and standard deviation over wet places, weighted by volume (sea level:
+    by area)."""
 
     low: float
     high: float
@@ -44,7 +48,8 @@ class Statistics:
 
 @dataclass(frozen=True)
 class StatisticsRow:
-    """One field on one day; ``rms`` is the difference cell by cell where MITgcm's state is at hand, else None."""
+    """One field on one day; ``rms`` is the difference cell by cell where MITgcm's state is at hand,
+    else None."""
 
     day: int
     field: str
@@ -78,12 +83,16 @@ def available_days(folder: str | Path) -> list[int]:
     """
     folder = Path(folder)
     if not (folder / MONITOR).is_file():
-        raise InputError(f"{folder} has no {MONITOR}: give the folder of MITgcm's results by --reference")
+        raise InputError(
+            f"{folder} has no {MONITOR}: give the folder of MITgcm's results by --reference"
+        )
     held = _monitors(folder)
     return [day for day in DAYS if day in held]
 
 
-def compare(model: Model, reference: str | Path, days=STATE_DAYS, progress=print) -> list[StatisticsRow]:
+def compare(
+    model: Model, reference: str | Path, days=STATE_DAYS, progress=print
+) -> list[StatisticsRow]:
     """Run ``model`` through ``days`` and put its statistics beside MITgcm's.
 
     Args:
@@ -102,10 +111,19 @@ def compare(model: Model, reference: str | Path, days=STATE_DAYS, progress=print
         held = day in STATE_DAYS and (folder / STATES).is_file()
         for name, values in fields.items():
             w = weights[name]
-            rms = rms_difference(values, read_state(folder / STATES, name, step=day), w) if held else None
-            rows.append(StatisticsRow(day, name, statistics(values, w), _theirs(monitors[day], name), rms))
+            rms = (
+                rms_difference(values, read_state(folder / STATES, name, step=day), w)
+                if held
+                else None
+            )
+            rows.append(
+                StatisticsRow(day, name, statistics(values, w), _theirs(monitors[day], name), rms)
+            )
         if progress:
-            progress("  ".join(f"{r.field} {r.spread:+.1%}" for r in rows[-5:]) + f" of the deviation  day {day}")
+            progress(
+                "  ".join(f"{r.field} {r.spread:+.1%}" for r in rows[-5:])
+                + f" of the deviation  day {day}"
+            )
     return model.comm.broadcast(rows)
 
 
@@ -114,7 +132,12 @@ def statistics(values: np.ndarray, weight: np.ndarray) -> Statistics:
     wet = weight > 0
     v, w = values[wet].astype(float), weight[wet]
     mean = (v * w).sum() / w.sum()
-    return Statistics(float(v.min()), float(v.max()), float(mean), float(np.sqrt((w * (v - mean) ** 2).sum() / w.sum())))
+    return Statistics(
+        float(v.min()),
+        float(v.max()),
+        float(mean),
+        float(np.sqrt((w * (v - mean) ** 2).sum() / w.sum())),
+    )
 
 
 def _weights(model: Model) -> dict[str, np.ndarray]:
@@ -125,7 +148,13 @@ def _weights(model: Model) -> dict[str, np.ndarray]:
         return {}
     volume = {at: area[at] * thickness[at] for at in "cuv"}
     surface = area["c"] * (thickness["c"][0] > 0)
-    return {"theta": volume["c"], "salt": volume["c"], "eta": surface, "u": volume["u"], "v": volume["v"]}
+    return {
+        "theta": volume["c"],
+        "salt": volume["c"],
+        "eta": surface,
+        "u": volume["u"],
+        "v": volume["v"],
+    }
 
 
 def _monitors(folder: Path) -> dict[int, dict[str, str]]:

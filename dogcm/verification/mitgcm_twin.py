@@ -1,7 +1,7 @@
 """Comparison of ``mitgcm_4deg`` with MITgcm's own synchronous run of the same ocean.
 
-The reference files hold MITgcm's state after 30, 90, 180 and 360 days, and a yardstick: the difference of two
-MITgcm runs that differ only in their tracer advection.
+The reference files hold MITgcm's state after 30, 90, 180 and 360 days, and a yardstick: the
+difference of two MITgcm runs that differ only in their tracer advection.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ _NAMES = {"theta": "temperature", "salt": "salinity", "u": "u", "v": "v", "eta":
 
 @dataclass(frozen=True)
 class TwinRow:
-    """One field on one day: RMS difference from MITgcm (volume-weighted; area-weighted for eta), beside the yardstick."""
+    """One field on one day: RMS difference from MITgcm (volume-weighted; area-weighted for eta),
+    beside the yardstick."""
 
     day: int
     field: str
@@ -44,7 +45,8 @@ class TwinRow:
 
 
 def reference_folder(inputs: str | Path, reference: str | Path | None = None) -> Path:
-    """The folder with the reference files: the one given, or ``mitgcm_reference`` beside the inputs.
+    """The folder with the reference files: the one given, or ``mitgcm_reference`` beside the
+    inputs.
 
     Raises:
         InputError: a file is missing there.
@@ -73,9 +75,13 @@ def check_reference(folder: Path, shape: tuple[int, int, int], days) -> None:
         held = [int(day) for day in data["day"].values]
         absent = [day for day in days if day not in held]
         if absent:
-            raise InputError(f"{folder / STATES} has no day {absent[0]}; it holds {', '.join(map(str, held))}")
+            raise InputError(
+                f"{folder / STATES} has no day {absent[0]}; it holds {', '.join(map(str, held))}"
+            )
         if data["theta"].shape[1:] != tuple(shape):
-            raise InputError(f"{folder / STATES} is of a grid of {data['theta'].shape[1:]} cells, the model of {shape}")
+            raise InputError(
+                f"{folder / STATES} is of a grid of {data['theta'].shape[1:]} cells, the model of {shape}"
+            )
 
 
 def compare(model: Model, reference: str | Path, days=DAYS, progress=print) -> list[TwinRow]:
@@ -103,12 +109,16 @@ def compare(model: Model, reference: str | Path, days=DAYS, progress=print) -> l
             rms = rms_difference(values, read_state(folder / STATES, name, day=day), weight)
             rows.append(TwinRow(day, name, rms, yardstick[(day, name)]))
         if progress:
-            progress("  ".join(f"{r.field} {r.rms:.3g} ({r.ratio:.1f}x)" for r in rows[-5:]) + f"  day {day}")
+            progress(
+                "  ".join(f"{r.field} {r.rms:.3g} ({r.ratio:.1f}x)" for r in rows[-5:])
+                + f"  day {day}"
+            )
     return model.comm.broadcast(rows)
 
 
 def fields_by_day(model: Model, days) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-    """Advance ``model`` to one day of ``days`` after another; yields the day and (on rank 0) fields by MITgcm's names."""
+    """Advance ``model`` to one day of ``days`` after another; yields the day and (on rank 0) fields
+    by MITgcm's names."""
     done = 0
     for day in days:
         model.advance(model.steps_in(day - done))
@@ -117,7 +127,8 @@ def fields_by_day(model: Model, days) -> Iterator[tuple[int, dict[str, np.ndarra
 
 
 def read_state(path: Path, name: str, **at: int) -> np.ndarray:
-    """A field of MITgcm at one place of the file's own time (``day=30``, ``step=10``); NaN where it has none."""
+    """A field of MITgcm at one place of the file's own time (``day=30``, ``step=10``); NaN where it
+    has none."""
     import xarray as xr
 
     with xr.open_dataset(path) as data:
@@ -141,4 +152,6 @@ def _weights(model: Model) -> dict[str, np.ndarray]:
 
 def _yardstick(path: Path) -> dict[tuple[int, str], float]:
     with open(path) as file:
-        return {(int(r["day"]), r["field"]): float(r["rms_difference"]) for r in csv.DictReader(file)}
+        return {
+            (int(r["day"]), r["field"]): float(r["rms_difference"]) for r in csv.DictReader(file)
+        }

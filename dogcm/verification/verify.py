@@ -2,7 +2,8 @@
 
 * :func:`verify_layout`: this launch's tiles give bit for bit what one tile gives.
 * :func:`verify_restart`: stopping, writing a restart and going on changes no bit.
-* :func:`verify_conservation`: volume, heat and salt change by the surface fluxes alone; a constant tracer
+* :func:`verify_conservation`: volume, heat and salt change by the surface fluxes alone; a constant
+tracer
   stays constant; a stratified ocean at rest stays at rest over the bathymetry.
 * :func:`dogcm.verification.gradients.verify_gradients`: derivatives of a rollout.
 """
@@ -19,16 +20,18 @@ import numpy as np
 
 from dogcm.decomp import SerialCommunicator
 from dogcm.dynamics.continuity import stretch_c
-from dogcm.setups.config import Config
-from dogcm.simulation.model import Model
-from dogcm.setups.registry import load_config
 from dogcm.halo import exact_sum, once
 from dogcm.physics.surface import ice
+from dogcm.setups.config import Config
+from dogcm.setups.registry import load_config
+from dogcm.simulation.model import Model
 
-# Relative residual of a budget, in units of the arithmetic's epsilon. A step rounds each cell a few times;
-# errors of cells and steps are independent, so the sum over the ocean stays near one epsilon.
+# Relative residual of a budget, in units of the arithmetic's epsilon. A step rounds each cell a few
+# times; errors of cells and steps are independent, so the sum over the ocean stays near one
+# epsilon.
 BUDGET_LIMIT = 64.0
-# A constant tracer gathers rounding in each cell: some epsilons a step, growing like a random walk at worst.
+# A constant tracer gathers rounding in each cell: some epsilons a step, growing like a random walk
+# at worst.
 TRACER_LIMIT_PER_STEP = 8.0
 # Speed (m s-1) in units of epsilon: rounding of temperature makes pressure differences of about
 # eps * 20 K * alpha * g * H, and these a geostrophic flow of some hundred epsilons.
@@ -37,7 +40,8 @@ LAKE_LIMIT = 1e4
 
 @dataclass(frozen=True)
 class Comparison:
-    """One variable of two runs. ``difference`` is the largest absolute one, in the variable's unit."""
+    """One variable of two runs. ``difference`` is the largest absolute one, in the variable's
+    unit."""
 
     name: str
     identical: bool
@@ -113,7 +117,8 @@ def _gathered(model: Model) -> dict[str, np.ndarray]:
     return found if model.comm.rank == 0 else {}
 
 
-# ---- layout ----------------------------------------------------------------------------------------
+# ---- layout
+# ----------------------------------------------------------------------------------------
 def verify_layout(config: Config | str, steps: int = 200, layout: str = "auto") -> Comparisons:
     """Compare this launch's ranks with one tile that rank 0 runs alone, after ``steps`` steps.
 
@@ -147,11 +152,16 @@ def _one_rank(config: Config, ours: dict[str, np.ndarray], steps: int) -> Compar
 
 def halo_uses(config: Config) -> str:
     """What one rank compares for want of layouts."""
-    what = "4 against 3 matrix products" if config.time.free_surface == "implicit" else "1 against 3 short steps"
+    what = (
+        "4 against 3 matrix products"
+        if config.time.free_surface == "implicit"
+        else "1 against 3 short steps"
+    )
     return f"{what} to a halo exchange"
 
 
-# ---- restart ---------------------------------------------------------------------------------------
+# ---- restart
+# ---------------------------------------------------------------------------------------
 def verify_restart(config: Config | str, steps: int = 200, layout: str = "auto") -> Comparisons:
     """Compare ``steps`` steps in one go with half of them, a restart file, and the other half."""
     from dogcm.io.restart import read_restart, write_restart
@@ -176,9 +186,11 @@ def verify_restart(config: Config | str, steps: int = 200, layout: str = "auto")
     return model.comm.broadcast(Comparisons(title, steps, compare(_gathered(model), straight)))
 
 
-# ---- conservation ----------------------------------------------------------------------------------
+# ---- conservation
+# ----------------------------------------------------------------------------------
 class Budget:
-    """Content of volume, heat and salt, and what entered through the surface, as order-independent sums."""
+    """Content of volume, heat and salt, and what entered through the surface, as order-independent
+    sums."""
 
     names = ("volume", "heat", "salt")
 
@@ -215,15 +227,22 @@ class Budget:
                 for f in (fluxes.heat, fluxes.salt, fluxes.freshwater)
             )
             # Fresh water brings the heat of the surface it falls on (see TracerStep), and no salt.
-            q = q + ice.heat_of_frazil(state.closures, self._model.physics).astype(jnp.float64) * area
+            q = (
+                q
+                + ice.heat_of_frazil(state.closures, self._model.physics).astype(jnp.float64) * area
+            )
             return state, heat + q + w * surface, salt + s, water + w
 
         zero = jnp.zeros(area.shape, jnp.float64)
         state, heat, salt, water = jax.lax.fori_loop(0, count, one, (state, zero, zero, zero))
-        return state, exact_sum(self._model.halos, *(once(self._model.halos, f) for f in (water, heat, salt)))
+        return state, exact_sum(
+            self._model.halos, *(once(self._model.halos, f) for f in (water, heat, salt))
+        )
 
 
-def verify_conservation(config: Config | str, steps: int = 200, layout: str = "auto") -> Conservation:
+def verify_conservation(
+    config: Config | str, steps: int = 200, layout: str = "auto"
+) -> Conservation:
     """Budgets, a constant tracer and a lake at rest; every rank gets the same result."""
     config = load_config(config)
     model = Model(config, layout=layout)
@@ -243,7 +262,8 @@ def with_dye(model: Model):
 
 
 def budget_figures(model: Model, steps: int) -> list[Figure]:
-    """Residuals of volume, heat and salt relative to their content, and the change of a constant tracer."""
+    """Residuals of volume, heat and salt relative to their content, and the change of a constant
+    tracer."""
     budget, eps = Budget(model), float(np.finfo(model.dtype).eps)
     state = with_dye(model)
     before = budget.content(state)
@@ -254,14 +274,22 @@ def budget_figures(model: Model, steps: int) -> list[Figure]:
     for name, r, s, e in zip(Budget.names, residual, scale, entered):
         meaning = f"change of {name} less what entered ({e / s:+.2e} of the content), relative to the content"
         figures.append(Figure(name, float(abs(r) / s), BUDGET_LIMIT * eps, "", meaning))
-    off = jnp.where(model.grid.mask_c.interior > 0, jnp.abs(state.tracers[_DYE].interior - 1.0), 0.0)
-    largest = float(np.asarray(jax.jit(model.halos.pmax)(jnp.max(off).astype(jnp.float64)[None]))[0])
+    off = jnp.where(
+        model.grid.mask_c.interior > 0, jnp.abs(state.tracers[_DYE].interior - 1.0), 0.0
+    )
+    largest = float(
+        np.asarray(jax.jit(model.halos.pmax)(jnp.max(off).astype(jnp.float64)[None]))[0]
+    )
     meaning = "largest |c - 1| of a tracer that was 1 everywhere"
-    return [*figures, Figure("constant tracer", largest, TRACER_LIMIT_PER_STEP * eps * steps, "", meaning)]
+    return [
+        *figures,
+        Figure("constant tracer", largest, TRACER_LIMIT_PER_STEP * eps * steps, "", meaning),
+    ]
 
 
 def lake(config: Config, layout: str = "auto") -> Model:
-    """The same bathymetry; temperature and salinity depend on the layer alone, and nothing drives."""
+    """The same bathymetry; temperature and salinity depend on the layer alone, and nothing
+    drives."""
     quiet = load_config(
         config,
         {
@@ -270,8 +298,8 @@ def lake(config: Config, layout: str = "auto") -> Model:
             "physics.freezing": None,
             "physics.sea_ice": False,
             "physics.shortwave": "surface",
-            # Over a slope diffusion bends isotherms and sets the ocean in motion, rightly (Phillips 1970,
-            # doi:10.1016/0011-7471(70)90058-6): not what is asked here.
+            # Over a slope diffusion bends isotherms and sets the ocean in motion, rightly (Phillips
+            # 1970, doi:10.1016/0011-7471(70)90058-6): not what is asked here.
             "parameters.vertical_diffusivity": 0.0,
             "parameters.mixing_richardson": 0.0,
             "physics.vertical_mixing": "richardson",

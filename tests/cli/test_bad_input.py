@@ -1,4 +1,5 @@
-"""Bad input is refused before the first step: one clear message, an exit status, nothing lost or left."""
+"""Bad input is refused before the first step: one clear message, an exit status, nothing lost or
+left."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ from dogcm.decomp.binding import looks_like_mpi_launch
 
 pytestmark = pytest.mark.skipif(looks_like_mpi_launch(), reason="commands of one rank")
 
-# A sea of 12 x 10 cells that reads all its input from files; no test here gets as far as compiling it.
+# A sea of 12 x 10 cells that reads all its input from files; no test here gets as far as compiling
+# it.
 SEA = """
 name: sea
 grid: {kind: latlon, nx: 12, ny: 10, lon: [0, 48], lat: [10, 50], layers: [50, 200, 750]}
@@ -23,7 +25,11 @@ bathymetry: {source: file, path: topography.nc, min_depth: 50}
 initial: {source: file, path: hydrography.nc}
 forcing: {source: file, files: {sst: {path: sst.nc, variable: sst}}}
 """
-LAT, LON, DEPTH = np.arange(5.0, 56.0, 2.5), np.arange(-5.0, 55.0, 2.5), np.array([0.0, 100.0, 500.0, 1000.0])
+LAT, LON, DEPTH = (
+    np.arange(5.0, 56.0, 2.5),
+    np.arange(-5.0, 55.0, 2.5),
+    np.array([0.0, 100.0, 500.0, 1000.0]),
+)
 
 
 def topography() -> xr.Dataset:
@@ -36,10 +42,17 @@ def hydrography() -> xr.Dataset:
     shape = (DEPTH.size, LAT.size, LON.size)
     t = np.broadcast_to((20.0 - DEPTH / 100)[:, None, None], shape)
     axes = _axes() | {"depth": ("depth", DEPTH, {"units": "m", "positive": "down"})}
-    return xr.Dataset({
-        "conservative_temperature": (("depth", "lat", "lon"), t.copy(), {"units": "degC"}),
-        "absolute_salinity": (("depth", "lat", "lon"), np.full(shape, 35.0), {"units": "g kg-1"}),
-    }, axes)  # fmt: skip
+    return xr.Dataset(
+        {
+            "conservative_temperature": (("depth", "lat", "lon"), t.copy(), {"units": "degC"}),
+            "absolute_salinity": (
+                ("depth", "lat", "lon"),
+                np.full(shape, 35.0),
+                {"units": "g kg-1"},
+            ),
+        },
+        axes,
+    )
 
 
 def sst() -> xr.Dataset:
@@ -49,7 +62,10 @@ def sst() -> xr.Dataset:
 
 
 def _axes() -> dict:
-    return {"lat": ("lat", LAT, {"units": "degrees_north"}), "lon": ("lon", LON, {"units": "degrees_east"})}
+    return {
+        "lat": ("lat", LAT, {"units": "degrees_north"}),
+        "lon": ("lon", LON, {"units": "degrees_east"}),
+    }
 
 
 @pytest.fixture
@@ -75,7 +91,9 @@ def refused(capsys, *words: str, sets=(), experiment="sea.yaml") -> str:
     status = main(["run", experiment, "--days", "1", "--output", "out", *options])
     out, err = capsys.readouterr()
     assert status in (2, 3), err
-    assert err.startswith("dogcm: error") and err.count("dogcm: error") == 1 and "Traceback" not in err
+    assert (
+        err.startswith("dogcm: error") and err.count("dogcm: error") == 1 and "Traceback" not in err
+    )
     assert "day 1" not in out and not Path("out").exists()
     for word in words:
         assert word in err
@@ -196,7 +214,12 @@ def test_output_interval_that_is_no_whole_number_of_steps(sea, capsys):
 
 
 def test_unknown_output_variable(sea, capsys):
-    refused(capsys, "temprature", "temperature", sets=["run.output={a: {variables: [temprature], every: 1}}"])
+    refused(
+        capsys,
+        "temprature",
+        "temperature",
+        sets=["run.output={a: {variables: [temprature], every: 1}}"],
+    )
 
 
 @pytest.mark.parametrize("target", ["occupied", "occupied/below"])
@@ -209,8 +232,18 @@ def test_unwritable_folder(sea, target, capsys):
 
 
 # ---- restarts ------------------------------------------------------------------------------------
-GYRE = ["--set", "grid.nx=12", "--set", "grid.ny=10", "--set", "grid.nz=3",
-        "--set", "time.barotropic_steps=20", "--set", "run.output={}"]  # fmt: skip
+GYRE = [
+    "--set",
+    "grid.nx=12",
+    "--set",
+    "grid.ny=10",
+    "--set",
+    "grid.nz=3",
+    "--set",
+    "time.barotropic_steps=20",
+    "--set",
+    "run.output={}",
+]
 
 
 @pytest.fixture(scope="module")
@@ -274,8 +307,20 @@ def test_a_new_run_does_not_replace_an_old_one_unasked(earlier, capsys):
 
 
 def test_blown_up_run_has_its_own_status(tmp_path, capsys):
-    status = main(["run", "gyre", "--days", "40", "--output", str(tmp_path / "out"), *GYRE, "--quiet",
-                   "--set", "forcing.wind_amplitude=1e5"])  # fmt: skip
+    status = main(
+        [
+            "run",
+            "gyre",
+            "--days",
+            "40",
+            "--output",
+            str(tmp_path / "out"),
+            *GYRE,
+            "--quiet",
+            "--set",
+            "forcing.wind_amplitude=1e5",
+        ]
+    )
     err = capsys.readouterr().err
     assert status == 4, err
     assert "blew up" in err and "rank 0" in err

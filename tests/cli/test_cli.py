@@ -14,9 +14,9 @@ import pytest
 import xarray as xr
 
 from dogcm.cli import errors, main, running
+from dogcm.components.errors import ConfigError
 from dogcm.decomp.binding import looks_like_mpi_launch
 from dogcm.plots import run as plots
-from dogcm.components.errors import ConfigError
 
 pytestmark = pytest.mark.skipif(looks_like_mpi_launch(), reason="commands of one rank")
 
@@ -24,9 +24,18 @@ HAS_MPI = importlib.util.find_spec("mpi4jax") is not None and (
     shutil.which("mpirun") is not None or (Path(sys.prefix) / "bin" / "mpirun").exists()
 )
 # A gyre that compiles and runs in seconds.
-SMALL = ["--set", "grid.nx=12", "--set", "grid.ny=10", "--set", "grid.nz=3",
-         "--set", "time.barotropic_steps=20",
-         "--set", "run.output={daily: {variables: [temperature, u, v, eta], every: 1}}"]  # fmt: skip
+SMALL = [
+    "--set",
+    "grid.nx=12",
+    "--set",
+    "grid.ny=10",
+    "--set",
+    "grid.nz=3",
+    "--set",
+    "time.barotropic_steps=20",
+    "--set",
+    "run.output={daily: {variables: [temperature, u, v, eta], every: 1}}",
+]
 
 
 def said(capsys) -> tuple[str, str]:
@@ -87,7 +96,11 @@ def test_show_prints_every_parameter_and_marks_changes(capsys):
     out = capsys.readouterr().out
     for key, *_ in parameter_table():
         assert key in out or key in ("name", "description")
-    marked = {line.split()[1] for line in out.splitlines() if line.startswith("*") and len(line.split()) > 2}
+    marked = {
+        line.split()[1]
+        for line in out.splitlines()
+        if line.startswith("*") and len(line.split()) > 2
+    }
     assert "time.step" in marked and "run.precision" not in marked
     row = next(line for line in out.splitlines() if "time.step " in line).split()
     assert row[2:5] == ["1234", "s", "3600"]
@@ -129,7 +142,9 @@ def test_check_notices_a_wrong_halo(monkeypatch):
 
     right = HaloExchange.exchange
     monkeypatch.setattr(
-        HaloExchange, "exchange", lambda self, a, w: [x.at[..., 0, 0].add(1) for x in right(self, a, w)]
+        HaloExchange,
+        "exchange",
+        lambda self, a, w: [x.at[..., 0, 0].add(1) for x in right(self, a, w)],
     )
     with pytest.raises(RuntimeError, match="halo cells hold a wrong value"):
         check._halo()
@@ -158,7 +173,13 @@ def test_restart_goes_on_in_the_same_folder(finished, tmp_path, capsys):
 def test_plot_draws_maps_section_and_monitor(finished, capsys):
     assert main(["plot", str(finished)]) == 0
     names = {p.name for p in (finished / "pictures").glob("*.png")}
-    assert {"temperature.png", "eta.png", "speed.png", "temperature_section.png", "monitor.png"} <= names
+    assert {
+        "temperature.png",
+        "eta.png",
+        "speed.png",
+        "temperature_section.png",
+        "monitor.png",
+    } <= names
     assert all((finished / "pictures" / n).stat().st_size > 5000 for n in names)
 
 
@@ -214,24 +235,28 @@ def test_inputs_leave_other_sources_alone(tmp_path):
 
 
 # ---- errors --------------------------------------------------------------------------------------
-@pytest.mark.parametrize("words, status, says", [
-    (["rn"], 2, "Did you mean 'run'"),
-    (["run"], 2, "Missing argument"),
-    (["run", "gyre", "--dayz", "3"], 2, "--day"),
-    (["run", "gyre", "--days", "three"], 2, "--days"),
-    (["run", "gyree"], 2, "did you mean gyre"),
-    (["run", "gyre", "--set", "time.stp=1"], 2, "did you mean time.step"),
-    (["run", "gyre", "--days", "1", "--years", "1"], 2, "not both"),
-    (["run", "gyre", "--days", "0.0123"], 2, "whole number of steps"),
-    (["run", "gyre", "--precision", "float8"], 2, "run.precision"),
-    (["run", "gyre", "--layout", "four"], 2, "PXxPY"),
-    (["run", "gyre", "--layout", "2x1"], 2, "start 2 ranks"),
-    (["run", "mitgcm_4deg"], 2, "--inputs FOLDER"),
-    (["run", "mitgcm_4deg", "--inputs", "/nowhere"], 3, "no such folder"),
-    (["restart", "/nowhere"], 3, "/nowhere"),
-    (["plot", "/nowhere"], 3, "/nowhere"),
-    (["verify", "everything"], 2, "layout, restart, conservation, gradients or all"),
-], ids=lambda x: "-".join(x) if isinstance(x, list) else "")  # fmt: skip
+@pytest.mark.parametrize(
+    "words, status, says",
+    [
+        (["rn"], 2, "Did you mean 'run'"),
+        (["run"], 2, "Missing argument"),
+        (["run", "gyre", "--dayz", "3"], 2, "--day"),
+        (["run", "gyre", "--days", "three"], 2, "--days"),
+        (["run", "gyree"], 2, "did you mean gyre"),
+        (["run", "gyre", "--set", "time.stp=1"], 2, "did you mean time.step"),
+        (["run", "gyre", "--days", "1", "--years", "1"], 2, "not both"),
+        (["run", "gyre", "--days", "0.0123"], 2, "whole number of steps"),
+        (["run", "gyre", "--precision", "float8"], 2, "run.precision"),
+        (["run", "gyre", "--layout", "four"], 2, "PXxPY"),
+        (["run", "gyre", "--layout", "2x1"], 2, "start 2 ranks"),
+        (["run", "mitgcm_4deg"], 2, "--inputs FOLDER"),
+        (["run", "mitgcm_4deg", "--inputs", "/nowhere"], 3, "no such folder"),
+        (["restart", "/nowhere"], 3, "/nowhere"),
+        (["plot", "/nowhere"], 3, "/nowhere"),
+        (["verify", "everything"], 2, "layout, restart, conservation, gradients or all"),
+    ],
+    ids=lambda x: "-".join(x) if isinstance(x, list) else "",
+)
 def test_errors_are_one_message_with_a_status(words, status, says, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(words) == status
@@ -269,13 +294,28 @@ def test_an_unexpected_error_says_that_it_is_one(capsys, monkeypatch):
 
 @pytest.mark.skipif(not HAS_MPI, reason="needs mpi4jax and mpirun")
 def test_under_mpirun_one_rank_speaks_and_all_end(alone, repository):
-    command = [str(repository / "launch" / "mpirun.sh"), "-n", "2", "-t", "60", "dogcm", "run", "gyre"]
+    command = [
+        str(repository / "launch" / "mpirun.sh"),
+        "-n",
+        "2",
+        "-t",
+        "60",
+        "dogcm",
+        "run",
+        "gyre",
+    ]
     for words, status, says in (
         (["--set", "time.stp=1"], 2, "did you mean time.step"),
         (["--layout", "7x9"], 2, "layout 7x9"),
     ):
-        job = subprocess.run(command + words, env=alone | {"VENV": sys.prefix}, capture_output=True, text=True,
-                             check=False, stdin=subprocess.DEVNULL)  # fmt: skip
+        job = subprocess.run(
+            command + words,
+            env=alone | {"VENV": sys.prefix},
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
         assert job.returncode == status, job.stderr
         assert job.stderr.count(says) == 1
         assert "Traceback" not in job.stderr
@@ -303,7 +343,9 @@ def test_speed_is_at_centres_and_nan_on_land(finished):
         )
 
 
-@pytest.mark.parametrize("value, text", [(0, "0°"), (90, "90°E"), (180, "180°"), (240, "120°W"), (360, "0°")])
+@pytest.mark.parametrize(
+    "value, text", [(0, "0°"), (90, "90°E"), (180, "180°"), (240, "120°W"), (360, "0°")]
+)
 def test_longitudes_are_labelled_east_and_west(value, text):
     assert plots._longitude(value) == text
 

@@ -1,4 +1,5 @@
-"""Neural correctors: the same on every layout, exact gradients, conservation, nothing before training."""
+"""Neural correctors: the same on every layout, exact gradients, conservation, nothing before
+training."""
 
 from __future__ import annotations
 
@@ -12,9 +13,14 @@ import pytest
 from pydantic import ValidationError
 
 from dogcm.corrector import (
-    CorrectorConfig, WeightsError, build_corrector, choose_halo_strategy, load_weights, network_alone,
+    CorrectorConfig,
+    WeightsError,
+    build_corrector,
+    choose_halo_strategy,
+    load_weights,
+    network_alone,
     save_weights,
-)  # fmt: skip
+)
 from dogcm.corrector.features import BOUND, GROUPS, Scene, inputs
 from dogcm.corrector.layers import HaloConv, Level, check_corners, constant_level
 from dogcm.corrector.pooling import coarse_layout, coarsen, pool, unpool
@@ -31,13 +37,19 @@ from dogcm.timestepping.state import at_rest
 
 DZ = np.array([50.0, 150.0, 400.0])
 SHAPE = (13, 21)  # odd: the last coarse cell of a periodic row has one column alone
-SMALL = dict(width=4, heads=2, every=1, rates={"temperature": 8.64, "salinity": 8.64, "velocity": 8.64})
+SMALL = dict(
+    width=4, heads=2, every=1, rates={"temperature": 8.64, "salinity": 8.64, "velocity": 8.64}
+)
 OUTPUTS = {"temperature": "flux_3d", "salinity": "tendency_no_mean", "velocity": "tendency"}
 SEEN = ("tracers", "velocity", "surface", "mask")
 KINDS = {
     "column": dict(kind="column", depth=1, inputs=SEEN),
     "conv": dict(
-        kind="conv", depth=2, inputs=SEEN, halo="deep", maps=3,
+        kind="conv",
+        depth=2,
+        inputs=SEEN,
+        halo="deep",
+        maps=3,
         rates={"temperature": [8.64, 4.32, 1.0], "salinity": 8.64, "velocity": 8.64},
     ),
     "unet": dict(kind="unet", depth=2, inputs=SEEN),
@@ -52,14 +64,17 @@ def jit(function):
 
 
 def ocean(comm, layout, shape=SHAPE, dtype=np.float64):
-    """A rough ocean with islands, its state in random motion, on this rank's tile; the state has no halo."""
+    """A rough ocean with islands, its state in random motion, on this rank's tile; the state has no
+    halo."""
     rng = np.random.default_rng(5)
     depth = np.where(rng.random(shape) < 0.25, 0.0, rng.uniform(30, 580, shape))
     cells = vertical_cells(depth, DZ, min_fraction=0.2, min_thickness=20.0)
     d = Decomposition(layout, comm)
     t, halos = d.tile, connect(layout, comm)
-    grid = build_grid(LatLonGrid.regular(*shape[::-1]), VerticalGrid(DZ), d, cells, 2, Halo.of(2), dtype)
-    part = lambda a: jnp.asarray(a[..., t.j0 : t.j1, t.i0 : t.i1], dtype)  # noqa: E731
+    grid = build_grid(
+        LatLonGrid.regular(*shape[::-1]), VerticalGrid(DZ), d, cells, 2, Halo.of(2), dtype
+    )
+    part = lambda a: jnp.asarray(a[..., t.j0 : t.j1, t.i0 : t.i1], dtype)
 
     def field(at, mean, size, lead=(3,)):
         return Field(part(mean + size * rng.normal(size=(*lead, *shape))), at)
@@ -67,8 +82,11 @@ def ocean(comm, layout, shape=SHAPE, dtype=np.float64):
     wet = grid.mask_c.crop(0)
     tracers = {"temperature": field("c", 12.0, 8.0) * wet, "salinity": field("c", 35.0, 0.5) * wet}
     state = at_rest(tracers, 0)
-    state = state.replace(u=field("u", 0.0, 0.1) * grid.mask_u, v=field("v", 0.0, 0.1) * grid.mask_v,
-                          eta=field("c", 0.0, 0.3, ()) * grid.wet_c)  # fmt: skip
+    state = state.replace(
+        u=field("u", 0.0, 0.1) * grid.mask_u,
+        v=field("v", 0.0, 0.1) * grid.mask_v,
+        eta=field("c", 0.0, 0.3, ()) * grid.wet_c,
+    )
     now = {"taux": field("u", 0.0, 0.1, ()), "sst": field("c", 12.0, 8.0, ())}
     return SimpleNamespace(grid=grid, state=state, now=now, halos=halos, tile=t, layout=layout, d=d)
 
@@ -100,12 +118,13 @@ def trained(corrector, o, size=0.5):
     state, now = with_halos(o)
     weights = corrector.init(jax.random.key(1), state, {}, now, o.grid)
     rng = np.random.default_rng(2)
-    noise = lambda w: size * rng.normal(size=w.shape) / max(w.shape) ** 0.5  # noqa: E731
+    noise = lambda w: size * rng.normal(size=w.shape) / max(w.shape) ** 0.5
     return jax.tree.map(lambda w: jnp.asarray(w + noise(w), w.dtype), weights)
 
 
 def run(corrector, o, weights, warming=0.0):
-    """Tendencies of one call, its exchanges included; temperatures are larger by a factor ``1 + warming``."""
+    """Tendencies of one call, its exchanges included; temperatures are larger by a factor ``1 +
+    warming``."""
     tracers = o.state.tracers | {"temperature": o.state.temperature * (1.0 + warming)}
     state, now = with_halos(replace_state(o, o.state.replace(tracers=tracers)))
     act = corrector.hook if corrector.config.maps else corrector.tendency
@@ -113,7 +132,8 @@ def run(corrector, o, weights, warming=0.0):
 
 
 def share(corrector, o, weights, warming=0.0):
-    """This rank's part of a loss, products with a pattern that is fixed in space; and the tendencies."""
+    """This rank's part of a loss, products with a pattern that is fixed in space; and the
+    tendencies."""
     j, i = np.mgrid[o.tile.j0 : o.tile.j1, o.tile.i0 : o.tile.i1]
     pattern = jnp.asarray(np.cos(0.7 * j + 1.3 * i))
     out = run(corrector, o, weights, warming)
@@ -123,7 +143,9 @@ def share(corrector, o, weights, warming=0.0):
 
 def derivatives(corrector, o):
     """Function of weights and warming: (loss, tendencies), (gradients)."""
-    return jit(jax.value_and_grad(lambda w, x: share(corrector, o, w, x), argnums=(0, 1), has_aux=True))
+    return jit(
+        jax.value_and_grad(lambda w, x: share(corrector, o, w, x), argnums=(0, 1), has_aux=True)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -140,9 +162,16 @@ def serial(request, basin):
     weights = trained(corrector, basin)
     every = derivatives(corrector, basin)
     (loss, out), (of_weights, of_warming) = every(weights, 0.0)
-    value = lambda w, x: every(w, x)[0][0]  # noqa: E731
-    return SimpleNamespace(corrector=corrector, weights=weights, out=out, loss=loss, of_weights=of_weights,
-                           of_warming=of_warming, value=value)  # fmt: skip
+    value = lambda w, x: every(w, x)[0][0]
+    return SimpleNamespace(
+        corrector=corrector,
+        weights=weights,
+        out=out,
+        loss=loss,
+        of_weights=of_weights,
+        of_warming=of_warming,
+        value=value,
+    )
 
 
 # ---- one rank ------------------------------------------------------------------------------------
@@ -151,9 +180,11 @@ def serial(request, basin):
 def test_gradient_against_differences(serial):
     rng = np.random.default_rng(7)
     d = jax.tree.map(lambda w: jnp.asarray(rng.normal(size=w.shape)), serial.weights)
-    slope = sum(jnp.vdot(a, b) for a, b in zip(jax.tree.leaves(serial.of_weights), jax.tree.leaves(d)))
+    slope = sum(
+        jnp.vdot(a, b) for a, b in zip(jax.tree.leaves(serial.of_weights), jax.tree.leaves(d))
+    )
     slope = float(slope + serial.of_warming)
-    at = lambda h: serial.value(jax.tree.map(lambda w, x: w + h * x, serial.weights, d), h)  # noqa: E731
+    at = lambda h: serial.value(jax.tree.map(lambda w, x: w + h * x, serial.weights, d), h)
     left = [abs(float(at(h) - at(-h)) / (2 * h) - slope) for h in (4e-3, 2e-3, 1e-3)]
     np.testing.assert_allclose(np.log2(np.divide(left[:-1], left[1:])), 2.0, atol=0.2)
     assert left[-1] < 1e-2 * abs(slope)
@@ -161,12 +192,15 @@ def test_gradient_against_differences(serial):
 
 def test_every_weight_matters_and_nothing_is_beyond_its_bound(serial, basin):
     for name, g in leaves(serial.of_weights).items():
-        # Keys of attention have no bias to speak of: adding a constant to all scores changes nothing.
+        # Keys of attention have no bias to speak of: adding a constant to all scores changes
+        # nothing.
         assert np.isfinite(g).all() and (np.abs(g).max() > 1e-12 or name.endswith("key/bias")), name
     rate = 8.64 / 86400
     assert 0.01 * rate < np.abs(serial.out["u"].data).max()
     assert serial.corrector.config.maps or np.abs(serial.out["u"].data).max() <= rate
-    assert (np.asarray(serial.out["u"].data)[np.asarray(basin.grid.mask_u.interior) == 0] == 0).all()
+    assert (
+        np.asarray(serial.out["u"].data)[np.asarray(basin.grid.mask_u.interior) == 0] == 0
+    ).all()
 
 
 def test_tracers_are_conserved_and_land_is_left_alone(serial, basin):
@@ -190,15 +224,20 @@ def test_other_conserving_outputs(kind, basin):
 
 
 def test_learned_diffusion_acts_down_the_gradient(basin):
-    """With the network's channels all one, diffusivity is K (10**tanh(1) - 1) > 0 and variance falls."""
+    """With the network's channels all one, diffusivity is K (10**tanh(1) - 1) > 0 and variance
+    falls."""
     from dogcm.corrector.outputs import tendencies
 
     c = config("column", outputs={"temperature": "diffusive"})
     state, _ = with_halos(basin)
     for sign in (1, -1):
         raw = Field(jnp.full((6, SHAPE[0] + 2, SHAPE[1] + 2), float(sign)), "c", Halo.of(1))
-        rate = jit(lambda x: tendencies(x, c, state, basin.grid, basin.halos))(raw)["temperature_content"]
-        assert sign * float(jnp.sum(rate.data * (state.temperature * basin.grid.area_c).interior)) < 0
+        rate = jit(lambda x: tendencies(x, c, state, basin.grid, basin.halos))(raw)[
+            "temperature_content"
+        ]
+        assert (
+            sign * float(jnp.sum(rate.data * (state.temperature * basin.grid.area_c).interior)) < 0
+        )
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -206,7 +245,9 @@ def test_inputs_are_of_order_one_everywhere(dtype):
     o = alone(dtype=dtype)
 
     def seen(state):
-        return inputs(tuple(GROUPS), *with_halos(replace_state(o, state)), o.grid, CorrectorConfig().scales).data
+        return inputs(
+            tuple(GROUPS), *with_halos(replace_state(o, state)), o.grid, CorrectorConfig().scales
+        ).data
 
     data = np.asarray(jit(seen)(o.state))
     assert data.dtype == dtype and np.isfinite(data).all() and np.abs(data).max() <= BOUND
@@ -224,9 +265,11 @@ def test_inputs_are_of_order_one_everywhere(dtype):
 def test_a_network_alone_moves_the_ocean_by_its_tendencies(basin):
     outputs = {"temperature": "tendency", "velocity": "tendency", "eta": "tendency"}
     rates = {"temperature": 1.0, "velocity": 0.1, "eta": 0.2}
-    corrector = build_corrector(config("column", outputs=outputs, rates=rates, every=4), basin.halos, 3)
+    corrector = build_corrector(
+        config("column", outputs=outputs, rates=rates, every=4), basin.halos, 3
+    )
     weights, (state, now) = trained(corrector, basin), with_halos(basin)
-    deep = lambda s, grid: with_halos(replace_state(basin, s))[0]  # noqa: E731
+    deep = lambda s, grid: with_halos(replace_state(basin, s))[0]
     dynamics = SimpleNamespace(physics=SimpleNamespace(dt=600.0), with_halos=deep)
     step = network_alone(dynamics, corrector)
     forcing = SimpleNamespace(at=lambda time: now)
@@ -236,18 +279,28 @@ def test_a_network_alone_moves_the_ocean_by_its_tendencies(basin):
     for name, f in {"temperature": one.temperature, "u": one.u, "v": one.v, "eta": one.eta}.items():
         before = basin.state.variables()[name]
         assert float(jnp.abs(rate[name].data).max()) > 0
-        np.testing.assert_allclose(f.data, (before + rate[name] * 2400.0).crop(0).data, rtol=1e-13, atol=1e-15)
+        np.testing.assert_allclose(
+            f.data, (before + rate[name] * 2400.0).crop(0).data, rtol=1e-13, atol=1e-15
+        )
     assert (one.salinity.data == basin.state.salinity.data).all() and int(one.steps) == 1
     two = go(one)
     assert (two.temperature.data == one.temperature.data).all() and float(two.time) == 1200.0
-    with_maps = build_corrector(config("column", outputs=outputs, rates=rates, every=4, maps=1, maps_only=("eta",)), basin.halos, 3)
+    with_maps = build_corrector(
+        config("column", outputs=outputs, rates=rates, every=4, maps=1, maps_only=("eta",)),
+        basin.halos,
+        3,
+    )
     moved = jit(lambda s, w: network_alone(dynamics, with_maps)(s, w, forcing, basin.grid))
-    maps = lambda w: w["maps"] | {"eta": w["maps"]["eta"] * 0.0 + 1.0}  # noqa: E731
+    maps = lambda w: w["maps"] | {"eta": w["maps"]["eta"] * 0.0 + 1.0}
     weights = trained(with_maps, basin)
-    risen = moved(basin.state, {"corrector": weights | {"maps": maps(weights)}}).eta - basin.state.eta
+    risen = (
+        moved(basin.state, {"corrector": weights | {"maps": maps(weights)}}).eta - basin.state.eta
+    )
     np.testing.assert_allclose(risen.data, 0.2 / 86400.0 * 2400.0, rtol=1e-10)
-    for bad, says in ((config("conv"), "must be of kind tendency, not so salinity, temperature"),
-                      (CorrectorConfig(kind="none"), "takes a network")):  # fmt: skip
+    for bad, says in (
+        (config("conv"), "must be of kind tendency, not so salinity, temperature"),
+        (CorrectorConfig(kind="none"), "takes a network"),
+    ):
         with pytest.raises(ValueError, match=says):
             network_alone(dynamics, build_corrector(bad, basin.halos, 3))
     with pytest.raises(ValueError, match="eta is for a network without physics"):
@@ -255,28 +308,41 @@ def test_a_network_alone_moves_the_ocean_by_its_tendencies(basin):
 
 
 def test_maps_act_at_every_step_with_their_season(basin):
-    """With a silent network nothing but the maps: the mean, and waves that return every year; heat is kept."""
+    """With a silent network nothing but the maps: the mean, and waves that return every year; heat
+    is kept."""
     c = config("column", maps=3, every=4, scales={"year": 360.0})
     corrector = build_corrector(c, basin.halos, 3)
     state, now = with_halos(basin)
     weights = corrector.init(jax.random.key(0), state, {}, now, basin.grid)
     assert not any(np.asarray(f.data).any() for f in weights["maps"].values())
     rng = np.random.default_rng(0)
-    maps = {n: f.with_data(jnp.asarray(rng.normal(size=f.shape))) for n, f in weights["maps"].items()}
+    maps = {
+        n: f.with_data(jnp.asarray(rng.normal(size=f.shape))) for n, f in weights["maps"].items()
+    }
 
     @jit
     def said(maps, time, steps):
         params = corrector.prepared({"corrector": weights | {"maps": maps}}, basin.grid)
         return corrector.hook(state.replace(time=time, steps=steps), params, now, basin.grid)
 
-    mean, sine, cosine = (np.asarray(basin.grid.mask_u.interior) * p for p in np.split(np.asarray(maps["u"].data), 3))
+    mean, sine, cosine = (
+        np.asarray(basin.grid.mask_u.interior) * p for p in np.split(np.asarray(maps["u"].data), 3)
+    )
     day, rate, area = 86400.0, 8.64 / 86400.0, np.asarray(basin.grid.area_c.interior)
-    cases = ((0, mean + cosine), (90, mean + sine), (180, mean - cosine), (360 * 7 + 270, mean - sine))
+    cases = (
+        (0, mean + cosine),
+        (90, mean + sine),
+        (180, mean - cosine),
+        (360 * 7 + 270, mean - sine),
+    )
     for steps, (days, expected) in enumerate(cases):  # the network's turn, and not
         out = said(maps, days * day, steps)
         np.testing.assert_allclose(out["u"].data, rate * expected, atol=1e-11)
         content = np.asarray(out["temperature_content"].data)
-        assert np.abs(content).max() > 0.1 * rate and abs((content * area).sum()) < 1e-13 * np.abs(content * area).sum()
+        assert (
+            np.abs(content).max() > 0.1 * rate
+            and abs((content * area).sum()) < 1e-13 * np.abs(content * area).sum()
+        )
     with pytest.raises(WeightsError, match="weights with maps are tiled"):
         save_weights("weights.npz", corrector.config, weights)
 
@@ -287,20 +353,26 @@ def test_outputs_of_maps_only(basin):
     corrector = build_corrector(config("column", maps=1, maps_only=alone), basin.halos, 3)
     weights = trained(corrector, basin)
     assert weights["last"]["kernel"].shape[-1] == 2 * 3  # u and v on three levels
-    other = {n: w if n == "maps" else jax.tree.map(lambda x: 2.0 * x, w) for n, w in weights.items()}
+    other = {
+        n: w if n == "maps" else jax.tree.map(lambda x: 2.0 * x, w) for n, w in weights.items()
+    }
     first, second = (jit(lambda w: run(corrector, basin, w))(w) for w in (weights, other))
     differ = {n for n in first if not np.array_equal(first[n].data, second[n].data)}
     assert differ == {"u", "v"} and {f"{n}_content" for n in alone} <= set(first)
     for wrong, message in (
-        ({"maps": 0}, "there are no maps"), ({"maps_only": (*alone, "velocity")}, "leave the network one output"),
+        ({"maps": 0}, "there are no maps"),
+        ({"maps_only": (*alone, "velocity")}, "leave the network one output"),
         ({"maps_only": ("oxygen",)}, "oxygen not among outputs"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(ValueError, match=f"maps_only: {message}"):
             config("column", **{"maps": 1, "maps_only": alone} | wrong)
 
 
 def test_a_rate_for_each_level(basin):
-    outputs, rates = {"temperature": "flux_3d", "salinity": "tendency"}, {"salinity": [3.0, 2.0, 1.0]}
+    outputs, rates = (
+        {"temperature": "flux_3d", "salinity": "tendency"},
+        {"salinity": [3.0, 2.0, 1.0]},
+    )
     c = config("column", outputs=outputs, rates=rates | {"temperature": [3.0, 2.0, 1.0]})
     corrector = build_corrector(c, basin.halos, 3)
     weights = trained(corrector, basin, size=50.0)
@@ -309,19 +381,28 @@ def test_a_rate_for_each_level(basin):
     np.testing.assert_allclose(largest, [3.0, 2.0, 1.0], rtol=1e-3)
     rate, area = np.asarray(out["temperature_content"].data), np.asarray(basin.grid.area_c.interior)
     assert abs((rate * area).sum()) < 1e-13 * np.abs(rate * area).sum()
-    with pytest.raises(ValueError, match="salinity has 2 numbers: give 1, or one for each of 3 levels"):
-        build_corrector(config("column", rates={**SMALL["rates"], "salinity": [1.0, 2.0]}), basin.halos, 3)
+    with pytest.raises(
+        ValueError, match="salinity has 2 numbers: give 1, or one for each of 3 levels"
+    ):
+        build_corrector(
+            config("column", rates={**SMALL["rates"], "salinity": [1.0, 2.0]}), basin.halos, 3
+        )
 
 
 def test_differences_do_not_depend_on_resolution():
-    """A front seen across a cell of half the width is half as high: the input is dx dT/dx, not dT/dx."""
+    """A front seen across a cell of half the width is half as high: the input is dx dT/dx, not
+    dT/dx."""
     seen = []
     for shape in ((8, 12), (16, 24)):
         halos = HaloExchange(make_layout(shape, 1, 1), SerialBackend())
         d = Decomposition(halos.layout, SerialCommunicator())
         cells = np.broadcast_to(DZ[:, None, None], (3, *shape))
-        grid = build_grid(LatLonGrid.regular(*shape[::-1]), VerticalGrid(DZ), d, cells, 2, Halo.of(2))
-        t = Field(jnp.sin(grid.lon_c.crop(2).data * np.pi / 180) * jnp.ones((3, 1, 1)), "c", Halo.of(2))
+        grid = build_grid(
+            LatLonGrid.regular(*shape[::-1]), VerticalGrid(DZ), d, cells, 2, Halo.of(2)
+        )
+        t = Field(
+            jnp.sin(grid.lon_c.crop(2).data * np.pi / 180) * jnp.ones((3, 1, 1)), "c", Halo.of(2)
+        )
         x, _ = Scene(None, {}, grid, None).across(t)
         seen.append(float(jnp.abs(x.data).max()))
     assert seen[0] / seen[1] == pytest.approx(2.0, rel=0.1)
@@ -330,7 +411,9 @@ def test_differences_do_not_depend_on_resolution():
 def test_the_same_weights_serve_twice_the_resolution(serial):
     fine = alone((26, 42))
     # All but maps, which belong to one grid.
-    corrector = build_corrector(serial.corrector.config.model_copy(update={"maps": 0}), fine.halos, 3)
+    corrector = build_corrector(
+        serial.corrector.config.model_copy(update={"maps": 0}), fine.halos, 3
+    )
     weights = {n: w for n, w in serial.weights.items() if n != "maps"}
     out = jax.eval_shape(lambda w: run(corrector, fine, w), weights)
     assert out["temperature_content"].shape == (3, 26, 42)
@@ -344,14 +427,20 @@ def test_single_precision_network_in_a_double_precision_ocean(basin):
     area = np.asarray(basin.grid.area_c.interior)
     assert rate.dtype == np.float64 and abs((rate * area).sum()) < 1e-13 * np.abs(rate * area).sum()
     double = build_corrector(config("column"), basin.halos, 3)
-    exact = jit(lambda w: run(double, basin, w))(jax.tree.map(lambda w: w.astype(np.float64), weights))
-    np.testing.assert_allclose(rate, exact["temperature_content"].data, atol=1e-4 * np.abs(rate).max())
+    exact = jit(lambda w: run(double, basin, w))(
+        jax.tree.map(lambda w: w.astype(np.float64), weights)
+    )
+    np.testing.assert_allclose(
+        rate, exact["temperature_content"].data, atol=1e-4 * np.abs(rate).max()
+    )
 
 
 def test_both_halo_strategies_say_the_same(basin):
     layer = build_corrector(config("unet", depth=1), basin.halos, 3)
     weights, args = trained(layer, basin), with_halos(basin)
-    both = [build_corrector(config("unet", depth=1, halo=h), basin.halos, 3) for h in ("layer", "deep")]
+    both = [
+        build_corrector(config("unet", depth=1, halo=h), basin.halos, 3) for h in ("layer", "deep")
+    ]
     a, b = (jit(c.raw)(args[0], {"corrector": weights}, args[1], basin.grid).data for c in both)
     wet = np.asarray(basin.grid.wet_c.interior) > 0
     a, b = (np.asarray(x)[:, 1:-1, 1:-1][:, wet] for x in (a, b))
@@ -369,9 +458,13 @@ def test_convolution_against_scipy():
     weights = {"params": {"kernel": jnp.asarray(kernel), "bias": jnp.asarray(bias)}}
     out = HaloConv(2).apply(weights, Field(jnp.asarray(x), "c"), level)
     seen = np.pad(np.concatenate([x * wet, wet[None]]), [(0, 0), (0, 0), (1, 1)], mode="wrap")
-    seen = np.pad(seen, [(0, 0), (1, 1), (0, 0)])  # land beyond the walls, whatever an exchange brings there
+    seen = np.pad(
+        seen, [(0, 0), (1, 1), (0, 0)]
+    )  # land beyond the walls, whatever an exchange brings there
     for o in range(2):
-        expected = sum(correlate2d(seen[c], kernel[:, :, c, o], "valid") for c in range(3)) + bias[o]
+        expected = (
+            sum(correlate2d(seen[c], kernel[:, :, c, o], "valid") for c in range(3)) + bias[o]
+        )
         np.testing.assert_allclose(out.data[o], expected, rtol=1e-12)
 
 
@@ -381,7 +474,11 @@ def reference_pool(x, weight):
     out = np.zeros((-(-ny // 2), -(-nx // 2)))
     for j, i in np.ndindex(out.shape):
         pair = slice(2 * j, 2 * j + 2), slice(2 * i, 2 * i + 2)
-        out[j, i] = x[pair].sum() if weight is None else (weight * x)[pair].sum() / max(weight[pair].sum(), 1e-300)
+        out[j, i] = (
+            x[pair].sum()
+            if weight is None
+            else (weight * x)[pair].sum() / max(weight[pair].sum(), 1e-300)
+        )
     return out
 
 
@@ -390,7 +487,7 @@ def pooling_case(halos, shape):
     rng = np.random.default_rng(1)
     x, weight = rng.normal(size=shape), rng.uniform(1, 2, shape) * (rng.random(shape) < 0.6)
     t = halos.layout.tile(halos.rank)
-    tiled = lambda a: jnp.asarray(a[t.j0 : t.j1, t.i0 : t.i1])  # noqa: E731
+    tiled = lambda a: jnp.asarray(a[t.j0 : t.j1, t.i0 : t.i1])
 
     def there_and_back(x, weight):
         level = Level.of(halos, Field((weight > 0) * 1.0, "c"), Field(weight, "c"), 1)
@@ -438,7 +535,9 @@ def test_tiles_that_meet_at_a_corner_are_refused():
 def test_measured_halo_strategy(basin):
     corrector = build_corrector(config("column"), basin.halos, 3)
     state, now = with_halos(basin)
-    chosen = choose_halo_strategy(corrector, state, {"corrector": trained(corrector, basin)}, now, basin.grid, 1)
+    chosen = choose_halo_strategy(
+        corrector, state, {"corrector": trained(corrector, basin)}, now, basin.grid, 1
+    )
     assert chosen.config.halo in ("layer", "deep") and chosen.config.kind == "column"
 
 
@@ -449,7 +548,9 @@ def test_weights_return_from_their_file(tmp_path, basin):
     corrector = build_corrector(config("column"), basin.halos, 3)
     weights = trained(corrector, basin)
     save_weights(tmp_path / "w.npz", corrector.config, weights)
-    again = load_weights(tmp_path / "w.npz", corrector.config, jax.tree.map(jnp.zeros_like, weights))
+    again = load_weights(
+        tmp_path / "w.npz", corrector.config, jax.tree.map(jnp.zeros_like, weights)
+    )
     assert jax.tree.structure(again) == jax.tree.structure(weights)
     for a, b in zip(jax.tree.leaves(again), jax.tree.leaves(weights)):
         np.testing.assert_array_equal(a, b)
@@ -462,15 +563,23 @@ def test_weights_of_another_network(tmp_path, basin):
     path = tmp_path / "w.npz"
     save_weights(path, corrector.config, weights)
     other = build_corrector(config("column", width=6), basin.halos, 3)
-    with pytest.raises(WeightsError, match=r"HaloConv_0/bias is \(4,\) there and \(6,\) here \(width 4 there, 6 here\)"):
+    with pytest.raises(
+        WeightsError,
+        match=r"HaloConv_0/bias is \(4,\) there and \(6,\) here \(width 4 there, 6 here\)",
+    ):
         load_weights(path, other.config, trained(other, basin))
     with pytest.raises(WeightsError, match="last/gate is absent there"):
-        load_weights(path, corrector.config, weights | {"last": weights["last"] | {"gate": jnp.ones(3)}})
+        load_weights(
+            path, corrector.config, weights | {"last": weights["last"] | {"gate": jnp.ones(3)}}
+        )
     save_weights(path, corrector.config, jax.tree.map(lambda w: w * jnp.nan, weights))
     with pytest.raises(WeightsError, match="not finite"):
         load_weights(path, corrector.config, weights)
     np.savez(path, x=np.asarray([{}], object))
-    for wrong, says in ((path, "no file of corrector weights"), (tmp_path / "none.npz", "no such file")):
+    for wrong, says in (
+        (path, "no file of corrector weights"),
+        (tmp_path / "none.npz", "no such file"),
+    ):
         with pytest.raises(WeightsError, match=says):
             load_weights(wrong, corrector.config, weights)
 
@@ -493,19 +602,26 @@ def test_configurations_that_make_no_sense(wrong, says):
 
 
 def test_scales_for_each_level(basin):
-    with pytest.raises(ValueError, match="temperature_mean has 2 numbers: give 1, or one for each of 3 levels"):
+    with pytest.raises(
+        ValueError, match="temperature_mean has 2 numbers: give 1, or one for each of 3 levels"
+    ):
         build_corrector(config("column", scales={"temperature_mean": [1.0, 2.0]}), basin.halos, 3)
-    build_corrector(config("column", scales={"temperature_mean": [20.0, 10.0, 3.0]}), basin.halos, 3)
+    build_corrector(
+        config("column", scales={"temperature_mean": [20.0, 10.0, 3.0]}), basin.halos, 3
+    )
 
 
-# ---- in the time step ------------------------------------------------------------------------------
+# ---- in the time step
+# ------------------------------------------------------------------------------
 
 
 def test_an_untrained_corrector_is_no_corrector():
     """Bit for bit, for all its outputs; and no kind at all leaves the dynamics as they are."""
     from dogcm.simulation.model import Model
 
-    model = Model("two_basin", {"grid.nx": 12, "grid.ny": 8, "grid.nz": 3}, comm=SerialCommunicator())
+    model = Model(
+        "two_basin", {"grid.nx": 12, "grid.ny": 8, "grid.nz": 3}, comm=SerialCommunicator()
+    )
     dynamics = model.dynamics
     assert build_corrector(CorrectorConfig(), model.halos, 3).install(dynamics) is dynamics
     corrector = build_corrector(config("column"), model.halos, 3)
@@ -539,11 +655,13 @@ def test_correctors_add_up(basin):
         corrector.install(replace(once, extra_every=3))
 
 
-# ---- several ranks ---------------------------------------------------------------------------------
+# ---- several ranks
+# ---------------------------------------------------------------------------------
 
 
 def cuts(name="unet"):
-    """Layouts of the ranks at hand, uneven ones with odd edges among them; fewer where that tests as much."""
+    """Layouts of the ranks at hand, uneven ones with odd edges among them; fewer where that tests
+    as much."""
     by_x, by_y = dict(px=2, py=1, cuts_x=(0, 9, 21)), dict(px=1, py=2, cuts_y=(0, 5, 13))
     return {
         2: {"conv": [by_y], "unet": [by_x, by_y], "attention": [by_x]}[name],
@@ -558,7 +676,11 @@ def test_layouts_agree(request, serial):
     """Tendencies and gradients on tiles are those of the whole ocean."""
     comm = world()
     # One rank computes what is expected, and the others leave it the cores.
-    expected = None if comm.rank else (serial.weights, serial.out, serial.loss, serial.of_weights, serial.of_warming)
+    expected = (
+        None
+        if comm.rank
+        else (serial.weights, serial.out, serial.loss, serial.of_weights, serial.of_warming)
+    )
     weights, out, loss, of_weights, of_warming = comm.broadcast(jax.tree.map(np.asarray, expected))
     kind = request.node.callspec.params["serial"]
     for cut in cuts(kind):
@@ -570,7 +692,9 @@ def test_layouts_agree(request, serial):
         for name, f in here.items():
             whole = out[name].data
             there = whole[:, o.tile.j0 : o.tile.j1, o.tile.i0 : o.tile.i1]
-            np.testing.assert_allclose(f.data, there, rtol=1e-12, atol=1e-12 * np.abs(whole).max(), err_msg=name)
+            np.testing.assert_allclose(
+                f.data, there, rtol=1e-12, atol=1e-12 * np.abs(whole).max(), err_msg=name
+            )
         np.testing.assert_allclose(part, loss, rtol=1e-11)
         np.testing.assert_allclose(warming, of_warming, rtol=1e-10)
         scale = max(np.abs(w).max() for w in leaves(of_weights).values())
@@ -578,12 +702,14 @@ def test_layouts_agree(request, serial):
             there = on_tile(of_weights, o)["maps"][name].data
             np.testing.assert_allclose(f.data, there, rtol=1e-10, atol=1e-12 * scale, err_msg=name)
         for name, w in leaves({n: w for n, w in of_weights.items() if n != "maps"}).items():
-            np.testing.assert_allclose(leaves(g)[name], w, rtol=1e-10, atol=1e-12 * scale, err_msg=name)
+            np.testing.assert_allclose(
+                leaves(g)[name], w, rtol=1e-10, atol=1e-12 * scale, err_msg=name
+            )
 
 
 def on_tile(weights: dict, o) -> dict:
     """Weights with this tile's part of the maps."""
-    part = lambda f: f.with_data(f.data[:, o.tile.j0 : o.tile.j1, o.tile.i0 : o.tile.i1])  # noqa: E731
+    part = lambda f: f.with_data(f.data[:, o.tile.j0 : o.tile.j1, o.tile.i0 : o.tile.i1])
     return {n: {k: part(f) for k, f in w.items()} if n == "maps" else w for n, w in weights.items()}
 
 
@@ -608,7 +734,9 @@ def test_weights_are_the_same_on_every_rank(basin):
     state, now = with_halos(o)
     here = corrector.init(jax.random.key(3), state, {}, now, o.grid)
     there = build_corrector(config("column"), basin.halos, 3)
-    whole = there.init(jax.random.key(3), *with_halos(basin)[:1], {}, with_halos(basin)[1], basin.grid)
+    whole = there.init(
+        jax.random.key(3), *with_halos(basin)[:1], {}, with_halos(basin)[1], basin.grid
+    )
     for a, b in zip(jax.tree.leaves(here), jax.tree.leaves(whole)):
         np.testing.assert_array_equal(a, b)
     assert (np.asarray(here["last"]["kernel"]) == 0).all()

@@ -11,26 +11,48 @@ import pytest
 from dogcm.decomp import binding
 
 OPEN_MPI = {
-    "OMPI_COMM_WORLD_SIZE": "8", "OMPI_COMM_WORLD_RANK": "6",
-    "OMPI_COMM_WORLD_LOCAL_SIZE": "4", "OMPI_COMM_WORLD_LOCAL_RANK": "2",
+    "OMPI_COMM_WORLD_SIZE": "8",
+    "OMPI_COMM_WORLD_RANK": "6",
+    "OMPI_COMM_WORLD_LOCAL_SIZE": "4",
+    "OMPI_COMM_WORLD_LOCAL_RANK": "2",
 }
 HYDRA = {"PMI_SIZE": "8", "PMI_RANK": "6", "MPI_LOCALNRANKS": "4", "MPI_LOCALRANKID": "2"}
 MVAPICH = {
-    "MV2_COMM_WORLD_SIZE": "8", "MV2_COMM_WORLD_RANK": "6",
-    "MV2_COMM_WORLD_LOCAL_SIZE": "4", "MV2_COMM_WORLD_LOCAL_RANK": "2",
+    "MV2_COMM_WORLD_SIZE": "8",
+    "MV2_COMM_WORLD_RANK": "6",
+    "MV2_COMM_WORLD_LOCAL_SIZE": "4",
+    "MV2_COMM_WORLD_LOCAL_RANK": "2",
 }
 PALS = {"PMI_SIZE": "8", "PMI_RANK": "6", "PALS_LOCAL_SIZE": "4", "PALS_LOCAL_RANKID": "2"}
 SRUN = {
-    "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "8", "SLURM_STEP_TASKS_PER_NODE": "4(x2)",
-    "SLURM_PROCID": "6", "SLURM_LOCALID": "2", "SLURM_NODEID": "1", "SLURM_NTASKS": "8",
+    "SLURM_STEP_ID": "0",
+    "SLURM_STEP_NUM_TASKS": "8",
+    "SLURM_STEP_TASKS_PER_NODE": "4(x2)",
+    "SLURM_PROCID": "6",
+    "SLURM_LOCALID": "2",
+    "SLURM_NODEID": "1",
+    "SLURM_NTASKS": "8",
 }
 # What a batch script itself sees: a job of 8 tasks, but one process.
-BATCH = {"SLURM_NTASKS": "8", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0", "SLURM_TASKS_PER_NODE": "4(x2)"}
-# mpirun on two nodes starts one daemon a node through srun, and the ranks inherit the variables of that step.
-MPIRUN_IN_SLURM = SRUN | {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1", "SLURM_LOCALID": "0"} | OPEN_MPI
+BATCH = {
+    "SLURM_NTASKS": "8",
+    "SLURM_PROCID": "0",
+    "SLURM_LOCALID": "0",
+    "SLURM_NODEID": "0",
+    "SLURM_TASKS_PER_NODE": "4(x2)",
+}
+# mpirun on two nodes starts one daemon a node through srun, and the ranks inherit the variables of
+# that step.
+MPIRUN_IN_SLURM = (
+    SRUN | {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1", "SLURM_LOCALID": "0"} | OPEN_MPI
+)
 
 GPU_VARIABLES = (
-    "CUDA_VISIBLE_DEVICES", "XLA_PYTHON_CLIENT_PREALLOCATE", "XLA_PYTHON_CLIENT_MEM_FRACTION", "DOGCM_SHARE_GPU", "JAX_PLATFORMS",
+    "CUDA_VISIBLE_DEVICES",
+    "XLA_PYTHON_CLIENT_PREALLOCATE",
+    "XLA_PYTHON_CLIENT_MEM_FRACTION",
+    "DOGCM_SHARE_GPU",
+    "JAX_PLATFORMS",
 )
 
 
@@ -38,7 +60,9 @@ GPU_VARIABLES = (
 def machine(monkeypatch):
     """Pretend: a launcher's environment, GPUs in the machine, and a jax that can use them."""
 
-    def pretend(env: dict[str, str], gpus: int = 0, cuda_jax: bool = True, cores=(0, 1, 2, 3)) -> None:
+    def pretend(
+        env: dict[str, str], gpus: int = 0, cuda_jax: bool = True, cores=(0, 1, 2, 3)
+    ) -> None:
         clean = binding.environment_without_launch()
         for name in set(os.environ) - set(clean):
             monkeypatch.delenv(name)
@@ -56,7 +80,9 @@ def machine(monkeypatch):
     return pretend
 
 
-@pytest.mark.parametrize("env", [OPEN_MPI, HYDRA, MVAPICH, PALS, SRUN, MPIRUN_IN_SLURM], ids=lambda e: next(iter(e)))
+@pytest.mark.parametrize(
+    "env", [OPEN_MPI, HYDRA, MVAPICH, PALS, SRUN, MPIRUN_IN_SLURM], ids=lambda e: next(iter(e))
+)
 def test_ranks_as_each_launcher_tells_them(env):
     assert binding.looks_like_mpi_launch(env)
     assert binding.launch_size(env) == 8
@@ -65,19 +91,34 @@ def test_ranks_as_each_launcher_tells_them(env):
     assert binding.local_size(env) == 4
 
 
-@pytest.mark.parametrize("env", [
-    {}, BATCH, {"OMPI_COMM_WORLD_SIZE": "1", "OMPI_COMM_WORLD_LOCAL_RANK": "0"}, {"PMI_SIZE": "1"},
-    SRUN | {"SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"},
-], ids=["bare", "batch script", "mpirun -n 1", "mpiexec -n 1", "srun -n 1"])
+@pytest.mark.parametrize(
+    "env",
+    [
+        {},
+        BATCH,
+        {"OMPI_COMM_WORLD_SIZE": "1", "OMPI_COMM_WORLD_LOCAL_RANK": "0"},
+        {"PMI_SIZE": "1"},
+        SRUN | {"SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"},
+    ],
+    ids=["bare", "batch script", "mpirun -n 1", "mpiexec -n 1", "srun -n 1"],
+)
 def test_one_process_is_no_mpi_launch(env):
     assert not binding.looks_like_mpi_launch(env)
     assert (binding.launch_size(env), binding.launch_rank(env)) == (1, 0)
     assert (binding.local_size(env), binding.local_rank(env)) == (1, 0)
 
 
-@pytest.mark.parametrize("text, counts", [
-    ("4", [4]), ("4(x2)", [4, 4]), ("4(x2),1", [4, 4, 1]), ("2,3", [2, 3]), ("", []), ("nonsense", []),
-])
+@pytest.mark.parametrize(
+    "text, counts",
+    [
+        ("4", [4]),
+        ("4(x2)", [4, 4]),
+        ("4(x2),1", [4, 4, 1]),
+        ("2,3", [2, 3]),
+        ("", []),
+        ("nonsense", []),
+    ],
+)
 def test_slurm_task_counts(text, counts):
     assert binding._slurm_counts(text) == counts
 
@@ -88,7 +129,12 @@ def test_local_size_falls_back_to_all_ranks_here():
 
 
 def test_environment_without_launch_keeps_the_rest():
-    env = {"PATH": "/bin", "OMPI_MCA_mpi_yield_when_idle": "1", "OMPI_ALLOW_RUN_AS_ROOT": "1", "SLURM_JOB_ID": "7"}
+    env = {
+        "PATH": "/bin",
+        "OMPI_MCA_mpi_yield_when_idle": "1",
+        "OMPI_ALLOW_RUN_AS_ROOT": "1",
+        "SLURM_JOB_ID": "7",
+    }
     for launch in (OPEN_MPI, HYDRA, MVAPICH, PALS, SRUN, MPIRUN_IN_SLURM):
         left = binding.environment_without_launch(env | launch | {"PMIX_RANK": "3"})
         assert binding.launch_size(left) == 1
@@ -96,7 +142,9 @@ def test_environment_without_launch_keeps_the_rest():
         assert "PMIX_RANK" not in left
 
 
-@pytest.mark.parametrize("env, words", [(SRUN, ("srun", "--mpi=pmix")), (OPEN_MPI, ("mpirun", "launch/mpirun.sh"))])
+@pytest.mark.parametrize(
+    "env, words", [(SRUN, ("srun", "--mpi=pmix")), (OPEN_MPI, ("mpirun", "launch/mpirun.sh"))]
+)
 def test_launcher_and_library_that_do_not_fit_are_refused(env, words):
     binding.require_world_size(8, env)
     with pytest.raises(RuntimeError, match="MPI sees 1") as error:
@@ -116,7 +164,12 @@ def test_no_gpu(machine):
 def test_a_gpu_for_each_local_rank(machine, local, gpu):
     machine(OPEN_MPI | {"OMPI_COMM_WORLD_LOCAL_RANK": local}, gpus=4)
     bound = binding.bind_device()
-    assert (bound.platform, bound.device, bound.ranks_per_device, bound.warnings) == ("cuda", gpu, 1, ())
+    assert (bound.platform, bound.device, bound.ranks_per_device, bound.warnings) == (
+        "cuda",
+        gpu,
+        1,
+        (),
+    )
     assert os.environ["CUDA_VISIBLE_DEVICES"] == gpu
     assert "XLA_PYTHON_CLIENT_PREALLOCATE" not in os.environ
     assert bound.describe() == f"cuda:{gpu}"
@@ -191,9 +244,14 @@ def test_too_late_warns(machine, monkeypatch):
     assert "bind_device()" in binding.bind_device().warnings[0]
 
 
-@pytest.mark.parametrize("cores, machine_cores, words", [
-    ((0,), 4, None), ((0, 1, 2, 3), 4, "not bound"), ((0, 1), 2, "share 2 cores"),
-])
+@pytest.mark.parametrize(
+    "cores, machine_cores, words",
+    [
+        ((0,), 4, None),
+        ((0, 1, 2, 3), 4, "not bound"),
+        ((0, 1), 2, "share 2 cores"),
+    ],
+)
 def test_unbound_ranks_are_told(machine, monkeypatch, cores, machine_cores, words):
     machine(OPEN_MPI, cores=cores)
     monkeypatch.setattr(os, "cpu_count", lambda: machine_cores)
@@ -208,7 +266,9 @@ def test_affinity_is_ours():
 
 def test_nothing_heavy_is_imported(alone):
     code = "import sys, dogcm.decomp.binding as b; b.bind_device(); print([m for m in ('jax', 'mpi4py') if m in sys.modules])"
-    result = subprocess.run([sys.executable, "-c", code], env=alone, capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code], env=alone, capture_output=True, text=True, check=True
+    )
     assert result.stdout.strip() == "[]"
 
 
@@ -230,7 +290,9 @@ def test_launcher_and_mpi_agree():
     assert binding.launch_rank() == world.Get_rank()
     on_this_machine = world.Split_type(MPI.COMM_TYPE_SHARED)
     assert binding.local_size() == on_this_machine.Get_size()
-    assert sorted(on_this_machine.allgather(binding.local_rank())) == list(range(on_this_machine.Get_size()))
+    assert sorted(on_this_machine.allgather(binding.local_rank())) == list(
+        range(on_this_machine.Get_size())
+    )
 
 
 @pytest.mark.layouts

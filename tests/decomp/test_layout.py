@@ -1,4 +1,5 @@
-"""Layouts: automatic choice, uneven cuts, tiles without ocean, neighbours, and errors that say what to do."""
+"""Layouts: automatic choice, uneven cuts, tiles without ocean, neighbours, and errors that say what
+to do."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ def assert_consistent(layout):
 
 
 def assert_real_neighbours(layout):
-    """Tiles that touch are neighbours of each other, across the date line too where x is periodic."""
+    """Tiles that touch are neighbours of each other, across the date line too where x is
+    periodic."""
     tiles = {layout.tile(r): r for r in range(layout.size)}
     ny, nx = layout.shape
     for tile, rank in tiles.items():
@@ -46,9 +48,13 @@ def assert_real_neighbours(layout):
 
 
 @given(
-    shape=st.tuples(st.integers(6, 30), st.integers(6, 30)), px=st.integers(1, 6), py=st.integers(1, 6),
-    periodic=st.booleans(), land=st.floats(0, 0.98), seed=st.integers(0, 99),
-)  # fmt: skip
+    shape=st.tuples(st.integers(6, 30), st.integers(6, 30)),
+    px=st.integers(1, 6),
+    py=st.integers(1, 6),
+    periodic=st.booleans(),
+    land=st.floats(0, 0.98),
+    seed=st.integers(0, 99),
+)
 @settings(max_examples=150, deadline=None)
 def test_any_layout_is_consistent(shape, px, py, periodic, land, seed):
     rng = np.random.default_rng(seed)
@@ -71,7 +77,9 @@ def test_any_layout_is_consistent(shape, px, py, periodic, land, seed):
 def test_uneven_tiles_differ_by_one():
     layout = make_layout((40, 90), 4, 3)
     assert set(np.diff(layout.cuts_x)) == {22, 23} and set(np.diff(layout.cuts_y)) == {13, 14}
-    assert layout.smallest_tile == (13, 22) and layout.describe() == "4 x 3 tiles of the 90 x 40 grid"
+    assert (
+        layout.smallest_tile == (13, 22) and layout.describe() == "4 x 3 tiles of the 90 x 40 grid"
+    )
 
 
 def test_explicit_cuts():
@@ -88,7 +96,8 @@ def test_walls_and_dropped_tiles_close_chains():
     wet = np.ones((3, 12), bool)
     wet[:, 3:6] = False
     layout = make_layout((3, 12), 4, 1, periodic_x=True, wet=wet)
-    # Tiles 0 . 1 2 in a ring with a gap: the run 1, 2, 0 goes across the date line and is closed on itself.
+    # Tiles 0 . 1 2 in a ring with a gap: the run 1, 2, 0 goes across the date line and is closed on
+    # itself.
     assert [layout.neighbours(r).e for r in range(3)] == [1, 2, 0]
     closed = make_layout((3, 12), 4, 1, periodic_x=False, wet=wet)
     # Without the date line tile 0 is alone, and 1, 2 are a run of their own.
@@ -162,7 +171,10 @@ def test_a_request_with_one_rank_per_tile_keeps_land_tiles():
 @pytest.mark.parametrize(
     "arguments, says",
     [
-        (((40, 90), 4, "3x2"), r"layout 3x2 has 6 tiles with ocean, but there are 4 ranks; start 6 ranks"),
+        (
+            ((40, 90), 4, "3x2"),
+            r"layout 3x2 has 6 tiles with ocean, but there are 4 ranks; start 6 ranks",
+        ),
         (((40, 90), 4, "4"), r"write it as PXxPY"),
         (((40, 90), 4, "twoxtwo"), r"write it as PXxPY"),
         (((40, 90), 4, "0x4"), r"at least 1"),

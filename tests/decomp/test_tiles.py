@@ -21,7 +21,9 @@ def values(lead=(), dtype=np.float64):
 def layouts(size):
     """All cuts that fit ``size`` ranks, uneven ones among them."""
     divisors = [px for px in range(1, size + 1) if size % px == 0]
-    made = [make_layout(SHAPE, px, size // px, periodic_x=size % 4 == 0, min_cells=2) for px in divisors]
+    made = [
+        make_layout(SHAPE, px, size // px, periodic_x=size % 4 == 0, min_cells=2) for px in divisors
+    ]
     return made + [choose_layout(SHAPE, size)]
 
 
@@ -32,7 +34,9 @@ def check_round_trip(comm, layout, lead, halo, fill, dtype):
     t, h = d.tile, Halo.of(halo)
     padded = pad_global(whole, h, layout.periodic_x, fill)
     assert mine.dtype == dtype and mine.flags.c_contiguous
-    np.testing.assert_array_equal(mine, padded[..., t.j0 : t.j1 + h.s + h.n, t.i0 : t.i1 + h.w + h.e])
+    np.testing.assert_array_equal(
+        mine, padded[..., t.j0 : t.j1 + h.s + h.n, t.i0 : t.i1 + h.w + h.e]
+    )
     inside = mine[..., h.s : h.s + t.shape[0], h.w : h.w + t.shape[1]]
     back = d.gather(inside, fill=-1)
     if d.is_root:
@@ -62,7 +66,8 @@ def test_round_trip_over_ranks(dtype):
 
 
 def with_dropped_tiles(size):
-    """A layout for ``size`` (even) ranks with two tiles too many, which are land; and where the ocean is."""
+    """A layout for ``size`` (even) ranks with two tiles too many, which are land; and where the
+    ocean is."""
     columns = size // 2 + 1
     wet = np.ones(SHAPE, bool)
     wet[:6, : 6 if columns > 2 else None] = False

@@ -1,4 +1,5 @@
-"""Overturning, stream functions, sections, basins and density classes: against flows whose answer is known."""
+"""Overturning, stream functions, sections, basins and density classes: against flows whose answer
+is known."""
 
 from __future__ import annotations
 
@@ -45,11 +46,13 @@ def halves(o) -> np.ndarray:
 
 
 def from_streamfunction(psi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Transports (m3 s-1) through west and south faces from a stream function at corners (ny + 1, nx), periodic."""
+    """Transports (m3 s-1) through west and south faces from a stream function at corners (ny + 1,
+    nx), periodic."""
     return -(psi[1:] - psi[:-1]), np.roll(psi, -1, 1)[:-1] - psi[:-1]
 
 
-# ---- stream functions ------------------------------------------------------------------------------
+# ---- stream functions
+# ------------------------------------------------------------------------------
 def test_overturning_gives_back_a_stream_function(o):
     """Spread over the faces of each row at random; in both basins, to round-off."""
     rng, basins = np.random.default_rng(1), np.asarray(halves(o))
@@ -60,7 +63,9 @@ def test_overturning_gives_back_a_stream_function(o):
     share = np.divide(share, total, out=np.zeros_like(share), where=total > 0)
     layers = psi[:, 1:] - psi[:, :-1]  # northward above: minus what goes north below
     flux = (layers[..., None] * share).sum(0)
-    found = jax.jit(ci.overturning, static_argnums=2)(Field(jnp.asarray(flux), "v"), jnp.asarray(basins), o.halos)
+    found = jax.jit(ci.overturning, static_argnums=2)(
+        Field(jnp.asarray(flux), "v"), jnp.asarray(basins), o.halos
+    )
     open_rows = basins.sum(-1) > 0
     expected = np.where(open_rows[:, None], psi, 0.0)
     np.testing.assert_allclose(found, expected, atol=1e-7)
@@ -76,18 +81,26 @@ def test_barotropic_stream_function_of_a_gyre():
     plus, minus = (-1 + s * np.sqrt(1 + (2 * a * d) ** 2) for s in (1, -1))
     plus, minus = plus / (2 * d), minus / (2 * d)
     p = (1 - np.exp(minus)) / (np.exp(plus) - np.exp(minus))
-    psi = 3e7 * np.sin(np.pi * y)[:, None] * (1 - p * np.exp(plus * x) - (1 - p) * np.exp(minus * x))[None]
+    psi = (
+        3e7
+        * np.sin(np.pi * y)[:, None]
+        * (1 - p * np.exp(plus * x) - (1 - p) * np.exp(minus * x))[None]
+    )
     psi[:, [0, -1]] = 0.0
     u = -(psi[1:] - psi[:-1])[:, :24]
-    found = jax.jit(ci.barotropic_streamfunction, static_argnums=1)(Field(jnp.asarray(u), "u"), o.halos)
+    found = jax.jit(ci.barotropic_streamfunction, static_argnums=1)(
+        Field(jnp.asarray(u), "u"), o.halos
+    )
     np.testing.assert_allclose(found, psi[:12, :24], atol=1e-6)
     # The western boundary current is where the formula has it.
     assert 0 < np.asarray(found).max(0).argmax() < 6 and found.max() > 9e6
 
 
-# ---- sections --------------------------------------------------------------------------------------
+# ---- sections
+# --------------------------------------------------------------------------------------
 def test_transport_does_not_depend_on_the_path(o):
-    """A difference of the stream function, straight, by a detour, and backwards with the other sign."""
+    """A difference of the stream function, straight, by a detour, and backwards with the other
+    sign."""
     psi = np.random.default_rng(4).normal(size=(13, 24)) * 1e7
     u, v = from_streamfunction(psi)
     u, v = Field(jnp.asarray(u), "u"), Field(jnp.asarray(v), "v")
@@ -100,14 +113,18 @@ def test_transport_does_not_depend_on_the_path(o):
 
 
 def test_sections_of_a_uniform_flow(o):
-    """From west to east it counts what goes north; from north to south what goes east; also across longitude 0."""
+    """From west to east it counts what goes north; from north to south what goes east; also across
+    longitude 0."""
     one, zero = (lambda at, x=x: Field(x, at) for x in (jnp.ones(SHAPE), jnp.zeros(SHAPE)))
     for points, north, east in (
-        (((-45, 0), (60, 0)), 7, 0), (((60, 0), (-45, 0)), -7, 0), (((30, 40), (30, -20)), 0, 6),
-        (((30, -20), (30, 40)), 0, -6), (((0, -30), (45, 0)), 3, -3),
-    ):  # fmt: skip
+        (((-45, 0), (60, 0)), 7, 0),
+        (((60, 0), (-45, 0)), -7, 0),
+        (((30, 40), (30, -20)), 0, 6),
+        (((30, -20), (30, 40)), 0, -6),
+        (((0, -30), (45, 0)), 3, -3),
+    ):
         line = (sections.line(HORIZONTAL, points, o.tile),)
-        count = lambda u, v: float(through(line, u, v, o.halos)[0])  # noqa: B023, E731
+        count = lambda u, v: float(through(line, u, v, o.halos)[0])  # noqa: B023
         assert count(zero("u"), one("v")) == north and count(one("u"), zero("v")) == east, points
 
 
@@ -131,7 +148,8 @@ def test_named_sections_run_from_land_to_land(name):
     assert len({f[:3] for f in faces}) == len(faces) > 1
 
 
-# ---- basins ----------------------------------------------------------------------------------------
+# ---- basins
+# ----------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def earth():
     """Horizontal grid and wet columns of the 4-degree ocean."""
@@ -149,19 +167,29 @@ def test_basins_of_the_earth(earth):
     b = find_basins(h, wet, names)
     everything, atlantic, indo_pacific, indian, pacific = b.cells
     area = h.metrics(np.arange(40), np.arange(90)).area_c
-    share = lambda m: (area * m).sum() / (area * wet).sum()  # noqa: E731
-    assert 0.17 < share(atlantic) < 0.28 and 0.4 < share(indo_pacific) < 0.6 and share(indian) < share(pacific)
+    share = lambda m: (area * m).sum() / (area * wet).sum()
+    assert (
+        0.17 < share(atlantic) < 0.28
+        and 0.4 < share(indo_pacific) < 0.6
+        and share(indian) < share(pacific)
+    )
     assert not (atlantic & indo_pacific).any() and not (indian & pacific).any()
     np.testing.assert_array_equal(indian | pacific, indo_pacific)
-    at = lambda lon, lat: (int((lat + 80) // 4), int(lon % 360 // 4))  # noqa: E731
+    at = lambda lon, lat: (int((lat + 80) // 4), int(lon % 360 // 4))
     assert all(atlantic[at(*p)] for p in ((-40, 30), (-20, -20), (0, 70), (-60, 25)))
     assert all(pacific[at(*p)] for p in ((-150, 0), (150, 20), (-100, -20))) and indian[at(80, -20)]
     # Nothing but the Southern Ocean leads from one to the other.
-    assert not (atlantic & np.roll(indo_pacific, 1, 1)).any() and not (atlantic & np.roll(indo_pacific, -1, 1)).any()
+    assert (
+        not (atlantic & np.roll(indo_pacific, 1, 1)).any()
+        and not (atlantic & np.roll(indo_pacific, -1, 1)).any()
+    )
     # The southern end counts what enters from the Southern Ocean: all of its row, once.
     row = np.flatnonzero(b.faces[1].any(1))[0]
     np.testing.assert_array_equal(b.faces[1][row] | b.faces[2][row], wet[row] & wet[row - 1])
-    assert (h.coordinates()["lat_v"][0][row]) == -32 and (b.faces[0] == wet & np.roll(wet, 1, 0))[1:].all()
+    assert (
+        (h.coordinates()["lat_v"][0][row]) == -32
+        and (b.faces[0] == wet & np.roll(wet, 1, 0))[1:].all()
+    )
     assert find_basins(h, wet).names == ("global", "atlantic", "indo_pacific")
 
 
@@ -175,10 +203,14 @@ def test_absent_and_unknown_basins_are_refused(earth):
     assert find_basins(earth[0], np.ones((40, 90))).names == ("global",)
 
 
-# ---- density classes -------------------------------------------------------------------------------
+# ---- density classes
+# -------------------------------------------------------------------------------
 def test_density_classes_add_up_to_the_depth_integral(o):
     rng = np.random.default_rng(7)
-    T, S = (Field(jnp.asarray(m + s * rng.normal(size=(4, *SHAPE))), "c") for m, s in ((10.0, 6.0), (35.0, 1.0)))
+    T, S = (
+        Field(jnp.asarray(m + s * rng.normal(size=(4, *SHAPE))), "c")
+        for m, s in ((10.0, 6.0), (35.0, 1.0))
+    )
     depths = np.cumsum(DZ) - DZ / 2
     eos = TEOS10().prepare(depths, np.float64)
     # Some water is lighter, and some denser, than all edges.
@@ -202,7 +234,8 @@ def test_density_classes_add_up_to_the_depth_integral(o):
     inside = np.where((face >= 29.0) & (face < 29.5), np.asarray(flux.data), 0.0)
     expected = (inside.sum(0) * np.asarray(basins)).sum(-1)
     np.testing.assert_allclose(by_class[:, 1], expected, rtol=1e-12, atol=1e-6)
-    # Densities are those of the published polynomial at the layer's depth, but for thermobaricity over 10 m.
+    # Densities are those of the published polynomial at the layer's depth, but for thermobaricity
+    # over 10 m.
     t, s = np.asarray(T.data), np.asarray(S.data)
     there = teos10_density(t, s, 800.0) + teos10_reference_profile(800.0) - 1000
     np.testing.assert_allclose(values[:, 1:-1, 1:-1], there, atol=5e-3)
@@ -215,7 +248,10 @@ def test_derivatives_of_overturning(o):
     flux, basins = in_motion(o).v, halves(o)
     number = jax.jit(lambda f: ci.overturning(flux.with_data(f), basins, o.halos)[0, 2, 5])
     slope = jax.jit(jax.grad(number))(flux.data)
-    assert jnp.vdot(slope, flux.data) == pytest.approx(float(number(flux.data)), rel=1e-12) and slope.any()
+    assert (
+        jnp.vdot(slope, flux.data) == pytest.approx(float(number(flux.data)), rel=1e-12)
+        and slope.any()
+    )
 
 
 def test_row_sums_do_not_hide_bad_values(o):
@@ -226,15 +262,23 @@ def test_row_sums_do_not_hide_bad_values(o):
     assert np.isnan(found[1]).all()
 
 
-# ---- monitor ---------------------------------------------------------------------------------------
+# ---- monitor
+# ---------------------------------------------------------------------------------------
 def test_enstrophy_and_surface_temperature(monitor):
     """Solid-body rotation on a flat channel has vorticity 2 a sin(lat) / R everywhere inside."""
-    flat = ocean(SerialCommunicator(), make_layout(SHAPE, 1, 1, periodic_x=True), HORIZONTAL, np.full(SHAPE, 1100.0))
+    flat = ocean(
+        SerialCommunicator(),
+        make_layout(SHAPE, 1, 1, periodic_x=True),
+        HORIZONTAL,
+        np.full(SHAPE, 1100.0),
+    )
     g = flat.grid
     u = 0.5 * np.cos(np.deg2rad(np.asarray(g.lat_c.data)))[2:-2, 2:-2] * np.ones((4, 1, 1))
     warm = flat.state.temperature.with_data(flat.state.temperature.data.at[1:].add(-5.0))
     tracers = {"temperature": warm, "salinity": flat.state.salinity}
-    reading = monitor(flat.state.replace(u=flat.state.u.with_data(jnp.asarray(u)), tracers=tracers), g)
+    reading = monitor(
+        flat.state.replace(u=flat.state.u.with_data(jnp.asarray(u)), tracers=tracers), g
+    )
     lat = np.deg2rad(np.asarray(HORIZONTAL.lat_edges)[1:-1])
     zeta = 2 * 0.5 * np.sin(lat) / HORIZONTAL.radius
     area = np.asarray(g.area_q.interior)[1:, 0]
@@ -255,7 +299,9 @@ def test_checksum_sees_one_bit_and_a_swap(o, monitor):
     eta = np.array(state.eta.data)
     (a, b), (c, d) = np.argwhere(eta != 0)[[3, 9]]
     eta[a, b], eta[c, d] = eta[c, d], eta[a, b]
-    assert monitor(state.replace(eta=state.eta.with_data(jnp.asarray(eta))), o.grid).checksum != first
+    assert (
+        monitor(state.replace(eta=state.eta.with_data(jnp.asarray(eta))), o.grid).checksum != first
+    )
 
 
 def test_runs_are_compared_to_the_bit(tmp_path):
@@ -276,7 +322,8 @@ def test_runs_are_compared_to_the_bit(tmp_path):
         compare(a, tmp_path / "nothing")
 
 
-# ---- layouts ---------------------------------------------------------------------------------------
+# ---- layouts
+# ---------------------------------------------------------------------------------------
 def everything(o):
     """All numbers of a flow in motion, and its reading."""
     state, rng = in_motion(o), np.random.default_rng(11)
@@ -284,7 +331,9 @@ def everything(o):
     sigma = 29.5 + 0.5 * rng.normal(size=(4, 14, *SHAPE[1:]))[:, t.j0 : t.j1 + 1, t.i0 : t.i1]
     density = Field(jnp.asarray(sigma), "c", Halo(s=1, n=0, w=0, e=0))
     classes = ci.DensityClasses(0, 0.0, (29.0, 29.5, 30.0))
-    lines = tuple(sections.line(HORIZONTAL, p, t) for p in (((-47, -40), (61, 31)), ((0, 30), (170, 30))))
+    lines = tuple(
+        sections.line(HORIZONTAL, p, t) for p in (((-47, -40), (61, 31)), ((0, 30), (170, 30)))
+    )
 
     basins = halves(o)
 
@@ -293,9 +342,11 @@ def everything(o):
         u, v = state.u * o.grid.h_u * o.grid.dy_u, state.v * o.grid.h_v * o.grid.dx_v
         depth_u = u.with_data(u.data.sum(0))
         return (
-            ci.overturning(v, basins, o.halos), ci.barotropic_streamfunction(depth_u, o.halos),
-            ci.through(lines, u, v, o.halos), ci.northward(classes.sort(v, density), basins, o.halos),
-        )  # fmt: skip
+            ci.overturning(v, basins, o.halos),
+            ci.barotropic_streamfunction(depth_u, o.halos),
+            ci.through(lines, u, v, o.halos),
+            ci.northward(classes.sort(v, density), basins, o.halos),
+        )
 
     return numbers(state), Monitor(o.halos, PHYSICS)(state, o.grid)
 

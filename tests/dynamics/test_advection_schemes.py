@@ -1,4 +1,5 @@
-"""Wide advection schemes: exact where theory says so, of their order, bounded, conservative; the same on any layout."""
+"""Wide advection schemes: exact where theory says so, of their order, bounded, conservative; the
+same on any layout."""
 
 from __future__ import annotations
 
@@ -11,7 +12,6 @@ from dogcm.decomp import Decomposition, Halo, LayoutError, SerialCommunicator, m
 from dogcm.dynamics import ppm, tracer_advection, weno
 from dogcm.dynamics import tracer_transport as transport
 from dogcm.dynamics.continuity import divergence, interface_flow
-from dogcm.simulation.model import Model
 from dogcm.field import Field, exchange, hold
 from dogcm.grid.geometry import build_grid
 from dogcm.grid.horizontal import CartesianGrid
@@ -19,12 +19,14 @@ from dogcm.grid.vertical import VerticalGrid
 from dogcm.halo import connect
 from dogcm.learning.derivatives import check_derivatives
 from dogcm.operators import diff_x_u2c, diff_y_v2c, diff_z_w2c, sum_z
+from dogcm.simulation.model import Model
 
 DEPTH = 4
 NX, NY, LAYERS = 18, 12, np.array([40.0, 50.0, 75.0, 110.0, 150.0, 160.0])
 
 
-# ---- one reconstruction ----------------------------------------------------------------------------
+# ---- one reconstruction
+# ----------------------------------------------------------------------------
 def polynomial(degree: int, layers):
     """Coefficients, and means over the layers of a monotone polynomial."""
     p = np.random.default_rng(degree).normal(size=degree + 1) * 0.01 ** np.arange(degree + 1)
@@ -41,10 +43,11 @@ def along(d, interface: int, down: bool):
 
 @pytest.mark.parametrize("down", [True, False], ids=["down", "up"])
 def test_parabolas_are_exact_on_uneven_layers(down):
-    """WENO at the interface (its ideal weights even for a quartic), PPM over the part that leaves."""
+    """WENO at the interface (its ideal weights even for a quartic), PPM over the part that
+    leaves."""
     layers = np.random.default_rng(0).uniform(0.5, 2, 10)
     profile, way = jnp.asarray(layers)[:, None, None], 0 if down else 1
-    at = lambda k, m: jax.tree.map(lambda x: x[m, 0, 0], k)  # noqa: E731
+    at = lambda k, m: jax.tree.map(lambda x: x[m, 0, 0], k)
     for m in range(3, 6):
         up = m if down else m + 1
         edges, integral, c = polynomial(2, layers)
@@ -58,25 +61,37 @@ def test_parabolas_are_exact_on_uneven_layers(down):
 
         edges, integral, c = polynomial(4, layers)
         d = along(np.diff(c), m, down)
-        values = [0.5 * (p.a * x + p.b * y) + (p.e * y - p.c * x) / 6 for p, x, y in zip(k.parabolas, d, d[1:])]
+        values = [
+            0.5 * (p.a * x + p.b * y) + (p.e * y - p.c * x) / 6
+            for p, x, y in zip(k.parabolas, d, d[1:])
+        ]
         ideal = sum(g * v for g, v in zip(k.ideal, values))
         assert float(c[up] + ideal) == pytest.approx(integral.deriv()(edges[m + 1]), rel=1e-12)
 
 
 def test_smoothness_indicators_are_the_published_ones():
-    """Balsara and Shu (2000), equations 2.13 to 2.16, times 240; uniform coefficients are those of equal layers."""
+    """Balsara and Shu (2000), equations 2.13 to 2.16, times 240; uniform coefficients are those of
+    equal layers."""
     v = np.random.default_rng(1).normal(size=7)
     a, b, c, d, e, f, g = v
     published = [
-        a * (547 * a - 3882 * b + 4642 * c - 1854 * d) + b * (7043 * b - 17246 * c + 7042 * d)
-        + c * (11003 * c - 9402 * d) + 2107 * d**2,
-        b * (267 * b - 1642 * c + 1602 * d - 494 * e) + c * (2843 * c - 5966 * d + 1922 * e)
-        + d * (3443 * d - 2522 * e) + 547 * e**2,
-        c * (547 * c - 2522 * d + 1922 * e - 494 * f) + d * (3443 * d - 5966 * e + 1602 * f)
-        + e * (2843 * e - 1642 * f) + 267 * f**2,
-        d * (2107 * d - 9402 * e + 7042 * f - 1854 * g) + e * (11003 * e - 17246 * f + 4642 * g)
-        + f * (7043 * f - 3882 * g) + 547 * g**2,
-    ]  # fmt: skip
+        a * (547 * a - 3882 * b + 4642 * c - 1854 * d)
+        + b * (7043 * b - 17246 * c + 7042 * d)
+        + c * (11003 * c - 9402 * d)
+        + 2107 * d**2,
+        b * (267 * b - 1642 * c + 1602 * d - 494 * e)
+        + c * (2843 * c - 5966 * d + 1922 * e)
+        + d * (3443 * d - 2522 * e)
+        + 547 * e**2,
+        c * (547 * c - 2522 * d + 1922 * e - 494 * f)
+        + d * (3443 * d - 5966 * e + 1602 * f)
+        + e * (2843 * e - 1642 * f)
+        + 267 * f**2,
+        d * (2107 * d - 9402 * e + 7042 * f - 1854 * g)
+        + e * (11003 * e - 17246 * f + 4642 * g)
+        + f * (7043 * f - 3882 * g)
+        + 547 * g**2,
+    ]
     _, rough = weno._cubics()
     jumps = np.diff(v)
     ours = [240 * jumps[s : s + 3] @ rough[s] @ jumps[s : s + 3] for s in range(4)]
@@ -84,24 +99,39 @@ def test_smoothness_indicators_are_the_published_ones():
     for module in (weno, ppm):
         for k in module.layer_coefficients(jnp.full((8, 1, 1), 30.0)):
             even = jax.tree.map(lambda x: float(x[3, 0, 0]), k)
-            np.testing.assert_allclose(jax.tree.leaves(even), jax.tree.leaves(module.UNIFORM), rtol=1e-13)
+            np.testing.assert_allclose(
+                jax.tree.leaves(even), jax.tree.leaves(module.UNIFORM), rtol=1e-13
+            )
 
 
-# ---- a sea with islands ------------------------------------------------------------------------------
+# ---- a sea with islands
+# ------------------------------------------------------------------------------
 class Sea:
-    """A channel with islands, uneven layers and partial cells, and a random flow of 0.2 cells a step."""
+    """A channel with islands, uneven layers and partial cells, and a random flow of 0.2 cells a
+    step."""
 
-    def __init__(self, comm, dtype=np.float64, shape=(NY, NX), layers=LAYERS, islands=True, speed=0.2):
+    def __init__(
+        self, comm, dtype=np.float64, shape=(NY, NX), layers=LAYERS, islands=True, speed=0.2
+    ):
         self.shape, self.layers, self.dtype, ny, nx = shape, layers, dtype, *shape
         self.layout = make_layout(shape, *cut(comm.size), min_cells=DEPTH)
-        self.decomposition, self.halos = Decomposition(self.layout, comm), connect(self.layout, comm)
+        self.decomposition, self.halos = (
+            Decomposition(self.layout, comm),
+            connect(self.layout, comm),
+        )
         cells = np.broadcast_to(layers[:, None, None], (layers.size, ny, nx)).copy()
         if islands:
             cells[:, 3:5, 4:7], cells[:, 8, 11:13], cells[3:, 6, 2] = 0.0, 0.0, 0.0
             cells[-1] *= np.random.default_rng(7).uniform(0.3, 1, shape)
         plane = CartesianGrid(nx, ny, 2e4, 3e4)
         self.grid = build_grid(
-            plane, VerticalGrid(layers), self.decomposition, cells if comm.rank == 0 else None, DEPTH, Halo.of(DEPTH), dtype
+            plane,
+            VerticalGrid(layers),
+            self.decomposition,
+            cells if comm.rank == 0 else None,
+            DEPTH,
+            Halo.of(DEPTH),
+            dtype,
         )
         self.dt = 1000.0
         self.flow = self._flow(speed)
@@ -114,7 +144,9 @@ class Sea:
         return exchange(self.halos, (Field(mine, at), depth))[0] * mask
 
     def random(self, seed: int, at: str = "c") -> Field:
-        return self.field(np.random.default_rng(seed).normal(size=(self.layers.size, *self.shape)), at)
+        return self.field(
+            np.random.default_rng(seed).normal(size=(self.layers.size, *self.shape)), at
+        )
 
     def _flow(self, speed: float) -> transport.Flow:
         g, size = self.grid, speed * 2e4 / self.dt
@@ -126,8 +158,10 @@ class Sea:
     def advance(self, c: Field, scheme: str, steps=0, flow=None, grid=None) -> tuple[Field, Field]:
         """Value and thickness after one step."""
         flow, g = flow or self.flow, grid or self.grid
-        fluxes = transport.fluxes({"c": c.crop(transport.halo_of(scheme))}, flow, scheme, self.halos, steps, g)["c"]
-        rate = lambda x, y, z: (diff_x_u2c(x) + diff_y_v2c(y)) / g.area_c * (-1.0) - diff_z_w2c(z)  # noqa: E731
+        fluxes = transport.fluxes(
+            {"c": c.crop(transport.halo_of(scheme))}, flow, scheme, self.halos, steps, g
+        )["c"]
+        rate = lambda x, y, z: (diff_x_u2c(x) + diff_y_v2c(y)) / g.area_c * (-1.0) - diff_z_w2c(z)
         h = flow.h.crop(0) + rate(flow.u * g.dy_u, flow.v * g.dx_v, flow.w) * flow.dt
         content = c.crop(0) * flow.h + rate(*fluxes) * flow.dt
         content, h = hold(content.crop(0), h.crop(0))
@@ -157,13 +191,17 @@ def test_uniform_tracer_and_content_are_kept(sea, advance, scheme):
         np.testing.assert_allclose(same.data, 7.0 * sea.grid.mask_c.interior, rtol=1e-14)
         c = sea.random(3)
         new, h = advance[scheme](c, steps)
-        before, after = jnp.sum(c.interior * volume), jnp.sum(new.data * h.data * sea.grid.area_c.interior)
+        before, after = (
+            jnp.sum(c.interior * volume),
+            jnp.sum(new.data * h.data * sea.grid.area_c.interior),
+        )
         assert abs(float(after - before)) < 1e-14 * float(jnp.sum(volume))
 
 
 @pytest.mark.parametrize("scheme, beyond", [("ppm", 1e-13), ("weno5", 0.02), ("weno7", 0.05)])
 def test_bounds(sea, advance, scheme, beyond):
-    """A patch carried by a flow that takes up to half of a cell per step in each dimension: PPM makes no new extreme."""
+    """A patch carried by a flow that takes up to half of a cell per step in each dimension: PPM
+    makes no new extreme."""
     patch = np.zeros((6, NY, NX))
     patch[1:4, 3:8, 5:12] = 1.0
     c = sea.field(patch, "c")
@@ -191,13 +229,16 @@ ADDED = {
 
 @pytest.mark.parametrize("scheme", ADDED)
 def test_derivatives(scheme):
-    """Of what a scheme adds to the upstream value: against differences, and finite where the tracer is uniform."""
+    """Of what a scheme adds to the upstream value: against differences, and finite where the tracer
+    is uniform."""
     count = 6 if scheme == "weno7" else 4
     x = {"d": jnp.asarray(np.random.default_rng(3).normal(size=(count, 50)))}
     if scheme == "ppm":
         x["part"] = jnp.full(50, 0.3)
     # PPM has kinks, which a large step crosses.
-    report = check_derivatives(ADDED[scheme], x, decades=2.0, ladder=tuple(10.0**-k for k in range(4, 8)))
+    report = check_derivatives(
+        ADDED[scheme], x, decades=2.0, ladder=tuple(10.0**-k for k in range(4, 8))
+    )
     assert report.passed, str(report)
     flat = x | {"d": jnp.zeros_like(x["d"])}
     gradient = jax.jit(jax.grad(lambda x: jnp.sum(ADDED[scheme](x) ** 2 + ADDED[scheme](x))))(flat)
@@ -205,9 +246,12 @@ def test_derivatives(scheme):
 
 
 def test_derivatives_of_a_step(sea):
-    """Forward mode through stages, dimensions and exchanges, with respect to tracer and flow, against differences."""
+    """Forward mode through stages, dimensions and exchanges, with respect to tracer and flow,
+    against differences."""
     d, c = sea.random(4), sea.random(3)
-    step = lambda e: sea.advance(c + d * e, "ppm", 0, sea.flow._replace(u=sea.flow.u * (1.0 + e)))[0].data  # noqa: E731
+    step = lambda e: (
+        sea.advance(c + d * e, "ppm", 0, sea.flow._replace(u=sea.flow.u * (1.0 + e)))[0].data
+    )
     value, slope = jax.jit(lambda e: jax.jvp(step, (e,), (1.0,)))(0.0)
     h = 1e-6
     central = (jax.jit(step)(h) - jax.jit(step)(-h)) / (2 * h)
@@ -225,17 +269,25 @@ def test_float32_stays_and_small_tracers_scale():
         np.testing.assert_allclose(small.data * 2.0**40, one.data, atol=2e-5)
 
 
-# ---- order -------------------------------------------------------------------------------------------
+# ---- order
+# -------------------------------------------------------------------------------------------
 def errors(scheme: str, cells: int) -> float:
-    """Mean error after a quarter turn of a sine around a channel, in short steps; between extremes for PPM, whose
+    """Mean error after a quarter turn of a sine around a channel, in short steps; between extremes
+    for PPM, whose
     limiter flattens them."""
-    sea = Sea(SerialCommunicator(), shape=(8, cells), layers=np.array([50.0, 50.0]), islands=False, speed=0.0)
+    sea = Sea(
+        SerialCommunicator(),
+        shape=(8, cells),
+        layers=np.array([50.0, 50.0]),
+        islands=False,
+        speed=0.0,
+    )
     courant = 3.2 / cells
     steps = round(cells / 4 / courant)
     dt = courant * 2e4
     flow = sea.flow._replace(u=sea.field(np.full((2, 8, cells), 50.0), "u"), dt=dt)
     edges = 2 * np.pi * np.arange(cells + 1) / cells
-    sine = lambda turn: -np.diff(np.cos(edges - turn)) * cells / (2 * np.pi)  # noqa: E731
+    sine = lambda turn: -np.diff(np.cos(edges - turn)) * cells / (2 * np.pi)
     start = np.broadcast_to(sine(0.0), (2, 8, cells))
 
     def one(n, c):
@@ -243,7 +295,9 @@ def errors(scheme: str, cells: int) -> float:
         return sea.advance(deep, scheme, n, flow)[0].data
 
     new = jax.jit(lambda c: jax.lax.fori_loop(0, steps, one, c))(jnp.asarray(start))
-    inside = np.abs(np.cos(0.5 * (edges[1:] + edges[:-1]) - np.pi / 2)) > (0.5 if scheme == "ppm" else 0.0)
+    inside = np.abs(np.cos(0.5 * (edges[1:] + edges[:-1]) - np.pi / 2)) > (
+        0.5 if scheme == "ppm" else 0.0
+    )
     return float(np.abs(np.asarray(new)[0, 4] - sine(np.pi / 2))[inside].mean())
 
 
@@ -253,7 +307,8 @@ def test_order_of_convergence(scheme, order):
     assert np.log2(coarse / fine) > order
 
 
-# ---- layouts, settings -------------------------------------------------------------------------------
+# ---- layouts, settings
+# -------------------------------------------------------------------------------
 @pytest.mark.ranks(2)
 @pytest.mark.mpi(min_size=2)
 def test_the_same_bits_on_tiles():
@@ -261,8 +316,9 @@ def test_the_same_bits_on_tiles():
     tiled, alone = Sea(comm), Sea(SerialCommunicator())
     t = tiled.decomposition.tile
     for scheme in transport.STAGED:
-        # Grid and flow as arguments: of constants the compiler would compute parts itself, rounding by tile size.
-        one = lambda c, flow, grid, s: s.advance(c, scheme, 1, flow._replace(dt=s.dt), grid)[0].data  # noqa: E731, B023
+        # Grid and flow as arguments: of constants the compiler would compute parts itself, rounding
+        # by tile size.
+        one = lambda c, flow, grid, s: s.advance(c, scheme, 1, flow._replace(dt=s.dt), grid)[0].data  # noqa: B023
         here, all_of_it = (
             jax.jit(lambda c, flow, grid, s=s: one(c, flow, grid, s))(s.random(3), s.flow, s.grid)  # noqa: B023
             for s in (tiled, alone)
@@ -272,9 +328,16 @@ def test_the_same_bits_on_tiles():
 
 def test_halos_are_as_deep_as_the_scheme_needs():
     small = {"grid.nx": 18, "grid.ny": 12, "grid.nz": 4}
-    depth = {s: Model("two_basin", {**small, "physics.tracer_advection": s}).physics for s in ("dst3_limited", "weno7")}
+    depth = {
+        s: Model("two_basin", {**small, "physics.tracer_advection": s}).physics
+        for s in ("dst3_limited", "weno7")
+    }
     assert (depth["dst3_limited"].halo, depth["dst3_limited"].tracer_halo) == (2, 2)
-    assert (depth["weno7"].halo, depth["weno7"].tracer_halo, depth["weno7"].momentum_halo) == (4, 4, 2)
+    assert (depth["weno7"].halo, depth["weno7"].tracer_halo, depth["weno7"].momentum_halo) == (
+        4,
+        4,
+        2,
+    )
     assert set(transport.STAGED) < set(tracer_advection.SCHEMES)
 
 

@@ -7,15 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dogcm.components.errors import ConfigError
 from dogcm.decomp import SerialCommunicator
 from dogcm.decomp.binding import looks_like_mpi_launch
 from dogcm.dynamics import coriolis_cd, momentum
-from dogcm.verification import verify
-from dogcm.simulation.model import Model
-from dogcm.components.errors import ConfigError
-from dogcm.setups.registry import load_config
 from dogcm.field import Field, exchange
 from dogcm.learning.derivatives import check_derivatives
+from dogcm.setups.registry import load_config
+from dogcm.simulation.model import Model
+from dogcm.verification import verify
 
 one_rank = pytest.mark.skipif(looks_like_mpi_launch(), reason="checked on one rank")
 F, DT, TAU = 1e-4, 1800.0, 300e3
@@ -25,11 +25,20 @@ NX, NY, NZ = 8, 12, 2
 @pytest.fixture(scope="module")
 def plane() -> Model:
     """An f plane that closes on itself in x."""
-    grid = {"kind": "cartesian", "nx": NX, "ny": NY, "dx": 3e5, "dy": 4e5, "f0": F, "layers": [100.0] * NZ}
+    grid = {
+        "kind": "cartesian",
+        "nx": NX,
+        "ny": NY,
+        "dx": 3e5,
+        "dy": 4e5,
+        "f0": F,
+        "layers": [100.0] * NZ,
+    }
     return Model(
         {"name": "plane", "grid": grid, "bathymetry": {"source": "flat", "depth": 200.0}},
-        {"time.step": DT, "physics.equation_of_state": "linear"}, comm=SerialCommunicator(),
-    )  # fmt: skip
+        {"time.step": DT, "physics.equation_of_state": "linear"},
+        comm=SerialCommunicator(),
+    )
 
 
 def filled(model, values, at):
@@ -41,7 +50,7 @@ def filled(model, values, at):
 def turned(model, u, v, v_at_u, u_at_v, steps, tau):
     """Coriolis force alone, without walls to push against (forces of all else are zero)."""
     g, mask = model.grid, {"u": model.grid.mask_u, "v": model.grid.mask_v}
-    deep = lambda f: exchange(model.halos, (f, 2))[0] * mask[f.at]  # noqa: E731
+    deep = lambda f: exchange(model.halos, (f, 2))[0] * mask[f.at]
 
     def one(state, _):
         u, v, *d_grid = (deep(f) for f in state)
@@ -56,7 +65,8 @@ def turned(model, u, v, v_at_u, u_at_v, steps, tau):
 
 @one_rank
 def test_inertial_oscillation(plane):
-    """Far from walls, loosely coupled: the flow turns by f dt a step, as forward-backward steps do."""
+    """Far from walls, loosely coupled: the flow turns by f dt a step, as forward-backward steps
+    do."""
     speed, steps = 0.2, 60
     u, v = filled(plane, speed, "u"), filled(plane, 0.0, "v")
     du, dv = filled(plane, speed, "v"), filled(plane, 0.0, "u")
@@ -64,21 +74,28 @@ def test_inertial_oscillation(plane):
     angle = steps * 2 * np.arcsin(0.5 * F * DT)
     inside = np.s_[:, 2:-2]
     # Staggered in time by half a step: u leads.
-    np.testing.assert_allclose(u.interior[inside] ** 2 + v.interior[inside] ** 2, speed**2, rtol=F * DT * 1.01)
+    np.testing.assert_allclose(
+        u.interior[inside] ** 2 + v.interior[inside] ** 2, speed**2, rtol=F * DT * 1.01
+    )
     phase = np.arctan2(-np.asarray(v.interior[inside]), np.asarray(u.interior[inside]))
-    np.testing.assert_allclose(np.unwrap(phase.ravel())[0], (angle + np.pi) % (2 * np.pi) - np.pi, atol=F * DT)
+    np.testing.assert_allclose(
+        np.unwrap(phase.ravel())[0], (angle + np.pi) % (2 * np.pi) - np.pi, atol=F * DT
+    )
 
 
 @one_rank
 def test_alternating_rows_are_noise_on_the_c_grid_alone(plane):
-    """u alternating from row to row: no Coriolis force on the C grid; by the C-D scheme it turns and fades."""
+    """u alternating from row to row: no Coriolis force on the C grid; by the C-D scheme it turns
+    and fades."""
     g = plane.grid
     pattern = 0.1 * (-1.0) ** np.arange(NY)[:, None] * np.ones((1, NX))
     u, still = filled(plane, pattern, "u"), filled(plane, 0.0, "v")
     felt = momentum.vorticity_flux_v(u, g.f_q * g.inv_h_q, g)
     assert float(jnp.abs(felt.interior[:, 2:-2]).max()) < 1e-18
     days = 30
-    u, *_ = turned(plane, u, still, filled(plane, 0.0, "u"), filled(plane, 0.0, "v"), days * 48, TAU)
+    u, *_ = turned(
+        plane, u, still, filled(plane, 0.0, "u"), filled(plane, 0.0, "v"), days * 48, TAU
+    )
     left = float(jnp.abs(u.interior[:, 3:-3]).max())
     assert left < 0.1 * np.exp(-days * 86400 / TAU / 4), left
 
@@ -93,16 +110,29 @@ def test_mean_forces_count_walls_as_zero(plane):
 @one_rank
 def test_derivatives(plane):
     rng, g = np.random.default_rng(3), plane.grid
-    make = lambda at: filled(plane, rng.normal(size=(NZ, NY, NX)), at)  # noqa: E731
-    x = {n: make(at) for n, at in (("dv", "u"), ("du", "v"), ("u", "u"), ("v", "v"), ("ru", "u"), ("rv", "v"))}
+    make = lambda at: filled(plane, rng.normal(size=(NZ, NY, NX)), at)
+    x = {
+        n: make(at)
+        for n, at in (("dv", "u"), ("du", "v"), ("u", "u"), ("v", "v"), ("ru", "u"), ("rv", "v"))
+    }
     x |= {"ru": x["ru"] * 1e-6, "rv": x["rv"] * 1e-6}
-    function = lambda x: coriolis_cd.advance(*(x[n] for n in ("dv", "du", "u", "v", "ru", "rv")), DT, TAU, g)  # noqa: E731
+    function = lambda x: coriolis_cd.advance(
+        *(x[n] for n in ("dv", "du", "u", "v", "ru", "rv")), DT, TAU, g
+    )
     report = check_derivatives(function, x)
     assert report.passed, str(report)
 
 
-SMALL = {"grid.nx": 24, "grid.ny": 18, "grid.nz": 3, "physics.coriolis": "cd", "physics.no_slip_bottom": True,
-         "physics.friction": "laplacian", "physics.pressure": "linear", "time.step": 7200}  # fmt: skip
+SMALL = {
+    "grid.nx": 24,
+    "grid.ny": 18,
+    "grid.nz": 3,
+    "physics.coriolis": "cd",
+    "physics.no_slip_bottom": True,
+    "physics.friction": "laplacian",
+    "physics.pressure": "linear",
+    "time.step": 7200,
+}
 
 
 @one_rank

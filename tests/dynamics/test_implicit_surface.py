@@ -1,4 +1,5 @@
-"""The implicit free surface: the solver, what the scheme does to waves and steady flows, conservation, derivatives."""
+"""The implicit free surface: the solver, what the scheme does to waves and steady flows,
+conservation, derivatives."""
 
 from __future__ import annotations
 
@@ -9,19 +10,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dogcm.components.errors import ConfigError
 from dogcm.decomp import SerialCommunicator, world
 from dogcm.decomp.binding import looks_like_mpi_launch
 from dogcm.dynamics import conjugate_gradients as cg
 from dogcm.dynamics.free_surface import LEFT
 from dogcm.dynamics.implicit_surface import largest_f_dt
-from dogcm.verification import verify
-from dogcm.simulation.model import Model
-from dogcm.components.errors import ConfigError
-from dogcm.setups.registry import load_config
-from dogcm.simulation.run import ModelBlewUp
 from dogcm.field import Field
 from dogcm.io.restart import read_restart, write_restart
 from dogcm.learning.derivatives import check_derivatives, hessian_symmetry
+from dogcm.setups.registry import load_config
+from dogcm.simulation.model import Model
+from dogcm.simulation.run import ModelBlewUp
+from dogcm.verification import verify
 
 one_rank = pytest.mark.skipif(looks_like_mpi_launch(), reason="checked on one rank")
 IMPLICIT = {"time.free_surface": "implicit"}
@@ -39,11 +40,12 @@ def model() -> Model:
     return two_basin()
 
 
-# ---- the solver ------------------------------------------------------------------------------------
+# ---- the solver
+# ------------------------------------------------------------------------------------
 def system(model, stiffness=300.0) -> cg.Helmholtz:
     """A matrix on the model's grid with rough coefficients."""
     g = model.grid
-    noise = lambda f, key: f.with_data(jnp.exp(jnp.sin(37.0 * f.data / f.data.max() + key)))  # noqa: E731
+    noise = lambda f, key: f.with_data(jnp.exp(jnp.sin(37.0 * f.data / f.data.max() + key)))
     area = g.area_c / float(g.area_c.data.max())
     k_u, k_v = noise(g.dy_u, 1.0) * g.wet_u * stiffness, noise(g.dx_v, 2.0) * g.wet_v * stiffness
     return cg.Helmholtz(model.halos, area, k_u, k_v, g.wet_c, cg.DEGREE)
@@ -52,7 +54,9 @@ def system(model, stiffness=300.0) -> cg.Helmholtz:
 def right_hand_side(model, seed=0) -> Field:
     wet = model.grid.wet_c.crop(0)
     d = model.decomposition
-    values = d.scatter(np.random.default_rng(seed).normal(size=model.horizontal.shape) if d.is_root else None)
+    values = d.scatter(
+        np.random.default_rng(seed).normal(size=model.horizontal.shape) if d.is_root else None
+    )
     return wet.with_data(jnp.asarray(values, wet.dtype)) * wet
 
 
@@ -70,7 +74,9 @@ def test_solution_is_that_of_a_dense_solve(model):
     np.testing.assert_allclose(A, A.T, atol=1e-12 * np.abs(A).max())
     x, count = jax.jit(lambda b: cg.solve(matrix, b, 1e-13, 200))(b)
     expected = np.linalg.solve(A, np.asarray(b.data).ravel())
-    np.testing.assert_allclose(np.asarray(x.data).ravel(), expected, atol=1e-11 * np.abs(expected).max())
+    np.testing.assert_allclose(
+        np.asarray(x.data).ravel(), expected, atol=1e-11 * np.abs(expected).max()
+    )
     assert 5 < int(count) < 60
 
 
@@ -87,8 +93,11 @@ def test_preconditioner_is_symmetric_and_positive_definite(model):
     np.testing.assert_allclose(M, M.T, atol=1e-13 * np.abs(M).max())
     root = np.linalg.cholesky(M)  # refuses what is not positive definite
     preconditioned = np.linalg.eigvalsh(root.T @ A @ root)
-    # A few large steps of the polynomial: a condition number at least degree squared over two times smaller.
-    assert scaled.max() / scaled.min() > cg.DEGREE**2 / 2 * preconditioned.max() / preconditioned.min()
+    # A few large steps of the polynomial: a condition number at least degree squared over two times
+    # smaller.
+    assert (
+        scaled.max() / scaled.min() > cg.DEGREE**2 / 2 * preconditioned.max() / preconditioned.min()
+    )
 
 
 @one_rank
@@ -103,19 +112,34 @@ def test_too_few_iterations_are_marked(model):
 @one_rank
 def test_single_precision_stays_single(model):
     matrix, b = system(model), right_hand_side(model)
-    single = replace(matrix, **{n: getattr(matrix, n).astype(jnp.float32) for n in ("area", "k_u", "k_v", "wet")})
+    single = replace(
+        matrix, **{n: getattr(matrix, n).astype(jnp.float32) for n in ("area", "k_u", "k_v", "wet")}
+    )
     x, count = jax.jit(lambda b: cg.solve(single, b, 1e-11, 200))(b.astype(jnp.float32))
     exact, _ = jax.jit(lambda b: cg.solve(matrix, b, 1e-13, 200))(b)
     assert x.dtype == jnp.float32 and int(count) > 0
     assert float(jnp.abs(x.data - exact.data).max()) < 1e-3 * float(jnp.abs(exact.data).max())
 
 
-# ---- waves and steady flows ------------------------------------------------------------------------
+# ---- waves and steady flows
+# ------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def basin() -> Model:
-    flat = {"grid.nx": 24, "grid.ny": 6, "grid.nz": 2, "grid.dx": 1e5, "grid.dy": 1e5, "grid.periodic": False,
-            "grid.f0": 0.0, "grid.beta": 0.0, "grid.depth": 1000.0, "bathymetry.depth": 1000.0,
-            "bathymetry.min_depth": 0.0, "forcing.source": "none", **IMPLICIT}  # fmt: skip
+    flat = {
+        "grid.nx": 24,
+        "grid.ny": 6,
+        "grid.nz": 2,
+        "grid.dx": 1e5,
+        "grid.dy": 1e5,
+        "grid.periodic": False,
+        "grid.f0": 0.0,
+        "grid.beta": 0.0,
+        "grid.depth": 1000.0,
+        "bathymetry.depth": 1000.0,
+        "bathymetry.min_depth": 0.0,
+        "forcing.source": "none",
+        **IMPLICIT,
+    }
     return Model("channel", flat, comm=SerialCommunicator())
 
 
@@ -123,12 +147,15 @@ def basin() -> Model:
 @pytest.mark.parametrize("theta, ratio, courant", [(1.0, 1, 20.0), (0.75, 1, 5.0), (1.0, 36, 0.5)])
 def test_gravity_waves_have_the_factor_of_the_theory(basin, theta, ratio, courant):
     """A seiche, an eigenmode of the C grid, is multiplied at each step by
-    ``(1 - i (1 - theta) w) / (1 + i theta w)`` with ``w = k sqrt(g H dt dt_u)``: for theta = 1 damped by
+    ``(1 - i (1 - theta) w) / (1 + i theta w)`` with ``w = k sqrt(g H dt dt_u)``: for theta = 1
+    damped by
     ``1 / sqrt(1 + w^2)`` a step, at a frequency of ``atan(w) / dt``."""
     g, dx = basin.grid, 1e5
     k = 2 / dx * np.sin(np.pi / 48)  # of the differences on the grid
     dt = courant / (k * np.sqrt(9.81 * 1000.0 / ratio))
-    scheme = replace(basin.split, dt=dt, momentum_dt=dt / ratio, implicitness=theta, tolerance=1e-14)
+    scheme = replace(
+        basin.split, dt=dt, momentum_dt=dt / ratio, implicitness=theta, tolerance=1e-14
+    )
     shape = np.cos((np.arange(24) + 0.5) * (np.pi / 24))
     like = basin.state.eta
     eta = like.with_data(jnp.broadcast_to(jnp.asarray(shape), like.shape) * 1e-7)
@@ -149,28 +176,61 @@ def test_gravity_waves_have_the_factor_of_the_theory(basin, theta, ratio, couran
     factor = (1 - 1j * (1 - theta) * courant) / (1 + 1j * theta * courant)
     # The real part of c factor**n, for any c, obeys this.
     a = np.array(found)
-    np.testing.assert_allclose(a[2:], 2 * factor.real * a[1:-1] - abs(factor) ** 2 * a[:-2], atol=1e-9 * a[0])
-    assert a[1] / a[0] == pytest.approx(1 - theta * courant**2 / (1 + (theta * courant) ** 2), abs=1e-9)
+    np.testing.assert_allclose(
+        a[2:], 2 * factor.real * a[1:-1] - abs(factor) ** 2 * a[:-2], atol=1e-9 * a[0]
+    )
+    assert a[1] / a[0] == pytest.approx(
+        1 - theta * courant**2 / (1 + (theta * courant) ** 2), abs=1e-9
+    )
 
 
 def channel(changes=()) -> Model:
-    """An f-plane without density, friction and forcing: nothing but sea level and the Coriolis force."""
-    still = {f"parameters.{n}": 0.0 for n in ("lateral_viscosity", "lateral_diffusivity", "vertical_viscosity", "mixing_richardson",
-             "convection_viscosity", "bottom_drag_linear", "bottom_drag_quadratic")}  # fmt: skip
-    return Model("channel", {
-        "grid.nx": 6, "grid.ny": 16, "grid.nz": 2, "grid.f0": 1e-4, "grid.beta": 0.0, "grid.depth": 1000.0, "grid.top": 400.0,
-        "bathymetry.depth": 1000.0, "forcing.source": "none", "physics.no_slip": False, "physics.momentum_advection": False,
-        "physics.thermal_expansion": 0.0, "physics.haline_contraction": 0.0, "time.step": 7200.0, **IMPLICIT, **still,
-        **dict(changes),
-    }, comm=SerialCommunicator())  # fmt: skip
+    """An f-plane without density, friction and forcing: nothing but sea level and the Coriolis
+    force."""
+    still = {
+        f"parameters.{n}": 0.0
+        for n in (
+            "lateral_viscosity",
+            "lateral_diffusivity",
+            "vertical_viscosity",
+            "mixing_richardson",
+            "convection_viscosity",
+            "bottom_drag_linear",
+            "bottom_drag_quadratic",
+        )
+    }
+    return Model(
+        "channel",
+        {
+            "grid.nx": 6,
+            "grid.ny": 16,
+            "grid.nz": 2,
+            "grid.f0": 1e-4,
+            "grid.beta": 0.0,
+            "grid.depth": 1000.0,
+            "grid.top": 400.0,
+            "bathymetry.depth": 1000.0,
+            "forcing.source": "none",
+            "physics.no_slip": False,
+            "physics.momentum_advection": False,
+            "physics.thermal_expansion": 0.0,
+            "physics.haline_contraction": 0.0,
+            "time.step": 7200.0,
+            **IMPLICIT,
+            **still,
+            **dict(changes),
+        },
+        comm=SerialCommunicator(),
+    )
 
 
 def with_jet(m: Model) -> tuple[np.ndarray, np.ndarray]:
-    """Puts a zonal jet into the model, and the sea level that balances it on the grid; returns both by row."""
+    """Puts a zonal jet into the model, and the sea level that balances it on the grid; returns both
+    by row."""
     u = 0.1 * np.sin(np.pi * (np.arange(16) + 0.5) / 16) ** 2
     eta = np.concatenate([[0.0], np.cumsum(-1e-4 / 9.81 * 0.5 * (u[1:] + u[:-1]) * 50e3)])
     eta -= eta.mean()
-    spread = lambda a, like: like.with_data(jnp.array(np.broadcast_to(a[:, None], like.shape)))  # noqa: E731
+    spread = lambda a, like: like.with_data(jnp.array(np.broadcast_to(a[:, None], like.shape)))
     m.state = m.state.replace(u=spread(u, m.state.u), eta=spread(eta, m.state.eta))
     return u, eta
 
@@ -185,13 +245,18 @@ def test_a_geostrophic_current_stays():
     assert np.abs(m.gather("eta") - eta[:, None]).max() < 1e-11
 
 
-# ---- conservation ----------------------------------------------------------------------------------
+# ---- conservation
+# ----------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def figures():
     m = two_basin(ASYNCHRONOUS)
     like = m.forcing.records["sst"]
-    rain = like.with_data(like.data * 0.0 + 1e-7 * jnp.cos(m.grid.lat_c.crop(like.halo).data / 9.0) + 3e-8)
-    m.forcing = replace(m.forcing, records={**m.forcing.records, "freshwater_flux": rain.named("freshwater_flux")})
+    rain = like.with_data(
+        like.data * 0.0 + 1e-7 * jnp.cos(m.grid.lat_c.crop(like.halo).data / 9.0) + 3e-8
+    )
+    m.forcing = replace(
+        m.forcing, records={**m.forcing.records, "freshwater_flux": rain.named("freshwater_flux")}
+    )
     # A coarse solution of the system may not cost conservation.
     m.dynamics = replace(m.dynamics, split=replace(m.split, tolerance=1e-4))
     m.step = m.dynamics.step
@@ -204,18 +269,28 @@ def test_budgets_close_to_rounding(figures, name):
     assert figures[name].passed, figures[name]
 
 
-# ---- derivatives -----------------------------------------------------------------------------------
+# ---- derivatives
+# -----------------------------------------------------------------------------------
 def surface_step(model):
-    """One step of the free surface as a function of all that enters it, and a place to differentiate it at."""
+    """One step of the free surface as a function of all that enters it, and a place to
+    differentiate it at."""
     g, s = model.grid, model.state
     scheme = replace(model.split, tolerance=1e-15, implicitness=0.8, momentum_dt=600.0)
 
     def wave(at: str, size: float, seed: int) -> Field:
         wet = getattr(g, f"wet_{at}").crop(0)
-        return right_hand_side(model, seed).with_data(right_hand_side(model, seed).data * size * wet.data, at)
+        return right_hand_side(model, seed).with_data(
+            right_hand_side(model, seed).data * size * wet.data, at
+        )
 
-    inputs = {"eta": wave("c", 1.0, 1), "U": wave("u", 10.0, 2), "V": wave("v", 10.0, 3),
-              "Fu": wave("u", 1e-3, 4), "Fv": wave("v", 1e-3, 5), "rain": wave("c", 1e-6, 6)}  # fmt: skip
+    inputs = {
+        "eta": wave("c", 1.0, 1),
+        "U": wave("u", 10.0, 2),
+        "V": wave("v", 10.0, 3),
+        "Fu": wave("u", 1e-3, 4),
+        "Fv": wave("v", 1e-3, 5),
+        "rain": wave("c", 1e-6, 6),
+    }
 
     def function(x):
         b = scheme.advance(model.halos, x["eta"], x["U"], x["V"], x["Fu"], x["Fv"], x["rain"], g)
@@ -228,7 +303,9 @@ def surface_step(model):
 def loss_of(function):
     def share(x):
         eta, U, V, _ = function(x)
-        return jnp.sum(eta**2) + 1e-3 * jnp.sum(U * U * jnp.cos(U / 20.0)) + 1e-3 * jnp.sum(V**2 * eta)
+        return (
+            jnp.sum(eta**2) + 1e-3 * jnp.sum(U * U * jnp.cos(U / 20.0)) + 1e-3 * jnp.sum(V**2 * eta)
+        )
 
     return share
 
@@ -236,7 +313,9 @@ def loss_of(function):
 def derivatives_pass(model, rank=0):
     function, inputs = surface_step(model)
     psum = model.halos.psum if model.comm.size > 1 else None
-    report = check_derivatives(function, inputs, psum=psum, rank=rank, ladder=(1e-1, 1e-2, 1e-3, 1e-4, 1e-5), decades=2.0)
+    report = check_derivatives(
+        function, inputs, psum=psum, rank=rank, ladder=(1e-1, 1e-2, 1e-3, 1e-4, 1e-5), decades=2.0
+    )
     assert report.passed, report
     if model.comm.size > 2:
         return  # two ranks have said it
@@ -246,8 +325,11 @@ def derivatives_pass(model, rank=0):
 
 @one_rank
 def test_an_iteration_exchanges_once(model, monkeypatch):
-    """What the preconditioner is given lasts for its products and the one after them: no second exchange is made."""
-    monkeypatch.setattr(cg, "_with_halo", lambda matrix, f: f)  # without halo, a product raises an error
+    """What the preconditioner is given lasts for its products and the one after them: no second
+    exchange is made."""
+    monkeypatch.setattr(
+        cg, "_with_halo", lambda matrix, f: f
+    )  # without halo, a product raises an error
     function, inputs = surface_step(model)
     jax.eval_shape(function, inputs)
 
@@ -260,16 +342,17 @@ def test_derivatives(model):
 
 @one_rank
 def test_no_derivative_depends_on_the_iterations(model):
-    """The tangent is a solution of its own: as exact as asked for, not what the iterations happen to do."""
+    """The tangent is a solution of its own: as exact as asked for, not what the iterations happen
+    to do."""
     matrix, b = system(model), right_hand_side(model)
-    x = lambda scale: cg.solve(  # noqa: E731
-        replace(matrix, k_u=matrix.k_u * scale), b, 1e-13, 200
-    )[0].data
+    x = lambda scale: cg.solve(replace(matrix, k_u=matrix.k_u * scale), b, 1e-13, 200)[0].data
     _, slope = jax.jit(lambda s: jax.jvp(x, (s,), (1.0,)))(1.0)
     A = dense(matrix, b)
     dA = dense(replace(matrix, k_u=matrix.k_u * 2.0), b) - A
     expected = -np.linalg.solve(A, dA @ np.linalg.solve(A, np.asarray(b.data).ravel()))
-    np.testing.assert_allclose(np.asarray(slope).ravel(), expected, atol=1e-10 * np.abs(expected).max())
+    np.testing.assert_allclose(
+        np.asarray(slope).ravel(), expected, atol=1e-10 * np.abs(expected).max()
+    )
 
 
 @pytest.mark.ranks(2)
@@ -280,7 +363,8 @@ def test_derivatives_across_ranks():
 
 
 def many_surface_steps(model) -> dict[str, np.ndarray]:
-    """Sea level, flow and iterations after some steps of the free surface alone, as global arrays on rank 0."""
+    """Sea level, flow and iterations after some steps of the free surface alone, as global arrays
+    on rank 0."""
     g, scheme = model.grid, model.split
     noise = [right_hand_side(model, seed) for seed in (7, 8, 9, 10)]
     eta, rain = noise[0] * 0.5, noise[3] * 1e-7
@@ -303,7 +387,8 @@ def many_surface_steps(model) -> dict[str, np.ndarray]:
 @pytest.mark.ranks(4)
 @pytest.mark.mpi(min_size=2)
 def test_surface_is_the_same_to_the_bit_on_every_layout():
-    """The sums decide how often is iterated, and by how much: no rounding of theirs may depend on the tiles."""
+    """The sums decide how often is iterated, and by how much: no rounding of theirs may depend on
+    the tiles."""
     comm = world()
     ours, wrong = many_surface_steps(two_basin(comm=comm)), None
     if comm.rank == 0:
@@ -313,39 +398,51 @@ def test_surface_is_the_same_to_the_bit_on_every_layout():
     assert comm.broadcast(wrong) == []
 
 
-# ---- running and settings --------------------------------------------------------------------------
+# ---- running and settings
+# --------------------------------------------------------------------------
 @one_rank
 def test_a_run_whose_solver_gives_up_says_so():
     m = channel({"time.solver_iterations": 1})
     with_jet(m)
     m.state = m.state.replace(eta=m.state.eta * 2.0)
-    with pytest.raises(ModelBlewUp, match="time.solver_tolerance of 1e-11 after 1 iterations: raise time.solver_iterations"):
+    with pytest.raises(
+        ModelBlewUp,
+        match="time.solver_tolerance of 1e-11 after 1 iterations: raise time.solver_iterations",
+    ):
         m.run(1.0, progress=False)
 
 
 @one_rank
-def test_halo_of_the_solver_changes_no_bit_and_a_restart_of_short_steps_is_accepted(model, tmp_path):
+def test_halo_of_the_solver_changes_no_bit_and_a_restart_of_short_steps_is_accepted(
+    model, tmp_path
+):
     split = two_basin({"time.free_surface": "split"})
     split.state = split.state.replace(eta=split.state.eta + 0.1)
     state = read_restart(write_restart(tmp_path / "split.nc", split), model)
     assert int(state.solver[0]) == 0 and float(state.eta.data.max()) == 0.1
     b, matrix = right_hand_side(model), system(model)
-    found = [jax.jit(lambda b, d=d: cg.solve(replace(matrix, depth=d), b, 1e-11, 200))(b) for d in (1, 3, 4)]
+    found = [
+        jax.jit(lambda b, d=d: cg.solve(replace(matrix, depth=d), b, 1e-11, 200))(b)
+        for d in (1, 3, 4)
+    ]
     for x, count in found[1:]:
         np.testing.assert_array_equal(np.asarray(x.data), np.asarray(found[0][0].data))
         assert int(count) == int(found[0][1])
 
 
-@pytest.mark.parametrize("change, words", [
-    ({"time.barotropic_steps": 20}, ["barotropic_steps 20", "set it to 0"]),
-    ({"time.scheme": "ab3"}, ["time.scheme ab3", "forward_backward"]),
-    ({"time.step": 7200.0}, ["f dt = 0.88", "0.97", "shorten time.step"]),
-    ({"time.implicitness": 0.6}, ["f dt = 0.32", "nearer to 1"]),
-    ({"time.implicitness": 0.4}, ["greater than or equal to 0.5"]),
-    ({"time.solver_tolerance": 0.0}, ["greater than 0"]),
-    ({"time.solver_iterations": 0}, ["greater than or equal to 1"]),
-    ({"time.free_surface": "rigid"}, ["'split' or 'implicit'"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"time.barotropic_steps": 20}, ["barotropic_steps 20", "set it to 0"]),
+        ({"time.scheme": "ab3"}, ["time.scheme ab3", "forward_backward"]),
+        ({"time.step": 7200.0}, ["f dt = 0.88", "0.97", "shorten time.step"]),
+        ({"time.implicitness": 0.6}, ["f dt = 0.32", "nearer to 1"]),
+        ({"time.implicitness": 0.4}, ["greater than or equal to 0.5"]),
+        ({"time.solver_tolerance": 0.0}, ["greater than 0"]),
+        ({"time.solver_iterations": 0}, ["greater than or equal to 1"]),
+        ({"time.free_surface": "rigid"}, ["'split' or 'implicit'"]),
+    ],
+)
 def test_settings_that_make_no_sense_are_refused(change, words):
     with pytest.raises(ConfigError) as error:
         load_config("two_basin", IMPLICIT | change)
@@ -358,11 +455,15 @@ def test_a_fold_is_refused():
 
 
 def test_the_c_d_scheme_lifts_the_limits():
-    load_config("two_basin", IMPLICIT | {"time.step": 7200.0, "time.scheme": "ab3", "physics.coriolis": "cd"})
+    load_config(
+        "two_basin",
+        IMPLICIT | {"time.step": 7200.0, "time.scheme": "ab3", "physics.coriolis": "cd"},
+    )
 
 
 def test_limit_of_f_dt_is_where_plane_waves_begin_to_grow():
-    """Eigenvalues of (u, v, eta) of one plane wave, sea level scaled so that gravity waves have speed 1."""
+    """Eigenvalues of (u, v, eta) of one plane wave, sea level scaled so that gravity waves have
+    speed 1."""
 
     def growth(K, L, turn, theta):
         u, v, e = np.eye(3, dtype=complex)
@@ -370,11 +471,15 @@ def test_limit_of_f_dt_is_where_plane_waves_begin_to_grow():
         vs = v - turn * us - 1j * L * e
         mean = K * (theta * us + (1 - theta) * u) + L * (theta * vs + (1 - theta) * v)
         d = -1j * mean / (1 + theta**2 * (K * K + L * L))
-        return np.abs(np.linalg.eigvals([us - theta * 1j * K * d, vs - theta * 1j * L * d, e + d])).max()
+        return np.abs(
+            np.linalg.eigvals([us - theta * 1j * K * d, vs - theta * 1j * L * d, e + d])
+        ).max()
 
     def grows(turn, theta):
         waves = np.r_[0.0, np.logspace(-1, 2.5, 18)]
-        return any(growth(K, s * L, turn, theta) > 1 + 1e-9 for K in waves for L in waves for s in (1, -1))
+        return any(
+            growth(K, s * L, turn, theta) > 1 + 1e-9 for K in waves for L in waves for s in (1, -1)
+        )
 
     for theta in (0.6, 1.0):
         limit = largest_f_dt(theta)

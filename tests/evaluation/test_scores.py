@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 from dogcm.diagnostics import score_plots
-from dogcm.evaluation import baselines
-from dogcm.evaluation import score_table
-from dogcm.evaluation import scores
-from dogcm.evaluation.baselines import Climatology, DampedPersistence, MonthlyClimatology, Persistence
+from dogcm.evaluation import baselines, score_table, scores
+from dogcm.evaluation.baselines import (
+    Climatology,
+    DampedPersistence,
+    MonthlyClimatology,
+    Persistence,
+)
 from dogcm.evaluation.scores import ScoreError
 
 DAY, YEAR = 86400.0, 365 * 86400.0
@@ -25,7 +28,12 @@ def fields():
 
 
 def test_numbers_by_hand():
-    f, o, c, w = np.array([[1.0, 5.0]]), np.array([[2.0, 2.0]]), np.array([[1.5, 1.0]]), np.array([[3.0, 1.0]])
+    f, o, c, w = (
+        np.array([[1.0, 5.0]]),
+        np.array([[2.0, 2.0]]),
+        np.array([[1.5, 1.0]]),
+        np.array([[3.0, 1.0]]),
+    )
     assert scores.bias(f, o, w) == pytest.approx((3 * -1 + 1 * 3) / 4)
     assert scores.mse(f, o, w) == pytest.approx((3 * 1 + 1 * 9) / 4)
     assert scores.rmse(f, o, w) == pytest.approx(3**0.5)
@@ -44,7 +52,9 @@ def test_a_perfect_forecast(fields):
     for score in (scores.acc, scores.variance_ratio):
         assert np.allclose(score(o, o, c, w), 1.0, rtol=1e-14)
     assert np.allclose(scores.acc(2 * c - o, o, c, w), -1.0, rtol=1e-14)
-    assert np.isnan(scores.acc(np.broadcast_to(c, o.shape), o, c, w)).all()  # climatology has no anomaly
+    assert np.isnan(
+        scores.acc(np.broadcast_to(c, o.shape), o, c, w)
+    ).all()  # climatology has no anomaly
 
 
 def test_anomaly_correlation_is_invariant(fields):
@@ -52,10 +62,14 @@ def test_anomaly_correlation_is_invariant(fields):
     base = scores.acc(f, o, c, w)
     assert np.all(np.abs(base) < 1) and base.shape == (5,)
     assert np.allclose(scores.acc(c + 7 * (f - c), o, c, w), base)
-    assert np.allclose(scores.acc(f + 3, o + 3, c + 3, w), base) and np.allclose(scores.acc(f, o, c, 9 * w), base)
+    assert np.allclose(scores.acc(f + 3, o + 3, c + 3, w), base) and np.allclose(
+        scores.acc(f, o, c, 9 * w), base
+    )
     assert np.allclose(scores.acc(o, f, c, w), base)
     centred = scores.acc(f, o, c, w, centred=True)
-    assert np.allclose(scores.acc(f + 3, o, c, w, centred=True), centred) and not np.allclose(base, centred)
+    assert np.allclose(scores.acc(f + 3, o, c, w, centred=True), centred) and not np.allclose(
+        base, centred
+    )
     assert not np.allclose(scores.acc(f + 3, o, c, w), base)
 
 
@@ -72,7 +86,9 @@ def test_land_and_missing_truth_do_not_count(fields):
     assert np.allclose(scores.acc(f, gap, c, w), scores.acc(f, o, c, only))
     broken = f.copy()
     broken[0][tuple(np.argwhere(w > 0)[0])] = np.nan  # a forecast that blew up must not look good
-    assert np.isnan(scores.rmse(broken, o, w)[0]) and np.isfinite(scores.rmse(broken, o, w)[1:]).all()
+    assert (
+        np.isnan(scores.rmse(broken, o, w)[0]) and np.isfinite(scores.rmse(broken, o, w)[1:]).all()
+    )
 
 
 def test_scores_by_depth_add_up(fields):
@@ -92,7 +108,9 @@ def test_bias_map():
     assert np.isnan(scores.bias_map(f, o)[0, 0]) and scores.bias_map(f, o)[1].tolist() == [1.0, 2.5]
 
 
-@pytest.mark.parametrize("weights", [np.zeros((2, 2)), -np.ones((2, 2)), np.ones((2, 3)), np.full((2, 2), np.nan)])
+@pytest.mark.parametrize(
+    "weights", [np.zeros((2, 2)), -np.ones((2, 2)), np.ones((2, 3)), np.full((2, 2), np.nan)]
+)
 def test_weights_that_make_no_sense(weights):
     with pytest.raises(ScoreError):
         scores.rmse(np.ones((2, 2)), np.ones((2, 2)), weights)
@@ -106,12 +124,18 @@ def test_spectrum_of_waves_and_parseval():
     expected = np.zeros(12)
     expected[1], expected[4], expected[11] = 4.5 / 4, 0.5 * 3 / 4, 0.25 * 3 / 4
     assert np.allclose(spectrum, expected, atol=1e-14)
-    assert np.allclose(scores.zonal_spectrum(field, area, slice(0, 1)), np.eye(12)[1] * 4.5, atol=1e-14)
+    assert np.allclose(
+        scores.zonal_spectrum(field, area, slice(0, 1)), np.eye(12)[1] * 4.5, atol=1e-14
+    )
     noise, wet = RNG.normal(size=(4, 24)), RNG.uniform(size=(4, 24)) > 0.4
     row = [noise[j][wet[j]].var() * wet[j].sum() for j in range(4)]
     # All waves, odd and even lengths of rows, add up to the variance over water.
-    assert scores.zonal_spectrum(noise, wet * 1.0).sum() == pytest.approx(sum(row) / wet.sum(), rel=1e-12)
-    assert scores.zonal_spectrum(noise[:, :23], np.ones((4, 23))).sum() == pytest.approx(noise[:, :23].var(1).mean())
+    assert scores.zonal_spectrum(noise, wet * 1.0).sum() == pytest.approx(
+        sum(row) / wet.sum(), rel=1e-12
+    )
+    assert scores.zonal_spectrum(noise[:, :23], np.ones((4, 23))).sum() == pytest.approx(
+        noise[:, :23].var(1).mean()
+    )
 
 
 def test_inventory_and_conservation():
@@ -156,7 +180,9 @@ def test_harmonic_climatology_is_exact_for_harmonics():
 
 def test_monthly_climatology():
     middles = (np.arange(24) + 0.5) * YEAR / 12
-    fields = np.where(np.arange(24) < 12, np.arange(24), np.arange(24) - 12 + 2.0)[:, None] * np.ones((1, 2))
+    fields = np.where(np.arange(24) < 12, np.arange(24), np.arange(24) - 12 + 2.0)[
+        :, None
+    ] * np.ones((1, 2))
     c = MonthlyClimatology.fit(middles, fields)
     assert np.allclose(c.at(middles[:12]), (np.arange(12) + 1.0)[:, None])
     assert np.allclose(c.at(5 * YEAR), 0.5 * (12 + 1))  # between December and January
@@ -188,35 +214,54 @@ LEADS = np.array([10.0, 20.0]) * DAY
 
 
 def contest(cases=3):
-    """Truth, climatology and contenders whose errors are known: persistence 2, model 1 with seeds 0.8 and 1.2."""
-    truth = {"temperature": RNG.normal(size=(cases, 2, 2, 3, 4)), "eta": RNG.normal(size=(cases, 2, 3, 4))}
+    """Truth, climatology and contenders whose errors are known: persistence 2, model 1 with seeds
+    0.8 and 1.2."""
+    truth = {
+        "temperature": RNG.normal(size=(cases, 2, 2, 3, 4)),
+        "eta": RNG.normal(size=(cases, 2, 3, 4)),
+    }
     climatology = {k: np.zeros_like(v) for k, v in truth.items()}
-    off = lambda by: {k: v + by for k, v in truth.items()}  # noqa: E731
+    off = lambda by: {k: v + by for k, v in truth.items()}
     weights = {"temperature": np.ones((2, 3, 4)), "eta": np.ones((3, 4))}
     forecasts = {
-        "persistence": {0: off(2.0)}, "climatology": {0: climatology}, "model": {0: off(0.8), 1: off(1.2)},
-    }  # fmt: skip
+        "persistence": {0: off(2.0)},
+        "climatology": {0: climatology},
+        "model": {0: off(0.8), 1: off(1.2)},
+    }
     return forecasts, truth, climatology, weights
 
 
 def test_score_table_by_hand(tmp_path):
     bands = {"all": slice(None), "top": slice(0, 1)}
     rows = score_table.score_table(*contest(), LEADS, bands=bands)
-    assert len(rows) == 3 * 2 * 3  # contenders, leads, and two bands of temperature with one of sea level
-    (row,) = [r for r in rows if (r["contender"], r["depth"], r["lead_days"]) == ("model", "top", 20.0)]
+    assert (
+        len(rows) == 3 * 2 * 3
+    )  # contenders, leads, and two bands of temperature with one of sea level
+    (row,) = [
+        r for r in rows if (r["contender"], r["depth"], r["lead_days"]) == ("model", "top", 20.0)
+    ]
     assert row["rmse"] == pytest.approx(1.0) and row["rmse_std"] == pytest.approx(0.4 / 2**0.5)
     assert row["bias"] == pytest.approx(1.0) and row["variance_ratio"] == pytest.approx(1.0)
     expected = np.array([1 - 0.64 / 4, 1 - 1.44 / 4])
     assert row["skill_vs_persistence"] == pytest.approx(expected.mean())
     assert row["skill_vs_persistence_std"] == pytest.approx(expected.std(ddof=1))
     assert (row["seeds"], row["cases"]) == (2, 3) and "skill_vs_climatology" in row
-    (self_,) = [r for r in rows if (r["contender"], r["variable"], r["lead_days"]) == ("persistence", "eta", 10.0)]
+    (self_,) = [
+        r
+        for r in rows
+        if (r["contender"], r["variable"], r["lead_days"]) == ("persistence", "eta", 10.0)
+    ]
     assert self_["skill_vs_persistence"] == pytest.approx(0.0) and self_["rmse_std"] == 0.0
     back = score_table.read_csv(score_table.write_csv(rows, tmp_path / "scores.csv"))
     assert all(back[3][k] == v or (v != v and back[3][k] != back[3][k]) for k, v in rows[3].items())
-    text = score_table.write_markdown(rows, tmp_path / "scores.md", ["rmse", "skill_vs_persistence"]).read_text()
+    text = score_table.write_markdown(
+        rows, tmp_path / "scores.md", ["rmse", "skill_vs_persistence"]
+    ).read_text()
     assert "| temperature | top | 20 | model | 1 ± 0.28 | 0.74 ± 0.14 |" in text
-    assert text.splitlines()[0] == "| variable | depth | lead_days | contender | rmse | skill_vs_persistence |"
+    assert (
+        text.splitlines()[0]
+        == "| variable | depth | lead_days | contender | rmse | skill_vs_persistence |"
+    )
     assert sorted(p.name for p in tmp_path.iterdir()) == ["scores.csv", "scores.md"]
 
 
@@ -231,13 +276,19 @@ def test_cases_are_pooled_before_the_root():
 def test_tables_that_do_not_fit(tmp_path):
     forecasts, truth, climatology, weights = contest()
     with pytest.raises(ScoreError, match="no truth or climatology"):
-        score_table.score_table({"model": {0: {"u": truth["eta"]}}}, truth, climatology, weights, LEADS)
+        score_table.score_table(
+            {"model": {0: {"u": truth["eta"]}}}, truth, climatology, weights, LEADS
+        )
     with pytest.raises(ScoreError, match="do not fit"):
         score_table.score_table(forecasts, truth, climatology, weights, LEADS[:1])
     with pytest.raises(ScoreError, match="must all have the shape"):
-        score_table.score_table(forecasts, truth, climatology, {n: np.ones((2, 3, 5)) for n in truth}, LEADS)
+        score_table.score_table(
+            forecasts, truth, climatology, {n: np.ones((2, 3, 5)) for n in truth}, LEADS
+        )
     with pytest.raises(ScoreError, match="no weights for eta"):
-        score_table.score_table(forecasts, truth, climatology, {"temperature": weights["temperature"]}, LEADS)
+        score_table.score_table(
+            forecasts, truth, climatology, {"temperature": weights["temperature"]}, LEADS
+        )
     book = score_table.ScoreBook({"eta": np.ones((1, 2))})
     for contender, count in (("model", 2), ("persistence", 1)):
         for _ in range(count):
@@ -247,15 +298,22 @@ def test_tables_that_do_not_fit(tmp_path):
     with pytest.raises(ScoreError, match="no scores"):
         score_table.write_csv([], tmp_path / "none.csv")
     with pytest.raises(ScoreError, match="no score error"):
-        score_table.write_markdown(score_table.score_table(*contest(), LEADS), tmp_path / "x.md", ["error"])
+        score_table.write_markdown(
+            score_table.score_table(*contest(), LEADS), tmp_path / "x.md", ["error"]
+        )
     assert not list(tmp_path.iterdir())
 
 
 def test_pictures(tmp_path):
     rows = score_table.score_table(*contest(), LEADS)
     made = [score_plots.draw_by_lead(rows, s, tmp_path / f"{s}.png") for s in ("rmse", "acc")]
-    maps = {"physics": RNG.normal(size=(3, 4)), "corrected": np.where(np.eye(3, 4) > 0, np.nan, 0.1)}
-    made.append(score_plots.draw_bias_maps(maps, np.arange(3), np.arange(4), tmp_path / "bias.png", "°C"))
+    maps = {
+        "physics": RNG.normal(size=(3, 4)),
+        "corrected": np.where(np.eye(3, 4) > 0, np.nan, 0.1),
+    }
+    made.append(
+        score_plots.draw_bias_maps(maps, np.arange(3), np.arange(4), tmp_path / "bias.png", "°C")
+    )
     waves = {"truth": np.arange(1, 9.0) ** -3, "model": RNG.uniform(0.1, 1, size=(3, 8))}
     made.append(score_plots.draw_spectra(waves, tmp_path / "spectra.png", "Sea level", "m²"))
     assert all(p.read_bytes()[:4] == b"\x89PNG" and p.stat().st_size > 8000 for p in made)

@@ -16,12 +16,15 @@ STARTER = Path(bathymetry.__file__).parents[1] / "setups" / "starter" / "bathyme
 
 def elevation(values):
     ny, nx = values.shape
-    return GriddedVariable(values, -90 + 180 / ny * (np.arange(ny) + 0.5),
-                           360 / nx * (np.arange(nx) + 0.5))
+    return GriddedVariable(
+        values, -90 + 180 / ny * (np.arange(ny) + 0.5), 360 / nx * (np.arange(nx) + 0.5)
+    )
 
 
 def cell_means(source, lat, lon):
-    return lambda values: conservative_average(values, source.lat_edges, source.lon_edges, lat, lon)[0]
+    return lambda values: conservative_average(
+        values, source.lat_edges, source.lon_edges, lat, lon
+    )[0]
 
 
 def test_model_depth_means_and_ocean_fraction():
@@ -42,8 +45,10 @@ def test_model_depth_mean_over_cell_keeps_volume_and_limits_hold():
     z = np.random.default_rng(1).uniform(-5000, -10, (36, 72))
     src, lat, lon = elevation(z), np.linspace(-90, 90, 14), np.linspace(0, 360, 17)
     depth = bathymetry.model_depth(src, cell_means(src, lat, lon), mean_over="cell")
+
     def volume(d, y, x):
         return (d * np.diff(np.sin(np.deg2rad(y)))[:, None] * np.diff(x)).sum()
+
     assert np.isclose(volume(depth, lat, lon), volume(-z, src.lat_edges, src.lon_edges), rtol=1e-12)
     cut = bathymetry.model_depth(src, cell_means(src, lat, lon), min_depth=2600.0, max_depth=2700.0)
     assert cut.min() >= 2600.0 and cut.max() <= 2700.0
@@ -52,10 +57,9 @@ def test_model_depth_mean_over_cell_keeps_volume_and_limits_hold():
             bathymetry.model_depth(src, cell_means(src, lat, lon), **wrong)
 
 
-BASINS = np.array([[0, 0, 0, 0, 0, 0],
-                   [9, 0, 0, 5, 0, 9],
-                   [9, 0, 5, 0, 0, 9],
-                   [0, 0, 5, 0, 0, 0]], float)
+BASINS = np.array(
+    [[0, 0, 0, 0, 0, 0], [9, 0, 0, 5, 0, 9], [9, 0, 5, 0, 0, 9], [0, 0, 5, 0, 0, 0]], float
+)
 
 
 def test_remove_lakes_joins_across_the_seam_but_not_at_corners():
@@ -109,23 +113,34 @@ def test_fill_holes_sees_the_seam_and_closes_inlets_on_demand():
 def test_edit_straits_opens_closes_and_crosses_the_meridian():
     lat, lon = np.arange(-78.0, 79, 4), np.arange(2.0, 360, 4)
     depth = np.full((40, 90), 100.0)
-    out = bathymetry.edit_straits(depth, [
-        {"lat": [34, 38], "lon": [350, 6], "depth": 0, "name": "Gibraltar"},
-        {"lat": [0, 4], "lon": [100, 104], "depth": 55.0}], lat, lon)
+    out = bathymetry.edit_straits(
+        depth,
+        [
+            {"lat": [34, 38], "lon": [350, 6], "depth": 0, "name": "Gibraltar"},
+            {"lat": [0, 4], "lon": [100, 104], "depth": 55.0},
+        ],
+        lat,
+        lon,
+    )
     closed = np.argwhere(out == 0)
     assert set(closed[:, 0]) == {28, 29} and set(closed[:, 1]) == {87, 88, 89, 0, 1}
     assert (out == 55.0).sum() == 1 and depth.min() == 100.0
 
 
-@pytest.mark.parametrize("edit, message", [
-    ({"lat": [0, 1], "lon": [0, 9]}, "missing keys \\['depth'\\]"),
-    ({"lat": [0, 9], "lon": [0, 9], "depth": 1, "deep": 2}, "unknown keys \\['deep'\\]"),
-    ({"lat": [0.1, 0.2], "lon": [0, 9], "depth": 1}, "no cell centre"),
-    ({"lat": [0, 9], "lon": [0, 9], "depth": -1}, "positive down")])
+@pytest.mark.parametrize(
+    "edit, message",
+    [
+        ({"lat": [0, 1], "lon": [0, 9]}, "missing keys \\['depth'\\]"),
+        ({"lat": [0, 9], "lon": [0, 9], "depth": 1, "deep": 2}, "unknown keys \\['deep'\\]"),
+        ({"lat": [0.1, 0.2], "lon": [0, 9], "depth": 1}, "no cell centre"),
+        ({"lat": [0, 9], "lon": [0, 9], "depth": -1}, "positive down"),
+    ],
+)
 def test_edit_straits_refuses(edit, message):
     with pytest.raises(ValueError, match=message):
-        bathymetry.edit_straits(np.ones((40, 90)), [edit], np.arange(-78.0, 79, 4),
-                                np.arange(2.0, 360, 4))
+        bathymetry.edit_straits(
+            np.ones((40, 90)), [edit], np.arange(-78.0, 79, 4), np.arange(2.0, 360, 4)
+        )
 
 
 def test_vertical_cells_thin_cells_are_kept_or_dropped():
@@ -154,7 +169,9 @@ def test_vertical_cells_equal_mitgcm():
 def test_starter_bathymetry_makes_a_believable_four_degree_ocean():
     source = read_cf(STARTER, "elevation", unit="m")
     lat, lon = np.linspace(-80, 80, 41), np.linspace(0, 360, 91)
-    depth = bathymetry.model_depth(source, cell_means(source, lat, lon), min_depth=50.0, max_depth=5200.0)
+    depth = bathymetry.model_depth(
+        source, cell_means(source, lat, lon), min_depth=50.0, max_depth=5200.0
+    )
     depth = bathymetry.remove_lakes(depth)
     area = np.diff(np.sin(np.deg2rad(lat)))[:, None] * np.ones(90)
     assert 0.64 < (area * (depth > 0)).sum() / area.sum() < 0.74

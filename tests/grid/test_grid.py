@@ -1,4 +1,5 @@
-"""Grid: metrics against formulas, areas against the sphere, masks against thicknesses, and MITgcm."""
+"""Grid: metrics against formulas, areas against the sphere, masks against thicknesses, and
+MITgcm."""
 
 from __future__ import annotations
 
@@ -8,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dogcm.decomp import Decomposition, Halo, SerialCommunicator, make_layout
-from dogcm.simulation.model import Model
 from dogcm.grid.bathymetry import vertical_cells
 from dogcm.grid.geometry import Grid, build_grid
 from dogcm.grid.horizontal import CartesianGrid, LatLonGrid
 from dogcm.grid.vertical import VerticalGrid, stretched_layers
+from dogcm.simulation.model import Model
 
 DZ = np.array([50.0, 100.0, 200.0, 400.0])
 
@@ -31,7 +32,8 @@ def built(horizontal, cells, halo=2, wide=None) -> Grid:
 
 @pytest.fixture(scope="module")
 def rough():
-    """A random sea floor with partial cells, islands and dry columns: cell thickness and the grid."""
+    """A random sea floor with partial cells, islands and dry columns: cell thickness and the
+    grid."""
     rng = np.random.default_rng(0)
     depth = np.where(rng.random((8, 12)) < 0.3, 0.0, rng.uniform(30, 750, (8, 12)))
     cells = vertical_cells(depth, DZ, min_fraction=0.2, min_thickness=20.0)
@@ -41,13 +43,20 @@ def rough():
 # ---- horizontal ----------------------------------------------------------------------------------
 
 
-@given(south=st.floats(-90, 60), height=st.floats(5, 150), width=st.floats(5, 360), nx=st.integers(2, 9),
-       ny=st.integers(2, 9))  # fmt: skip
+@given(
+    south=st.floats(-90, 60),
+    height=st.floats(5, 150),
+    width=st.floats(5, 360),
+    nx=st.integers(2, 9),
+    ny=st.integers(2, 9),
+)
 @settings(max_examples=50, deadline=None)
 def test_areas_add_up_to_the_band_of_the_sphere(south, height, width, nx, ny):
     north = min(90.0, south + height)
     grid = LatLonGrid.regular(nx, ny, lon=(10.0, 10.0 + width), lat=(south, north))
-    band = grid.radius**2 * np.deg2rad(width) * (np.sin(np.deg2rad(north)) - np.sin(np.deg2rad(south)))
+    band = (
+        grid.radius**2 * np.deg2rad(width) * (np.sin(np.deg2rad(north)) - np.sin(np.deg2rad(south)))
+    )
     m = metrics(grid)
     np.testing.assert_allclose(m.area_c.sum(), band, rtol=1e-12)
     assert all((getattr(m, n) > 0).all() for n in m.names() if n.startswith(("area", "dx", "dy")))
@@ -59,11 +68,13 @@ def test_the_whole_sphere():
 
 
 def test_staggered_areas_overlap_to_the_same_total():
-    """Faces of a periodic grid share its area anew; rows of v and q lie half a row further south."""
+    """Faces of a periodic grid share its area anew; rows of v and q lie half a row further
+    south."""
     m = metrics(LatLonGrid(np.array([0.0, 30, 90, 200, 360]), np.linspace(-60, 60, 7)))
     np.testing.assert_allclose(m.area_u.sum(), m.area_c.sum(), rtol=1e-13)
     np.testing.assert_allclose(m.area_v.sum(), m.area_q.sum(), rtol=1e-13)
-    # Away from the closed southern wall an area at v is half of each cell beside it, up to curvature.
+    # Away from the closed southern wall an area at v is half of each cell beside it, up to
+    # curvature.
     np.testing.assert_allclose(m.area_v[1:], 0.5 * (m.area_c[1:] + m.area_c[:-1]), rtol=0.02)
 
 
@@ -76,14 +87,23 @@ def test_lat_lon_distances_by_formula():
         np.testing.assert_allclose(getattr(m, name), expected, rtol=1e-12)
     for name in ("dy_c", "dy_u", "dy_v", "dy_q"):
         np.testing.assert_allclose(getattr(m, name), r * d, rtol=1e-12)
-    np.testing.assert_allclose(m.f_q[:, 0], 2 * grid.rotation * np.sin(lat_s), rtol=1e-12, atol=1e-20)
-    assert m.lon_c[0, 0] == 2.0 and m.lon_u[0, 0] == 0.0 and m.lat_c[0, 0] == -78.0 and m.lat_v[0, 0] == -80.0
+    np.testing.assert_allclose(
+        m.f_q[:, 0], 2 * grid.rotation * np.sin(lat_s), rtol=1e-12, atol=1e-20
+    )
+    assert (
+        m.lon_c[0, 0] == 2.0
+        and m.lon_u[0, 0] == 0.0
+        and m.lat_c[0, 0] == -78.0
+        and m.lat_v[0, 0] == -80.0
+    )
 
 
 def test_stretched_grid_measures_between_centres():
     grid = LatLonGrid(np.array([0.0, 10, 30, 60]), np.array([0.0, 2, 8]))
     m, rad = metrics(grid), np.pi / 180 * grid.radius
-    np.testing.assert_allclose(m.dx_u[0, 1:], rad * np.cos(np.deg2rad(1.0)) * np.array([15.0, 25.0]))
+    np.testing.assert_allclose(
+        m.dx_u[0, 1:], rad * np.cos(np.deg2rad(1.0)) * np.array([15.0, 25.0])
+    )
     np.testing.assert_allclose(m.dy_v[1], rad * 4.0)
 
 
@@ -157,7 +177,9 @@ def test_column_depths_and_partial_cells(rough):
     thinner = (h > 0) & (h < DZ[:, None, None])
     assert thinner.any(), "no partial cell in the example"
     below = np.concatenate([h[1:], 0 * h[:1]])
-    assert (below[thinner] == 0).all(), "only the lowest wet cell of a column may be thinner than its layer"
+    assert (below[thinner] == 0).all(), (
+        "only the lowest wet cell of a column may be thinner than its layer"
+    )
     assert (h[1:][h[:-1] == 0] == 0).all(), "water below land"
 
 
@@ -174,7 +196,10 @@ def test_faces_have_the_thinner_of_their_cells(rough):
 def test_masks_follow_from_thicknesses(rough):
     cells, grid = rough
     for p in "cuv":
-        h, mask = np.asarray(getattr(grid, f"h_{p}").data), np.asarray(getattr(grid, f"mask_{p}").data)
+        h, mask = (
+            np.asarray(getattr(grid, f"h_{p}").data),
+            np.asarray(getattr(grid, f"mask_{p}").data),
+        )
         np.testing.assert_array_equal(mask, h > 0)
         wet = getattr(grid, f"wet_{p}").crop(getattr(grid, f"h_{p}").halo)
         np.testing.assert_array_equal(wet.data, mask[0])
@@ -203,7 +228,9 @@ def test_beyond_closed_boundaries_all_is_land(rough):
     assert (mask[:, :2] == 0).all() and (mask[:, -2:] == 0).all()
     flat = np.broadcast_to(DZ[:, None, None], (4, 4, 5))
     closed = built(CartesianGrid(5, 4, 1e3, 1e3, periodic=False), flat)
-    assert (np.asarray(closed.mask_c.data)[..., :2] == 0).all() and np.asarray(closed.mask_c.interior).all()
+    assert (np.asarray(closed.mask_c.data)[..., :2] == 0).all() and np.asarray(
+        closed.mask_c.interior
+    ).all()
     assert (np.asarray(closed.mask_u.interior)[..., 0] == 0).all()
     periodic = built(CartesianGrid(5, 4, 1e3, 1e3), flat)
     assert np.asarray(periodic.mask_u.crop(Halo(0, 0, 2, 2)).data).all()
@@ -234,9 +261,22 @@ def test_a_tile_is_a_window_of_the_whole_grid(rough):
     mine = padded[:, t.j0 : t.j1 + 6, t.i0 : t.i1 + 6]
     d = Decomposition(layout, Lonely(mine))
     part = build_grid(LatLonGrid.regular(12, 8), VerticalGrid(DZ), d, None, 2, Halo.of(2))
-    for name in ("h_c", "h_u", "h_v", "mask_q", "inv_h_q", "h_visc_c", "h_visc_q", "area_u", "f_q", "depth_v"):
+    for name in (
+        "h_c",
+        "h_u",
+        "h_v",
+        "mask_q",
+        "inv_h_q",
+        "h_visc_c",
+        "h_visc_q",
+        "area_u",
+        "f_q",
+        "depth_v",
+    ):
         got, all_of_it = getattr(part, name), np.asarray(getattr(whole, name).data)
-        np.testing.assert_array_equal(got.data[..., :8], all_of_it[..., t.i0 : t.i0 + 8], err_msg=name)
+        np.testing.assert_array_equal(
+            got.data[..., :8], all_of_it[..., t.i0 : t.i0 + 8], err_msg=name
+        )
 
 
 # ---- against MITgcm ------------------------------------------------------------------------------
@@ -245,8 +285,11 @@ def test_a_tile_is_a_window_of_the_whole_grid(rough):
 @pytest.fixture(scope="module")
 def mitgcm(data_dir):
     folder = str(data_dir / "mitgcm_4deg")
-    return Model("mitgcm_4deg", {f"{part}.path": folder for part in ("bathymetry", "initial", "forcing")},
-                 comm=SerialCommunicator())  # fmt: skip
+    return Model(
+        "mitgcm_4deg",
+        {f"{part}.path": folder for part in ("bathymetry", "initial", "forcing")},
+        comm=SerialCommunicator(),
+    )
 
 
 def test_wet_cells_of_mitgcm(mitgcm):

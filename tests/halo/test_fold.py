@@ -7,8 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dogcm.decomp import Decomposition, Halo, LayoutError, SerialCommunicator, layout_for, make_layout, world
-from dogcm.decomp import fold
+from dogcm.decomp import (
+    Decomposition,
+    Halo,
+    LayoutError,
+    SerialCommunicator,
+    fold,
+    layout_for,
+    make_layout,
+    world,
+)
 from dogcm.decomp.tiles import pad_global
 from dogcm.field import Field, exchange
 from dogcm.halo import connect, exact_sum, once
@@ -16,10 +24,14 @@ from dogcm.halo import connect, exact_sum, once
 SHAPE = (15, 24)
 # Place, leading axes, depth, whether it is a component of a vector (None: as the place says).
 REQUESTS = [
-    ("c", (3,), Halo.of(2), None), ("u", (3,), Halo(1, 2, 3, 0), None), ("v", (), Halo(2, 3, 2, 3), None),
-    ("q", (2, 2), Halo(1, 1, 1, 3), None), ("c", (), Halo(0, 0, 2, 2), True), ("u", (), Halo(), False),
+    ("c", (3,), Halo.of(2), None),
+    ("u", (3,), Halo(1, 2, 3, 0), None),
+    ("v", (), Halo(2, 3, 2, 3), None),
+    ("q", (2, 2), Halo(1, 1, 1, 3), None),
+    ("c", (), Halo(0, 0, 2, 2), True),
+    ("u", (), Halo(), False),
     ("cw", (), Halo(2, 2, 1, 3), None),
-]  # fmt: skip
+]
 
 
 def with_land(px, *land):
@@ -48,7 +60,8 @@ def layouts(size):
 
 
 def global_arrays():
-    """Random numbers, the copies of the last row included; zero at the poles for what changes sign there."""
+    """Random numbers, the copies of the last row included; zero at the poles for what changes sign
+    there."""
     rng = np.random.default_rng(3)
     return [rng.normal(size=(*lead, *SHAPE)) for _, lead, _, _ in REQUESTS]
 
@@ -56,7 +69,9 @@ def global_arrays():
 def on_tiles(decomposition, arrays):
     d = decomposition
     t = d.tile
-    return [Field(jnp.asarray(a[..., t.j0 : t.j1, t.i0 : t.i1]), r[0]) for a, r in zip(arrays, REQUESTS)]
+    return [
+        Field(jnp.asarray(a[..., t.j0 : t.j1, t.i0 : t.i1]), r[0]) for a, r in zip(arrays, REQUESTS)
+    ]
 
 
 def fill(halos, fields):
@@ -77,12 +92,16 @@ def check_layout(layout, comm):
             mine[o.j0 : o.j1, o.i0 : o.i1] = 1.0
         if fold.shifted(at):
             mine *= np.roll(mine, 1, axis=-1)  # a face or corner beside a dropped tile is coast
-        known = np.pad(pad_global(mine, Halo(0, halo.n, halo.w, halo.e), True, fold=at[0], vector=False),
-                       ((halo.s, 0), (0, 0)))  # fmt: skip
+        known = np.pad(
+            pad_global(mine, Halo(0, halo.n, halo.w, halo.e), True, fold=at[0], vector=False),
+            ((halo.s, 0), (0, 0)),
+        )
         if layout.drops_tiles and fold.on_line(at):
             # Where either of a pair lies on a tile without rank both are land.
             row = halo.s + layout.shape[0] - 1
-            pair = pad_global(fold.rows_beyond(mine, at[0], 0, False), Halo(0, 0, halo.w, halo.e), True)
+            pair = pad_global(
+                fold.rows_beyond(mine, at[0], 0, False), Halo(0, 0, halo.w, halo.e), True
+            )
             known[row] *= pair[0]
         known = known[window[1:]] > 0
         data = np.asarray(got.data)
@@ -182,13 +201,19 @@ def test_cuts_are_symmetric_and_even(px):
         assert (there.i0, there.i1) == (50 - mine.i1, 50 - mine.i0)
 
 
-@pytest.mark.parametrize("options, text", [
-    (dict(shape=(20, 25), px=1, py=1), "even number of columns"),
-    (dict(shape=(20, 24), px=1, py=1, periodic_x=False), "closed walls"),
-    (dict(shape=(20, 24), px=2, py=1, cuts_x=(0, 10, 24)), "symmetric about the middle"),
-    (dict(shape=(12, 24), px=1, py=4), "rows, and a north fold needs one more than the halo"),
-    (dict(shape=(20, 24), px=6, py=1, min_cells=4), "columns, and a north fold needs one more than the halo"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "options, text",
+    [
+        (dict(shape=(20, 25), px=1, py=1), "even number of columns"),
+        (dict(shape=(20, 24), px=1, py=1, periodic_x=False), "closed walls"),
+        (dict(shape=(20, 24), px=2, py=1, cuts_x=(0, 10, 24)), "symmetric about the middle"),
+        (dict(shape=(12, 24), px=1, py=4), "rows, and a north fold needs one more than the halo"),
+        (
+            dict(shape=(20, 24), px=6, py=1, min_cells=4),
+            "columns, and a north fold needs one more than the halo",
+        ),
+    ],
+)
 def test_unfit_layouts_are_refused(options, text):
     with pytest.raises(LayoutError, match=text):
         make_layout(**options, north_fold=True)

@@ -17,9 +17,13 @@ from dogcm.halo import HaloExchange, SerialBackend, connect
 SHAPE = (14, 23)  # no number of ranks divides it: tiles are uneven
 # Several Fields of one exchange: place, leading axes, depth.
 REQUESTS = [
-    ("c", (3,), Halo.of(2)), ("u", (3,), Halo(1, 2, 3, 0)), ("v", (), Halo.of(1)), ("q", (2, 2), Halo()),
-    ("c", (), Halo(0, 0, 2, 2)), ("u", (), Halo(3, 1, 0, 0)),
-]  # fmt: skip
+    ("c", (3,), Halo.of(2)),
+    ("u", (3,), Halo(1, 2, 3, 0)),
+    ("v", (), Halo.of(1)),
+    ("q", (2, 2), Halo()),
+    ("c", (), Halo(0, 0, 2, 2)),
+    ("u", (), Halo(3, 1, 0, 0)),
+]
 
 
 def global_array(lead=(), dtype=np.float64, seed=0):
@@ -51,7 +55,8 @@ def layouts(size):
 
 
 def real_cells(layout, halo: Halo):
-    """Where padding is told by the global array: not beyond walls, and not in tiles without ocean."""
+    """Where padding is told by the global array: not beyond walls, and not in tiles without
+    ocean."""
     owned = np.zeros(layout.shape)
     for rank in range(layout.size):
         t = layout.tile(rank)
@@ -65,7 +70,9 @@ def window(padded, tile, halo: Halo):
 
 def scatter(comm, layout, arrays, places):
     d = Decomposition(layout, comm)
-    return d, [Field(jnp.asarray(d.scatter(a if d.is_root else None)), at) for a, at in zip(arrays, places)]
+    return d, [
+        Field(jnp.asarray(d.scatter(a if d.is_root else None)), at) for a, at in zip(arrays, places)
+    ]
 
 
 def check_windows(layout, rank, whole, got: Field):
@@ -93,7 +100,8 @@ def check_exchange(comm, layout, dtype, run):
 
 
 def in_scan(function):
-    """``function`` inside ``jit`` and ``lax.scan``, on Fields that have lost their halo in between."""
+    """``function`` inside ``jit`` and ``lax.scan``, on Fields that have lost their halo in
+    between."""
 
     @jax.jit
     def run(fields):
@@ -117,14 +125,20 @@ def test_exchange_on_one_rank(dtype, how):
 
 
 def test_each_array_of_an_exchange_is_written_once():
-    """Where there is no fold: padded to its final size, then slabs go into it; no array of its size is copied."""
+    """Where there is no fold: padded to its final size, then slabs go into it; no array of its size
+    is copied."""
     layout = next(p for p in layouts(1) if not p.north_fold)
-    halos, fields = connect(layout, SerialCommunicator()), [Field(jnp.ones((4, *SHAPE)), at) for at in "cuv"]
+    halos, fields = (
+        connect(layout, SerialCommunicator()),
+        [Field(jnp.ones((4, *SHAPE)), at) for at in "cuv"],
+    )
     # As in a step, what comes out is read by loops of its own.
     run = jax.jit(lambda fields: [f.data * 2.0 for f in exchange(halos, *((f, 2) for f in fields))])
     program = run.lower(fields).compile().as_text()
     shapes = re.findall(r"= f64\[4,(\d+),(\d+)\]\S* (copy|pad)\(", program)
-    assert [(int(ny), int(nx), kind) for ny, nx, kind in shapes] == [(SHAPE[0] + 4, SHAPE[1] + 4, "pad")] * 3
+    assert [(int(ny), int(nx), kind) for ny, nx, kind in shapes] == [
+        (SHAPE[0] + 4, SHAPE[1] + 4, "pad")
+    ] * 3
 
 
 @pytest.mark.layouts
@@ -163,11 +177,14 @@ def test_too_deep_a_halo_is_refused():
 @pytest.mark.layouts
 @pytest.mark.mpi(min_size=2)
 def test_one_message_each_way_for_all_fields():
-    """Latency rules on clusters: four sends for a step's Fields together, two if one direction is whole."""
+    """Latency rules on clusters: four sends for a step's Fields together, two if one direction is
+    whole."""
     comm = world()
     for px, expected in ((1, 2), (2, 4)) if comm.size > 2 else ((1, 2), (2, 2)):
         layout = make_layout(SHAPE, px, comm.size // px, min_cells=2)
-        d, tiles = scatter(comm, layout, [global_array((3,)), global_array(), global_array((2,))], "cuv")
+        d, tiles = scatter(
+            comm, layout, [global_array((3,)), global_array(), global_array((2,))], "cuv"
+        )
         halos = connect(layout, comm)
         text = str(jax.make_jaxpr(lambda fs: exchange(halos, *((f, 2) for f in fs)))(tiles))  # noqa: B023
         assert text.count("sendrecv") == expected
@@ -176,7 +193,8 @@ def test_one_message_each_way_for_all_fields():
 @pytest.mark.layouts
 @pytest.mark.mpi(min_size=2)
 def test_every_rank_runs_one_program():
-    """Ranks with equal tiles compile the same messages, whatever the coast: else backward passes deadlock."""
+    """Ranks with equal tiles compile the same messages, whatever the coast: else backward passes
+    deadlock."""
     comm = world()
     layout = dry_corner(comm.size)
     d, tiles = scatter(comm, layout, [global_array()], "c")

@@ -102,7 +102,9 @@ def test_float32_addends_are_summed_in_float64():
 def test_derivative_is_that_of_a_sum():
     x, dx = numbers(8, spread=1), numbers(9, spread=1)
     out, tangent = jax.jvp(lambda x: differentiable_sum(serial, x), (x,), (dx,))
-    assert float(out) == float(total(x)[0]) and float(tangent) == pytest.approx(math.fsum(dx), rel=1e-12)
+    assert float(out) == float(total(x)[0]) and float(tangent) == pytest.approx(
+        math.fsum(dx), rel=1e-12
+    )
     slope = jax.grad(lambda x: differentiable_sum(serial, x) ** 2)(x)
     np.testing.assert_array_equal(slope, np.full(N, 2 * float(out)))
 

@@ -1,4 +1,5 @@
-"""Output files: what they hold, that other tools read them, and that no run is lost to another one."""
+"""Output files: what they hold, that other tools read them, and that no run is lost to another
+one."""
 
 from __future__ import annotations
 
@@ -16,14 +17,14 @@ import pytest
 import xarray as xr
 
 import dogcm
-from dogcm.decomp import SerialCommunicator
 from dogcm.components.errors import ConfigError
-from dogcm.setups.registry import load_config
+from dogcm.decomp import SerialCommunicator
 from dogcm.diagnostics.variables import VARIABLES, find_variables
 from dogcm.field import Field
 from dogcm.io.output import calendar_of, date_of
 from dogcm.io.restart import latest_restart, read_restart
 from dogcm.io.root import OutputError
+from dogcm.setups.registry import load_config
 
 HOUR = 1 / 24
 # Terms of budgets describe a step: they have no snapshots (see test_diagnostics_run.py).
@@ -34,9 +35,13 @@ OUTPUT = {
 }
 BRIEF = {"brief": {"variables": ["eta", "u"], "every": 0.25}}
 SMALL = {
-    "grid.nx": 24, "grid.ny": 16, "grid.nz": 4, "time.step": 3600, "run.monitor_every": 0.25,
+    "grid.nx": 24,
+    "grid.ny": 16,
+    "grid.nz": 4,
+    "time.step": 3600,
+    "run.monitor_every": 0.25,
     "run.output": OUTPUT,
-}  # fmt: skip
+}
 
 
 def restore(model):
@@ -68,14 +73,20 @@ def model(shared):
 
 
 def test_means_are_the_means_of_snapshots(written):
-    with xr.open_dataset(written / "mean.nc") as mean, xr.open_dataset(written / "snapshots.nc") as snapshots:
+    with (
+        xr.open_dataset(written / "mean.nc") as mean,
+        xr.open_dataset(written / "snapshots.nc") as snapshots,
+    ):
         assert (mean.sizes["time"], snapshots.sizes["time"]) == (2, 12)
         for name in OF_STATE:
             expected = snapshots[name].values.reshape(2, 6, *snapshots[name].shape[1:]).mean(1)
             scale = np.nanmax(np.abs(expected))
             tolerance = {"rtol": 1e-12, "atol": 1e-13 * scale}
             np.testing.assert_allclose(mean[name].values, expected, **tolerance, err_msg=name)
-            assert "time: mean" in mean[name].cell_methods and "time: point" in snapshots[name].cell_methods
+            assert (
+                "time: mean" in mean[name].cell_methods
+                and "time: point" in snapshots[name].cell_methods
+            )
     moving = {"temperature", "u", "v", "w", "eta", "U", "V", "kinetic_energy", "heat_flux", "taux"}
     with netCDF4.Dataset(written / "mean.nc") as data:
         assert all(np.abs(data[n][:]).max() > 0 for n in moving)
@@ -106,9 +117,15 @@ def test_axes_as_xgcm_reads_them(written):
 
 
 def test_geographic_axes_and_land(tmp_path):
-    overrides = {"grid.nx": 24, "grid.ny": 12, "grid.nz": 3, "time.step": 3600,
-                 "run.output": {"a": {"variables": ["temperature", "w", "u"], "every": HOUR}},
-                 "run.monitor_every": HOUR, "forcing.year": 360}  # fmt: skip
+    overrides = {
+        "grid.nx": 24,
+        "grid.ny": 12,
+        "grid.nz": 3,
+        "time.step": 3600,
+        "run.output": {"a": {"variables": ["temperature", "w", "u"], "every": HOUR}},
+        "run.monitor_every": HOUR,
+        "forcing.year": 360,
+    }
     m = dogcm.Model("two_basin", overrides, comm=SerialCommunicator())
     m.run(HOUR, tmp_path / "o", progress=False)
     wet = m.gather(m.grid.mask_c) > 0
@@ -118,7 +135,9 @@ def test_geographic_axes_and_land(tmp_path):
         np.testing.assert_array_equal(np.isnan(data.temperature[0]), ~wet)
         np.testing.assert_array_equal(np.isnan(data.w[0, 1:]), ~wet)
         np.testing.assert_array_equal(data.mask_c.values > 0, wet)
-        np.testing.assert_allclose(float((data.area_c * data.h_c).sum()), m.read().volume, rtol=1e-6)
+        np.testing.assert_allclose(
+            float((data.area_c * data.h_c).sum()), m.read().volume, rtol=1e-6
+        )
         assert 0 < (~wet).sum() < wet.size
 
 
@@ -126,7 +145,11 @@ def test_provenance_and_units(written):
     with netCDF4.Dataset(written / "mean.nc") as data:
         config = load_config(json.loads(data.configuration))
         assert config == load_config("channel", SMALL)
-        assert data.Conventions.startswith("CF-1.") and dogcm.__version__ in data.source and data.history
+        assert (
+            data.Conventions.startswith("CF-1.")
+            and dogcm.__version__ in data.source
+            and data.history
+        )
         assert all(data[n].units and data[n].long_name for n in OF_STATE)
     assert load_config(written / "config.yaml") == config
     info = json.loads((written / "run.json").read_text())
@@ -160,19 +183,32 @@ def test_vertical_flow_closes_the_volume_budget(written):
 
 def test_mixed_layer_depth_of_a_known_profile():
     z = np.array([5.0, 15.0, 25.0, 50.0])
-    sigma = np.array([[25.0, 25.0, 25.06, 26.0], [25.0, 25.0, 25.0, 25.0], [25.0, 25.02, 25.05, 26.0]]).T
-    column = lambda a: jnp.asarray(a)[:, None, :]  # noqa: E731
-    grid = SimpleNamespace(z_c=jnp.asarray(z)[:, None, None], mask_c=Field(column(np.ones((4, 3))), "c"),
-                           depth_c=Field(jnp.full((1, 3), 60.0), "c"))  # fmt: skip
+    sigma = np.array(
+        [[25.0, 25.0, 25.06, 26.0], [25.0, 25.0, 25.0, 25.0], [25.0, 25.02, 25.05, 26.0]]
+    ).T
+    column = lambda a: jnp.asarray(a)[:, None, :]
+    grid = SimpleNamespace(
+        z_c=jnp.asarray(z)[:, None, None],
+        mask_c=Field(column(np.ones((4, 3))), "c"),
+        depth_c=Field(jnp.full((1, 3), 60.0), "c"),
+    )
     scene = SimpleNamespace(potential_density=Field(column(sigma), "c"), grid=grid)
     depth = np.asarray(VARIABLES["mixed_layer_depth"].compute(scene).data)[0]
-    # 25.03 half way from 15 to 25 m; never; 25.01 at 10 m, so 25.04 two thirds down from 15 to 25 m.
+    # 25.03 half way from 15 to 25 m; never; 25.01 at 10 m, so 25.04 two thirds down from 15 to 25
+    # m.
     np.testing.assert_allclose(depth, [20.0, 60.0, 15 + 20 / 3])
 
 
 def test_calendars_and_dates():
-    assert [calendar_of(y) for y in (360, 365, 365.25, 400)] == ["360_day", "noleap", "julian", "noleap"]
-    assert date_of(30 * 86400.0, 360) == "0001-02-01" and date_of(365 * 86400.0, 365) == "0002-01-01"
+    assert [calendar_of(y) for y in (360, 365, 365.25, 400)] == [
+        "360_day",
+        "noleap",
+        "julian",
+        "noleap",
+    ]
+    assert (
+        date_of(30 * 86400.0, 360) == "0001-02-01" and date_of(365 * 86400.0, 365) == "0002-01-01"
+    )
 
 
 def test_unknown_variables_and_intervals_are_refused(shared, tmp_path):
@@ -182,8 +218,10 @@ def test_unknown_variables_and_intervals_are_refused(shared, tmp_path):
         find_variables(["eta", "eta"])
     restore(shared)
     wrong = {"a": {"variables": ["speed"]}}
-    for change, says in (({"run.output": wrong}, "run.output.a.variables.*speed_surface"),
-                         ({"run.monitor_every": 0.03}, "run.monitor_every.*whole number")):  # fmt: skip
+    for change, says in (
+        ({"run.output": wrong}, "run.output.a.variables.*speed_surface"),
+        ({"run.monitor_every": 0.03}, "run.monitor_every.*whole number"),
+    ):
         shared.config = load_config("channel", SMALL | change)
         with pytest.raises(ConfigError, match=says):
             shared.run(1, tmp_path / "o")
@@ -199,7 +237,10 @@ def test_a_continued_run_has_the_files_of_one_run(model, tmp_path):
     # From the middle: what lies beyond it is dropped and made again.
     model.run(0.5, two, restart_from=two / "restart_000000012.nc", progress=False)
     assert (two / "monitor.csv").read_text() == (tmp_path / "one" / "monitor.csv").read_text()
-    with xr.open_dataset(two / "brief.nc") as a, xr.open_dataset(tmp_path / "one" / "brief.nc") as b:
+    with (
+        xr.open_dataset(two / "brief.nc") as a,
+        xr.open_dataset(tmp_path / "one" / "brief.nc") as b,
+    ):
         assert a.sizes["time"] == 4
         xr.testing.assert_equal(a, b)
         assert a.eta.attrs == b.eta.attrs
@@ -208,7 +249,9 @@ def test_a_continued_run_has_the_files_of_one_run(model, tmp_path):
 def test_few_restarts_are_kept(model, tmp_path):
     model.config = load_config(model.config, {"run.restart_every": 0.125, "run.keep_restarts": 2})
     model.run(0.625, tmp_path, progress=False)
-    assert sorted(p.name for p in tmp_path.glob("restart*")) == [f"restart_{n:09d}.nc" for n in (9, 12, 15)]
+    assert sorted(p.name for p in tmp_path.glob("restart*")) == [
+        f"restart_{n:09d}.nc" for n in (9, 12, 15)
+    ]
 
 
 def test_an_earlier_run_is_not_lost(model, tmp_path):
@@ -281,4 +324,3 @@ def test_a_disk_that_fills_up_stops_the_run(model, small_disk, monkeypatch, fore
     with netCDF4.Dataset(folder / "restart_000000018.nc") as data:
         assert np.isfinite(data["temperature"][:]).all()
     assert not list(folder.glob(".*"))
-

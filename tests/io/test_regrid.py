@@ -40,15 +40,17 @@ def test_conservative_average_with_gaps_and_weights_keeps_the_integral():
 
 
 def test_conservative_average_regional_cover():
-    mean, cover = regrid.conservative_average(np.ones((4, 4)), np.linspace(0, 20, 5),
-                                              np.linspace(350, 370, 5), [-10, 10], [-20, 20])
+    mean, cover = regrid.conservative_average(
+        np.ones((4, 4)), np.linspace(0, 20, 5), np.linspace(350, 370, 5), [-10, 10], [-20, 20]
+    )
     south = np.sin(np.deg2rad(10)) / (2 * np.sin(np.deg2rad(10)))
     assert np.isclose(mean, 1.0) and np.isclose(cover, south * 0.5)
 
 
 def test_conservative_average_uncovered_is_nan_with_zero_cover():
-    mean, cover = regrid.conservative_average(np.ones((2, 2)), [0, 5, 10], [0, 5, 10],
-                                              [20, 30], [0, 10])
+    mean, cover = regrid.conservative_average(
+        np.ones((2, 2)), [0, 5, 10], [0, 5, 10], [20, 30], [0, 10]
+    )
     assert np.isnan(mean).all() and (cover == 0).all()
 
 
@@ -59,19 +61,27 @@ def test_conservative_average_same_grid_is_the_identity():
     assert np.allclose(mean, field, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("src_lon, message", [
-    (np.linspace(0, 370, 5), "repeated"), (np.array([0, 90, 80, 270, 360.0]), "ascending"),
-    (np.linspace(0, 360, 6), "shape")])
+@pytest.mark.parametrize(
+    "src_lon, message",
+    [
+        (np.linspace(0, 370, 5), "repeated"),
+        (np.array([0, 90, 80, 270, 360.0]), "ascending"),
+        (np.linspace(0, 360, 6), "shape"),
+    ],
+)
 def test_conservative_average_refuses(src_lon, message):
     with pytest.raises(ValueError, match=message):
-        regrid.conservative_average(np.ones((4, 4)), np.linspace(-90, 90, 5), src_lon,
-                                    [-90, 90], [0, 360])
+        regrid.conservative_average(
+            np.ones((4, 4)), np.linspace(-90, 90, 5), src_lon, [-90, 90], [0, 360]
+        )
 
 
 def test_bilinear_is_exact_for_a_plane_and_keeps_leading_dimensions():
     lat, lon = np.linspace(-40, 40, 17), np.linspace(10, 100, 31)
+
     def plane(y, x):
         return 3.0 - 0.2 * y + 0.05 * x + 0.01 * x * y
+
     field = plane(lat[:, None], lon)
     y, x = RNG.uniform(-40, 40, (5, 6)), RNG.uniform(10, 100, (5, 6))
     out = regrid.bilinear(np.stack([field, 2 * field]), lat, lon, y, x - 360.0)
@@ -140,17 +150,30 @@ def test_interp_depth_is_exact_for_a_line_and_constant_outside():
         regrid.interp_depth(field, z[::-1], want)
 
 
-@pytest.mark.parametrize("value, unit, wanted, result", [
-    (0.0, "degC", "K", 273.15), (273.15, "Kelvin", "Deg C", 0.0), (250.0, "cm", "m", 2.5),
-    (1.0, "dyn/cm^2", "N m-2", 0.1), (3.0, "Pa", "N/m2", 3.0), (5.0, "W/M**2", "W m-2", 5.0),
-    (1e-3, "kg m-2 s-1", "m s-1", 1e-6), (1e-6, "m/s", "kg/m2/s", 1e-3),
-    (35.0, "psu", "1", 35.0), (35.0, "PPT", "g kg-1", 35.0), (0.035, "kg/kg", "g/kg", 35.0)])
+@pytest.mark.parametrize(
+    "value, unit, wanted, result",
+    [
+        (0.0, "degC", "K", 273.15),
+        (273.15, "Kelvin", "Deg C", 0.0),
+        (250.0, "cm", "m", 2.5),
+        (1.0, "dyn/cm^2", "N m-2", 0.1),
+        (3.0, "Pa", "N/m2", 3.0),
+        (5.0, "W/M**2", "W m-2", 5.0),
+        (1e-3, "kg m-2 s-1", "m s-1", 1e-6),
+        (1e-6, "m/s", "kg/m2/s", 1e-3),
+        (35.0, "psu", "1", 35.0),
+        (35.0, "PPT", "g kg-1", 35.0),
+        (0.035, "kg/kg", "g/kg", 35.0),
+    ],
+)
 def test_to_unit(value, unit, wanted, result):
     assert np.isclose(regrid.to_unit(value, unit, wanted), result, atol=1e-12)
 
 
-@pytest.mark.parametrize("unit, wanted, message", [
-    ("degC", "m", "temperature"), ("furlong", "m", "not known"), ("", "K", "not known")])
+@pytest.mark.parametrize(
+    "unit, wanted, message",
+    [("degC", "m", "temperature"), ("furlong", "m", "not known"), ("", "K", "not known")],
+)
 def test_to_unit_refuses(unit, wanted, message):
     with pytest.raises(ValueError, match=message):
         regrid.to_unit(1.0, unit, wanted)
@@ -158,10 +181,14 @@ def test_to_unit_refuses(unit, wanted, message):
 
 def dataset(lon=np.arange(-175.0, 180, 10), lat=np.arange(85.0, -90, -10), **attrs):
     """North-to-south file with longitudes from -175, levels as negative heights in cm."""
-    data = xr.Dataset(coords={
-        "record": np.arange(2), "height": ("height", [0.0, -1000.0], {"units": "cm"}),
-        "north": ("north", lat, {"units": "degrees_north"}),
-        "east": ("east", lon, {"units": "degrees_east"})})
+    data = xr.Dataset(
+        coords={
+            "record": np.arange(2),
+            "height": ("height", [0.0, -1000.0], {"units": "cm"}),
+            "north": ("north", lat, {"units": "degrees_north"}),
+            "east": ("east", lon, {"units": "degrees_east"}),
+        }
+    )
     data["record"].attrs["units"] = "days since 2000-01-01"
     data["height"].attrs["axis"] = "Z"
     shape = 2, 2, lat.size, lon.size
@@ -179,8 +206,9 @@ def test_read_cf_sorts_axes_and_masks(tmp_path):
     assert np.array_equal(v.lon, np.arange(5.0, 360, 10))
     assert np.array_equal(v.depth, [0.0, 10.0]) and v.time_unit == "days since 2000-01-01"
     signed = np.where(v.lon > 180, v.lon - 360, v.lon)
-    assert np.allclose(v.values[1], v.lat[:, None] + signed / 1000
-                       + np.array([0, 1000])[:, None, None])
+    assert np.allclose(
+        v.values[1], v.lat[:, None] + signed / 1000 + np.array([0, 1000])[:, None, None]
+    )
     assert np.argwhere(np.isnan(v.values)).tolist() == [[0, 0, 17, 18]]
     assert v.lat_edges[0] == -90 and np.allclose(v.lon_edges[[0, -1]], [0, 360])
     kelvin = regrid.read_cf(tmp_path / "a.nc", "temp", unit="K")
@@ -210,7 +238,7 @@ def test_read_cf_corrupt_file(tmp_path):
 def test_read_cf_truncated_file(tmp_path):
     dataset().to_netcdf(tmp_path / "a.nc")
     whole = (tmp_path / "a.nc").read_bytes()
-    (tmp_path / "b.nc").write_bytes(whole[:len(whole) // 2])
+    (tmp_path / "b.nc").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match="b.nc"):
         regrid.read_cf(tmp_path / "b.nc", "temp")
 

@@ -1,4 +1,5 @@
-"""Restarts: bit-identical continuation on any layout, and refusal of what is not a sound restart."""
+"""Restarts: bit-identical continuation on any layout, and refusal of what is not a sound
+restart."""
 
 from __future__ import annotations
 
@@ -63,7 +64,9 @@ def test_the_state_comes_back(model, restart):
         assert (back.at, back.halo, back.dtype) == (field.at, field.halo, field.dtype)
         wet = np.asarray(getattr(model.grid, f"mask_{field.at}").crop(field.halo).data) > 0
         wet = wet if field.ndim == 3 else wet[0]
-        np.testing.assert_array_equal(np.asarray(back.data)[wet], np.asarray(field.data)[wet], err_msg=name)
+        np.testing.assert_array_equal(
+            np.asarray(back.data)[wet], np.asarray(field.data)[wet], err_msg=name
+        )
     assert np.asarray(state.history_u[0].interior).any()
 
 
@@ -100,10 +103,18 @@ def lose_variable(path):
         data.renameVariable("salinity", "salt")
 
 
-@pytest.mark.parametrize("harm, says", [
-    (damage_data, "checksum of temperature"), (damage_header, "checksum of the header"),
-    (truncate, "damaged"), (empty, "damaged"), (lose_variable, "no salinity"), (Path.unlink, "no such restart"),
-], ids=lambda p: getattr(p, "__name__", ""))  # fmt: skip
+@pytest.mark.parametrize(
+    "harm, says",
+    [
+        (damage_data, "checksum of temperature"),
+        (damage_header, "checksum of the header"),
+        (truncate, "damaged"),
+        (empty, "damaged"),
+        (lose_variable, "no salinity"),
+        (Path.unlink, "no such restart"),
+    ],
+    ids=lambda p: getattr(p, "__name__", ""),
+)
 def test_damage_is_refused(model, restart, harm, says):
     before = gathered(model)
     harm(restart)
@@ -113,8 +124,11 @@ def test_damage_is_refused(model, restart, harm, says):
     same_bits(gathered(model), before)
 
 
-@pytest.mark.parametrize("change", [{"grid.nx": 25}, {"grid.depth": 3100.0}, {"grid.dy": 51e3},
-                                    {"bathymetry.depth": 2500.0}], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [{"grid.nx": 25}, {"grid.depth": 3100.0}, {"grid.dy": 51e3}, {"bathymetry.depth": 2500.0}],
+    ids=str,
+)
 def test_another_grid_is_refused(restart, change):
     other = dogcm.Model("channel", {**SMALL, **change}, comm=SerialCommunicator())
     with pytest.raises(RestartError, match="another grid"):
@@ -169,7 +183,8 @@ def test_the_newest_is_found(tmp_path):
 @pytest.mark.ranks(4)
 @pytest.mark.mpi(min_size=2)
 def test_a_restart_moves_to_another_layout(tmp_path):
-    """Written by N ranks; continued by them, by N ranks cut into strips, and by one rank: the same bits."""
+    """Written by N ranks; continued by them, by N ranks cut into strips, and by one rank: the same
+    bits."""
     comm = world()
     path = Path(comm.broadcast(str(tmp_path))) / "many.nc"
     many = dogcm.Model("channel", SMALL, comm=comm)

@@ -14,20 +14,25 @@ from dogcm.decomp.binding import looks_like_mpi_launch
 from dogcm.dynamics import momentum, tracer_advection
 from dogcm.dynamics.continuity import stretch_c
 from dogcm.dynamics.pressure import hydrostatic_pressure, pressure_gradient
-from dogcm.simulation.model import Model
 from dogcm.field import Field, exchange
 from dogcm.halo import SerialBackend, connect, differentiable_sum
 from dogcm.learning.checkpointing import recompute
 from dogcm.learning.derivatives import (
-    check_derivatives, hessian_symmetry, order_deviation, random_direction, second_order_decades,
-)  # fmt: skip
+    check_derivatives,
+    hessian_symmetry,
+    order_deviation,
+    random_direction,
+    second_order_decades,
+)
 from dogcm.physics import lateral, surface, vertical_mixing
+from dogcm.simulation.model import Model
 
 one_rank = pytest.mark.skipif(looks_like_mpi_launch(), reason="checked on one rank")
 X = {"a": jnp.linspace(0.5, 2.0, 12).reshape(3, 4), "b": jnp.asarray(0.7)}
 
 
-# ---- the check itself --------------------------------------------------------------------------------
+# ---- the check itself
+# --------------------------------------------------------------------------------
 def smooth(x):
     return {"y": jnp.sin(x["a"]) * x["b"] ** 2, "z": jnp.sum(x["a"] ** 3)}
 
@@ -65,7 +70,9 @@ def test_a_wrong_transpose_is_found():
         return call(lambda _, x: 2.0 * x, lambda _, y: 2.0 * y * (1 + 1e-9), (), x)
 
     report = check_derivatives(lambda x: double(x["a"]) ** 2, X)
-    assert report["finite differences"].passed and report["dot product"].value == pytest.approx(1e-9, rel=1e-3)
+    assert report["finite differences"].passed and report["dot product"].value == pytest.approx(
+        1e-9, rel=1e-3
+    )
     assert not report.passed
 
 
@@ -98,7 +105,7 @@ def test_decades_of_second_order():
 
 @one_rank
 def test_hessian_symmetry_and_its_failure():
-    loss = lambda x: sum(jnp.sum(v**2) for v in smooth(x).values())  # noqa: E731
+    loss = lambda x: sum(jnp.sum(v**2) for v in smooth(x).values())
     assert hessian_symmetry(loss, X).passed
 
     @jax.custom_vjp
@@ -110,7 +117,9 @@ def test_hessian_symmetry_and_its_failure():
 
 
 @one_rank
-@pytest.mark.parametrize("wrap", [lambda f: f, jax.checkpoint, recompute], ids=["stored", "checkpoint", "recompute"])
+@pytest.mark.parametrize(
+    "wrap", [lambda f: f, jax.checkpoint, recompute], ids=["stored", "checkpoint", "recompute"]
+)
 def test_second_derivatives_of_an_exact_sum_in_a_loop(wrap):
     """JAX forgets rules of derivatives when it takes a loop apart."""
     x = jnp.linspace(0.1, 1.0, 7)
@@ -118,7 +127,9 @@ def test_second_derivatives_of_an_exact_sum_in_a_loop(wrap):
 
     def product(total):
         one = wrap(lambda x: x * (1 + 0.1 * jnp.sin(total(x) / 7)))
-        loss = lambda x: jnp.sum(jax.lax.scan(lambda x, _: (one(x), None), x, None, length=3)[0] ** 3)  # noqa: E731
+        loss = lambda x: jnp.sum(
+            jax.lax.scan(lambda x, _: (one(x), None), x, None, length=3)[0] ** 3
+        )
         return jax.jvp(jax.grad(loss), (x,), (v,))[1]
 
     exact = product(lambda x: differentiable_sum(SerialBackend(), x))
@@ -132,7 +143,8 @@ def test_directions_are_alike_on_all_ranks_but_for_fields():
     assert (one["zero"] == two["zero"]).all() and (one["zero"] != 0).all()
 
 
-# ---- schemes -----------------------------------------------------------------------------------------
+# ---- schemes
+# -----------------------------------------------------------------------------------------
 SMALL = {"grid.nx": 12, "grid.ny": 10, "grid.nz": 4}
 
 
@@ -142,26 +154,31 @@ def model() -> Model:
 
 
 def ocean(model, moving: bool, seed=0):
-    """Tracers and flow with halo, zero on land: stratified and moving, or at rest and the same everywhere."""
+    """Tracers and flow with halo, zero on land: stratified and moving, or at rest and the same
+    everywhere."""
     rng, g = np.random.default_rng(seed), model.grid
-    noise = lambda mask, size: mask * mask.with_data(jnp.asarray(size * rng.normal(size=mask.shape)))  # noqa: E731
+    noise = lambda mask, size: (
+        mask * mask.with_data(jnp.asarray(size * rng.normal(size=mask.shape)))
+    )
     size = 1.0 if moving else 0.0
     depth = g.z_c / 5000.0
     return {
-        "u": noise(g.mask_u, 0.1 * size), "v": noise(g.mask_v, 0.1 * size),
+        "u": noise(g.mask_u, 0.1 * size),
+        "v": noise(g.mask_v, 0.1 * size),
         "T": (noise(g.mask_c, 0.3 * size) + g.mask_c * (10.0 - 8.0 * size * depth)) * g.mask_c,
         "S": (noise(g.mask_c, 0.05 * size) + 35.0) * g.mask_c,
         "eta": noise(g.wet_c.crop(2), 0.2 * size),
-    }  # fmt: skip
+    }
 
 
 def schemes(model) -> dict:
     """Name to a function of (ocean, params) that returns Fields."""
     d, g, p = model.dynamics, model.grid, model.physics
-    stretch = lambda s: stretch_c(s["eta"], g)  # noqa: E731
-    density = lambda s: d.eos.anomaly(s["T"], s["S"])  # noqa: E731
-    n2 = lambda s: vertical_mixing.buoyancy_frequency_squared(  # noqa: E731
-        d.eos, s["T"], s["S"], density(s), g, stretch(s), p.gravity, p.rho0)  # fmt: skip
+    stretch = lambda s: stretch_c(s["eta"], g)
+    density = lambda s: d.eos.anomaly(s["T"], s["S"])
+    n2 = lambda s: vertical_mixing.buoyancy_frequency_squared(
+        d.eos, s["T"], s["S"], density(s), g, stretch(s), p.gravity, p.rho0
+    )
 
     def advection(name):
         def rate(s, q):
@@ -169,8 +186,9 @@ def schemes(model) -> dict:
             c = s["T"]
             out = []
             for velocity, side, reconstruct in (
-                (flow_u, g.dx_u, tracer_advection.reconstruct_x), (flow_v, g.dy_v, tracer_advection.reconstruct_y),
-            ):  # fmt: skip
+                (flow_u, g.dx_u, tracer_advection.reconstruct_x),
+                (flow_v, g.dy_v, tracer_advection.reconstruct_y),
+            ):
                 h = g.h_u if velocity.at == "u" else g.h_v
                 courant = velocity.with_data(jnp.abs(velocity.data)) * (p.dt / side) / (h + 1.0)
                 out.append(velocity * reconstruct(c, velocity, courant, name, g))
@@ -187,8 +205,12 @@ def schemes(model) -> dict:
         return pressure_gradient(total, density(s), s["eta"], g, p.gravity, p.rho0)
 
     def fluxes(s, q):
-        top = lambda f: f.level(0)  # noqa: E731
-        now = {"sst": top(s["T"]) * 0.0 - 3.0, "sss": top(s["S"]) + 1.0, "heat_flux": g.wet_c * -100.0}
+        top = lambda f: f.level(0)
+        now = {
+            "sst": top(s["T"]) * 0.0 - 3.0,
+            "sss": top(s["S"]) + 1.0,
+            "heat_flux": g.wet_c * -100.0,
+        }
         f = surface.surface_fluxes(now, top(s["T"]), top(s["S"]), top(g.h_c) * stretch(s), q, g, p)
         return [f.heat, f.salt, f.freshwater]
 
@@ -203,7 +225,11 @@ def schemes(model) -> dict:
 
     return {
         "equation of state": lambda s, q: [density(s)],
-        "mixing": mixing, "pressure": pressure, "surface fluxes": fluxes, "implicit solve": implicit, "drag": drag,
+        "mixing": mixing,
+        "pressure": pressure,
+        "surface fluxes": fluxes,
+        "implicit solve": implicit,
+        "drag": drag,
         "friction": lambda s, q: d.momentum.friction(s["u"], s["v"], q, g),
         "diffusion": lambda s, q: lateral.diffusive_fluxes(s["T"], q["lateral_diffusivity"], g),
         "vorticity flux": lambda s, q: [
@@ -211,20 +237,40 @@ def schemes(model) -> dict:
             momentum.vorticity_flux_v(s["u"], g.f_q * g.inv_h_q, g),
         ],
         **{f"advection {n}": advection(n) for n in tracer_advection.SCHEMES},
-    }  # fmt: skip
+    }
 
 
-SCHEMES = ["equation of state", "mixing", "pressure", "surface fluxes", "implicit solve", "drag", "friction",
-           "diffusion", "vorticity flux", *(f"advection {n}" for n in tracer_advection.SCHEMES)]  # fmt: skip
-# Where a function has kinks, some cell is near one: no more than a share of the decades is of second order.
-KINKED = {"mixing", "implicit solve", "advection dst3_limited", "surface fluxes", "advection dst3", "advection upwind"}
+SCHEMES = [
+    "equation of state",
+    "mixing",
+    "pressure",
+    "surface fluxes",
+    "implicit solve",
+    "drag",
+    "friction",
+    "diffusion",
+    "vorticity flux",
+    *(f"advection {n}" for n in tracer_advection.SCHEMES),
+]
+# Where a function has kinks, some cell is near one: no more than a share of the decades is of
+# second order.
+KINKED = {
+    "mixing",
+    "implicit solve",
+    "advection dst3_limited",
+    "surface fluxes",
+    "advection dst3",
+    "advection upwind",
+}
 
 
 def small_direction(s, params):
     """Noise small enough that hardly any cell meets a kink."""
     d = random_direction((s, params))
     small = {"u": 1e-3, "v": 1e-3, "T": 1e-3, "S": 1e-4, "eta": 1e-3}
-    return {n: f.with_data(f.data * 0.0 + small[n] * jnp.sign(f.data)) for n, f in d[0].items()}, d[1]
+    return {n: f.with_data(f.data * 0.0 + small[n] * jnp.sign(f.data)) for n, f in d[0].items()}, d[
+        1
+    ]
 
 
 @one_rank
@@ -233,16 +279,20 @@ def test_scheme_has_the_right_derivative(model, name):
     function = schemes(model)[name]
     s = ocean(model, moving=True)
     report = check_derivatives(
-        lambda x: [f.interior for f in function(*x)], (s, model.params), small_direction(s, model.params),
-        ladder=tuple(10.0**-k for k in range(1, 7)), decades=0.0 if name in KINKED else 1.0,
+        lambda x: [f.interior for f in function(*x)],
+        (s, model.params),
+        small_direction(s, model.params),
+        ladder=tuple(10.0**-k for k in range(1, 7)),
+        decades=0.0 if name in KINKED else 1.0,
         difference_limit=1e-6,
-    )  # fmt: skip
+    )
     assert report.passed, f"{name}\n{report}"
 
 
 @pytest.fixture(scope="module")
 def everything(model):
-    """All schemes together, on water, and the gradient of their sum with respect to ocean and parameters."""
+    """All schemes together, on water, and the gradient of their sum with respect to ocean and
+    parameters."""
     g = model.grid
 
     def outputs(s, q):
@@ -268,21 +318,26 @@ SINGULAR = {
 @one_rank
 @pytest.mark.parametrize("case", SINGULAR)
 def test_gradients_are_finite_where_nothing_moves(model, everything, case):
-    """Rest, land, neutral stratification and the freezing point: kinks lie there, but nothing infinite."""
+    """Rest, land, neutral stratification and the freezing point: kinks lie there, but nothing
+    infinite."""
     s = ocean(model, moving=False)
     for name, value in SINGULAR[case].items():
         s[name] = s[name].with_data(jnp.full_like(s[name].data, value)) * model.grid.mask_c
 
     out, gradient = everything(s, model.params)
-    bad = [jax.tree_util.keystr(p) for p, g in jax.tree_util.tree_leaves_with_path(gradient)
-           if not bool(jnp.isfinite(g).all())]  # fmt: skip
+    bad = [
+        jax.tree_util.keystr(p)
+        for p, g in jax.tree_util.tree_leaves_with_path(gradient)
+        if not bool(jnp.isfinite(g).all())
+    ]
     assert not bad and all(bool(jnp.isfinite(o).all()) for o in out)
     dry = np.asarray(model.grid.mask_c.interior) == 0
     for tracer in "TS":
         assert (np.asarray(gradient[tracer].interior)[dry] == 0).all(), f"{tracer} on land counts"
 
 
-# ---- ranks -------------------------------------------------------------------------------------------
+# ---- ranks
+# -------------------------------------------------------------------------------------------
 @pytest.mark.mpi(min_size=2)
 def test_the_check_works_across_ranks():
     comm = world()
@@ -294,14 +349,16 @@ def test_the_check_works_across_ranks():
     def share(x):
         deep = exchange(halos, (x["f"], 1))[0].data
         mean = halos.psum(jnp.sum(x["f"].data)) / 216.0
-        return jnp.sum(jnp.sin(deep[2:, 1:-1] * deep[:-2, 1:-1]) * x["k"] + (mean * x["f"].data + 1.0) ** 2)
+        return jnp.sum(
+            jnp.sin(deep[2:, 1:-1] * deep[:-2, 1:-1]) * x["k"] + (mean * x["f"].data + 1.0) ** 2
+        )
 
     report = check_derivatives(share, x, psum=halos.psum, rank=comm.rank)
     assert report.passed, report
     assert hessian_symmetry(share, x, halos.psum, rank=comm.rank).passed
     # A sum that counts as its own transpose on this rank alone is what the check is there to find.
-    wrong = lambda v: v + jax.lax.stop_gradient(halos.psum(v) - v)  # noqa: E731
-    bad = lambda x: jnp.sum((wrong(jnp.sum(x["f"].data)) / 216.0 * x["f"].data + 1.0) ** 2)  # noqa: E731
+    wrong = lambda v: v + jax.lax.stop_gradient(halos.psum(v) - v)
+    bad = lambda x: jnp.sum((wrong(jnp.sum(x["f"].data)) / 216.0 * x["f"].data + 1.0) ** 2)
     report = check_derivatives(bad, x, psum=halos.psum, rank=comm.rank)
     assert not report["finite differences"].passed
 
@@ -310,8 +367,10 @@ def test_the_check_works_across_ranks():
 def test_the_wrong_allreduce_of_the_documentation_is_wrong(repository):
     """The example of the docs page runs, and the gradient it warns of is far off."""
     page = (repository / "docs" / "gradients_across_ranks.md").read_text()
-    (code,) = [b for b in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "identity_transpose" in b]
+    (code,) = [
+        b for b in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "identity_transpose" in b
+    ]
     found: dict = {}
-    exec(compile(code, "gradients_across_ranks.md", "exec"), found)  # noqa: S102
+    exec(compile(code, "gradients_across_ranks.md", "exec"), found)
     assert found["error"]["transpose is psum"] < 1e-14
     assert found["error"]["transpose is identity"] > 0.2

@@ -6,22 +6,31 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from test_recipe import RECIPE
 
+from dogcm.components.errors import ConfigError
 from dogcm.corrector.maps import MAPS
 from dogcm.learning.column_search import ColumnSearch
 from dogcm.learning.first_guess import _Cycle, _Guess, first_guess
 from dogcm.learning.recipe import load_recipe
-from dogcm.components.errors import ConfigError
 from dogcm.learning.training import build
-from test_recipe import RECIPE
 
-NETWORK = {"kind": "column", "width": 2, "depth": 1, "every": 1, "maps": 1, "inputs": ["mask"],
-           "outputs": {"temperature": "tendency_no_mean", "velocity": "tendency"}}  # fmt: skip
+NETWORK = {
+    "kind": "column",
+    "width": 2,
+    "depth": 1,
+    "every": 1,
+    "maps": 1,
+    "inputs": ["mask"],
+    "outputs": {"temperature": "tendency_no_mean", "velocity": "tendency"},
+}
 # A model whose viscosity is four times that of the truth.
 MAPPED = RECIPE | {
-    "learnable": [], "corrector": NETWORK, "first_guess": {"passes": 3, "days": 0.5, "windows": 8},
+    "learnable": [],
+    "corrector": NETWORK,
+    "first_guess": {"passes": 3, "days": 0.5, "windows": 8},
     "loss": {"factors": {"u": 1, "eta": 1, "temperature": 1}},
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -31,26 +40,40 @@ def setup(tmp_path_factory):
 
 def test_forecasts_improve_with_every_pass(setup, capsys):
     maps = first_guess(setup)["corrector"][MAPS]
-    said = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("first guess")]
+    said = [
+        line.split()
+        for line in capsys.readouterr().out.splitlines()
+        if line.startswith("first guess")
+    ]
     eta = [float(words[words.index("eta") + 1]) for words in said]
     assert len(eta) == 3 and max(eta[1:]) < 0.5 * eta[0]
     # What was missing is the work of the viscosity that the truth does not have: along the flow.
-    u = np.mean([np.asarray(setup.train.state(k).u.interior) for k in range(setup.train.first, setup.train.last)], 0)
+    u = np.mean(
+        [
+            np.asarray(setup.train.state(k).u.interior)
+            for k in range(setup.train.first, setup.train.last)
+        ],
+        0,
+    )
     assert (np.asarray(maps["u"].data) * u).sum() > 0
     # Other seeds of the same model find it where the truth is.
     again = first_guess(setup)["corrector"][MAPS]
     assert "first guess from" in capsys.readouterr().out
-    assert all((again[n].data == f.data).all() and np.isfinite(f.data).all() for n, f in maps.items())
+    assert all(
+        (again[n].data == f.data).all() and np.isfinite(f.data).all() for n, f in maps.items()
+    )
 
 
 def test_momentum_of_a_right_model_is_in_balance(setup):
     """With the truth's own viscosity, what is left is what the flow really changes by."""
     wrong, right = _Guess(setup), _Guess(setup)
     wrong.balance_momentum()
-    right.model.params = setup.model.params | {"lateral_viscosity": setup.model.params["lateral_viscosity"] / 4}
+    right.model.params = setup.model.params | {
+        "lateral_viscosity": setup.model.params["lateral_viscosity"] / 4
+    }
     right.balance_momentum()
     setup.model.params = setup.fixed["params"]
-    size = lambda g: float(np.abs(np.asarray(g.maps["v"].data)).mean())  # noqa: E731
+    size = lambda g: float(np.abs(np.asarray(g.maps["v"].data)).mean())
     assert size(right) < 0.1 * size(wrong)
 
 
@@ -68,12 +91,18 @@ def test_a_cycle_is_found_again(count):
 
 @pytest.mark.parametrize("change", [{"corrector.maps": 0}, {"physics": False}])
 def test_a_first_guess_needs_maps_and_physics(change):
-    with pytest.raises(ConfigError, match="first guess is of the corrector's maps|without physics nothing moves"):
+    with pytest.raises(
+        ConfigError, match="first guess is of the corrector's maps|without physics nothing moves"
+    ):
         load_recipe(MAPPED, change)
 
 
 def test_maps_are_part_of_what_is_trained(setup):
-    assert {n: f.at for n, f in setup.trainable["corrector"][MAPS].items()} == {"temperature": "c", "u": "u", "v": "v"}
+    assert {n: f.at for n, f in setup.trainable["corrector"][MAPS].items()} == {
+        "temperature": "c",
+        "u": "u",
+        "v": "v",
+    }
 
 
 def test_what_changes_from_forecast_to_forecast_is_left_alone():
@@ -85,18 +114,22 @@ def test_what_changes_from_forecast_to_forecast_is_left_alone():
     all_of_it, kept = (np.abs(f()["u"]) for f in (fit.coefficients, fit.reliable))
     np.testing.assert_allclose(kept[:, 0], all_of_it[:, 0], atol=1e-12)
     assert kept[:, 1].max() < 0.1 * all_of_it[:, 1].max()
-    assert 0.4 < kept[0, 2] < 0.6, "half of the squares is a mean of one, the other half noise of variance one"
+    assert 0.4 < kept[0, 2] < 0.6, (
+        "half of the squares is a mean of one, the other half noise of variance one"
+    )
 
 
-# ---- maps of parameters, column by column ---------------------------------------------------------------
+# ---- maps of parameters, column by column
+# ---------------------------------------------------------------
 SEARCHED = MAPPED | {
     "learnable": ["vertical_diffusivity: map", "lateral_viscosity"],
     "targets": RECIPE["targets"] | {"changes": {"parameters.vertical_diffusivity": 3e-3}},
-}  # fmt: skip
+}
 
 
 class _Forecasts:
-    """Errors of an imagined model: none where the map of vertical diffusivity has its best value."""
+    """Errors of an imagined model: none where the map of vertical diffusivity has its best
+    value."""
 
     def __init__(self, setup, factor):
         self.factor, self.start = factor, setup.model.params["vertical_diffusivity"]
@@ -104,14 +137,24 @@ class _Forecasts:
         self.ones = np.ones(self.shape)
 
     def __call__(self, trainable):
-        value = np.exp(np.asarray(trainable["physics"]["vertical_diffusivity"].data, float)) / float(self.start)
+        value = np.exp(
+            np.asarray(trainable["physics"]["vertical_diffusivity"].data, float)
+        ) / float(self.start)
         error = np.abs(np.log(value / self.factor)) + 0.01
         for _ in range(3):
-            yield {"temperature": error * self.ones, "eta": 9 * error}, {"temperature": self.ones, "eta": 1.0}
+            yield (
+                {"temperature": error * self.ones, "eta": 9 * error},
+                {"temperature": self.ones, "eta": 1.0},
+            )
 
 
 def _search(tmp_path, **options):
-    columns = {"factors": {"vertical_diffusivity": [0.1, 10.0]}, "days": 0.5, "windows": 4, **options}
+    columns = {
+        "factors": {"vertical_diffusivity": [0.1, 10.0]},
+        "days": 0.5,
+        "windows": 4,
+        **options,
+    }
     setup = build(load_recipe(SEARCHED, {"first_guess.columns": columns}), tmp_path)
     return setup, setup.trainable
 
@@ -121,7 +164,11 @@ def test_each_column_takes_what_suits_it(tmp_path, capsys):
     best = np.ones(setup.model.grid.wet_c.interior.shape)
     best[:3, :4], best[5, 6] = 10.0, 0.1
     found = ColumnSearch(setup, _Forecasts(setup, best)).run(trainable)
-    factors = np.exp(np.asarray(found["vertical_diffusivity"].data - trainable["physics"]["vertical_diffusivity"].data))
+    factors = np.exp(
+        np.asarray(
+            found["vertical_diffusivity"].data - trainable["physics"]["vertical_diffusivity"].data
+        )
+    )
     np.testing.assert_allclose(factors, best, rtol=1e-5)
     assert found["lateral_viscosity"] is trainable["physics"]["lateral_viscosity"]
     assert "columns: 13 changed" in capsys.readouterr().out
@@ -130,8 +177,10 @@ def test_each_column_takes_what_suits_it(tmp_path, capsys):
 def test_what_is_held_has_no_gradient(tmp_path):
     learnable = [{"vertical_diffusivity": {"shape": "map", "held": True}}, "lateral_viscosity"]
     columns = {"factors": {"vertical_diffusivity": [10.0]}}
-    s = build(load_recipe(SEARCHED, {"learnable": learnable, "first_guess.columns": columns}), tmp_path)
-    value = lambda raw: sum(jnp.sum(x) for x in jax.tree.leaves(s.problem.learn.values(raw)))  # noqa: E731
+    s = build(
+        load_recipe(SEARCHED, {"learnable": learnable, "first_guess.columns": columns}), tmp_path
+    )
+    value = lambda raw: sum(jnp.sum(x) for x in jax.tree.leaves(s.problem.learn.values(raw)))
     gradient = jax.grad(value)(s.trainable["physics"])
     assert (gradient["vertical_diffusivity"].data == 0).all() and gradient["lateral_viscosity"] != 0
 
@@ -140,20 +189,32 @@ def test_a_small_gain_changes_nothing(tmp_path):
     setup, trainable = _search(tmp_path, least_gain=0.99)
     best = np.full(setup.model.grid.wet_c.interior.shape, 3.0)
     found = ColumnSearch(setup, _Forecasts(setup, best)).run(trainable)
-    assert all(found[n] is trainable["physics"][n] or (found[n].data == trainable["physics"][n].data).all() for n in found)
+    assert all(
+        found[n] is trainable["physics"][n] or (found[n].data == trainable["physics"][n].data).all()
+        for n in found
+    )
 
 
 def test_searched_maps_are_found_and_kept(tmp_path, capsys):
     """Columns of an ocean that mixes too little ask for more, in every run that follows."""
-    columns = {"factors": {"vertical_diffusivity": [0.1, 30.0]}, "days": 0.5, "windows": 4, "after": 1}
-    setup = build(load_recipe(SEARCHED, {"first_guess.columns": columns, "first_guess.passes": 2}), tmp_path)
+    columns = {
+        "factors": {"vertical_diffusivity": [0.1, 30.0]},
+        "days": 0.5,
+        "windows": 4,
+        "after": 1,
+    }
+    setup = build(
+        load_recipe(SEARCHED, {"first_guess.columns": columns, "first_guess.passes": 2}), tmp_path
+    )
     found = first_guess(setup)
     again = first_guess(setup)
     text = capsys.readouterr().out
     assert "columns:" in text and "first guess from" in text
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(again)):
         np.testing.assert_array_equal(a, b)
-    more = np.asarray(found["physics"]["vertical_diffusivity"].data) > np.log(setup.model.params["vertical_diffusivity"])
+    more = np.asarray(found["physics"]["vertical_diffusivity"].data) > np.log(
+        setup.model.params["vertical_diffusivity"]
+    )
     assert more.mean() > 0.5
 
 
@@ -162,7 +223,10 @@ def test_searched_maps_are_found_and_kept(tmp_path, capsys):
     [
         ({"learnable": ["vertical_diffusivity"]}, "not learned as a map"),
         ({"first_guess.passes": 0}, "needs first_guess.passes"),
-        ({"learnable": ["vertical_diffusivity: map", {"lateral_viscosity": {"held": True}}]}, "is held"),
+        (
+            {"learnable": ["vertical_diffusivity: map", {"lateral_viscosity": {"held": True}}]},
+            "is held",
+        ),
         ({"first_guess.columns.factors": {"vertical_diffusivity": [-1.0]}}, "greater than 0"),
     ],
 )

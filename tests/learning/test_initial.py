@@ -1,4 +1,5 @@
-"""Changes of the initial state: their covariance, tiles, recipes, and an anomaly that is found again."""
+"""Changes of the initial state: their covariance, tiles, recipes, and an anomaly that is found
+again."""
 
 from __future__ import annotations
 
@@ -9,12 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dogcm.components.errors import ConfigError
 from dogcm.decomp import Decomposition, Halo, SerialCommunicator, make_layout, world
 from dogcm.decomp.binding import looks_like_mpi_launch
-from dogcm.targets.blobs import blob_field
-from dogcm.learning.recipe import load_recipe
-from dogcm.components.errors import ConfigError
-from dogcm.learning.training import train
 from dogcm.field import Field
 from dogcm.grid.bathymetry import vertical_cells
 from dogcm.grid.geometry import build_grid
@@ -25,6 +23,9 @@ from dogcm.learning.columns import at_columns
 from dogcm.learning.initial import LONGEST, InitialChange, InitialSet
 from dogcm.learning.losses import squared_error
 from dogcm.learning.problem import Problem
+from dogcm.learning.recipe import load_recipe
+from dogcm.learning.training import train
+from dogcm.targets.blobs import blob_field
 
 one_rank = pytest.mark.skipif(looks_like_mpi_launch(), reason="checked on one rank")
 SHAPE, DZ, DX = (24, 24), np.full(20, 100.0), 50e3
@@ -42,7 +43,9 @@ def tile(comm, layout, horizontal, depth, dz=DZ):
 def spread(o, item):
     """``c -> s N D c`` on plain arrays, compiled."""
     both = InitialSet([item])
-    return jax.jit(lambda c: both.changes({item.name: Field(c, "c")}, o.halos, o.grid)[item.name].data)
+    return jax.jit(
+        lambda c: both.changes({item.name: Field(c, "c")}, o.halos, o.grid)[item.name].data
+    )
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +56,8 @@ def plane():
 
 @pytest.mark.parametrize("length, depth", [(0.0, 0.0), (2.5 * DX, 300.0), (1e9, 0.0)])
 def test_covariance_in_wide_water(plane, length, depth):
-    """One row of B = s N D D' N s, by the transpose: variance s2, and a Gaussian of the lengths around it."""
+    """One row of B = s N D D' N s, by the transpose: variance s2, and a Gaussian of the lengths
+    around it."""
     change = spread(plane, InitialChange("temperature", 0.5, length, depth))
     unit = jnp.zeros((20, *SHAPE)).at[MIDDLE].set(1.0)
     back = jax.jit(lambda e: jax.linear_transpose(change, e)(e)[0])(unit)
@@ -61,7 +65,11 @@ def test_covariance_in_wide_water(plane, length, depth):
     assert row[MIDDLE] == pytest.approx(0.25, rel=2e-2)
     k, j, i = MIDDLE
     far = min(length, LONGEST * DX)
-    for place, away, scale in (((k, j, i + 2), 2 * DX, far), ((k, j - 1, i), DX, far), ((k + 2, j, i), 200.0, depth)):
+    for place, away, scale in (
+        ((k, j, i + 2), 2 * DX, far),
+        ((k, j - 1, i), DX, far),
+        ((k + 2, j, i), 200.0, depth),
+    ):
         expected = np.exp(-0.5 * (away / scale) ** 2) if scale else 0.0
         assert row[place] / row[MIDDLE] == pytest.approx(expected, abs=0.06)
 
@@ -80,7 +88,9 @@ def test_walls_are_not_crossed():
     assert (both.changes({"temperature": land}, o.halos, o.grid)["temperature"].data == 0).all()
     assert both.background({"temperature": land}, o.grid) == 0.0
     wet = Field(o.grid.mask_c.interior * 3.0, "c")
-    assert both.background({"temperature": wet}, o.grid) == pytest.approx(4.5 * float(o.grid.mask_c.interior.sum()))
+    assert both.background({"temperature": wet}, o.grid) == pytest.approx(
+        4.5 * float(o.grid.mask_c.interior.sum())
+    )
 
 
 def test_sea_level_and_single_precision(plane):
@@ -89,44 +99,67 @@ def test_sea_level_and_single_precision(plane):
     # An even control stays even, where the variance of independent ones would be taken away.
     assert float(change.std() / change.mean()) < 1e-12 and float(change.mean()) > 0.05
     grid = jax.tree.map(lambda x: x.astype(jnp.float32), plane.grid)
-    items = InitialSet([InitialChange("temperature", 0.5, 3 * DX, 200.0), InitialChange("eta", 0.05, 3 * DX)])
-    controls = {"temperature": Field(jnp.ones((20, *SHAPE), jnp.float32), "c"), "eta": Field(jnp.ones(SHAPE, jnp.float32), "c")}
+    items = InitialSet(
+        [InitialChange("temperature", 0.5, 3 * DX, 200.0), InitialChange("eta", 0.05, 3 * DX)]
+    )
+    controls = {
+        "temperature": Field(jnp.ones((20, *SHAPE), jnp.float32), "c"),
+        "eta": Field(jnp.ones(SHAPE, jnp.float32), "c"),
+    }
     found = jax.eval_shape(lambda c: items.changes(c, plane.halos, grid), controls)
     assert {f.dtype for f in found.values()} == {jnp.dtype("float32")}
 
 
-@pytest.mark.parametrize("kind, says", [
-    (dict(name="u", scale=1.0), "cannot be learned; choose from temperature"),
-    (dict(name="eta", scale=0.0), "scale must be above 0"),
-    (dict(name="eta", scale=1.0, length=-1.0), "lengths at least 0"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "kind, says",
+    [
+        (dict(name="u", scale=1.0), "cannot be learned; choose from temperature"),
+        (dict(name="eta", scale=0.0), "scale must be above 0"),
+        (dict(name="eta", scale=1.0, length=-1.0), "lengths at least 0"),
+    ],
+)
 def test_what_cannot_be_changed(kind, says):
     with pytest.raises(ValueError, match=says):
         InitialChange(**kind)
 
 
 # ---- recipes -------------------------------------------------------------------------------------
-GYRE = {"grid.nx": 12, "grid.ny": 10, "grid.nz": 2, "physics.tracer_advection": "upwind",
-        "physics.momentum_advection": False}  # fmt: skip
+GYRE = {
+    "grid.nx": 12,
+    "grid.ny": 10,
+    "grid.nz": 2,
+    "physics.tracer_advection": "upwind",
+    "physics.momentum_advection": False,
+}
 BLOB = {"amplitude": 1.0, "lon": 600, "lat": 500, "depth": 500, "width": 250e3, "thickness": 1000}
 RECIPE = {
-    "name": "start", "experiment": "gyre", "overrides": GYRE, "initial": {"temperature": {"length": 4e5, "depth": 0}},
+    "name": "start",
+    "experiment": "gyre",
+    "overrides": GYRE,
+    "initial": {"temperature": {"length": 4e5, "depth": 0}},
     "targets": {"spinup": 1, "days": 0.5, "every": 0.25, "test": 0, "blobs": [BLOB]},
     "loss": {"factors": {"temperature": 1}, "scales": "typical", "background": 1e-5},
-    "curriculum": [{"updates": 40, "days": 0.5}], "optimiser": {"learning_rate": {"initial": 2.0}, "clip": 1e6},
-}  # fmt: skip
+    "curriculum": [{"updates": 40, "days": 0.5}],
+    "optimiser": {"learning_rate": {"initial": 2.0}, "clip": 1e6},
+}
 
 
-@pytest.mark.parametrize("change, says", [
-    ({"initial": {"speed": {}}}, "initial.speed"),
-    ({"initial": {"temperature": {"lenght": 1}}}, "did you mean length"),
-    ({"initial": {"temperature": {"scale": 0}}}, "scale"),
-    ({"batch": 2}, "belongs to one window: batch and groups must be 1"),
-    ({"initial": {}, "learnable": ["lateral_viscosity"]}, "loss.background weighs changes of the initial state"),
-    ({"loss.columns": {"eta": 3}}, "loss.columns: eta is not compared"),
-    ({"loss.columns": {"temperature": 0}}, "at least 1 column"),
-    ({"targets.kind": "finer"}, "targets.blobs belongs to kind twin"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        ({"initial": {"speed": {}}}, "initial.speed"),
+        ({"initial": {"temperature": {"lenght": 1}}}, "did you mean length"),
+        ({"initial": {"temperature": {"scale": 0}}}, "scale"),
+        ({"batch": 2}, "belongs to one window: batch and groups must be 1"),
+        (
+            {"initial": {}, "learnable": ["lateral_viscosity"]},
+            "loss.background weighs changes of the initial state",
+        ),
+        ({"loss.columns": {"eta": 3}}, "loss.columns: eta is not compared"),
+        ({"loss.columns": {"temperature": 0}}, "at least 1 column"),
+        ({"targets.kind": "finer"}, "targets.blobs belongs to kind twin"),
+    ],
+)
 def test_bad_recipes(change, says):
     with pytest.raises(ConfigError, match=says):
         load_recipe(RECIPE, change)
@@ -134,16 +167,23 @@ def test_bad_recipes(change, says):
 
 def test_words_of_a_recipe():
     short = load_recipe(RECIPE, {"initial": ["temperature", "eta"]})
-    assert [(i.name, i.scale, i.length) for i in short.initial_set().items] == [("temperature", 0.5, 1e6), ("eta", 0.05, 1e6)]
+    assert [(i.name, i.scale, i.length) for i in short.initial_set().items] == [
+        ("temperature", 0.5, 1e6),
+        ("eta", 0.05, 1e6),
+    ]
     # Older checkpoints do not know these keys: left alone they are no difference.
     plain = load_recipe({"experiment": "gyre", "learnable": ["lateral_viscosity"]})
     assert "initial" not in plain.identity() and "blobs" not in plain.targets.identity()
-    assert load_recipe(RECIPE).identity() != load_recipe(RECIPE, {"initial.temperature.length": 5e5}).identity()
+    assert (
+        load_recipe(RECIPE).identity()
+        != load_recipe(RECIPE, {"initial.temperature.length": 5e5}).identity()
+    )
 
 
 @one_rank
 def test_an_anomaly_is_found_again(tmp_path):
-    """From the temperature of half a day: the truth's blob, which the starts of rollouts do not have."""
+    """From the temperature of half a day: the truth's blob, which the starts of rollouts do not
+    have."""
     own = {"targets.folder": str(tmp_path / "truth")}
     trainer = train(load_recipe(RECIPE, own), tmp_path / "run", quiet=True)
     model, fixed = trainer.targets.model, trainer.fixed
@@ -152,14 +192,23 @@ def test_an_anomaly_is_found_again(tmp_path):
     problem = trainer.share.__self__
     assert isinstance(problem, Problem)
     state = trainer.targets.state(0)
-    found = problem.start(trainer.weights.trainable, state, fixed).temperature.data - state.temperature.data
+    found = (
+        problem.start(trainer.weights.trainable, state, fixed).temperature.data
+        - state.temperature.data
+    )
     assert np.abs(found - truth).max() < 0.1 * truth.max()
-    # A start belongs to one window, and half as long rollouts could start from two records of the same truth.
+    # A start belongs to one window, and half as long rollouts could start from two records of the
+    # same truth.
     with pytest.raises(ConfigError, match="one window, but 2 windows of 0.25 days"):
-        train(load_recipe(RECIPE, own | {"curriculum": [{"updates": 1, "days": 0.25}]}), tmp_path / "other", quiet=True)
+        train(
+            load_recipe(RECIPE, own | {"curriculum": [{"updates": 1, "days": 0.25}]}),
+            tmp_path / "other",
+            quiet=True,
+        )
 
 
-# ---- columns ---------------------------------------------------------------------------------------
+# ---- columns
+# ---------------------------------------------------------------------------------------
 def columns_on(comm, layout):
     depth = np.random.default_rng(1).uniform(-200, 590, SHAPE).clip(0)
     return tile(comm, layout, LatLonGrid.regular(24, 24), depth, np.array([100.0, 200.0, 300.0]))
@@ -179,13 +228,20 @@ def test_a_few_columns():
     assert few.weights["eta"] is loss.weights["eta"]
     for one, other in zip(few.weights["temperature"], loss.weights["temperature"]):
         assert float(one.sum()) == pytest.approx(float(other.sum()))
-    assert not np.array_equal(restricted(o, {"temperature": 40}, 1)[1].weights["temperature"] > 0, few.weights["temperature"] > 0)
-    for bad, says in (({"salinity": 3}, "not among the compared"), ({"eta": 10**4}, "cannot be drawn")):
+    assert not np.array_equal(
+        restricted(o, {"temperature": 40}, 1)[1].weights["temperature"] > 0,
+        few.weights["temperature"] > 0,
+    )
+    for bad, says in (
+        ({"salinity": 3}, "not among the compared"),
+        ({"eta": 10**4}, "cannot be drawn"),
+    ):
         with pytest.raises(ValueError, match=says):
             restricted(o, bad)
 
 
-# ---- tiles -------------------------------------------------------------------------------------------
+# ---- tiles
+# -------------------------------------------------------------------------------------------
 @pytest.mark.mpi(min_size=2)
 @pytest.mark.parametrize("px", [1, 2])
 def test_tiles_give_the_same_bits(px):
@@ -202,8 +258,14 @@ def test_tiles_give_the_same_bits(px):
     whole = np.asarray(spread(alone, item)(jnp.asarray(values)))
     np.testing.assert_array_equal(spread(tiles, item)(jnp.asarray(values[here])), whole[here])
     assert np.abs(whole).max() > 0.5
-    share = InitialSet([item]).background({"temperature": Field(jnp.asarray(values[here]), "c")}, tiles.grid)
-    total = InitialSet([item]).background({"temperature": Field(jnp.asarray(values), "c")}, alone.grid)
+    share = InitialSet([item]).background(
+        {"temperature": Field(jnp.asarray(values[here]), "c")}, tiles.grid
+    )
+    total = InitialSet([item]).background(
+        {"temperature": Field(jnp.asarray(values), "c")}, alone.grid
+    )
     assert float(jax.jit(tiles.halos.psum)(share)) == pytest.approx(float(total))
     few, one = restricted(tiles, {"temperature": 40})[1], restricted(alone, {"temperature": 40})[1]
-    np.testing.assert_allclose(few.weights["temperature"], one.weights["temperature"][here], rtol=1e-12)
+    np.testing.assert_allclose(
+        few.weights["temperature"], one.weights["temperature"][here], rtol=1e-12
+    )

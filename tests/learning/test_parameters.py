@@ -9,21 +9,39 @@ import pytest
 
 from dogcm.decomp import SerialCommunicator, world
 from dogcm.decomp.binding import looks_like_mpi_launch
-from dogcm.setups.config import ParameterConfig
-from dogcm.simulation.model import Model
 from dogcm.field import Field
 from dogcm.learning.bijectors import Exp, Identity, Interval, LogInterval, Softplus
-from dogcm.learning.parameters import PARAMETERS, LearnableError, LearnableSet, parse_learnable, replicated
+from dogcm.learning.parameters import (
+    PARAMETERS,
+    LearnableError,
+    LearnableSet,
+    parse_learnable,
+    replicated,
+)
 from dogcm.physics import lateral, surface, vertical_mixing
+from dogcm.setups.config import ParameterConfig
+from dogcm.simulation.model import Model
 
-SMALL = {"grid.nx": 18, "grid.ny": 12, "grid.nz": 5, "parameters.biharmonic_viscosity": 1e16,
-         "parameters.biharmonic_diffusivity": 1e15}  # fmt: skip
+SMALL = {
+    "grid.nx": 18,
+    "grid.ny": 12,
+    "grid.nz": 5,
+    "parameters.biharmonic_viscosity": 1e16,
+    "parameters.biharmonic_diffusivity": 1e15,
+}
 STATIC = {"viscosity_power", "reference_spacing"}
 one_rank = pytest.mark.skipif(looks_like_mpi_launch(), reason="checked on one rank")
 
 
 # ---- bijectors -----------------------------------------------------------------------------------
-BIJECTORS = [Identity(), Exp(), Softplus(), Softplus(1e-3), Interval(-2.0, 5.0), LogInterval(1e-5, 1e3)]
+BIJECTORS = [
+    Identity(),
+    Exp(),
+    Softplus(),
+    Softplus(1e-3),
+    Interval(-2.0, 5.0),
+    LogInterval(1e-5, 1e3),
+]
 
 
 @pytest.mark.parametrize("b", BIJECTORS, ids=repr)
@@ -49,9 +67,14 @@ def test_doubling_is_a_step_of_log_two():
     assert float(b.forward(0.0)) == pytest.approx(10.0)  # the geometric middle
 
 
-# ---- names and shapes ------------------------------------------------------------------------------
+# ---- names and shapes
+# ------------------------------------------------------------------------------
 def test_the_list_is_that_of_the_configuration():
-    fields = {n: f.json_schema_extra["unit"] for n, f in ParameterConfig.model_fields.items() if n not in STATIC}
+    fields = {
+        n: f.json_schema_extra["unit"]
+        for n, f in ParameterConfig.model_fields.items()
+        if n not in STATIC
+    }
     assert {n: p.unit for n, p in PARAMETERS.items()} == fields
 
 
@@ -89,7 +112,8 @@ def test_what_cannot_be_learned_is_refused(items, says):
         LearnableSet(items)
 
 
-# ---- on a model --------------------------------------------------------------------------------------
+# ---- on a model
+# --------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def model() -> Model:
     return Model("two_basin", SMALL, comm=SerialCommunicator())
@@ -97,13 +121,20 @@ def model() -> Model:
 
 def test_start_outside_the_bounds_is_refused(model):
     with pytest.raises(LearnableError, match="set parameters.bottom_drag_linear"):
-        LearnableSet(["bottom_drag_linear"]).initial({"bottom_drag_linear": jnp.asarray(0.0)}, model.grid)
+        LearnableSet(["bottom_drag_linear"]).initial(
+            {"bottom_drag_linear": jnp.asarray(0.0)}, model.grid
+        )
     with pytest.raises(LearnableError, match="between 1 and 2"):
         LearnableSet([{"lateral_viscosity": {"bounds": [1, 2]}}]).initial(model.params, model.grid)
 
 
-EVERY = ["lateral_viscosity: map", "lateral_diffusivity: orthotropic", "vertical_viscosity: profile",
-         {"vertical_diffusivity": {"shape": "map", "bounds": [1e-7, 1e-2]}}, "bottom_drag_linear"]  # fmt: skip
+EVERY = [
+    "lateral_viscosity: map",
+    "lateral_diffusivity: orthotropic",
+    "vertical_viscosity: profile",
+    {"vertical_diffusivity": {"shape": "map", "bounds": [1e-7, 1e-2]}},
+    "bottom_drag_linear",
+]
 
 
 def test_values_come_back_in_their_shape(model):
@@ -121,7 +152,9 @@ def test_values_come_back_in_their_shape(model):
             np.testing.assert_allclose(leaf, model.params[name], rtol=1e-12)
     # A start that is a map already is taken as it is, and its halo falls off.
     again = learn.initial(params, grid)
-    assert all(np.allclose(a, b, rtol=1e-12) for a, b in zip(jax.tree.leaves(again), jax.tree.leaves(raw)))
+    assert all(
+        np.allclose(a, b, rtol=1e-12) for a, b in zip(jax.tree.leaves(again), jax.tree.leaves(raw))
+    )
     marks = replicated(raw)
     assert marks["vertical_viscosity"] is True and marks["lateral_viscosity"].data is False
     assert jax.tree.structure(marks) == jax.tree.structure(raw)
@@ -132,43 +165,56 @@ def test_values_come_back_in_their_shape(model):
 def example(model, seed=0):
     """Random flow and tracers with deep halos, zero on land, small as in an ocean."""
     rng, g = np.random.default_rng(seed), model.grid
-    make = lambda mask, size: mask.with_data(jnp.asarray(rng.normal(size=mask.shape) * size)) * mask  # noqa: E731
+    make = lambda mask, size: mask.with_data(jnp.asarray(rng.normal(size=mask.shape) * size)) * mask
     return make(g.mask_u, 0.1), make(g.mask_v, 0.1), make(g.mask_c, 3.0)
 
 
 def spread(model, name, shape):
     """One parameter's scalar value in another shape, with halo."""
     learn = LearnableSet([f"{name}: {shape}"])
-    return learn.apply(learn.initial(model.params, model.grid), model.params, model.halos, model.grid)
+    return learn.apply(
+        learn.initial(model.params, model.grid), model.params, model.halos, model.grid
+    )
 
 
 def terms(model) -> dict:
-    """Every place that uses parameters: name of the term to (parameters, function of params to Fields)."""
+    """Every place that uses parameters: name of the term to (parameters, function of params to
+    Fields)."""
     u, v, c = example(model)
     g, p, d = model.grid, model.physics, model.dynamics
-    n2 = g.mask_cw.with_data(jnp.asarray(np.random.default_rng(1).normal(size=g.mask_cw.shape)) * 1e-7)
+    n2 = g.mask_cw.with_data(
+        jnp.asarray(np.random.default_rng(1).normal(size=g.mask_cw.shape)) * 1e-7
+    )
     shear2 = vertical_mixing.shear_squared(u, v, g, g.wet_c * 0.0 + 1.0)
     now = {"sst": c.level(0) + 1.0, "sss": c.level(0) - 1.0}
-    fluxes = lambda q: surface.surface_fluxes(now, c.level(0), c.level(0), g.h_c.level(0), q, g, p)  # noqa: E731
-    drag = lambda at, like, b: (lambda q: [d.momentum.drag(like, b, q, at, g)])  # noqa: E731
+    fluxes = lambda q: surface.surface_fluxes(now, c.level(0), c.level(0), g.h_c.level(0), q, g, p)
+    drag = lambda at, like, b: lambda q: [d.momentum.drag(like, b, q, at, g)]
     from dogcm.physics.coefficients import at_u, at_v
 
     return {
-        "friction": (("lateral_viscosity", "biharmonic_viscosity"), lambda q: d.momentum.friction(u, v, q, g)),
-        "diffusion": (("lateral_diffusivity",), lambda q: lateral.diffusive_fluxes(c, q["lateral_diffusivity"], g)),
+        "friction": (
+            ("lateral_viscosity", "biharmonic_viscosity"),
+            lambda q: d.momentum.friction(u, v, q, g),
+        ),
+        "diffusion": (
+            ("lateral_diffusivity",),
+            lambda q: lateral.diffusive_fluxes(c, q["lateral_diffusivity"], g),
+        ),
         "biharmonic diffusion": (
             ("biharmonic_diffusivity",),
             lambda q: lateral.biharmonic_diffusive_fluxes(c, q["biharmonic_diffusivity"], g),
         ),
         "mixing": (
-            vertical_mixing._MIXING, lambda q: vertical_mixing.richardson_mixing(n2, shear2, q, g)
+            vertical_mixing._MIXING,
+            lambda q: vertical_mixing.richardson_mixing(n2, shear2, q, g),
         ),
         "drag u": (("bottom_drag_linear", "bottom_drag_quadratic"), drag(at_u, u, g.bottom_u)),
         "drag v": (("bottom_drag_linear", "bottom_drag_quadratic"), drag(at_v, v, g.bottom_v)),
         "restoring": (
-            ("sst_restoring_time", "sss_restoring_time"), lambda q: [fluxes(q).heat, fluxes(q).salt]
+            ("sst_restoring_time", "sss_restoring_time"),
+            lambda q: [fluxes(q).heat, fluxes(q).salt],
         ),
-    }  # fmt: skip
+    }
 
 
 TERMS = ["friction", "diffusion", "biharmonic diffusion", "mixing", "drag u", "drag v", "restoring"]
@@ -187,7 +233,11 @@ def test_uniform_maps_and_profiles_act_like_the_scalar(model, term):
             for got, want in zip(run(params), expected):
                 scale = float(jnp.abs(want.interior).max())
                 np.testing.assert_allclose(
-                    got.interior, want.interior, rtol=1e-12, atol=1e-14 * scale, err_msg=f"{name} {shape}"
+                    got.interior,
+                    want.interior,
+                    rtol=1e-12,
+                    atol=1e-14 * scale,
+                    err_msg=f"{name} {shape}",
                 )
 
 
@@ -197,16 +247,19 @@ def test_slopes_of_a_uniform_map_add_up_to_that_of_the_scalar(model, term):
     """And land does not count: its slope is exactly zero."""
     names, function = terms(model)[term]
     weight = np.random.default_rng(2)
-    weights = [jnp.asarray(weight.normal(size=f.interior.shape)) for f in jax.eval_shape(function, model.params)
-               for f in [Field(jnp.zeros(f.shape), f.at, f.halo)]]  # fmt: skip
-    loss = lambda q: sum(jnp.vdot(w, f.interior) for w, f in zip(weights, function(q)))  # noqa: E731
+    weights = [
+        jnp.asarray(weight.normal(size=f.interior.shape))
+        for f in jax.eval_shape(function, model.params)
+        for f in [Field(jnp.zeros(f.shape), f.at, f.halo)]
+    ]
+    loss = lambda q: sum(jnp.vdot(w, f.interior) for w, f in zip(weights, function(q)))
     one = jax.jit(jax.grad(loss))(model.params)
     dry = np.asarray(model.grid.wet_c.interior) == 0
     for name in names:
         for shape in PARAMETERS[name].shapes[1:]:
             learn = LearnableSet([f"{name}: {shape}"])
             raw = learn.initial(model.params, model.grid)
-            of_raw = lambda r: loss(learn.apply(r, model.params, model.halos, model.grid))  # noqa: B023, E731
+            of_raw = lambda r: loss(learn.apply(r, model.params, model.halos, model.grid))  # noqa: B023
             slope = jax.jit(jax.grad(of_raw))(raw)
             total = sum(float(jnp.sum(leaf)) for leaf in jax.tree.leaves(slope))
             # The raw number is the logarithm: slope times value.
@@ -239,9 +292,11 @@ def test_viscosity_at_a_coastal_corner_is_that_of_the_water(model):
 # ---- priors --------------------------------------------------------------------------------------
 @one_rank
 def test_prior_of_scalars_and_profiles(model):
-    learn = LearnableSet([{"lateral_viscosity": {"prior_sd": 0.5}}, "vertical_diffusivity: profile"])
+    learn = LearnableSet(
+        [{"lateral_viscosity": {"prior_sd": 0.5}}, "vertical_diffusivity: profile"]
+    )
     raw = learn.initial(model.params, model.grid)
-    prior = lambda r: float(learn.prior(r, model.params, model.halos, model.grid))  # noqa: E731
+    prior = lambda r: float(learn.prior(r, model.params, model.halos, model.grid))
     assert prior(raw) == 0
     away = raw | {"lateral_viscosity": raw["lateral_viscosity"] + 1.0}
     assert prior(away) == pytest.approx(0.5 * 4)
@@ -252,21 +307,28 @@ def test_prior_of_scalars_and_profiles(model):
 @one_rank
 @pytest.mark.parametrize("shape", ["map", "orthotropic"])
 def test_prior_of_maps(model, shape):
-    """Independent cells count one by one; with a length, area over length squared, and slopes on top."""
+    """Independent cells count one by one; with a length, area over length squared, and slopes on
+    top."""
     g, length = model.grid, 5e5
     for smoothness in (0.0, length):
-        learn = LearnableSet([{"lateral_diffusivity": {"shape": shape, "smoothness": smoothness, "prior_sd": 1.0}}])
+        learn = LearnableSet(
+            [{"lateral_diffusivity": {"shape": shape, "smoothness": smoothness, "prior_sd": 1.0}}]
+        )
         raw = learn.initial(model.params, g)
-        prior = lambda r: float(learn.prior(r, model.params, model.halos, g))  # noqa: B023, E731
+        prior = lambda r: float(learn.prior(r, model.params, model.halos, g))  # noqa: B023
         assert prior(raw) == 0
-        maps = [(g.wet_c, g.area_c)] if shape == "map" else [(g.wet_u, g.area_u), (g.wet_v, g.area_v)]
-        weight = lambda a: a.interior / length**2 if smoothness else 1.0  # noqa: B023, E731
+        maps = (
+            [(g.wet_c, g.area_c)] if shape == "map" else [(g.wet_u, g.area_u), (g.wet_v, g.area_v)]
+        )
+        weight = lambda a: a.interior / length**2 if smoothness else 1.0  # noqa: B023
         level = sum(0.5 * float(jnp.sum(m.interior * weight(a))) for m, a in maps)
         assert prior(jax.tree.map(lambda r: r + 1.0, raw)) == pytest.approx(level, rel=1e-12)
         rough = jax.tree.map(lambda r: r + (-1.0) ** jnp.arange(r.shape[-1]), raw)
         if smoothness:
             # Neighbours differ by two over dx.
-            assert prior(rough) > level * (1 + 0.5 * (2 * length / float(g.dx_c.interior.max())) ** 2)
+            assert prior(rough) > level * (
+                1 + 0.5 * (2 * length / float(g.dx_c.interior.max())) ** 2
+            )
         else:
             assert prior(rough) == pytest.approx(level)
 
@@ -275,8 +337,12 @@ def test_prior_of_maps(model, shape):
 @pytest.mark.mpi(min_size=2)
 def test_maps_and_priors_across_ranks():
     """A bumpy map, its halo, and the prior with its slope are those of one rank."""
-    items = [{"lateral_viscosity": {"shape": "map", "smoothness": 3e5}}, "lateral_diffusivity: orthotropic",
-             "vertical_diffusivity: profile", "bottom_drag_linear"]  # fmt: skip
+    items = [
+        {"lateral_viscosity": {"shape": "map", "smoothness": 3e5}},
+        "lateral_diffusivity: orthotropic",
+        "vertical_diffusivity: profile",
+        "bottom_drag_linear",
+    ]
     learn, comm = LearnableSet(items), world()
 
     def measure(m: Model):
@@ -299,7 +365,9 @@ def test_maps_and_priors_across_ranks():
         return float(value), plain, [m.gather(f) for f in maps]
 
     value, plain, maps = measure(Model("two_basin", SMALL, comm=comm))
-    reference = measure(Model("two_basin", SMALL, comm=SerialCommunicator())) if comm.rank == 0 else None
+    reference = (
+        measure(Model("two_basin", SMALL, comm=SerialCommunicator())) if comm.rank == 0 else None
+    )
     expected, expected_plain, expected_maps = comm.broadcast(reference)
     assert value == pytest.approx(expected, rel=1e-13)
     for a, b in zip(plain, expected_plain):

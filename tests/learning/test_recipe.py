@@ -10,14 +10,14 @@ import yaml
 
 from dogcm.cli import main
 from dogcm.cli.errors import FILE, OK, UNUSABLE
+from dogcm.components.errors import ConfigError
 from dogcm.decomp import SerialCommunicator, world
 from dogcm.evaluation.evaluation import evaluate, in_double
+from dogcm.evaluation.score_table import read_csv
 from dogcm.learning.recipe import load_recipe, write_recipe
-from dogcm.components.errors import ConfigError
+from dogcm.learning.saving import CheckpointError
 from dogcm.learning.training import build, train
 from dogcm.learning.training_log import read_log
-from dogcm.learning.saving import CheckpointError
-from dogcm.evaluation.score_table import read_csv
 
 TRUE_VISCOSITY = 5e3  # of the experiment gyre
 GRID = {"grid.nx": 12, "grid.ny": 10, "grid.nz": 2}
@@ -25,11 +25,17 @@ GRID = {"grid.nx": 12, "grid.ny": 10, "grid.nz": 2}
 SIMPLE = {"physics.tracer_advection": "upwind", "physics.momentum_advection": False}
 ALONE = ("velocity", "eta")
 RECIPE = {
-    "name": "small", "experiment": "gyre", "overrides": GRID | SIMPLE,
-    "start": {"lateral_viscosity": 2e4}, "learnable": ["lateral_viscosity"],
-    "targets": {"spinup": 20, "days": 4, "every": 0.25}, "loss": {"factors": {"u": 1, "eta": 1}},
-    "curriculum": [{"updates": 30, "days": 0.5}], "optimiser": {"learning_rate": {"physics": 0.2}}, "save_every": 10,
-}  # fmt: skip
+    "name": "small",
+    "experiment": "gyre",
+    "overrides": GRID | SIMPLE,
+    "start": {"lateral_viscosity": 2e4},
+    "learnable": ["lateral_viscosity"],
+    "targets": {"spinup": 20, "days": 4, "every": 0.25},
+    "loss": {"factors": {"u": 1, "eta": 1}},
+    "curriculum": [{"updates": 30, "days": 0.5}],
+    "optimiser": {"learning_rate": {"physics": 0.2}},
+    "save_every": 10,
+}
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +55,9 @@ def test_viscosity_of_a_gyre_is_recovered(run):
     assert float(rows[-1]["loss"]) < 0.01 * float(rows[0]["loss"])
     names = {p.name for p in run[1].iterdir()}
     assert {"recipe.yaml", "training.csv", "loss.png", "checkpoint_00000030.npz", "truth"} <= names
-    assert len([n for n in names if n.startswith("checkpoint")]) == 2, "older checkpoints are removed"
+    assert len([n for n in names if n.startswith("checkpoint")]) == 2, (
+        "older checkpoints are removed"
+    )
 
 
 def test_evaluation_beside_baselines(run, capsys):
@@ -60,7 +68,11 @@ def test_evaluation_beside_baselines(run, capsys):
     assert {r["contender"] for r in rows} == {"trained", "uncorrected", "persistence"}
     found = {(r["variable"], r["lead_days"]) for r in rows}
     assert found == {(v, d) for v in ("eta", "u") for d in (0.25, 0.5)}
-    assert {r["depth"] for r in rows if r["variable"] == "u"} == {"all", "100-500 m", "below 1500 m"}
+    assert {r["depth"] for r in rows if r["variable"] == "u"} == {
+        "all",
+        "100-500 m",
+        "below 1500 m",
+    }
     rmse = {(r["variable"], r["depth"], r["lead_days"], r["contender"]): r["rmse"] for r in rows}
     for *key, contender in rmse:
         assert rmse[*key, "trained"] < 0.1 * rmse[*key, "uncorrected"]
@@ -108,7 +120,10 @@ def test_nothing_is_overwritten(run, capsys):
     other = ["--set", "seed=3", "--resume"]
     assert main(["train", str(recipe), "-o", str(folder), *other]) == FILE
     assert "belongs to another recipe (seed: 0 there, 3 here)" in capsys.readouterr().err
-    assert main(["train", str(recipe), "-o", str(folder), "--resume", "--set", "targets.days=3"]) == FILE
+    assert (
+        main(["train", str(recipe), "-o", str(folder), "--resume", "--set", "targets.days=3"])
+        == FILE
+    )
     assert "truth of another recipe" in capsys.readouterr().err
     assert before == {p: p.read_bytes() for p in folder.glob("*.*")}
     assert main(["evaluate", str(folder.parent)]) == FILE
@@ -118,44 +133,74 @@ def test_nothing_is_overwritten(run, capsys):
 def scored(folder, other) -> dict[tuple[str, str], float]:
     """Root mean square errors after half a day by contender and variable."""
     assert main(["evaluate", str(folder), "--windows", "1", "--against", str(other)]) == OK
-    rows = [r for r in read_csv(folder / "evaluation.csv") if r["depth"] == "all" and r["lead_days"] == 0.5]
+    rows = [
+        r
+        for r in read_csv(folder / "evaluation.csv")
+        if r["depth"] == "all" and r["lead_days"] == 0.5
+    ]
     return {(r["contender"], r["variable"]): r["rmse"] for r in rows}
 
 
 def test_a_network_alone_beside_the_physics(run, tmp_path):
-    network = {"kind": "column", "width": 4, "depth": 1, "every": 6, "outputs": {n: "tendency" for n in ALONE},
-               "inputs": ["velocity", "sea_level"]}  # fmt: skip
-    recipe = load_recipe(RECIPE, {
-        "name": "network", "physics": False, "learnable": [], "start": {}, "corrector": network,
-        "targets.folder": str(run[1] / "truth"), "curriculum": [{"updates": 2, "days": 0.5}],
-    })  # fmt: skip
+    network = {
+        "kind": "column",
+        "width": 4,
+        "depth": 1,
+        "every": 6,
+        "outputs": {n: "tendency" for n in ALONE},
+        "inputs": ["velocity", "sea_level"],
+    }
+    recipe = load_recipe(
+        RECIPE,
+        {
+            "name": "network",
+            "physics": False,
+            "learnable": [],
+            "start": {},
+            "corrector": network,
+            "targets.folder": str(run[1] / "truth"),
+            "curriculum": [{"updates": 2, "days": 0.5}],
+        },
+    )
     train(recipe, tmp_path / "network", quiet=True)
     first, second = read_log(tmp_path / "network")
     assert float(first["gradient_norm"]) > 0 and float(first["loss"]) != float(second["loss"])
     rows = scored(run[1], tmp_path / "network")
     # The network starts as persistence, and two updates do not make it physics.
-    assert rows["network", "u"] != rows["persistence", "u"] and rows["trained", "u"] < rows["network", "u"]
+    assert (
+        rows["network", "u"] != rows["persistence", "u"]
+        and rows["trained", "u"] < rows["network", "u"]
+    )
     (tmp_path / "other").mkdir()
-    write_recipe(tmp_path / "other" / "recipe.yaml", load_recipe(recipe.model_dump(mode="json"), {"targets.days": 5}))
+    write_recipe(
+        tmp_path / "other" / "recipe.yaml",
+        load_recipe(recipe.model_dump(mode="json"), {"targets.days": 5}),
+    )
     with pytest.raises(ConfigError, match="another truth or grid than small"):
         evaluate(run[1], against=[tmp_path / "other"])
 
 
-@pytest.mark.parametrize("change, says", [
-    ({"physics": False}, "leaves a network alone"),
-    ({"physics": False, "learnable": [], "corrector.kind": "column"}, "without physics nothing moves eta, u"),
-    ({"learnabel": []}, "unknown parameter learnabel; did you mean learnable"),
-    ({"loss.factor": {}}, "unknown parameter loss.factor; did you mean factors"),
-    ({"learnable": ["lateral_viscsity"]}, "did you mean lateral_viscosity"),
-    ({"learnable": []}, "nothing to learn"),
-    ({"batch": 0}, "batch: .*greater than or equal to 1"),
-    ({"loss.factors": {"heat": 1}}, "loss.factors.heat"),
-    ({"overrides.grid.nxx": 4}, "grid.nxx"),
-    ({"curriculum": []}, "curriculum"),
-    ({"targets.path": "sst.nc"}, "targets.path belongs to kind sst, not to twin"),
-    ({"targets": {"kind": "sst", "path": "sst.nc"}}, "targets of kind sst hold sst alone"),
-    ({"checkpoint": "some"}, "'none', 'step', 'halo' or 'nested'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        ({"physics": False}, "leaves a network alone"),
+        (
+            {"physics": False, "learnable": [], "corrector.kind": "column"},
+            "without physics nothing moves eta, u",
+        ),
+        ({"learnabel": []}, "unknown parameter learnabel; did you mean learnable"),
+        ({"loss.factor": {}}, "unknown parameter loss.factor; did you mean factors"),
+        ({"learnable": ["lateral_viscsity"]}, "did you mean lateral_viscosity"),
+        ({"learnable": []}, "nothing to learn"),
+        ({"batch": 0}, "batch: .*greater than or equal to 1"),
+        ({"loss.factors": {"heat": 1}}, "loss.factors.heat"),
+        ({"overrides.grid.nxx": 4}, "grid.nxx"),
+        ({"curriculum": []}, "curriculum"),
+        ({"targets.path": "sst.nc"}, "targets.path belongs to kind sst, not to twin"),
+        ({"targets": {"kind": "sst", "path": "sst.nc"}}, "targets of kind sst hold sst alone"),
+        ({"checkpoint": "some"}, "'none', 'step', 'halo' or 'nested'"),
+    ],
+)
 def test_bad_recipes(change, says):
     with pytest.raises(ConfigError, match=says):
         load_recipe(RECIPE, change)
@@ -174,16 +219,22 @@ def test_recipe_survives_its_file(tmp_path):
 @pytest.mark.ranks(2)
 @pytest.mark.mpi(min_size=2)
 def test_the_ocean_learns_the_same_on_several_ranks(tmp_path):
-    """A map and a column network, 20 updates, and a checkpoint of one rank that goes on with tiles."""
+    """A map and a column network, 20 updates, and a checkpoint of one rank that goes on with
+    tiles."""
     comm = world()
     folder = type(tmp_path)(comm.broadcast(str(tmp_path)))
-    recipe = load_recipe(RECIPE | {
-        "overrides": GRID, "learnable": ["lateral_viscosity: map"],
-        "corrector": {"kind": "column", "width": 4, "depth": 1, "every": 2},
-        "targets": RECIPE["targets"] | {"folder": str(folder / "truth")},
-        "loss": {"factors": {"u": 1, "temperature": 1}},
-        "curriculum": [{"updates": 20, "days": 0.25}], "check_every": 1,
-    })  # fmt: skip
+    recipe = load_recipe(
+        RECIPE
+        | {
+            "overrides": GRID,
+            "learnable": ["lateral_viscosity: map"],
+            "corrector": {"kind": "column", "width": 4, "depth": 1, "every": 2},
+            "targets": RECIPE["targets"] | {"folder": str(folder / "truth")},
+            "loss": {"factors": {"u": 1, "temperature": 1}},
+            "curriculum": [{"updates": 20, "days": 0.25}],
+            "check_every": 1,
+        }
+    )
     start = None
     if comm.rank == 0:  # the others wait, and leave it the cores
         alone = train(recipe, folder / "alone", quiet=True, comm=SerialCommunicator())
@@ -201,7 +252,13 @@ def test_the_ocean_learns_the_same_on_several_ranks(tmp_path):
     here = whole[t.j0 : t.j1, t.i0 : t.i1]
     np.testing.assert_allclose(tree["physics"]["lateral_viscosity"].data, here, atol=1e-8)
     with pytest.raises(CheckpointError, match="another recipe"):
-        train(recipe.model_copy(update={"seed": 5}), folder / "alone", resume=True, quiet=True, comm=comm)
+        train(
+            recipe.model_copy(update={"seed": 5}),
+            folder / "alone",
+            resume=True,
+            quiet=True,
+            comm=comm,
+        )
 
 
 def leaves(tree):

@@ -1,4 +1,5 @@
-"""Rollouts: what the backward pass keeps must not change the gradient; memory and messages are as promised."""
+"""Rollouts: what the backward pass keeps must not change the gradient; memory and messages are as
+promised."""
 
 from __future__ import annotations
 
@@ -11,8 +12,14 @@ from toy_ocean import STEPS, TRUTH, Toy
 
 from dogcm.decomp import SerialCommunicator, world
 from dogcm.learning.checkpointing import (
-    MENU, factors, measure_memory, predict_memory, recompute, repeat, tree_bytes,
-)  # fmt: skip
+    MENU,
+    factors,
+    measure_memory,
+    predict_memory,
+    recompute,
+    repeat,
+    tree_bytes,
+)
 from dogcm.learning.rollout import rollout
 
 PARAMS = {n: jnp.asarray(v) for n, v in TRUTH.items()}
@@ -25,16 +32,25 @@ def share(toy, menu, steps=STEPS, **options):
         state = toy.start(1)
         state = state | {"c": state["c"].with_data(values)}
         last, seen = rollout(
-            toy.step, state, params, toy.forcing, None, steps, checkpoint=menu, observe=lambda s: s["c"].data,
+            toy.step,
+            state,
+            params,
+            toy.forcing,
+            None,
+            steps,
+            checkpoint=menu,
+            observe=lambda s: s["c"].data,
             **options,
-        )  # fmt: skip
+        )
         return jnp.sum(seen**2) + jnp.sum(jnp.sin(last["c"].data))
 
     return loss
 
 
 def gradient(toy, menu, **options):
-    return jax.jit(jax.value_and_grad(share(toy, menu, **options), argnums=(0, 1)))(toy.start(1)["c"].data, PARAMS)
+    return jax.jit(jax.value_and_grad(share(toy, menu, **options), argnums=(0, 1)))(
+        toy.start(1)["c"].data, PARAMS
+    )
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +62,9 @@ def close(a, b, **tolerance):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, **tolerance), a, b)
 
 
-@pytest.mark.parametrize("options", [{}, {"observe_every": 1}, {"observe_every": 3, "truncate": 2}],
-                         ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "options", [{}, {"observe_every": 1}, {"observe_every": 3, "truncate": 2}], ids=str
+)
 @pytest.mark.parametrize("menu", MENU[1:])
 def test_every_menu_gives_the_same_gradient(toy, menu, options):
     close(gradient(toy, menu, **options), gradient(toy, "none", **options), rtol=1e-13, atol=1e-15)
@@ -72,9 +89,17 @@ def test_gradient_against_a_plain_loop_and_finite_differences(toy):
 
 
 def test_observations_are_those_of_the_run(toy):
-    look = lambda s: (s["steps"], s["c"].data)  # noqa: E731
+    look = lambda s: (s["steps"], s["c"].data)
     last, seen = rollout(
-        toy.step, toy.start(2), PARAMS, toy.forcing, None, 6, observe=look, observe_every=2, checkpoint="nested"
+        toy.step,
+        toy.start(2),
+        PARAMS,
+        toy.forcing,
+        None,
+        6,
+        observe=look,
+        observe_every=2,
+        checkpoint="nested",
     )
     np.testing.assert_array_equal(seen[0], [2, 4, 6])
     np.testing.assert_array_equal(seen[1][-1], last["c"].data)
@@ -99,7 +124,9 @@ def test_means_are_those_of_the_states_about_each_time(toy, every, menu):
 
     def rolled(values, params):
         start = toy.start(2) | {"c": toy.start(2)["c"].with_data(values)}
-        last, seen = rollout(toy.step, start, params, toy.forcing, None, 6, checkpoint=menu, **options)
+        last, seen = rollout(
+            toy.step, start, params, toy.forcing, None, 6, checkpoint=menu, **options
+        )
         return seen["c"], last["c"].data
 
     at = toy.start(2)["c"].data, PARAMS
@@ -115,11 +142,14 @@ def test_means_are_those_of_the_states_about_each_time(toy, every, menu):
 
 
 def test_truncation_cuts_the_way_back(toy):
-    """With a cut after 4 of 6 steps the gradient of the last value is that of a rollout from the 4th state."""
-    final = lambda s: s["c"].data  # noqa: E731
+    """With a cut after 4 of 6 steps the gradient of the last value is that of a rollout from the
+    4th state."""
+    final = lambda s: s["c"].data
 
     def loss(params, state, steps, **options):
-        return jnp.sum(final(rollout(toy.step, state, params, toy.forcing, None, steps, **options)[0]) ** 3)
+        return jnp.sum(
+            final(rollout(toy.step, state, params, toy.forcing, None, steps, **options)[0]) ** 3
+        )
 
     middle, _ = rollout(toy.step, toy.start(3), PARAMS, toy.forcing, None, 4)
     cut = jax.grad(loss)(PARAMS, toy.start(3), 6, truncate=4)
@@ -127,16 +157,22 @@ def test_truncation_cuts_the_way_back(toy):
     whole = jax.grad(loss)(PARAMS, toy.start(3), 6)
     close(cut, expected, rtol=1e-12)
     assert abs(float(whole["k"] - cut["k"])) > 1e-3 * abs(float(cut["k"]))
-    of_start = jax.grad(lambda x: loss(PARAMS, toy.start(3) | {"c": toy.start(3)["c"].with_data(x)}, 6, truncate=4))
+    of_start = jax.grad(
+        lambda x: loss(PARAMS, toy.start(3) | {"c": toy.start(3)["c"].with_data(x)}, 6, truncate=4)
+    )
     assert not np.any(of_start(toy.start(3)["c"].data)), "the start lies before the cut"
 
 
 def test_second_derivatives_and_batches(toy):
-    """Forward over reverse where messages are kept, and ``vmap`` over an ensemble where all is repeated."""
+    """Forward over reverse where messages are kept, and ``vmap`` over an ensemble where all is
+    repeated."""
     direction = {"k": jnp.asarray(0.3), "pull": jnp.asarray(-0.2)}
     start = toy.start(1)["c"].data
-    of = lambda menu: jax.grad(lambda p: share(toy, menu)(start, p))  # noqa: E731
-    first, second = (jax.jit(lambda p, m=m: jax.jvp(of(m), (p,), (direction,))[1])(PARAMS) for m in ("none", "halo"))
+    of = lambda menu: jax.grad(lambda p: share(toy, menu)(start, p))
+    first, second = (
+        jax.jit(lambda p, m=m: jax.jvp(of(m), (p,), (direction,))[1])(PARAMS)
+        for m in ("none", "halo")
+    )
     close(first, second, rtol=1e-11)
     ensemble = jnp.stack([start, 0.5 * start])
     one = jax.grad(share(toy, "nested"), argnums=0)
@@ -149,10 +185,14 @@ def test_recompute_costs_nothing_for_what_is_not_differentiated():
     f = recompute(lambda x, frozen: jnp.sin(x) * jnp.sum(jnp.cosh(frozen)))
     jaxpr = jax.make_jaxpr(jax.grad(lambda x, frozen: f(x, frozen), argnums=0))(1.0, jnp.ones(3))
     assert "cosh" in str(jaxpr) and "sinh" not in str(jaxpr)
-    assert "sinh" in str(jax.make_jaxpr(jax.grad(lambda x, y: f(x, y), argnums=1))(1.0, jnp.ones(3)))
+    assert "sinh" in str(
+        jax.make_jaxpr(jax.grad(lambda x, y: f(x, y), argnums=1))(1.0, jnp.ones(3))
+    )
 
 
-@pytest.mark.parametrize("count, levels, sum_", [(1000, 3, 30), (1000, 4, 23), (48, 3, 11), (7, 3, 7), (1, 3, 1)])
+@pytest.mark.parametrize(
+    "count, levels, sum_", [(1000, 3, 30), (1000, 4, 23), (48, 3, 11), (7, 3, 7), (1, 3, 1)]
+)
 def test_factors(count, levels, sum_):
     found = factors(count, levels)
     assert int(np.prod(found)) == count and sum(found) == sum_
@@ -161,7 +201,7 @@ def test_factors(count, levels, sum_):
 @pytest.mark.parametrize("count", [1, 2, 13, 47, 101])
 def test_any_number_of_steps_can_be_nested(count):
     """Prime numbers too: the body runs just that often, and outputs come in order."""
-    body = lambda carry, fixed: (carry + fixed, carry)  # noqa: E731
+    body = lambda carry, fixed: (carry + fixed, carry)
     last, out = repeat(body, jnp.asarray(0.0), count, jnp.asarray(1.0), "nested")
     assert float(last) == count
     np.testing.assert_array_equal(out, np.arange(count))
@@ -171,7 +211,9 @@ def test_memory_of_a_long_gradient():
     """1000 steps: nested checkpoints keep a few dozen states, one checkpoint a step a thousand."""
     toy = Toy(SerialCommunicator(), shape=(100, 100))
     state, found = tree_bytes(toy.start(0)), {}
-    residual = measure_memory(jax.grad(share(toy, "step", steps=1), argnums=1), toy.start(0)["c"].data, PARAMS)
+    residual = measure_memory(
+        jax.grad(share(toy, "step", steps=1), argnums=1), toy.start(0)["c"].data, PARAMS
+    )
     for menu in ("nested", "step"):
         of_params = jax.grad(share(toy, menu, steps=1000), argnums=1)
         found[menu] = measure_memory(of_params, toy.start(0)["c"].data, PARAMS)
@@ -179,10 +221,14 @@ def test_memory_of_a_long_gradient():
     assert found["nested"] < 60 * state < 1000 * state < found["step"]
 
 
-@pytest.mark.parametrize("options, says", [
-    ({"checkpoint": "all"}, "choose none, step, halo, nested"), ({"observe_every": 4}, "multiple"),
-    ({"truncate": 0}, "at least 1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "options, says",
+    [
+        ({"checkpoint": "all"}, "choose none, step, halo, nested"),
+        ({"observe_every": 4}, "multiple"),
+        ({"truncate": 0}, "at least 1"),
+    ],
+)
 def test_bad_requests(toy, options, says):
     with pytest.raises(ValueError, match=says):
         rollout(toy.step, toy.start(0), PARAMS, toy.forcing, None, 6, **options)
@@ -194,7 +240,9 @@ def messages(jaxpr, times: int = 1) -> int:
     total = 0
     for equation in jaxpr.eqns:
         total += times * ("sendrecv" in equation.primitive.name)
-        inner = times * equation.params.get("length", 1) if equation.primitive.name == "scan" else times
+        inner = (
+            times * equation.params.get("length", 1) if equation.primitive.name == "scan" else times
+        )
         total += sum(messages(j, inner) for j in core.jaxprs_in_params(equation.params))
     return total
 

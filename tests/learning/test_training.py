@@ -1,4 +1,5 @@
-"""Training: recovery of known parameters, the same on any layout, resumable to the bit, and honest about failures."""
+"""Training: recovery of known parameters, the same on any layout, resumable to the bit, and honest
+about failures."""
 
 from __future__ import annotations
 
@@ -17,8 +18,13 @@ from dogcm.learning.groups import Ranks
 from dogcm.learning.optimiser import Optimiser, Settings
 from dogcm.learning.rollout import rollout
 from dogcm.learning.saving import (
-    CheckpointError, checkpoint_path, latest_checkpoint, load_checkpoint, read_header, save_checkpoint,
-)  # fmt: skip
+    CheckpointError,
+    checkpoint_path,
+    latest_checkpoint,
+    load_checkpoint,
+    read_header,
+    save_checkpoint,
+)
 from dogcm.learning.trainer import Stage, Trainer, TrainingError
 
 SETTINGS = Settings({"physics": 0.05}, updates=200, clip=10.0, average=0.9)
@@ -30,8 +36,10 @@ class ToyTargets:
 
     def __init__(self, toy, poison: int | None = None):
         self.toy, self.poison = toy, poison
-        params = {n: jnp.asarray(v) for n, v in TRUTH.items()} | {"source": Field(toy.tile(SOURCE), "c")}
-        run = lambda s, n: rollout(toy.step, s, params, toy.forcing, None, n, checkpoint="none")[0]  # noqa: E731
+        params = {n: jnp.asarray(v) for n, v in TRUTH.items()} | {
+            "source": Field(toy.tile(SOURCE), "c")
+        }
+        run = lambda s, n: rollout(toy.step, s, params, toy.forcing, None, n, checkpoint="none")[0]
         self._run = jax.jit(lambda s, n: run(s, n)["c"].data, static_argnums=1)
 
     def count(self, steps):
@@ -52,17 +60,27 @@ def trainer_on(comm, groups=1, px=None, poison=None, explode=False, **options):
     def share(trainable, window, fixed, steps):
         state, target = window
         physics = trainable["physics"]
-        params = {"k": jnp.exp(physics["log_k"]), "pull": physics["pull"], "source": physics["source"]}
+        params = {
+            "k": jnp.exp(physics["log_k"]),
+            "pull": physics["pull"],
+            "source": physics["source"],
+        }
         last, _ = rollout(toy.step, state, params, fixed, None, steps)
         error = jnp.sum((last["c"].data - target) ** 2) / np.prod(SHAPE)
         return jnp.where(physics["log_k"] > -1.0, jnp.nan, error) if explode else error
 
-    start = {"log_k": jnp.log(0.05), "pull": jnp.asarray(0.0), "source": Field(toy.tile(np.zeros(SHAPE)), "c")}
+    start = {
+        "log_k": jnp.log(0.05),
+        "pull": jnp.asarray(0.0),
+        "source": Field(toy.tile(np.zeros(SHAPE)), "c"),
+    }
     options = {"batch": 2, "seed": 4} | options
     stages = options.pop("curriculum", [Stage(20, 3), Stage(180, STEPS)])
     settings = options.pop("settings", SETTINGS)
     targets = ToyTargets(toy, poison)
-    return toy, Trainer(share, toy.forcing, {"physics": start}, targets, ranks, stages, settings, **options)
+    return toy, Trainer(
+        share, toy.forcing, {"physics": start}, targets, ranks, stages, settings, **options
+    )
 
 
 def values(toy, weights):
@@ -102,7 +120,11 @@ def test_windows_at_once_give_the_same(learned):
     one, together = (trainer_on(SerialCommunicator(), at_once=a)[1] for a in (False, True))
     for t in (one, together):
         t.train(3)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-13), one.weights, together.weights)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-13),
+        one.weights,
+        together.weights,
+    )
 
 
 def test_update_is_adam_with_clipping_and_decay():
@@ -126,7 +148,8 @@ def test_norm_is_that_of_all_leaves():
 
 # ---- failures ------------------------------------------------------------------------------------
 def test_roll_back_from_a_bad_window():
-    """A NaN in the targets: named, nothing learned from it, the learning rate halved, and training goes on."""
+    """A NaN in the targets: named, nothing learned from it, the learning rate halved, and training
+    goes on."""
     _, trainer = trainer_on(SerialCommunicator(), poison=2, batch=1)
     reports = []
     trainer.train(12, reports.append)
@@ -139,22 +162,30 @@ def test_roll_back_from_a_bad_window():
 
 def test_roll_back_from_a_bad_update():
     """Weights that give NaN are left for the last good ones, and the next step is half as long."""
-    _, trainer = trainer_on(SerialCommunicator(), explode=True, settings=Settings({"physics": 3.0}, 60), patience=9)
+    _, trainer = trainer_on(
+        SerialCommunicator(), explode=True, settings=Settings({"physics": 3.0}, 60), patience=9
+    )
     before = trainer.weights
     first, second = trainer.step(), trainer.step()
     assert not first.trouble and "loss of window" in second.trouble
     same_bits(trainer.weights, before)
     assert trainer.progress.update == 0
     trainer.step()
-    moved = float(trainer.weights.trainable["physics"]["log_k"] - before.trainable["physics"]["log_k"])
+    moved = float(
+        trainer.weights.trainable["physics"]["log_k"] - before.trainable["physics"]["log_k"]
+    )
     assert 0 < moved < 1.6
 
 
 def test_giving_up():
-    _, trainer = trainer_on(SerialCommunicator(), explode=True, curriculum=[Stage(5, 3)], patience=3)
+    _, trainer = trainer_on(
+        SerialCommunicator(), explode=True, curriculum=[Stage(5, 3)], patience=3
+    )
     broken = jax.tree.map(lambda x: x + 5.0, trainer.weights)
     trainer.weights, trainer.good = broken, (broken, 0)
-    with pytest.raises(TrainingError, match="gave up at update 1 after 3 failures.*window .*smaller learning rate"):
+    with pytest.raises(
+        TrainingError, match="gave up at update 1 after 3 failures.*window .*smaller learning rate"
+    ):
         trainer.train()
 
 
@@ -163,7 +194,8 @@ def test_too_short_targets():
         trainer_on(SerialCommunicator(), curriculum=[Stage(5, 50)])
 
 
-# ---- checkpoints ----------------------------------------------------------------------------------
+# ---- checkpoints
+# ----------------------------------------------------------------------------------
 def saved(trainer, toy, folder):
     tree, header = trainer.content()
     path = checkpoint_path(folder, trainer.progress.update)
@@ -177,11 +209,15 @@ def test_resume_is_bit_identical(learned, tmp_path):
     path = saved(first, toy, tmp_path)
     _, second = trainer_on(SerialCommunicator(), seed=99)
     assert latest_checkpoint(tmp_path) == path
-    second.restore(*load_checkpoint(path, second.content()[0], {"recipe": "toy"}, toy.decomposition))
+    second.restore(
+        *load_checkpoint(path, second.content()[0], {"recipe": "toy"}, toy.decomposition)
+    )
     again = []
     second.train(each=again.append)
     same_bits(second.weights, whole.weights)
-    assert [(r.update, r.loss, r.windows) for r in again] == [(r.update, r.loss, r.windows) for r in reports[25:]]
+    assert [(r.update, r.loss, r.windows) for r in again] == [
+        (r.update, r.loss, r.windows) for r in reports[25:]
+    ]
     assert not list(tmp_path.glob(".*")), "no unfinished file is left"
 
 
@@ -189,7 +225,7 @@ def test_bad_checkpoints(learned, tmp_path):
     toy, trainer, _ = learned
     path = saved(trainer, toy, tmp_path)
     like = trainer.content()[0]
-    load = lambda p, t, **i: load_checkpoint(p, t, i or {"recipe": "toy"}, toy.decomposition)  # noqa: E731
+    load = lambda p, t, **i: load_checkpoint(p, t, i or {"recipe": "toy"}, toy.decomposition)
     assert read_header(path)["identity"] == {"recipe": "toy"}
     with pytest.raises(CheckpointError, match="another recipe .*recipe: toy there, other here"):
         load(path, like, recipe="other")
@@ -219,7 +255,8 @@ def test_checkpoints_hold_no_pickle(learned, tmp_path):
         assert json.loads(data["header"].tobytes())["progress"]["update"] == 200
 
 
-# ---- across ranks ---------------------------------------------------------------------------------
+# ---- across ranks
+# ---------------------------------------------------------------------------------
 def compare(found, expected, comm, tolerance):
     for name in ("log_k", "pull"):
         assert abs(found[name] - expected[name]) < tolerance
@@ -268,7 +305,9 @@ def test_checkpoint_moves_to_another_layout(tmp_path):
     trainer.train(2)
     path = saved(trainer, toy, folder)
     other_toy, other = trainer_on(comm, px=comm.size)
-    other.restore(*load_checkpoint(path, other.content()[0], {"recipe": "toy"}, other_toy.decomposition))
+    other.restore(
+        *load_checkpoint(path, other.content()[0], {"recipe": "toy"}, other_toy.decomposition)
+    )
     assert other.progress.update == 2
     compare(values(other_toy, other.weights), values(toy, trainer.weights), comm, 1e-300)
     with pytest.raises(CheckpointError, match="another recipe"):

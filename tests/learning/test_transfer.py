@@ -7,17 +7,17 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 import pytest
+from test_first_guess import MAPPED
 
-from dogcm.corrector.maps import MAPS, rates
-from dogcm.setups import inputs
-from dogcm.evaluation.evaluation import trained_in
-from dogcm.learning.recipe import load_recipe
 from dogcm.components.errors import ConfigError
-from dogcm.setups.registry import load_config
+from dogcm.corrector.maps import MAPS, rates
+from dogcm.evaluation.evaluation import trained_in
+from dogcm.learning.groups import is_field
+from dogcm.learning.recipe import load_recipe
 from dogcm.learning.training import train
 from dogcm.learning.transfer import _on_this_grid
-from dogcm.learning.groups import is_field
-from test_first_guess import MAPPED
+from dogcm.setups import inputs
+from dogcm.setups.registry import load_config
 
 # As cheap as can be: no first guess, one update.
 SHORT = MAPPED | {"first_guess": {"passes": 0}, "curriculum": [{"updates": 1, "days": 0.5}]}
@@ -38,16 +38,21 @@ def test_begins_with_what_was_learned_and_can_be_judged_as_it_is(earlier, tmp_pa
     train(load_recipe(SHORT, _sets(earlier)), tmp_path, updates=0, quiet=True)
     (_, before), (_, now) = trained_in(earlier), trained_in(tmp_path)
     was, here = (jax.tree.leaves(t["corrector"], is_leaf=is_field) for t in (before, now))
-    values = lambda x: np.asarray(x.data if is_field(x) else x)  # noqa: E731
+    values = lambda x: np.asarray(x.data if is_field(x) else x)
     assert any(np.abs(values(x)).max() > 0 for x in was if is_field(x))
     assert all((values(a) == values(b)).all() for a, b in zip(was, here, strict=True))
 
 
 def test_maps_from_elsewhere_are_adapted(earlier, tmp_path, capsys):
-    """Passes of a first guess begin with the maps that were carried over, here those of another wrong viscosity."""
+    """Passes of a first guess begin with the maps that were carried over, here those of another
+    wrong viscosity."""
     guess = {"passes": 2, "days": 0.5, "windows": 4}
     train(load_recipe(SHORT, _sets(earlier, first_guess=guess)), tmp_path, updates=0, quiet=True)
-    said = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("first guess, pass")]
+    said = [
+        line.split()
+        for line in capsys.readouterr().out.splitlines()
+        if line.startswith("first guess, pass")
+    ]
     first, second = (float(words[words.index("eta") + 1]) for words in said)
     assert second < 0.7 * first
     (_, before), (_, now) = trained_in(earlier), trained_in(tmp_path)
@@ -69,18 +74,29 @@ def test_maps_of_other_harmonics_are_refused(earlier, tmp_path):
 
 def test_weights_without_a_place_for_them_are_refused():
     with pytest.raises(ConfigError, match="weights: needs a corrector"):
-        load_recipe(SHORT, {"weights": "somewhere", "corrector": {"kind": "none"}, "learnable": ["gm_diffusivity"]})
+        load_recipe(
+            SHORT,
+            {
+                "weights": "somewhere",
+                "corrector": {"kind": "none"},
+                "learnable": ["gm_diffusivity"],
+            },
+        )
 
 
 def test_maps_go_from_water_to_water():
-    """Linear in latitude, on a grid twice as fine: exact but in the outer rows, and land has no say."""
+    """Linear in latitude, on a grid twice as fine: exact but in the outer rows, and land has no
+    say."""
     coarse = load_config("global_4deg")
     fine = load_config("global_2deg", {"grid.layers": coarse.grid.layers})
     old, new = (inputs.horizontal_grid(c) for c in (coarse, fine))
     layers = inputs.vertical_grid(fine)
     wet = inputs.cell_thickness(coarse, old, layers) > 0
     linear = np.broadcast_to(old.coordinates()["lat"][0][:, None], wet.shape)
-    path, model = f"['{MAPS}']['temperature']", SimpleNamespace(config=fine, horizontal=new, vertical=layers)
+    path, model = (
+        f"['{MAPS}']['temperature']",
+        SimpleNamespace(config=fine, horizontal=new, vertical=layers),
+    )
     (there,) = _on_this_grid({path: np.where(wet, linear, 1e30)}, coarse, model, "file").values()
     assert there.shape == (layers.nz, *new.shape) and there.max() < 90
     open_ocean = inputs.cell_thickness(fine, new, layers)[0] > 0

@@ -9,8 +9,8 @@ import pytest
 
 CHOICE = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
-# Takes, fills and frees 256 MiB on a thread of its own, twice; prints how much of it lay in huge pages, and how much memory is
-# held afterwards, in MiB.
+# Takes, fills and frees 256 MiB on a thread of its own, twice; prints how much of it lay in huge
+# pages, and how much memory is held afterwards, in MiB.
 PROGRAM = """
 import ctypes, dogcm, re, threading
 lib = ctypes.CDLL(None)
@@ -35,7 +35,11 @@ print(found[-1], held() - before[1])
 def memory(**variables) -> list[int]:
     clean = {n: v for n, v in os.environ.items() if not n.startswith("MALLOC_")}
     run = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env={**clean, "JAX_PLATFORMS": "cpu", **variables}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", PROGRAM],
+        env={**clean, "JAX_PLATFORMS": "cpu", **variables},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return [int(word) for word in run.stdout.split()]
 

@@ -1,4 +1,5 @@
-"""What steers the backward pass must not change a value or a derivative, of any order and in either mode."""
+"""What steers the backward pass must not change a value or a derivative, of any order and in either
+mode."""
 
 from __future__ import annotations
 
@@ -11,8 +12,8 @@ import pytest
 
 from dogcm.dynamics import tracer_advection
 from dogcm.lowering.fences import fence, keep, spread, with_stored_derivatives
-from dogcm.physics.vertical_mixing import diffuse, substitute, thomas
 from dogcm.lowering.transposes import add_to_first, framed, joined, pairs, with_edges, with_ends
+from dogcm.physics.vertical_mixing import diffuse, substitute, thomas
 
 X = jnp.asarray(np.random.default_rng(1).normal(size=(4, 5)))
 D = jnp.asarray(np.random.default_rng(2).normal(size=(4, 5)))
@@ -24,7 +25,10 @@ def plain(x):
 
 def fenced(x):
     x = fence(x)
-    return jnp.sum(with_stored_derivatives(lambda a, b: jnp.sin(a) * b, 2)(x, keep(x**2)) * jnp.roll(fence(x), 1, -1))
+    return jnp.sum(
+        with_stored_derivatives(lambda a, b: jnp.sin(a) * b, 2)(x, keep(x**2))
+        * jnp.roll(fence(x), 1, -1)
+    )
 
 
 LEVELS = jnp.asarray(np.random.default_rng(3).normal(size=(3, 4, 5)))
@@ -35,25 +39,48 @@ def broadcast(x, on=jnp.broadcast_to):
     return jnp.sum(LEVELS * jnp.sin(on(x, LEVELS.shape) * on(jnp.sum(x**2), LEVELS.shape)))
 
 
-OF_SLICES = {"diff": lambda a, b: b - a, "drop": lambda a, b: a - b, "sum": jnp.add, "mean": lambda a, b: 0.5 * (a + b)}
+OF_SLICES = {
+    "diff": lambda a, b: b - a,
+    "drop": lambda a, b: a - b,
+    "sum": jnp.add,
+    "mean": lambda a, b: 0.5 * (a + b),
+}
 
 
 def slices(x, kind, axis):
     """Pairs as JAX would have them."""
-    return OF_SLICES[kind](*(jax.lax.slice_in_dim(x, n, n + x.shape[axis] - 1, axis=axis) for n in (0, 1)))
+    return OF_SLICES[kind](
+        *(jax.lax.slice_in_dim(x, n, n + x.shape[axis] - 1, axis=axis) for n in (0, 1))
+    )
 
 
 def neighbours(x, on=slices):
     """Pairs of all kinds and along all axes, of two and three dimensions."""
     cube = LEVELS * x**2
-    flat = sum(jnp.sum(jnp.sin(on(x, kind, axis)) * on(x**2, kind, axis)) for kind in OF_SLICES for axis in (-1, -2))
-    return flat + sum(jnp.sum(on(jnp.sin(cube), kind, axis) ** 2) for kind in OF_SLICES for axis in (-1, -2, -3)) * 0.1
+    flat = sum(
+        jnp.sum(jnp.sin(on(x, kind, axis)) * on(x**2, kind, axis))
+        for kind in OF_SLICES
+        for axis in (-1, -2)
+    )
+    return (
+        flat
+        + sum(
+            jnp.sum(on(jnp.sin(cube), kind, axis) ** 2)
+            for kind in OF_SLICES
+            for axis in (-1, -2, -3)
+        )
+        * 0.1
+    )
 
 
 def cuts(x, axis, low, high):
     """Ends as JAX would have them."""
     size = x.shape[axis]
-    return [jax.lax.slice_in_dim(x, 0, low, axis=axis), jax.lax.slice_in_dim(x, size - high, size, axis=axis), x]
+    return [
+        jax.lax.slice_in_dim(x, 0, low, axis=axis),
+        jax.lax.slice_in_dim(x, size - high, size, axis=axis),
+        x,
+    ]
 
 
 def ends(x, on=cuts):
@@ -68,7 +95,9 @@ def ends(x, on=cuts):
 def with_surface(x, add=lambda x, level: x.at[..., 0, :, :].add(level)):
     """A level on top of a cube, both of them variable, and either of them constant."""
     cube = LEVELS * x**2
-    return sum(jnp.sum(jnp.sin(add(a, b)) ** 2) for a, b in ((cube, jnp.sin(x)), (LEVELS, x), (cube, X)))
+    return sum(
+        jnp.sum(jnp.sin(add(a, b)) ** 2) for a, b in ((cube, jnp.sin(x)), (LEVELS, x), (cube, X))
+    )
 
 
 def together(x, join=lambda *parts: jnp.concatenate(parts[:3], parts[3])):
@@ -88,24 +117,31 @@ def frame_of(middle, south, north, west, east):
 
 
 def surrounded(x, edges=edges_of, frame=frame_of):
-    """An array with its own edges around it, as in an exchange; some of them constant, some empty, some not used."""
+    """An array with its own edges around it, as in an exchange; some of them constant, some empty,
+    some not used."""
     total = 0.0
     for s, n, w, e in ((1, 2, 2, 1), (2, 1, 0, 3), (0, 0, 1, 1)):
         south, north, west, east, whole = edges(jnp.sin(x), (n, s, e, w))
-        wide = lambda rows: jnp.concatenate([rows[..., :w], rows, rows[..., :e]], -1)  # noqa: E731
+        wide = lambda rows: jnp.concatenate([rows[..., :w], rows, rows[..., :e]], -1)
         total += jnp.sum(jnp.sin(frame(whole * x, wide(north), wide(south), east, west)) ** 2)
-        total += jnp.sum(frame(x, wide(edges(X, (n, s, e, w))[1]), wide(south), east, edges(X, (n, s, e, w))[2]) ** 3)
+        total += jnp.sum(
+            frame(x, wide(edges(X, (n, s, e, w))[1]), wide(south), east, edges(X, (n, s, e, w))[2])
+            ** 3
+        )
     return total + jnp.sum(edges(x, (1, 1, 1, 1))[0] ** 2)
 
 
-# A function with what steers its backward pass, one without, and how well they agree: sums in another order round otherwise.
+# A function with what steers its backward pass, one without, and how well they agree: sums in
+# another order round otherwise.
 PAIRS = {
-    "fence": (fenced, plain, 1e-13), "spread": (lambda x: broadcast(x, spread), broadcast, 1e-12),
-    "pairs": (lambda x: neighbours(x, pairs), neighbours, 1e-12), "ends": (lambda x: ends(x, with_ends), ends, 1e-12),
+    "fence": (fenced, plain, 1e-13),
+    "spread": (lambda x: broadcast(x, spread), broadcast, 1e-12),
+    "pairs": (lambda x: neighbours(x, pairs), neighbours, 1e-12),
+    "ends": (lambda x: ends(x, with_ends), ends, 1e-12),
     "first": (lambda x: with_surface(x, add_to_first), with_surface, 1e-12),
     "joined": (lambda x: together(x, joined), together, 1e-12),
     "framed": (lambda x: surrounded(x, with_edges, framed), surrounded, 1e-12),
-}  # fmt: skip
+}
 DERIVATIVES = {
     "value": lambda f: f(X),
     "reverse": lambda f: jax.grad(f)(X),
@@ -114,16 +150,20 @@ DERIVATIVES = {
     "reverse of forward": lambda f: jax.grad(lambda x: jax.jvp(f, (x,), (D,))[1])(X),
     "batch": lambda f: jax.vmap(jax.grad(f))(jnp.stack([X, D])),
     "checkpoint in scan": lambda f: jax.grad(
-        lambda x: jax.lax.scan(jax.checkpoint(lambda c, _: (c + 0.1 * jax.grad(f)(c), None)), x, None, length=3)[0].sum()
+        lambda x: jax.lax.scan(
+            jax.checkpoint(lambda c, _: (c + 0.1 * jax.grad(f)(c), None)), x, None, length=3
+        )[0].sum()
     )(X),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("pair", PAIRS)
 @pytest.mark.parametrize("kind", DERIVATIVES)
 def test_derivatives_are_those_of_the_plain_function(kind, pair):
     derivative, (steered, free, rtol) = DERIVATIVES[kind], PAIRS[pair]
-    np.testing.assert_allclose(jax.jit(lambda: derivative(steered))(), derivative(free), rtol=rtol, atol=0.1 * rtol)
+    np.testing.assert_allclose(
+        jax.jit(lambda: derivative(steered))(), derivative(free), rtol=rtol, atol=0.1 * rtol
+    )
 
 
 def test_the_cotangent_is_stored_and_the_value_is_not():
@@ -133,7 +173,8 @@ def test_the_cotangent_is_stored_and_the_value_is_not():
     assert "optimization_barrier" in backward
 
 
-# ---- the vertical solver --------------------------------------------------------------------------
+# ---- the vertical solver
+# --------------------------------------------------------------------------
 
 NZ = 6
 
@@ -160,19 +201,26 @@ def test_solution_against_a_dense_solver():
 
 @pytest.mark.parametrize("alone", [True, False], ids=["solution alone", "with factors"])
 def test_the_solver_copies_no_column_within_its_loops(alone):
-    """What a level needs is read before anything is written; otherwise XLA copies whole arrays, once for each level."""
+    """What a level needs is read before anything is written; otherwise XLA copies whole arrays,
+    once for each level."""
     h, k, sink, one, two = column()
-    solve = lambda *a: thomas(*a[:3], a[3:], factors=not alone)  # noqa: E731
+    solve = lambda *a: thomas(*a[:3], a[3:], factors=not alone)
     program = jax.jit(solve, donate_argnums=(3, 4)).lower(h, k, sink, one, two).compile().as_text()
     bodies = re.findall(r"body=%([\w.]+)", program)
     parts = {name: program.split(f"\n%{name} ")[1].split("\n}")[0] for name in bodies}
     assert len(parts) == 2
-    copied = [line for part in parts.values() for line in part.splitlines() if re.search(r"= f64\[\d,2,3\]\S* copy\(", line)]
+    copied = [
+        line
+        for part in parts.values()
+        for line in part.splitlines()
+        if re.search(r"= f64\[\d,2,3\]\S* copy\(", line)
+    ]
     assert copied == []
 
 
 def column():
-    """Thickness, exchange, sink and two contents of a few columns, one with a dry cell at its bottom."""
+    """Thickness, exchange, sink and two contents of a few columns, one with a dry cell at its
+    bottom."""
     rng = np.random.default_rng(6)
     h, sink = rng.uniform(0.5, 2, (2, NZ, 2, 3))
     k, content = rng.uniform(0.1, 1, (NZ - 1, 2, 3)), rng.normal(size=(2, NZ, 2, 3))
@@ -185,26 +233,34 @@ WEIGHT = jnp.asarray(np.random.default_rng(7).normal(size=(2, NZ, 2, 3)))
 
 def cost(values, used=(1, 1)):
     h, k, sink, one, two = values
-    return sum(jnp.sum(w * s**2) for w, s, u in zip(WEIGHT, diffuse(h, k, sink, (one, two)), used) if u)
+    return sum(
+        jnp.sum(w * s**2) for w, s, u in zip(WEIGHT, diffuse(h, k, sink, (one, two)), used) if u
+    )
 
 
 def tangent_of(values, seed: int):
     """A random direction, 0 where a value is 0: there nothing may change."""
     rng = np.random.default_rng(seed)
-    return [jnp.asarray(np.where(np.asarray(v) != 0, rng.normal(size=v.shape), 0.0)) for v in values]
+    return [
+        jnp.asarray(np.where(np.asarray(v) != 0, rng.normal(size=v.shape), 0.0)) for v in values
+    ]
 
 
 @pytest.mark.parametrize("used", [(1, 1), (1, 0)], ids=["both used", "one used"])
-@pytest.mark.parametrize("which", range(5), ids=["thickness", "exchange", "sink", "first content", "second content"])
+@pytest.mark.parametrize(
+    "which", range(5), ids=["thickness", "exchange", "sink", "first content", "second content"]
+)
 def test_derivative_of_the_solution(which, used):
     values = column()
-    alone = lambda x: cost([*values[:which], x, *values[which + 1 :]], used)  # noqa: E731
+    alone = lambda x: cost([*values[:which], x, *values[which + 1 :]], used)
     direction = tangent_of(values, 8)[which]
     gradient = jax.jit(jax.grad(alone))(values[which])
     slope = jax.jvp(alone, (values[which],), (direction,))[1]
     np.testing.assert_allclose(jnp.vdot(gradient, direction), slope, rtol=1e-12, atol=1e-14)
     h = 1e-6
-    difference = (alone(values[which] + h * direction) - alone(values[which] - h * direction)) / (2 * h)
+    difference = (alone(values[which] + h * direction) - alone(values[which] - h * direction)) / (
+        2 * h
+    )
     np.testing.assert_allclose(slope, difference, rtol=1e-7, atol=1e-9)
 
 
@@ -219,7 +275,8 @@ def test_second_derivative_of_the_solution():
         np.testing.assert_allclose(exact, (a - b) / (2 * h), rtol=1e-6, atol=1e-7)
 
 
-# ---- the limiter ----------------------------------------------------------------------------------
+# ---- the limiter
+# ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("scheme", ["dst3_limited", "dst3"])
@@ -229,28 +286,39 @@ def test_stored_weights_of_the_limiter(scheme):
     velocity, low, high, below, here, above = jnp.asarray(rng.normal(size=(6, 500)))
     courant = jnp.asarray(rng.uniform(0.01, 0.9, 500))
     written, formula = tracer_advection._upwind_value, tracer_advection._upwind_value.fun
-    weights = tracer_advection._weights(scheme, here, jnp.where(velocity > 0, below, above), courant)
+    weights = tracer_advection._weights(
+        scheme, here, jnp.where(velocity > 0, below, above), courant
+    )
     kinds = {(bool(a == 0), bool(a == 1), bool(b == 0)) for a, b in zip(*weights)}
     assert len(kinds) == (4 if scheme == "dst3_limited" else 1), "not every branch is taken"
     w = jnp.asarray(rng.normal(size=500))
-    of = lambda f: lambda *a: jnp.sum(w * f(scheme, velocity, *a) ** 2)  # noqa: E731
+    of = lambda f: lambda *a: jnp.sum(w * f(scheme, velocity, *a) ** 2)
     at, every = (courant, low, high, below, here, above), tuple(range(6))
     towards = tuple(jnp.asarray(rng.normal(size=(6, 500))))
     gradients = [jax.grad(of(f), every) for f in (formula, written)]
     for expected, found in (
-        [g(*at) for g in gradients], [jax.jvp(g, at, towards)[1] for g in gradients],
-    ):  # fmt: skip
+        [g(*at) for g in gradients],
+        [jax.jvp(g, at, towards)[1] for g in gradients],
+    ):
         for a, b in zip(expected, found):
             np.testing.assert_allclose(b, a, rtol=1e-11, atol=1e-12)
-    np.testing.assert_allclose(jax.jvp(of(written), at, towards)[1], jax.jvp(of(formula), at, towards)[1], rtol=1e-11)
+    np.testing.assert_allclose(
+        jax.jvp(of(written), at, towards)[1], jax.jvp(of(formula), at, towards)[1], rtol=1e-11
+    )
 
 
-@pytest.mark.parametrize(("function", "pads"), [
-    (lambda x, _: pairs(x, "diff", -1), 1), (lambda x, _: with_ends(x, -1, 2, 1), 0), (add_to_first, 0),
-    (lambda x, _: with_edges(x, (1, 2, 1, 1)), 0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("function", "pads"),
+    [
+        (lambda x, _: pairs(x, "diff", -1), 1),
+        (lambda x, _: with_ends(x, -1, 2, 1), 0),
+        (add_to_first, 0),
+        (lambda x, _: with_edges(x, (1, 2, 1, 1)), 0),
+    ],
+)
 def test_transposes_store_what_they_say(function, pads):
-    """Arrays of zeros with a cotangent in them: JAX makes two of a difference, of two ends, and of a sum with a level."""
+    """Arrays of zeros with a cotangent in them: JAX makes two of a difference, of two ends, and of
+    a sum with a level."""
     out, transpose = jax.vjp(function, LEVELS, X)
     assert str(jax.make_jaxpr(transpose)(out)).count("pad[") == pads
 

@@ -1,4 +1,5 @@
-"""Equation of state of Jackett and McDougall (1995): published value, exactness of the prepared form, derivatives."""
+"""Equation of state of Jackett and McDougall (1995): published value, exactness of the prepared
+form, derivatives."""
 
 from __future__ import annotations
 
@@ -39,9 +40,12 @@ def test_surface_density_check_values():
 
 
 def test_against_teos10():
-    """Two descriptions of one sea: in-situ density from gsw, with potential temperature and practical salinity."""
+    """Two descriptions of one sea: in-situ density from gsw, with potential temperature and
+    practical salinity."""
     gsw = pytest.importorskip("gsw")
-    T, S, p = (x.ravel() for x in np.meshgrid([0.0, 10.0, 20.0], [33.0, 35.0, 37.0], [0.0, 2000.0, 5000.0]))
+    T, S, p = (
+        x.ravel() for x in np.meshgrid([0.0, 10.0, 20.0], [33.0, 35.0, 37.0], [0.0, 2000.0, 5000.0])
+    )
     SA = gsw.SA_from_SP(S, p, 200.0, -20.0)
     other = gsw.rho(SA, gsw.CT_from_pt(SA, T), p)
     assert np.abs(jmd95_density(T, S, p) - other).max() < 0.12
@@ -55,9 +59,13 @@ def test_prepared_form_is_the_published_formula():
 
 def test_float32_keeps_small_anomalies():
     T, S = (f.with_data(r + 0.02 * f.data / 40) for f, r in zip(sea(), (T_REF, S_REF)))
-    ours = JMD95().prepare(DEPTH, np.float32).anomaly(T.astype(np.float32), S.astype(np.float32)).data
+    ours = (
+        JMD95().prepare(DEPTH, np.float32).anomaly(T.astype(np.float32), S.astype(np.float32)).data
+    )
     assert ours.dtype == np.float32
-    rounded = published(T.astype(np.float32).astype(np.float64), S.astype(np.float32).astype(np.float64))
+    rounded = published(
+        T.astype(np.float32).astype(np.float64), S.astype(np.float32).astype(np.float64)
+    )
     # A float32 density of 1040 kg m-3 is known to 6e-5 only; the root of S costs 4e-6.
     assert np.abs(ours - rounded).max() < 8e-6
 

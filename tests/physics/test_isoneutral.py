@@ -1,4 +1,5 @@
-"""Isoneutral diffusion and Gent-McWilliams: density, conservation, variance, tapering, derivatives, layouts."""
+"""Isoneutral diffusion and Gent-McWilliams: density, conservation, variance, tapering, derivatives,
+layouts."""
 
 from __future__ import annotations
 
@@ -10,12 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dogcm.components.errors import ConfigError
 from dogcm.decomp import Decomposition, Halo, SerialCommunicator, make_layout
 from dogcm.dynamics.continuity import convergence
-from dogcm.setups import inputs
-from dogcm.setups.config import Config, GridConfig
-from dogcm.simulation.model import Model
-from dogcm.components.errors import ConfigError
 from dogcm.field import Field, exchange
 from dogcm.grid.geometry import build_grid
 from dogcm.halo import connect
@@ -24,6 +22,9 @@ from dogcm.operators import diff_z_w2c, lower_z_c2w, upper_z_c2w
 from dogcm.physics import isoneutral
 from dogcm.physics.isoneutral import SlopeTaper
 from dogcm.physics.vertical_mixing import implicit_solve
+from dogcm.setups import inputs
+from dogcm.setups.config import Config, GridConfig
+from dogcm.simulation.model import Model
 
 GRAVITY, RHO0, DT = 9.81, 1030.0, 4e7
 NX, NY = 14, 11
@@ -38,10 +39,20 @@ def off(**values) -> dict:
 
 @pytest.fixture(scope="module")
 def sea():
-    """A rough-bottomed ocean with partial cells and islands on the sphere: grid, halos and how to fill them."""
+    """A rough-bottomed ocean with partial cells and islands on the sphere: grid, halos and how to
+    fill them."""
     rng = np.random.default_rng(5)
     grid_config = GridConfig(nx=NX, ny=NY, lat=(-60, 60), layers=LAYERS)
-    config = Config(grid=grid_config, bathymetry={}, initial={}, forcing={}, physics={}, parameters={}, time={}, run={})
+    config = Config(
+        grid=grid_config,
+        bathymetry={},
+        initial={},
+        forcing={},
+        physics={},
+        parameters={},
+        time={},
+        run={},
+    )
     horizontal, vertical = inputs.horizontal_grid(config), inputs.vertical_grid(config)
     depth = rng.uniform(100.0, 1400.0, (NY, NX)) * (rng.uniform(size=(NY, NX)) > 0.15)
     cells = np.clip(depth - vertical.edges[:-1, None, None], 0.0, vertical.dz[:, None, None])
@@ -53,7 +64,7 @@ def sea():
     def field(values):
         return exchange(halos, (Field(jnp.asarray(values), "c"), 2))[0] * grid.mask_c
 
-    noise = lambda size: rng.normal(size=(len(LAYERS), NY, NX)) * size  # noqa: E731
+    noise = lambda size: rng.normal(size=(len(LAYERS), NY, NX)) * size
     z = vertical.centres[:, None, None]
     T = field(20.0 - 12.0 * (1 - np.exp(-z / 400.0)) + noise(0.3))
     S = field(35.0 + 1.0 * np.tanh(z / 300.0) + noise(0.05))
@@ -98,9 +109,13 @@ def step(c, iso, grid):
 def test_density_feels_no_isoneutral_diffusion(sea, kind):
     """Linear equation of state: temperature and salinity change, density does not, to round-off."""
     if kind == "clipping":
-        taper = SlopeTaper(kind, max_slope=1.0)  # clipping mixes across neutral surfaces where it acts
+        taper = SlopeTaper(
+            kind, max_slope=1.0
+        )  # clipping mixes across neutral surfaces where it acts
     else:
-        taper = SlopeTaper(kind, max_slope=1e-3 if kind == "gkw91" else 1e-2, critical=5e-4, width=2e-4)
+        taper = SlopeTaper(
+            kind, max_slope=1e-3 if kind == "gkw91" else 1e-2, critical=5e-4, width=2e-4
+        )
     iso = closure(sea, sea.T, sea.S, off(isoneutral_diffusivity=1e3), taper)
     T, S = step(sea.T, iso, sea.grid), step(sea.S, iso, sea.grid)
     moved = float(jnp.abs((T - sea.T).data).max()) * 2e-4 * RHO0
@@ -111,19 +126,28 @@ def test_density_feels_no_isoneutral_diffusion(sea, kind):
 
 @pytest.mark.parametrize("kind", isoneutral.TAPERS)
 def test_tracers_are_conserved(sea, kind):
-    params = off(isoneutral_diffusivity=800.0, gm_diffusivity=1500.0, isoneutral_floor=100.0, lateral_diffusivity=30.0)
+    params = off(
+        isoneutral_diffusivity=800.0,
+        gm_diffusivity=1500.0,
+        isoneutral_floor=100.0,
+        lateral_diffusivity=30.0,
+    )
     iso = closure(sea, sea.T, sea.S, params, SlopeTaper(kind, max_slope=2e-3))
     g = sea.grid
-    amount = lambda c: float(jnp.sum((c * g.h_c * g.area_c).interior))  # noqa: E731
+    amount = lambda c: float(jnp.sum((c * g.h_c * g.area_c).interior))
     dye = sea.field(sea.noise(1.0) + 3.0)
     after = step(dye, iso, g)
     assert float(jnp.abs((after - dye).data).max()) > 1e-2
     assert abs(amount(after) - amount(dye)) < 1e-13 * amount(dye)
-    assert float(jnp.abs(step(sea.grid.mask_c * 7.0, iso, g).data - 7.0 * g.mask_c.interior).max()) < 1e-13
+    assert (
+        float(jnp.abs(step(sea.grid.mask_c * 7.0, iso, g).data - 7.0 * g.mask_c.interior).max())
+        < 1e-13
+    )
 
 
 def variance_rate(sea, params, taper):
-    """Half the rate of the volume integral of a tracer's square, all parts explicit, and its scale."""
+    """Half the rate of the volume integral of a tracer's square, all parts explicit, and its
+    scale."""
     g = sea.grid
     iso = closure(sea, sea.T, sea.S, params, taper)
     dye = sea.field(sea.noise(1.0))
@@ -151,21 +175,41 @@ def test_vertical_part_has_the_sign_of_diffusion(sea):
 
 def test_uniform_slope():
     """A plane of constant slope s: the coefficients of Redi's tensor and the skew flux, exactly."""
-    model = Model({"name": "plane", "grid": {"kind": "cartesian", "nx": 8, "ny": 6, "dx": 1e4, "dy": 2e4,
-                                             "layers": [100.0, 150.0, 200.0, 250.0]},
-                   "bathymetry": {"source": "flat", "depth": 700.0}},
-                  {"physics.equation_of_state": "linear"}, comm=SerialCommunicator())  # fmt: skip
+    model = Model(
+        {
+            "name": "plane",
+            "grid": {
+                "kind": "cartesian",
+                "nx": 8,
+                "ny": 6,
+                "dx": 1e4,
+                "dy": 2e4,
+                "layers": [100.0, 150.0, 200.0, 250.0],
+            },
+            "bathymetry": {"source": "flat", "depth": 700.0},
+        },
+        {"physics.equation_of_state": "linear"},
+        comm=SerialCommunicator(),
+    )
     g, s, vertical = model.grid, 2e-3, -1e-3  # slope in y; d rho / dz, kg m-4
     y = (np.arange(6) + 0.5)[:, None] * 2e4 * np.ones((1, 8))
     z = -np.asarray(g.z_c)
-    whole = lambda a: exchange(model.halos, (Field(jnp.asarray(a * np.ones((4, 6, 8))), "c"), 2))[0]  # noqa: E731
+    whole = lambda a: exchange(model.halos, (Field(jnp.asarray(a * np.ones((4, 6, 8))), "c"), 2))[0]
     density = whole(vertical * (z - s * y))
     rise = (lower_z_c2w(density) - upper_z_c2w(density)) * (GRAVITY / RHO0 / g.dz_w)
-    params = {**off(), "isoneutral_diffusivity": jnp.asarray(700.0), "gm_diffusivity": jnp.asarray(1100.0)}
+    params = {
+        **off(),
+        "isoneutral_diffusivity": jnp.asarray(700.0),
+        "gm_diffusivity": jnp.asarray(1100.0),
+    }
     flat = Field(jnp.ones((6, 8)), "c")
     stretch = exchange(model.halos, (flat, 2))[0]
-    iso = jax.jit(lambda d, n2: isoneutral.prepare(d, n2, stretch, params, g, SlopeTaper(), GRAVITY, RHO0))(density, rise)
-    np.testing.assert_allclose(iso.vertical_diffusivity.interior[np.s_[:, 1:-1]], 700.0 * s * s, rtol=1e-9)
+    iso = jax.jit(
+        lambda d, n2: isoneutral.prepare(d, n2, stretch, params, g, SlopeTaper(), GRAVITY, RHO0)
+    )(density, rise)
+    np.testing.assert_allclose(
+        iso.vertical_diffusivity.interior[np.s_[:, 1:-1]], 700.0 * s * s, rtol=1e-9
+    )
     cy, cz = 3e-6, 2e-3
     _, fy, fz = jax.jit(isoneutral.fluxes)(whole(cy * y + cz * z), iso, g)
     expected = -(700.0 * cy + (700.0 - 1100.0) * s * cz) * (g.h_v * g.dx_v).interior
@@ -175,28 +219,42 @@ def test_uniform_slope():
 
 def test_tapers():
     slopes = np.array([0.0, 1e-3, 4e-3, 1e-2, 2e-2, 0.5])
-    factor = lambda kind: np.asarray(SlopeTaper(kind).factor(jnp.asarray(slopes) ** 2))  # noqa: E731
+    factor = lambda kind: np.asarray(SlopeTaper(kind).factor(jnp.asarray(slopes) ** 2))
     np.testing.assert_allclose(factor("gkw91"), [1, 1, 1, 1, 0.25, 4e-4], rtol=1e-12)
-    np.testing.assert_allclose(factor("dm95"), 0.5 * (1 + np.tanh((4e-3 - slopes) / 1e-3)), atol=1e-4)
-    assert factor("dm95")[2] == pytest.approx(0.5) and (factor("none") == 1).all() and (factor("clipping") == 1).all()
+    np.testing.assert_allclose(
+        factor("dm95"), 0.5 * (1 + np.tanh((4e-3 - slopes) / 1e-3)), atol=1e-4
+    )
+    assert (
+        factor("dm95")[2] == pytest.approx(0.5)
+        and (factor("none") == 1).all()
+        and (factor("clipping") == 1).all()
+    )
 
 
 @pytest.mark.parametrize("kind", isoneutral.TAPERS)
 def test_shares_of_a_triad(kind):
-    """Weight times tapering over the rise, which counts as no less than makes the steepest slope."""
+    """Weight times tapering over the rise, which counts as no less than makes the steepest
+    slope."""
     taper, rise, weight = SlopeTaper(kind), 3e-4, 7.0
     slopes = np.array([0.0, 1e-3, 5e-3, 2e-2, -0.5])
     drop = jnp.asarray(slopes * rise)
     bounded = np.asarray(taper.bounded(rise, drop))
-    np.testing.assert_allclose(bounded / rise, np.maximum(1.0, np.abs(slopes) / 1e-2) if kind == "clipping" else 1.0)
+    np.testing.assert_allclose(
+        bounded / rise, np.maximum(1.0, np.abs(slopes) / 1e-2) if kind == "clipping" else 1.0
+    )
     expected = weight * taper.factor((slopes * rise / bounded) ** 2)
-    np.testing.assert_allclose(taper.share(rise, drop, weight) * bounded, expected, rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(taper.bounded_inverse(1 / rise, rise, drop) * bounded, 1.0, rtol=1e-12)
+    np.testing.assert_allclose(
+        taper.share(rise, drop, weight) * bounded, expected, rtol=1e-12, atol=1e-12
+    )
+    np.testing.assert_allclose(
+        taper.bounded_inverse(1 / rise, rise, drop) * bounded, 1.0, rtol=1e-12
+    )
 
 
 @pytest.mark.parametrize("kind", isoneutral.TAPERS)
 def test_derivatives_of_shares_are_finite_in_float32(kind):
-    """From the weakest stratification that counts, in thin layers, to the strongest, and any slope."""
+    """From the weakest stratification that counts, in thin layers, to the strongest, and any
+    slope."""
     taper = SlopeTaper(kind)
     rise = np.float32(isoneutral._UNITS) * np.geomspace(1e-8, 10.0, 40, dtype=np.float32)[:, None]
     drop = rise * np.array([0, 1e-6, 1e-3, 1e-2, 1e-1, 1e3], np.float32)
@@ -213,20 +271,34 @@ def test_derivatives_of_shares_are_finite_in_float32(kind):
 def test_floor_where_slopes_are_tapered(sea):
     """All triads tapered away: what is left along layers is the floor."""
     taper = SlopeTaper("dm95", critical=-1.0, width=1e-3)
-    iso = closure(sea, sea.T, sea.S, off(isoneutral_diffusivity=1e3, gm_diffusivity=1e3, isoneutral_floor=50.0), taper)
+    iso = closure(
+        sea,
+        sea.T,
+        sea.S,
+        off(isoneutral_diffusivity=1e3, gm_diffusivity=1e3, isoneutral_floor=50.0),
+        taper,
+    )
     fx, _, fz = isoneutral.fluxes(sea.T, iso, sea.grid)
     from dogcm.physics.lateral import diffusive_fluxes
 
-    np.testing.assert_allclose(fx.interior, diffusive_fluxes(sea.T, 50.0, sea.grid)[0].interior, rtol=1e-12)
-    assert float(jnp.abs(fz.data).max()) == 0 and float(jnp.abs(iso.vertical_diffusivity.data).max()) == 0
+    np.testing.assert_allclose(
+        fx.interior, diffusive_fluxes(sea.T, 50.0, sea.grid)[0].interior, rtol=1e-12
+    )
+    assert (
+        float(jnp.abs(fz.data).max()) == 0
+        and float(jnp.abs(iso.vertical_diffusivity.data).max()) == 0
+    )
 
 
-# ---- derivatives ---------------------------------------------------------------------------------------
+# ---- derivatives
+# ---------------------------------------------------------------------------------------
 def test_derivatives(sea):
     params = off(isoneutral_diffusivity=800.0, gm_diffusivity=1500.0, lateral_diffusivity=30.0)
 
     def tendencies(x):
-        iso = closure(sea, x["T"], x["S"], {**params, **x["q"]}, SlopeTaper("gkw91", max_slope=2.5e-3))
+        iso = closure(
+            sea, x["T"], x["S"], {**params, **x["q"]}, SlopeTaper("gkw91", max_slope=2.5e-3)
+        )
         return [content_rate(x["T"], iso, sea.grid), iso.vertical_diffusivity]
 
     for kind in ("gkw91", "dm95"):
@@ -244,9 +316,13 @@ def test_derivatives_are_finite_without_stratification(sea):
 
     def loss(T, S, q):
         iso = closure(sea, T, S, q, SlopeTaper("gkw91"))
-        return jnp.sum(content_rate(dye, iso, sea.grid).data ** 2) + jnp.sum(iso.vertical_diffusivity.data)
+        return jnp.sum(content_rate(dye, iso, sea.grid).data ** 2) + jnp.sum(
+            iso.vertical_diffusivity.data
+        )
 
-    found = jax.jit(jax.value_and_grad(loss, (0, 1, 2)))(sea.grid.mask_c * 5.0, sea.grid.mask_c * 35.0, params)
+    found = jax.jit(jax.value_and_grad(loss, (0, 1, 2)))(
+        sea.grid.mask_c * 5.0, sea.grid.mask_c * 35.0, params
+    )
     assert all(bool(jnp.isfinite(x).all()) for x in jax.tree.leaves(found))
 
 
@@ -255,15 +331,25 @@ def test_maps_of_coefficients(sea):
     params = off(isoneutral_diffusivity=800.0, gm_diffusivity=1500.0, isoneutral_floor=100.0)
     blank = sea.stretch * 0.0 + 1.0
     maps = {**params, "isoneutral_diffusivity": blank * 800.0, "gm_diffusivity": blank * 1500.0}
-    rates = [content_rate(sea.T, closure(sea, sea.T, sea.S, q, SlopeTaper()), sea.grid) for q in (params, maps)]
+    rates = [
+        content_rate(sea.T, closure(sea, sea.T, sea.S, q, SlopeTaper()), sea.grid)
+        for q in (params, maps)
+    ]
     np.testing.assert_allclose(rates[0].interior, rates[1].interior, rtol=1e-9, atol=1e-18)
 
 
-# ---- in the model --------------------------------------------------------------------------------------
+# ---- in the model
+# --------------------------------------------------------------------------------------
 SMALL = {
-    "grid.nx": 24, "grid.ny": 18, "grid.nz": 4, "physics.isoneutral": True, "physics.equation_of_state": "jmd95",
-    "time.step": 7200, "parameters.isoneutral_floor": 50.0, "parameters.lateral_diffusivity": 0.0,
-}  # fmt: skip
+    "grid.nx": 24,
+    "grid.ny": 18,
+    "grid.nz": 4,
+    "physics.isoneutral": True,
+    "physics.equation_of_state": "jmd95",
+    "time.step": 7200,
+    "parameters.isoneutral_floor": 50.0,
+    "parameters.lateral_diffusivity": 0.0,
+}
 
 
 def test_bad_taper_is_refused():

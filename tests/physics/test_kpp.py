@@ -1,4 +1,5 @@
-"""K-profiles: laws of deepening, conservation of what does not follow gradients, limits, derivatives, layouts."""
+"""K-profiles: laws of deepening, conservation of what does not follow gradients, limits,
+derivatives, layouts."""
 
 from __future__ import annotations
 
@@ -10,26 +11,40 @@ import numpy as np
 import pytest
 import vertical_columns as columns
 
+from dogcm.components.errors import ConfigError
 from dogcm.decomp import SerialCommunicator
 from dogcm.decomp.binding import looks_like_mpi_launch
-from dogcm.verification import verify
-from dogcm.simulation.model import Model
-from dogcm.components.errors import ConfigError
 from dogcm.field import Field, exchange
 from dogcm.learning.derivatives import check_derivatives
 from dogcm.operators import diff_z_w2c
 from dogcm.physics import kpp
+from dogcm.simulation.model import Model
+from dogcm.verification import verify
 
 HOUR, DT = 3600.0, 600.0
-SMALL = {"grid.nx": 24, "grid.ny": 18, "grid.nz": 6, "physics.vertical_mixing": "kpp", "time.step": 3600}
-LEARNED = ("kpp_critical_richardson", "kpp_unresolved_shear", "kpp_nonlocal", "kpp_shear_mixing", "kpp_shear_richardson")
+SMALL = {
+    "grid.nx": 24,
+    "grid.ny": 18,
+    "grid.nz": 6,
+    "physics.vertical_mixing": "kpp",
+    "time.step": 3600,
+}
+LEARNED = (
+    "kpp_critical_richardson",
+    "kpp_unresolved_shear",
+    "kpp_nonlocal",
+    "kpp_shear_mixing",
+    "kpp_shear_richardson",
+)
 one_rank = pytest.mark.skipif(looks_like_mpi_launch(), reason="checked on one rank")
 
 
-# ---- one column, through the real step -----------------------------------------------------------------
+# ---- one column, through the real step
+# -----------------------------------------------------------------
 @pytest.fixture(scope="module")
 def column():
-    """40 layers of a metre, compiled once; each test starts it anew. Limits act where the sea gains buoyancy only."""
+    """40 layers of a metre, compiled once; each test starts it anew. Limits act where the sea gains
+    buoyancy only."""
     return columns.column([1.0] * 40, DT, "kpp", physics={"kpp_limits": True})
 
 
@@ -39,7 +54,8 @@ def advance(model, hours: float) -> None:
 
 @one_rank
 def test_wind_deepens_as_in_the_tank(column):
-    """Kato and Phillips (1969): h = 1.05 u* sqrt(t / N), as fitted by Price (1979); KPP is some 10 % deeper."""
+    """Kato and Phillips (1969): h = 1.05 u* sqrt(t / N), as fitted by Price (1979); KPP is some 10
+    % deeper."""
     n2, friction = 1e-4, 0.01
     columns.start(column, n2, stress=columns.RHO0 * friction**2)
     before = column.gather("temperature")[:, 1, 1]
@@ -52,7 +68,8 @@ def test_wind_deepens_as_in_the_tank(column):
 
 
 def convection(model, loss: float) -> tuple[float, float, float]:
-    """Heat gained (K m) in 36 hours of cooling; then of the last 18 hours, in threes: entrainment, and how much colder
+    """Heat gained (K m) in 36 hours of cooling; then of the last 18 hours, in threes: entrainment,
+    and how much colder
     water is above than below within the mixed layer (K)."""
     columns.start(model, 1e-4, heat=-loss)
     first = model.gather("temperature")[:, 1, 1]
@@ -63,8 +80,9 @@ def convection(model, loss: float) -> tuple[float, float, float]:
         before = model.gather("temperature")[:, 1, 1]
         advance(model, 6)
         after = model.gather("temperature")[:, 1, 1]
-        # What passed each level upwards over what left through the surface; A of the linear profile, from 1 to -A at the
-        # foot, that does the same work: of layers a metre thick, one or two hold all of the negative flux.
+        # What passed each level upwards over what left through the surface; A of the linear
+        # profile, from 1 to -A at the foot, that does the same work: of layers a metre thick, one
+        # or two hold all of the negative flux.
         flux = 1.0 - np.cumsum(after - before) / entering
         ratios.append(1.0 - 2.0 * (0.5 + flux.sum()) / columns.entrainment_depth(model))
         colder.append(after[12] - after[4])
@@ -76,15 +94,23 @@ def convection(model, loss: float) -> tuple[float, float, float]:
 def test_convection_entrains_a_fifth_of_what_is_lost(column):
     """Large et al. built V_t for an entrainment flux of -0.2 of that through the surface."""
     gained, entrainment, colder = convection(column, 200.0)
-    assert gained == pytest.approx(-200.0 / (columns.RHO0 * columns.HEAT_CAPACITY) * 36 * HOUR, rel=1e-9)
+    assert gained == pytest.approx(
+        -200.0 / (columns.RHO0 * columns.HEAT_CAPACITY) * 36 * HOUR, rel=1e-9
+    )
     assert 0.1 < entrainment < 0.25
-    square = columns.entrainment_depth(column) ** 2 / (2 * columns.buoyancy_flux(200.0) * 36 * HOUR / 1e-4)
+    square = columns.entrainment_depth(column) ** 2 / (
+        2 * columns.buoyancy_flux(200.0) * 36 * HOUR / 1e-4
+    )
     assert 1.1 < square < 1.4
     # Without transport that knows no gradient, the flux needs water that is colder above.
     column.params, kept = {**column.params, "kpp_nonlocal": jnp.asarray(0.0)}, column.params
     alone = convection(column, 200.0)
     column.params = kept
-    assert alone[0] == pytest.approx(gained, rel=1e-9) and alone[2] > 5e-3 and abs(colder) < 0.4 * alone[2]
+    assert (
+        alone[0] == pytest.approx(gained, rel=1e-9)
+        and alone[2] > 5e-3
+        and abs(colder) < 0.4 * alone[2]
+    )
 
 
 @one_rank
@@ -105,10 +131,12 @@ def test_warming_holds_the_wind_s_layer_shallow(column):
     assert gained[: int(0.6 * length)].min() > 0.5 * entered / length
 
 
-# ---- the scheme alone, on an ocean with land -----------------------------------------------------------
+# ---- the scheme alone, on an ocean with land
+# -----------------------------------------------------------
 @pytest.fixture(scope="module")
 def sea():
-    """Two basins with random stratification of either sign, flow, wind, and fluxes of either sign."""
+    """Two basins with random stratification of either sign, flow, wind, and fluxes of either
+    sign."""
     model = Model("two_basin", SMALL, comm=SerialCommunicator())
     g, rng = model.grid, np.random.default_rng(3)
 
@@ -118,33 +146,54 @@ def sea():
     deep, flat = g.h_c.interior.shape, g.wet_c.interior.shape
     z = np.asarray(model.vertical.edges)[1:-1, None, None]
     model.random = {
-        "n2": field(3e-5 * np.exp(-z / 300.0) * (0.6 + rng.normal(size=g.mask_cw.interior.shape)), "cw", g.mask_cw),
+        "n2": field(
+            3e-5 * np.exp(-z / 300.0) * (0.6 + rng.normal(size=g.mask_cw.interior.shape)),
+            "cw",
+            g.mask_cw,
+        ),
         "s2": field(10.0 ** rng.uniform(-8, -4, g.mask_cw.interior.shape), "cw", g.mask_cw),
-        "u": field(0.2 * rng.normal(size=deep), "u", g.mask_u), "v": field(0.2 * rng.normal(size=deep), "v", g.mask_v),
+        "u": field(0.2 * rng.normal(size=deep), "u", g.mask_u),
+        "v": field(0.2 * rng.normal(size=deep), "v", g.mask_v),
         "friction": field(10.0 ** rng.uniform(-3, -1.7, flat), "c", 1.0),
         "buoyancy": field(1e-7 * rng.normal(size=flat), "c", g.wet_c),
         "light": field(np.exp(-z / 30.0) * rng.uniform(0, 2e-5, flat), "cw", g.mask_cw),
-    }  # fmt: skip
+    }
     return model
 
 
 def mix(x, q, g, physics, light: bool = True) -> kpp.Profiles:
     expansion = x["buoyancy"] * 0.0 + 2e-3
-    drive = kpp.Driving(x["u"], x["v"], x["friction"].crop(1), x["buoyancy"].crop(1), expansion.crop(1),
-                        x["light"].crop(1) if light else None)  # fmt: skip
-    return kpp.profiles(x["n2"], x["s2"], drive, (q["vertical_viscosity"], q["vertical_diffusivity"]), q, g, physics)
+    drive = kpp.Driving(
+        x["u"],
+        x["v"],
+        x["friction"].crop(1),
+        x["buoyancy"].crop(1),
+        expansion.crop(1),
+        x["light"].crop(1) if light else None,
+    )
+    return kpp.profiles(
+        x["n2"], x["s2"], drive, (q["vertical_viscosity"], q["vertical_diffusivity"]), q, g, physics
+    )
 
 
 @one_rank
 def test_depth_where_it_is_known(sea):
-    """Calm, cooled, N uniform: Ri_b = N2 d / (C d N w_s) with w_s as the cube root of depth, so h is known."""
+    """Calm, cooled, N uniform: Ri_b = N2 d / (C d N w_s) with w_s as the cube root of depth, so h
+    is known."""
     g, n2, buoyancy = sea.grid, 1e-5, -1e-7
     x = {n: f * 0.0 for n, f in sea.random.items()}
     x |= {"n2": g.mask_cw * n2, "friction": x["friction"] + 1e-5, "buoyancy": g.wet_c * buoyancy}
-    ri = jax.jit(lambda x: kpp.bulk_richardson(
-        x["n2"].crop(1), kpp.Driving(x["u"], x["v"], None, None, None, None), x["friction"].crop(1),
-        x["buoyancy"].crop(1), sea.params, g, 1,
-    ))(x)  # fmt: skip
+    ri = jax.jit(
+        lambda x: kpp.bulk_richardson(
+            x["n2"].crop(1),
+            kpp.Driving(x["u"], x["v"], None, None, None, None),
+            x["friction"].crop(1),
+            x["buoyancy"].crop(1),
+            sea.params,
+            g,
+            1,
+        )
+    )(x)
     z = np.asarray(g.z_c)[:, 0, 0]
     scale = 0.4 * np.cbrt(98.96 * 0.4 * 0.1 * z * -buoyancy)
     hidden = 1.8 / 0.3 * np.sqrt(0.2 / 9.896) / 0.16 * z * np.sqrt(n2) * scale
@@ -153,35 +202,45 @@ def test_depth_where_it_is_known(sea):
     # Partial cells and the last interface apart, where N is another.
     full = wet & (np.asarray(g.mask_cw.interior)[1:] > 0)
     np.testing.assert_allclose(np.asarray(ri.interior)[1:-1][full], expected[full], rtol=1e-4)
-    # Linear between centres; a layer that nothing stops reaches the bottom, and none is thinner than half a layer.
+    # Linear between centres; a layer that nothing stops reaches the bottom, and none is thinner
+    # than half a layer.
     ramp = g.mask_c * 0.0 + g.z_c * 1e-3
     for critical, found in ((0.5, 500.0), (1e-9, z[0])):
         depth = np.asarray(kpp.boundary_layer_depth(ramp, critical, g).interior)
         deep = np.asarray(g.depth_c.interior) > 1000.0
         np.testing.assert_allclose(depth[deep], found, rtol=1e-12)
-    bottom = kpp.boundary_layer_depth(ramp * 0.0, 0.3, g)  # also where a partial cell ends above its layer's centre
+    bottom = kpp.boundary_layer_depth(
+        ramp * 0.0, 0.3, g
+    )  # also where a partial cell ends above its layer's centre
     water = np.asarray(g.wet_c.interior) > 0
-    np.testing.assert_allclose(np.asarray(bottom.interior)[water], np.asarray(g.depth_c.interior)[water])
+    np.testing.assert_allclose(
+        np.asarray(bottom.interior)[water], np.asarray(g.depth_c.interior)[water]
+    )
 
 
 @one_rank
 def test_limits(sea):
     """Monin-Obukhov and Ekman, where the sea gains buoyancy; nothing where it loses it."""
     g = sea.grid
-    flat = lambda v: g.wet_c.crop(1) * 0.0 + v  # noqa: E731
-    shallow = lambda h, u, b: np.asarray(kpp.limited(flat(h), flat(u), flat(b), g).interior)  # noqa: E731
+    flat = lambda v: g.wet_c.crop(1) * 0.0 + v
+    shallow = lambda h, u, b: np.asarray(kpp.limited(flat(h), flat(u), flat(b), g).interior)
     np.testing.assert_allclose(shallow(300.0, 0.01, -1e-7), 300.0)
     f = np.abs(np.asarray(0.5 * (g.f_q.crop(1).data[1:-1, 1:-1] + g.f_q.crop(1).data[2:, 1:-1])))
     expected = np.minimum(0.02**3 / (0.4 * 1e-7), 0.7 * 0.02 / np.maximum(f, 1e-9))
-    np.testing.assert_allclose(shallow(1e4, 0.02, 1e-7), np.maximum(expected, 0.5 * float(g.dz[0, 0, 0])), rtol=1e-9)
+    np.testing.assert_allclose(
+        shallow(1e4, 0.02, 1e-7), np.maximum(expected, 0.5 * float(g.dz[0, 0, 0])), rtol=1e-9
+    )
     assert (np.abs(shallow(60.0, 0.01, 1e-12) - 60.0) < 1.0).all()  # it comes in without a jump
 
 
 @one_rank
 def test_velocity_scales_are_continuous():
-    """The published forms, to the rounding of their constants; kappa u* where neutral; free convection in a calm."""
+    """The published forms, to the rounding of their constants; kappa u* where neutral; free
+    convection in a calm."""
     for which, limit in ((kpp._MOMENTUM, 0.2), (kpp._TRACER, 1.0)):
-        at = lambda zeta, u=0.01: float(kpp.velocity_scale(jnp.asarray(u), jnp.asarray(zeta * u**3), which))  # noqa: E731
+        at = lambda zeta, u=0.01: float(
+            kpp.velocity_scale(jnp.asarray(u), jnp.asarray(zeta * u**3), which)
+        )
         assert at(0.0) == pytest.approx(0.004) and at(-1e-9) == pytest.approx(at(1e-9), rel=1e-6)
         assert at(-limit * 0.99999) == pytest.approx(at(-limit * 1.00001), rel=5e-3)
         assert at(1.0) == pytest.approx(0.004 / 6)
@@ -191,12 +250,15 @@ def test_velocity_scales_are_continuous():
 
 @one_rank
 def test_profiles_match_the_interior(sea):
-    """Below the foot the interior's coefficients to the bit; nothing is carried where the sea gains buoyancy."""
+    """Below the foot the interior's coefficients to the bit; nothing is carried where the sea gains
+    buoyancy."""
     g, q, p = sea.grid, sea.params, sea.physics
 
     @jax.jit
     def run(x, g):
-        inner = kpp.interior(x["n2"], x["s2"], (q["vertical_viscosity"], q["vertical_diffusivity"]), q, g, True)
+        inner = kpp.interior(
+            x["n2"], x["s2"], (q["vertical_viscosity"], q["vertical_diffusivity"]), q, g, True
+        )
         return mix(x, q, g, p), inner
 
     found, inner = run(sea.random, g)
@@ -205,10 +267,17 @@ def test_profiles_match_the_interior(sea):
     below = (d >= h) & (mask > 0)
     assert below.any() and ((d < h) & (mask > 0)).any()
     for k, k_inner in ((found.viscosity, inner[0]), (found.diffusivity, inner[1])):
-        np.testing.assert_array_equal(np.asarray(k.interior)[below], np.asarray(k_inner.interior)[below])
+        np.testing.assert_array_equal(
+            np.asarray(k.interior)[below], np.asarray(k_inner.interior)[below]
+        )
         assert np.isfinite(k.data).all() and (np.asarray(k.data) >= 0).all()
-    share, gains = np.asarray(found.share.interior), np.asarray(sea.random["buoyancy"].interior) > 1e-7
-    assert (share[:, gains] == 0).all() and 0.3 < share.max() < 1.0 and (share[mask == 0] == 0).all()
+    share, gains = (
+        np.asarray(found.share.interior),
+        np.asarray(sea.random["buoyancy"].interior) > 1e-7,
+    )
+    assert (
+        (share[:, gains] == 0).all() and 0.3 < share.max() < 1.0 and (share[mask == 0] == 0).all()
+    )
     moved = np.asarray(diff_z_w2c(found.share).data).sum(0)
     np.testing.assert_allclose(moved, 0.0, atol=1e-15)
 
@@ -228,7 +297,11 @@ def test_derivatives(sea):
     direction = {n: f.with_data(jnp.asarray(rng.normal(size=f.shape))) for n, f in base.items()}
     direction |= {n: jnp.asarray(rng.normal()) for n in learned}
     report = check_derivatives(
-        scaled, jax.tree.map(jnp.zeros_like, direction), direction, decades=2.0, ladder=tuple(10.0**-k for k in range(2, 9))
+        scaled,
+        jax.tree.map(jnp.zeros_like, direction),
+        direction,
+        decades=2.0,
+        ladder=tuple(10.0**-k for k in range(2, 9)),
     )
     assert report["finite"].passed and report["dot product"].passed, str(report)
     assert report["finite differences"].passed and report["Taylor decades"].passed, str(report)
@@ -236,13 +309,18 @@ def test_derivatives(sea):
 
 @one_rank
 def test_gradient_from_a_cold_start(sea):
-    """Rest, no flux, the same water everywhere: every leaf of the gradient is finite, on land too."""
+    """Rest, no flux, the same water everywhere: every leaf of the gradient is finite, on land
+    too."""
     g, physics = sea.grid, replace(sea.physics, kpp=kpp.KPP(1, limits=True))
-    x = {n: f * 0.0 for n, f in sea.random.items()} | {"friction": sea.random["friction"] * 0.0 + 1e-5}
+    x = {n: f * 0.0 for n, f in sea.random.items()} | {
+        "friction": sea.random["friction"] * 0.0 + 1e-5
+    }
 
     def loss(x, q):
         m = mix(x, {**sea.params, **q}, g, physics)
-        return sum(jnp.sum(f.data**2) for f in (m.viscosity, m.diffusivity, m.share)) + jnp.sum(m.depth.data)
+        return sum(jnp.sum(f.data**2) for f in (m.viscosity, m.diffusivity, m.share)) + jnp.sum(
+            m.depth.data
+        )
 
     found = jax.jit(jax.grad(loss, (0, 1)))(x, {n: sea.params[n] for n in LEARNED})
     assert all(bool(jnp.isfinite(v).all()) for v in jax.tree.leaves(found))
@@ -256,17 +334,24 @@ def test_maps_and_profiles_of_coefficients(sea):
     maps = {n: blank + q[n] for n in LEARNED[:3]}
     profiles = {n: jnp.ones((g.nz - 1, 1, 1)) * q[n] for n in LEARNED[3:]}
     run = jax.jit(lambda q, g: mix(sea.random, q, g, sea.physics))
-    for one, other in zip(jax.tree.leaves(run(q, g)), jax.tree.leaves(run({**q, **maps, **profiles}, g))):
+    for one, other in zip(
+        jax.tree.leaves(run(q, g)), jax.tree.leaves(run({**q, **maps, **profiles}, g))
+    ):
         np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-18)
 
 
-# ---- whole ocean ---------------------------------------------------------------------------------------
+# ---- whole ocean
+# ---------------------------------------------------------------------------------------
 @one_rank
 def test_ten_days_of_an_ocean_conserve_heat_and_salt():
     model = Model("two_basin", {**SMALL, "grid.nx": 18, "grid.ny": 12}, comm=SerialCommunicator())
     like = model.forcing.records["sst"]
-    rain = like.with_data(like.data * 0.0 + 1e-7 * jnp.cos(model.grid.lat_c.crop(like.halo).data / 9.0) + 3e-8)
-    model.forcing = replace(model.forcing, records={**model.forcing.records, "freshwater_flux": rain})
+    rain = like.with_data(
+        like.data * 0.0 + 1e-7 * jnp.cos(model.grid.lat_c.crop(like.halo).data / 9.0) + 3e-8
+    )
+    model.forcing = replace(
+        model.forcing, records={**model.forcing.records, "freshwater_flux": rain}
+    )
     figures = verify.budget_figures(model, 240)
     assert all(f.passed for f in figures), figures
 
@@ -280,10 +365,16 @@ def test_float32_stays_float32():
 
 
 @one_rank
-@pytest.mark.parametrize("key, value", [
-    ("parameters.kpp_critical_richardson", 0.0), ("parameters.kpp_unresolved_shear", -1.0),
-    ("parameters.kpp_nonlocal", 20.0), ("parameters.kpp_shear_richardson", 0.0), ("grid.nz", 2),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "key, value",
+    [
+        ("parameters.kpp_critical_richardson", 0.0),
+        ("parameters.kpp_unresolved_shear", -1.0),
+        ("parameters.kpp_nonlocal", 20.0),
+        ("parameters.kpp_shear_richardson", 0.0),
+        ("grid.nz", 2),
+    ],
+)
 def test_bad_settings_are_refused(key, value):
     with pytest.raises(ConfigError, match=key.split(".")[1]):
         Model("two_basin", {**SMALL, key: value}, comm=SerialCommunicator())

@@ -1,4 +1,5 @@
-"""Vorticity fluxes, friction that follows the flow, slip: what they conserve and take away; the same on any layout."""
+"""Vorticity fluxes, friction that follows the flow, slip: what they conserve and take away; the
+same on any layout."""
 
 from __future__ import annotations
 
@@ -7,11 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dogcm.components.errors import ConfigError
 from dogcm.decomp import Decomposition, Halo, SerialCommunicator, make_layout, world
 from dogcm.dynamics import momentum, vorticity
-from dogcm.simulation.model import Model
-from dogcm.components.errors import ConfigError
-from dogcm.setups.registry import load_config
 from dogcm.field import Field, exchange
 from dogcm.grid.geometry import build_grid
 from dogcm.grid.horizontal import CartesianGrid, LatLonGrid
@@ -21,6 +20,8 @@ from dogcm.learning.derivatives import check_derivatives
 from dogcm.operators import diff_x_q2v, diff_x_v2q, diff_y_q2u, diff_y_u2q
 from dogcm.physics import lateral
 from dogcm.physics.eddy_viscosity import Closure, eddy_friction, viscosities
+from dogcm.setups.registry import load_config
+from dogcm.simulation.model import Model
 
 NX, NY, LAYERS, DEPTH = 18, 12, np.array([100.0, 200.0]), 4
 DT = 3600.0
@@ -41,13 +42,20 @@ class Sea:
         if islands:
             cells[:, 4:7, 5:9], cells[:, 0:3, 12] = 0.0, 0.0
         self.grid = build_grid(
-            horizontal, VerticalGrid(LAYERS), self.decomposition, cells if comm.rank == 0 else None, DEPTH,
-            Halo.of(DEPTH), dtype,
-        )  # fmt: skip
+            horizontal,
+            VerticalGrid(LAYERS),
+            self.decomposition,
+            cells if comm.rank == 0 else None,
+            DEPTH,
+            Halo.of(DEPTH),
+            dtype,
+        )
 
     def field(self, values, at: str) -> Field:
         t = self.decomposition.tile
-        mine = jnp.asarray(np.broadcast_to(values, (2, NY, NX))[..., t.j0 : t.j1, t.i0 : t.i1], self.dtype)
+        mine = jnp.asarray(
+            np.broadcast_to(values, (2, NY, NX))[..., t.j0 : t.j1, t.i0 : t.i1], self.dtype
+        )
         return exchange(self.halos, (Field(mine, at), DEPTH))[0] * getattr(self.grid, f"mask_{at}")
 
     def random(self, seed: int, at: str, size: float = 0.1) -> Field:
@@ -73,7 +81,8 @@ def globe() -> Sea:
     return Sea(SerialCommunicator(), SPHERE)
 
 
-# ---- vorticity ---------------------------------------------------------------------------------------
+# ---- vorticity
+# ---------------------------------------------------------------------------------------
 def turning(u, v, g, scheme):
     q = momentum.vorticity(u, v, g) * g.inv_h_q
     if scheme == "energy":
@@ -81,9 +90,13 @@ def turning(u, v, g, scheme):
     return q, *vorticity.SCHEMES[scheme](u, v, q, g)
 
 
-@pytest.mark.parametrize("scheme, keeps", [("energy", "e"), ("enstrophy", "z"), ("energy_enstrophy", "ez"), ("weno5", "")])
+@pytest.mark.parametrize(
+    "scheme, keeps",
+    [("energy", "e"), ("enstrophy", "z"), ("energy_enstrophy", "ez"), ("weno5", "")],
+)
 def test_what_vorticity_fluxes_conserve(sea, scheme, keeps):
-    """Energy for any flow; enstrophy without divergence; with islands; to rounding. What is not promised is not kept."""
+    """Energy for any flow; enstrophy without divergence; with islands; to rounding. What is not
+    promised is not kept."""
     g = sea.grid
     psi = sea.random(3, "q", 1e3)
     # Without divergence, around the islands too.
@@ -101,7 +114,8 @@ def test_what_vorticity_fluxes_conserve(sea, scheme, keeps):
 
 
 def test_weno_vorticity_is_carried_exactly_where_it_is_linear():
-    """Away from coasts all schemes agree on vorticity that varies linearly along y, in a uniform meridional flow."""
+    """Away from coasts all schemes agree on vorticity that varies linearly along y, in a uniform
+    meridional flow."""
     sea = Sea(SerialCommunicator(), islands=False)
     g = sea.grid
     y = (np.arange(NY)[:, None] + 0.5) * 3e4
@@ -111,7 +125,8 @@ def test_weno_vorticity_is_carried_exactly_where_it_is_linear():
     np.testing.assert_allclose(found["weno5"], found["energy"], rtol=1e-10)
 
 
-# ---- friction that follows the flow --------------------------------------------------------------------
+# ---- friction that follows the flow
+# --------------------------------------------------------------------
 @pytest.mark.parametrize("closure", CLOSURES, **named)
 @pytest.mark.parametrize("wall", [True, False, 0.5])
 def test_friction_only_takes_energy(globe, closure, wall):
@@ -124,7 +139,8 @@ def test_friction_only_takes_energy(globe, closure, wall):
 
 @pytest.mark.parametrize("closure", CLOSURES, **named)
 def test_no_torque_and_none_in_solid_body_rotation(closure):
-    """Without islands, walls that slip: angular momentum is kept to rounding; rotation of the whole ocean is not felt."""
+    """Without islands, walls that slip: angular momentum is kept to rounding; rotation of the whole
+    ocean is not felt."""
     globe = Sea(SerialCommunicator(), SPHERE, islands=False)
     g, (u, v) = globe.grid, globe.flow()
     cos = np.cos(np.deg2rad(SPHERE.coordinates()["lat"][0]))[:, None]
@@ -148,9 +164,13 @@ def test_coefficients_of_smagorinsky_and_leith():
         np.testing.assert_allclose(A.interior[:, 3:-3], (3 / np.pi) ** 2 * L2 * 1e-6, rtol=1e-7)
     curved = sea.field(0.5e-11 * y**2, "u")
     for A in viscosities(curved, still, 1.5, Closure("leith", "harmonic", 1.0), g, True):
-        np.testing.assert_allclose(A.interior[:, 3:-3], (1.5 / np.pi) ** 3 * L2**1.5 * 1e-11, rtol=1e-7)
+        np.testing.assert_allclose(
+            A.interior[:, 3:-3], (1.5 / np.pi) ** 3 * L2**1.5 * 1e-11, rtol=1e-7
+        )
     c2, _ = viscosities(shear, still, 3.0, Closure("smagorinsky", "biharmonic", 1.0), g, True)
-    np.testing.assert_allclose(c2.interior[:, 3:-3] ** 2, (3 / np.pi) ** 2 * L2**2 / 8 * 1e-6, rtol=1e-6)
+    np.testing.assert_allclose(
+        c2.interior[:, 3:-3] ** 2, (3 / np.pi) ** 2 * L2**2 / 8 * 1e-6, rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("closure", CLOSURES, **named)
@@ -159,7 +179,10 @@ def test_bounded_by_what_the_step_bears(globe, closure):
     u, v = globe.flow(100.0)
     fu, fv = eddy_friction(u, v, 10.0, closure, globe.grid, True)
     new_u, new_v = u + fu * DT, v + fv * DT
-    before, after = (globe.power(a, b, a, b)[0] for a, b in ((u.crop(0), v.crop(0)), (new_u.crop(0), new_v.crop(0))))
+    before, after = (
+        globe.power(a, b, a, b)[0]
+        for a, b in ((u.crop(0), v.crop(0)), (new_u.crop(0), new_v.crop(0)))
+    )
     assert after < before
     fu, fv = (jnp.abs(f.interior).max() * DT for f in (fu, fv))
     assert float(fu) > 1.0, "the test is to reach the bound"
@@ -169,7 +192,7 @@ def test_bounded_by_what_the_step_bears(globe, closure):
 def test_derivatives(globe, closure):
     """With respect to flow and coefficient; finite at rest."""
     u, v = globe.flow()
-    one = lambda x: eddy_friction(x["u"], x["v"], x["C"], closure, globe.grid, True)  # noqa: E731
+    one = lambda x: eddy_friction(x["u"], x["v"], x["C"], closure, globe.grid, True)
     x = {"u": u, "v": v, "C": jnp.asarray(2.0)}
     report = check_derivatives(one, x, decades=2.0, ladder=tuple(10.0**-k for k in range(2, 7)))
     assert report.passed, str(report)
@@ -184,10 +207,13 @@ def test_float32_stays():
     for scheme in vorticity.SCHEMES:
         assert {f.dtype for f in turning(u, v, sea.grid, scheme)} == {np.dtype("float32")}
     for closure in CLOSURES:
-        assert {f.dtype for f in eddy_friction(u, v, jnp.float32(2.0), closure, sea.grid, 0.5)} == {np.dtype("float32")}
+        assert {f.dtype for f in eddy_friction(u, v, jnp.float32(2.0), closure, sea.grid, 0.5)} == {
+            np.dtype("float32")
+        }
 
 
-# ---- given viscosities, walls ----------------------------------------------------------------------------
+# ---- given viscosities, walls
+# ----------------------------------------------------------------------------
 def test_biharmonic_friction_takes_energy_whatever_the_grid_does(globe):
     """Even where viscosity falls several-fold from one end of a sphere to the other."""
     g, (u, v) = globe.grid, globe.flow()
@@ -201,38 +227,59 @@ def test_biharmonic_friction_takes_energy_whatever_the_grid_does(globe):
 def test_partial_slip_lies_between(sea):
     """Stress of walls is proportional to 1 - slip: no slip and free slip are its ends."""
     u, v = sea.flow()
-    no, half, free = (lateral.friction(u, v, 100.0, sea.grid, w)[0].data for w in (True, 0.5, False))
+    no, half, free = (
+        lateral.friction(u, v, 100.0, sea.grid, w)[0].data for w in (True, 0.5, False)
+    )
     np.testing.assert_allclose(half, 0.5 * (no + free), rtol=1e-12, atol=1e-20)
     one, zero = (lateral.friction(u, v, 100.0, sea.grid, w)[0].data for w in (1.0, 0.0))
     np.testing.assert_array_equal(one, no)
     np.testing.assert_array_equal(zero, free)
 
 
-# ---- settings ----------------------------------------------------------------------------------------------
+# ---- settings
+# ----------------------------------------------------------------------------------------------
 SMALL = {"grid.nx": 18, "grid.ny": 12, "grid.nz": 4}
 
 
 @pytest.mark.parametrize(
     "sets, says",
     [
-        ({"physics.viscosity_scheme": "leith", "physics.friction": "laplacian"}, "friction: stress"),
-        ({"parameters.smagorinsky": 40.0}, "smagorinsky"), ({"physics.slip": 1.5}, "slip"),
-        ({"physics.vorticity_scheme": "weno7"}, "vorticity_scheme"), ({"parameters.leith": -1.0}, "leith"),
+        (
+            {"physics.viscosity_scheme": "leith", "physics.friction": "laplacian"},
+            "friction: stress",
+        ),
+        ({"parameters.smagorinsky": 40.0}, "smagorinsky"),
+        ({"physics.slip": 1.5}, "slip"),
+        ({"physics.vorticity_scheme": "weno7"}, "vorticity_scheme"),
+        ({"parameters.leith": -1.0}, "leith"),
     ],
-)  # fmt: skip
+)
 def test_settings_that_make_no_sense_are_refused(sets, says):
     with pytest.raises(ConfigError, match=says):
         load_config("two_basin", SMALL | sets)
 
 
 def test_choices_reach_the_step():
-    model = Model("two_basin", SMALL | {"physics.vorticity_scheme": "weno5", "physics.slip": 0.25,
-                                        "physics.viscosity_scheme": "leith", "physics.tracer_advection": "ppm"})  # fmt: skip
+    model = Model(
+        "two_basin",
+        SMALL
+        | {
+            "physics.vorticity_scheme": "weno5",
+            "physics.slip": 0.25,
+            "physics.viscosity_scheme": "leith",
+            "physics.tracer_advection": "ppm",
+        },
+    )
     p = model.physics
     assert (p.halo, p.momentum_halo, p.tracer_halo, p.wall_stress) == (4, 4, 3, 0.75)
     jax.eval_shape(model.step, model.state, model.params, model.forcing, model.grid)
     plain = Model("two_basin", SMALL).physics
-    assert (plain.halo, plain.vorticity_scheme, plain.viscosity_scheme, plain.wall_stress) == (2, "energy", "constant", True)
+    assert (plain.halo, plain.vorticity_scheme, plain.viscosity_scheme, plain.wall_stress) == (
+        2,
+        "energy",
+        "constant",
+        True,
+    )
 
 
 def test_quadratic_bottom_drag(sea):
@@ -240,10 +287,13 @@ def test_quadratic_bottom_drag(sea):
     g, drag = model.grid, {"bottom_drag_linear": 0.0, "bottom_drag_quadratic": jnp.asarray(2e-3)}
     speed = g.mask_u * 0.5
     found = model.dynamics.momentum.drag(speed, g.bottom_u, drag, lambda x: x, g)
-    np.testing.assert_allclose(found.interior, (g.bottom_u * (2e-3 * 0.5 * model.physics.dt)).interior, rtol=1e-14)
+    np.testing.assert_allclose(
+        found.interior, (g.bottom_u * (2e-3 * 0.5 * model.physics.dt)).interior, rtol=1e-14
+    )
 
 
-# ---- layouts -------------------------------------------------------------------------------------------------
+# ---- layouts
+# -------------------------------------------------------------------------------------------------
 @pytest.mark.ranks(2)
 @pytest.mark.mpi(min_size=2)
 def test_the_same_bits_on_tiles():

@@ -1,4 +1,5 @@
-"""Vertical mixing by turbulent kinetic energy, and backgrounds: laws of deepening, budgets, derivatives, layouts."""
+"""Vertical mixing by turbulent kinetic energy, and backgrounds: laws of deepening, budgets,
+derivatives, layouts."""
 
 from __future__ import annotations
 
@@ -11,24 +12,30 @@ import numpy as np
 import pytest
 import vertical_columns as columns
 
-from dogcm.decomp import SerialCommunicator
-from dogcm.simulation.model import Model
 from dogcm.components.errors import ConfigError
+from dogcm.decomp import SerialCommunicator
 from dogcm.field import Field, exchange
 from dogcm.io.restart import read_restart, write_restart
 from dogcm.learning.derivatives import check_derivatives
 from dogcm.operators import lower_z_c2w, upper_z_c2w
 from dogcm.physics import background_mixing, mixing_schemes, tke, vertical_mixing
+from dogcm.simulation.model import Model
 
 HOUR = 3600.0
 DT = 300.0
 SMALL = {
-    "grid.nx": 24, "grid.ny": 18, "grid.nz": 6, "physics.vertical_mixing": "tke", "time.step": 3600,
-    "physics.tidal_mixing": True, "physics.background_mixing": "bryan_lewis",
-}  # fmt: skip
+    "grid.nx": 24,
+    "grid.ny": 18,
+    "grid.nz": 6,
+    "physics.vertical_mixing": "tke",
+    "time.step": 3600,
+    "physics.tidal_mixing": True,
+    "physics.background_mixing": "bryan_lewis",
+}
 
 
-# ---- one column, through the real step -----------------------------------------------------------------
+# ---- one column, through the real step
+# -----------------------------------------------------------------
 @pytest.fixture(scope="module")
 def column():
     """60 layers of a metre, compiled once; each test starts it anew."""
@@ -58,7 +65,9 @@ def test_convection_deepens_by_the_heat_lost(column):
     columns.start(column, n2, heat=-loss)
     before = column.gather("temperature")[:, 1, 1]
     advance(column, 48)
-    square = columns.entrainment_depth(column) ** 2 / (2 * columns.buoyancy_flux(loss) * 48 * HOUR / n2)
+    square = columns.entrainment_depth(column) ** 2 / (
+        2 * columns.buoyancy_flux(loss) * 48 * HOUR / n2
+    )
     assert 1.0 < square < 1.4
     after = column.gather("temperature")[:, 1, 1]
     lost = (before - after).sum() * columns.RHO0 * columns.HEAT_CAPACITY
@@ -81,18 +90,22 @@ def test_restart_is_the_same_run(column, tmp_path):
         np.testing.assert_array_equal(column.gather(name), values, err_msg=name)
 
 
-# ---- the scheme alone, on an ocean with land -----------------------------------------------------------
+# ---- the scheme alone, on an ocean with land
+# -----------------------------------------------------------
 @pytest.fixture(scope="module")
 def sea():
     """Two basins with random energy, stratification of either sign, and shear."""
     model = Model("two_basin", SMALL, comm=SerialCommunicator())
     rng = np.random.default_rng(3)
     shape = model.grid.mask_cw.interior.shape
-    field = lambda v: exchange(model.halos, (Field(jnp.asarray(v), "cw"), 1))[0] * model.grid.mask_cw  # noqa: E731
+    field = lambda v: (
+        exchange(model.halos, (Field(jnp.asarray(v), "cw"), 1))[0] * model.grid.mask_cw
+    )
     model.random = {
-        "e": field(10.0 ** rng.uniform(-5.5, -3, shape)), "n2": field(rng.normal(size=shape) * 1e-5 + 1e-5),
+        "e": field(10.0 ** rng.uniform(-5.5, -3, shape)),
+        "n2": field(rng.normal(size=shape) * 1e-5 + 1e-5),
         "s2": field(10.0 ** rng.uniform(-8, -4, shape)),
-    }  # fmt: skip
+    }
     return model
 
 
@@ -105,17 +118,23 @@ def mix(x, q, wind, dt, grid):
 
 
 def test_energy_budget(sea):
-    """What the energy gains is work of shear and buoyancy, dissipation and the wind's flux, to round-off."""
+    """What the energy gains is work of shear and buoyancy, dissipation and the wind's flux, to
+    round-off."""
     g, x, dt = sea.grid, sea.random, 900.0
     wind = g.wet_c * 1e-5
     t, new = mix(x, sea.params, wind, dt, g)
     e0, e1, n2, s2, nu, kappa, decay, mask = (
-        np.asarray(f.interior) for f in (x["e"], new, x["n2"], x["s2"], t.viscosity, t.diffusivity, t.decay, g.mask_cw)
+        np.asarray(f.interior)
+        for f in (x["e"], new, x["n2"], x["s2"], t.viscosity, t.diffusivity, t.decay, g.mask_cw)
     )
     water = mask > 0
     assert (e1[water] > 1e-6).all() and (e1[~water] == 0).all()
     work = kappa * n2
-    rate = nu * s2 - np.where(work > 0, work * e1 / np.where(water, e0, 1.0), work) - decay * (1.5 * e1 - 0.5 * e0)
+    rate = (
+        nu * s2
+        - np.where(work > 0, work * e1 / np.where(water, e0, 1.0), work)
+        - decay * (1.5 * e1 - 0.5 * e0)
+    )
     h = np.asarray(g.dz_w)
     gained = (h * (e1 - e0) * mask).sum(0) / dt
     entered = (h * rate * mask).sum(0) + mask[0] * float(sea.params["tke_surface_flux"]) * 1e-5
@@ -147,10 +166,14 @@ def test_lengths_are_bounded_by_surface_bottom_and_their_neighbours(sea):
     height = np.cumsum(h[::-1], 0)[::-1][1:]
     assert ((up <= edges + slack) & (down <= height + slack))[mask > 0].all()
     both = mask[1:] > 0
-    assert ((up[1:] - up[:-1] <= h[1:-1] + slack) & (down[:-1] - down[1:] <= h[1:-1] + slack))[both].all()
+    assert ((up[1:] - up[:-1] <= h[1:-1] + slack) & (down[:-1] - down[1:] <= h[1:-1] + slack))[
+        both
+    ].all()
     # They are as long as that allows: without stratification the distances themselves.
     up, down = jax.jit(tke.lengths)(g.mask_cw * 1.0 + 1e-6, g.mask_cw * 0.0, g)
-    np.testing.assert_allclose(np.asarray(up.interior)[mask > 0], np.broadcast_to(edges, mask.shape)[mask > 0])
+    np.testing.assert_allclose(
+        np.asarray(up.interior)[mask > 0], np.broadcast_to(edges, mask.shape)[mask > 0]
+    )
     np.testing.assert_allclose(np.asarray(down.interior)[mask > 0], height[mask > 0], rtol=1e-6)
 
 
@@ -169,21 +192,33 @@ def test_derivatives(sea):
     rng = np.random.default_rng(0)
     direction = {n: f.with_data(jnp.asarray(rng.normal(size=f.shape))) for n, f in base.items()}
     direction |= {n: jnp.asarray(rng.normal()) for n in learned}
-    report = check_derivatives(scaled, jax.tree.map(jnp.zeros_like, direction), direction, decades=3.0)
+    report = check_derivatives(
+        scaled, jax.tree.map(jnp.zeros_like, direction), direction, decades=3.0
+    )
     assert report["finite"].passed and report["dot product"].passed, str(report)
     assert report["finite differences"].passed and report["Taylor decades"].passed, str(report)
 
 
 def test_gradient_from_a_cold_start(sea):
-    """Rest, uniform energy, no wind, the same water everywhere: every leaf of the gradient is finite, on land too."""
-    names = ("tke_c_k", "tke_c_eps", "tke_alpha", "tke_surface_flux", "tke_background", "vertical_diffusivity")
+    """Rest, uniform energy, no wind, the same water everywhere: every leaf of the gradient is
+    finite, on land too."""
+    names = (
+        "tke_c_k",
+        "tke_c_eps",
+        "tke_alpha",
+        "tke_surface_flux",
+        "tke_background",
+        "vertical_diffusivity",
+    )
     g = sea.grid
     flat, one = g.wet_c.crop(2) * 0.0 + 1.0, g.mask_c * 0.0
 
     def loss(u, v, T, e, taux, q):
         shear2 = vertical_mixing.shear_squared(u, v, g, flat)
         n2 = (upper_z_c2w(T) - lower_z_c2w(T)) * 2e-6
-        m = mixing_schemes.mix({"tke": e}, n2, shear2, {"taux": taux}, {**sea.params, **q}, g, sea.physics)
+        m = mixing_schemes.mix(
+            {"tke": e}, n2, shear2, {"taux": taux}, {**sea.params, **q}, g, sea.physics
+        )
         return sum(jnp.sum(f.data**2) for f in (m.viscosity, m.diffusivity, m.closures["tke"]))
 
     at_rest = (g.mask_u * 0.0, g.mask_v * 0.0, one, g.mask_cw * 1e-6, g.wet_u.crop(2) * 0.0)
@@ -197,7 +232,9 @@ def test_maps_and_profiles_of_coefficients(sea):
     g, q = sea.grid, dict(sea.params)
     blank, column = g.wet_c.crop(2) * 0.0, jnp.ones((g.nz - 1, 1, 1))
     maps = {n: blank + q[n] for n in ("tke_alpha", "tke_surface_flux", "vertical_viscosity")}
-    profiles = {n: column * q[n] for n in ("tke_c_k", "tke_c_eps", "tke_background", "vertical_diffusivity")}
+    profiles = {
+        n: column * q[n] for n in ("tke_c_k", "tke_c_eps", "tke_background", "vertical_diffusivity")
+    }
     wind = g.wet_c * 1e-5
     _, plain = mix(sea.random, q, wind, 900.0, g)
     _, other = mix(sea.random, {**q, **maps, **profiles}, wind, 900.0, g)
@@ -207,7 +244,7 @@ def test_maps_and_profiles_of_coefficients(sea):
 def test_the_wind_s_flux(sea):
     """Over wet faces, without a direction; it has a derivative in a calm."""
     g = sea.grid
-    stress = lambda x, y: {"taux": g.wet_u * x, "tauy": g.wet_v * y}  # noqa: E731
+    stress = lambda x, y: {"taux": g.wet_u * x, "tauy": g.wet_v * y}
     cubed = jax.jit(lambda x, y: tke.friction_velocity_cubed(stress(x, y), g, 1000.0).interior)
     found = np.asarray(cubed(0.06, 0.08))
     near = [np.asarray(f.crop(1).data)[1:, 1:] > 0 for f in (g.wet_u, g.wet_v)]
@@ -219,24 +256,33 @@ def test_the_wind_s_flux(sea):
     assert tke.friction_velocity_cubed({}, g, 1000.0) is None
 
 
-# ---- background ----------------------------------------------------------------------------------------
+# ---- background
+# ----------------------------------------------------------------------------------------
 def test_bryan_lewis(sea):
     """Their numbers: 0.3 cm2 s-1 near the surface, 1.3 in the deep ocean, 0.8 in between."""
-    found = np.asarray(background_mixing.bryan_lewis(jnp.asarray([0.0, 2500.0, 6000.0]), sea.params))
+    found = np.asarray(
+        background_mixing.bryan_lewis(jnp.asarray([0.0, 2500.0, 6000.0]), sea.params)
+    )
     above, below = (1.05 / np.pi * np.arctan(4.5e-3 * d) for d in (2500.0, 3500.0))
     np.testing.assert_allclose(found * 1e4, [0.8 - above, 0.8, 0.8 + below])
-    assert found[0] == pytest.approx(0.3e-4, abs=0.05e-4) and found[2] == pytest.approx(1.3e-4, abs=0.05e-4)
+    assert found[0] == pytest.approx(0.3e-4, abs=0.05e-4) and found[2] == pytest.approx(
+        1.3e-4, abs=0.05e-4
+    )
 
 
 def test_tides_do_the_work_that_they_are_given(sea):
     """rho0 K N2 over the column adds up to Gamma E, but for what the layers do not resolve."""
-    plain = lambda v, at: Field(jnp.asarray(v), at)  # noqa: E731
+    plain = lambda v, at: Field(jnp.asarray(v), at)
     dz, count = np.full((150, 1, 1), 20.0), 150
     flat = SimpleNamespace(
-        z_c=jnp.asarray(np.cumsum(dz, 0) - 10.0), dz=jnp.asarray(dz), depth_c=plain(np.full((2, 2), 3000.0), "c"),
+        z_c=jnp.asarray(np.cumsum(dz, 0) - 10.0),
+        dz=jnp.asarray(dz),
+        depth_c=plain(np.full((2, 2), 3000.0), "c"),
         mask_cw=plain(np.ones((count - 1, 2, 2)), "cw"),
-    )  # fmt: skip
-    tidal = jax.jit(lambda n2: background_mixing.tidal(n2, sea.params, flat, columns.RHO0).data[:, 1, 1])
+    )
+    tidal = jax.jit(
+        lambda n2: background_mixing.tidal(n2, sea.params, flat, columns.RHO0).data[:, 1, 1]
+    )
     kappa = tidal(flat.mask_cw * 1e-6)
     work = float(columns.RHO0 * (kappa * 1e-6 * 20.0).sum())
     assert work == pytest.approx(0.2 * 1e-3, rel=0.025)
@@ -251,13 +297,18 @@ def test_background_reaches_every_scheme(sea, scheme):
     g, physics = sea.grid, replace(sea.physics, vertical_mixing=scheme)
     n2, s2 = g.mask_cw * 1e-3, g.mask_cw * 0.0
     q = {**sea.params, "mixing_richardson": jnp.asarray(0.0)}
-    mixed = jax.jit(lambda q, g, *a: mixing_schemes.mix({"tke": g.mask_cw * 1e-6}, *a, {}, q, g, physics).diffusivity)
+    mixed = jax.jit(
+        lambda q, g, *a: (
+            mixing_schemes.mix({"tke": g.mask_cw * 1e-6}, *a, {}, q, g, physics).diffusivity
+        )
+    )
     expected = background_mixing.bryan_lewis(background_mixing.interface_depths(g), sea.params)
     expected = (background_mixing.tidal(n2, sea.params, g, physics.rho0) + expected) * g.mask_cw
     np.testing.assert_allclose(mixed(q, g, n2, s2).interior, expected.interior, rtol=1e-12)
 
 
-# ---- precision, refusals, layouts ----------------------------------------------------------------------
+# ---- precision, refusals, layouts
+# ----------------------------------------------------------------------
 def test_float32_stays_float32():
     model = Model("two_basin", {**SMALL, "run.precision": "float32"}, comm=SerialCommunicator())
     new = jax.eval_shape(model.step, model.state, model.params, model.forcing, model.grid)
@@ -266,11 +317,19 @@ def test_float32_stays_float32():
     assert jax.tree.structure(new) == jax.tree.structure(model.state)
 
 
-@pytest.mark.parametrize("key, value", [
-    ("physics.vertical_mixing", "gls"), ("physics.background_mixing", "henyey"), ("parameters.tke_c_k", 0.0),
-    ("parameters.tke_background", 0.0), ("parameters.tke_alpha", -1.0), ("parameters.bryan_lewis_rate", 0.0),
-    ("parameters.tidal_decay", 0.0), ("grid.nz", 1),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "key, value",
+    [
+        ("physics.vertical_mixing", "gls"),
+        ("physics.background_mixing", "henyey"),
+        ("parameters.tke_c_k", 0.0),
+        ("parameters.tke_background", 0.0),
+        ("parameters.tke_alpha", -1.0),
+        ("parameters.bryan_lewis_rate", 0.0),
+        ("parameters.tidal_decay", 0.0),
+        ("grid.nz", 1),
+    ],
+)
 def test_bad_settings_are_refused(key, value):
     with pytest.raises(ConfigError, match=key.split(".")[1]):
         Model("two_basin", {**SMALL, key: value}, comm=SerialCommunicator())

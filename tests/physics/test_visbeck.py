@@ -8,18 +8,25 @@ import numpy as np
 import pytest
 import vertical_columns as columns
 
+from dogcm.components.errors import ConfigError
 from dogcm.decomp import SerialCommunicator
 from dogcm.decomp.binding import looks_like_mpi_launch
-from dogcm.simulation.model import Model
-from dogcm.components.errors import ConfigError
 from dogcm.field import Field
 from dogcm.learning.derivatives import check_derivatives
 from dogcm.physics import visbeck
+from dogcm.simulation.model import Model
 
 G, RHO0, STEEPEST = 9.81, 1026.0, 1e-2
 NAMES = ("visbeck_alpha", "visbeck_length", "visbeck_least", "visbeck_most")
-SMALL = {"grid.nx": 24, "grid.ny": 18, "grid.nz": 6, "physics.isoneutral": True, "physics.eddy_coefficient": "visbeck",
-         "physics.tracer_advection": "centered", "time.step": 3600}  # fmt: skip
+SMALL = {
+    "grid.nx": 24,
+    "grid.ny": 18,
+    "grid.nz": 6,
+    "physics.isoneutral": True,
+    "physics.eddy_coefficient": "visbeck",
+    "physics.tracer_advection": "centered",
+    "time.step": 3600,
+}
 one_rank = pytest.mark.skipif(looks_like_mpi_launch(), reason="checked on one rank")
 
 
@@ -37,7 +44,9 @@ def front(box, n2: float, m2: float) -> tuple[Field, Field]:
 
 
 @one_rank
-@pytest.mark.parametrize("n2, m2", [(1e-5, 1e-8), (1e-5, 1e-7), (4e-6, -3e-9), (1e-7, 1e-8), (0.0, 1e-8), (1e-5, 0.0)])
+@pytest.mark.parametrize(
+    "n2, m2", [(1e-5, 1e-8), (1e-5, 1e-7), (4e-6, -3e-9), (1e-7, 1e-8), (0.0, 1e-8), (1e-5, 0.0)]
+)
 def test_a_uniform_front(box, n2, m2):
     """sigma = N S / sqrt(1 + (S / S_max)**2), the same at every depth."""
     rate = visbeck.growth_rate(*front(box, n2, m2), box.grid, STEEPEST, G, RHO0).interior
@@ -50,7 +59,11 @@ def test_a_uniform_front(box, n2, m2):
 def test_bounds(box):
     """alpha l**2 sigma far from both bounds; never beyond either; between them without a jump."""
     q = {n: box.params[n] for n in NAMES}
-    kappa = jax.jit(lambda m2, q: visbeck.diffusivity(*front(box, 1e-5, m2), q, box.grid, STEEPEST, G, RHO0).interior)
+    kappa = jax.jit(
+        lambda m2, q: (
+            visbeck.diffusivity(*front(box, 1e-5, m2), q, box.grid, STEEPEST, G, RHO0).interior
+        )
+    )
     m2 = 1e-9 * 2.0 ** np.arange(0, 10)
     found = np.array([float(kappa(m, q)[1, 1]) for m in m2])
     plain = 0.015 * 4e10 * m2 / np.sqrt(1e-5) / np.hypot(1.0, m2 / 1e-5 / STEEPEST)
@@ -84,7 +97,9 @@ def test_derivatives(sea):
         return coefficient(at["T"], at["n2"], at, g)
 
     direction = jax.tree.map(lambda v: jnp.asarray(rng.normal(size=jnp.shape(v))), base)
-    report = check_derivatives(scaled, jax.tree.map(jnp.zeros_like, direction), direction, decades=3.0)
+    report = check_derivatives(
+        scaled, jax.tree.map(jnp.zeros_like, direction), direction, decades=3.0
+    )
     assert report.passed, str(report)
     flat = {**base, "T": T * 0.0, "n2": n2 * 0.0}
     found = jax.jit(jax.grad(lambda x: jnp.sum(coefficient(x["T"], x["n2"], x, g).data)))(flat)
@@ -92,10 +107,15 @@ def test_derivatives(sea):
 
 
 @one_rank
-@pytest.mark.parametrize("change, words", [
-    ({"physics.isoneutral": False}, "isoneutral"), ({"physics.eddy_coefficient": "eady"}, "eddy_coefficient"),
-    ({"parameters.visbeck_length": 0.0}, "visbeck_length"), ({"parameters.visbeck_least": 3000.0}, "visbeck_least"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"physics.isoneutral": False}, "isoneutral"),
+        ({"physics.eddy_coefficient": "eady"}, "eddy_coefficient"),
+        ({"parameters.visbeck_length": 0.0}, "visbeck_length"),
+        ({"parameters.visbeck_least": 3000.0}, "visbeck_least"),
+    ],
+)
 def test_bad_settings_are_refused(change, words):
     with pytest.raises(ConfigError, match=words):
         Model("two_basin", SMALL | change, comm=SerialCommunicator())

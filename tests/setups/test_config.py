@@ -5,10 +5,15 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from dogcm.setups.config import (
-    Config, ForcingFile, OutputConfig, Section, StraitEdit, parameter_table,
-)  # fmt: skip
 from dogcm.components.errors import ConfigError
+from dogcm.setups.config import (
+    Config,
+    ForcingFile,
+    OutputConfig,
+    Section,
+    StraitEdit,
+    parameter_table,
+)
 from dogcm.setups.registry import check_config, experiments, load_config
 
 NEEDS_INPUTS = {"mitgcm_4deg"}
@@ -16,7 +21,9 @@ NEEDS_INPUTS = {"mitgcm_4deg"}
 
 def test_ready_experiments_load_and_are_described():
     known = experiments()
-    assert {"global_4deg", "global_2deg", "gyre", "channel", "two_basin", "mitgcm_4deg"} <= set(known)
+    assert {"global_4deg", "global_2deg", "gyre", "channel", "two_basin", "mitgcm_4deg"} <= set(
+        known
+    )
     assert all(text for text in known.values())
     for name in set(known) - NEEDS_INPUTS:
         assert load_config(name).name == name
@@ -53,12 +60,16 @@ def test_yaml_file_builds_on_an_experiment(tmp_path):
     assert (mine.name, mine.grid.nx, mine.grid.ny) == ("mine", 20, gyre.grid.ny)
 
 
-@pytest.mark.parametrize("text, key, value", [
-    ("time.step=1800", "step", 1800.0),
-    ("time.step=1.8e3", "step", 1800.0),
-    ("time.step=18e2", "step", 1800.0),
-    ("time.scheme=ab3", "scheme", "ab3"),
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "text, key, value",
+    [
+        ("time.step=1800", "step", 1800.0),
+        ("time.step=1.8e3", "step", 1800.0),
+        ("time.step=18e2", "step", 1800.0),
+        ("time.scheme=ab3", "scheme", "ab3"),
+    ],
+    ids=str,
+)
 def test_set_reads_values_as_yaml_does(text, key, value):
     assert getattr(load_config("gyre", [text]).time, key) == value
 
@@ -77,25 +88,29 @@ def test_overrides_do_not_change_what_they_override():
     assert config.grid.nx != 99
 
 
-@pytest.mark.parametrize("overrides, words", [
-    ({"time.stp": 1}, ["time.stp", "did you mean time.step"]),
-    ({"grid.lateral_viscosity": 1}, ["grid.lateral_viscosity", "parameters.lateral_viscosity"]),
-    ({"gird.nx": 1}, ["gird", "did you mean grid"]),
-    ({"time.step": "fast"}, ["time.step", "number", "fast"]),
-    ({"time.step": -1}, ["time.step", "greater than 0", "-1"]),
-    ({"time.step": float("nan")}, ["time.step", "finite"]),
-    ({"time.scheme": "ab7"}, ["time.scheme", "ab3", "ab7"]),
-    ({"grid.nx": 12.5}, ["grid.nx", "integer"]),
-    ({"grid.nx": 1}, ["grid.nx", "2"]),
-    ({"physics.rho0": 0}, ["physics.rho0", "greater than 0"]),
-    ({"grid": 3}, ["grid", "group of parameters"]),
-    ({"time.step.x": 3}, ["time.step.x"]),
-    ({"grid.layers": [10, -5]}, ["grid.layers", "thicker than 0"]),
-    ({"run.precision": "float16"}, ["run.precision", "float64"]),
-    ({"run.output": {"a": {"evry": 3}}}, ["evry"]),
-    ({"bathymetry.source": "file"}, ["bathymetry.path"]),
-    ({"bathymetry.source": "starter"}, ["latlon"]),
-], ids=lambda x: str(next(iter(x))) if isinstance(x, dict) else "")  # fmt: skip
+@pytest.mark.parametrize(
+    "overrides, words",
+    [
+        ({"time.stp": 1}, ["time.stp", "did you mean time.step"]),
+        ({"grid.lateral_viscosity": 1}, ["grid.lateral_viscosity", "parameters.lateral_viscosity"]),
+        ({"gird.nx": 1}, ["gird", "did you mean grid"]),
+        ({"time.step": "fast"}, ["time.step", "number", "fast"]),
+        ({"time.step": -1}, ["time.step", "greater than 0", "-1"]),
+        ({"time.step": float("nan")}, ["time.step", "finite"]),
+        ({"time.scheme": "ab7"}, ["time.scheme", "ab3", "ab7"]),
+        ({"grid.nx": 12.5}, ["grid.nx", "integer"]),
+        ({"grid.nx": 1}, ["grid.nx", "2"]),
+        ({"physics.rho0": 0}, ["physics.rho0", "greater than 0"]),
+        ({"grid": 3}, ["grid", "group of parameters"]),
+        ({"time.step.x": 3}, ["time.step.x"]),
+        ({"grid.layers": [10, -5]}, ["grid.layers", "thicker than 0"]),
+        ({"run.precision": "float16"}, ["run.precision", "float64"]),
+        ({"run.output": {"a": {"evry": 3}}}, ["evry"]),
+        ({"bathymetry.source": "file"}, ["bathymetry.path"]),
+        ({"bathymetry.source": "starter"}, ["latlon"]),
+    ],
+    ids=lambda x: str(next(iter(x))) if isinstance(x, dict) else "",
+)
 def test_wrong_values_are_refused_by_key(overrides, words):
     with pytest.raises(ConfigError) as error:
         load_config("gyre", overrides)

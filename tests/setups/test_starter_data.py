@@ -8,15 +8,21 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from dogcm.setups.starter import build_starter_data as build
 from dogcm.io.regrid import conservative_average, read_cf
+from dogcm.setups.starter import build_starter_data as build
 
 HERE = Path(build.__file__).parent
 FILES = {
     "bathymetry.nc": {"elevation": "m"},
     "hydrography.nc": {"conservative_temperature": "degC", "absolute_salinity": "g kg-1"},
-    "surface.nc": {"sst": "degC", "sss": "g kg-1", "taux": "N m-2", "tauy": "N m-2",
-                   "wind_speed": "m s-1", "qnet": "W m-2"},
+    "surface.nc": {
+        "sst": "degC",
+        "sss": "g kg-1",
+        "taux": "N m-2",
+        "tauy": "N m-2",
+        "wind_speed": "m s-1",
+        "qnet": "W m-2",
+    },
 }
 
 
@@ -29,8 +35,13 @@ def data():
 def ocean(data):
     """Ocean fraction of the 2 degree surface cells."""
     z = data["elevation"]
-    fraction, _ = conservative_average((z.values < 0).astype(float), z.lat_edges, z.lon_edges,
-                                       np.linspace(-90, 90, 91), np.linspace(0, 360, 181))
+    fraction, _ = conservative_average(
+        (z.values < 0).astype(float),
+        z.lat_edges,
+        z.lon_edges,
+        np.linspace(-90, 90, 91),
+        np.linspace(0, 360, 181),
+    )
     return fraction
 
 
@@ -64,11 +75,20 @@ def test_complete_everywhere(data):
         assert v.values.shape[0] == 12 or name not in ("sst", "taux", "tauy", "qnet", "wind_speed")
 
 
-@pytest.mark.parametrize("name, low, high, mean", [
-    ("elevation", -11000, 50, (-2600, -1900)), ("conservative_temperature", -2.3, 32, (3, 9)),
-    ("absolute_salinity", 3, 42, (34, 35.5)), ("sst", -2.0, 35, (10, 20)),
-    ("sss", 3, 42, (32, 35.5)), ("taux", -0.6, 0.6, (0, 0.03)), ("tauy", -0.6, 0.6, (-0.02, 0.02)),
-    ("wind_speed", 0.5, 18, (5, 8)), ("qnet", -450, 300, (-10, 10))])
+@pytest.mark.parametrize(
+    "name, low, high, mean",
+    [
+        ("elevation", -11000, 50, (-2600, -1900)),
+        ("conservative_temperature", -2.3, 32, (3, 9)),
+        ("absolute_salinity", 3, 42, (34, 35.5)),
+        ("sst", -2.0, 35, (10, 20)),
+        ("sss", 3, 42, (32, 35.5)),
+        ("taux", -0.6, 0.6, (0, 0.03)),
+        ("tauy", -0.6, 0.6, (-0.02, 0.02)),
+        ("wind_speed", 0.5, 18, (5, 8)),
+        ("qnet", -450, 300, (-10, 10)),
+    ],
+)
 def test_ranges(data, name, low, high, mean):
     v = data[name].values
     assert low <= v.min() and v.max() <= high and mean[0] < v.mean() < mean[1]
@@ -107,8 +127,10 @@ def test_seasons_and_known_waters(data, ocean):
 
     def at(name, depth, y, x):
         v = data[name]
-        return v.values[np.argmin(abs(v.depth - depth)), np.argmin(abs(v.lat - y)),
-                        np.argmin(abs(v.lon - x))]
+        return v.values[
+            np.argmin(abs(v.depth - depth)), np.argmin(abs(v.lat - y)), np.argmin(abs(v.lon - x))
+        ]
+
     assert 12.5 < at("conservative_temperature", 2000, 34.5, 18.5) < 14.5, "Mediterranean"
     assert 38 < at("absolute_salinity", 2000, 34.5, 18.5) < 39.5
     assert 0.5 < at("conservative_temperature", 4000, 20.5, 180.5) < 1.6, "deep Pacific"
@@ -147,7 +169,8 @@ def test_filling_does_not_carry_water_across_land():
     wet[:, :3], wet[2:4, 6:8] = True, True
     values[:, 0] = 1.0
     above = np.full((6, 12), 7.0)
-    points = build.unit_vectors(*np.meshgrid(np.arange(-75.0, 90, 30), np.arange(15.0, 360, 30),
-                                             indexing="ij"))
+    points = build.unit_vectors(
+        *np.meshgrid(np.arange(-75.0, 90, 30), np.arange(15.0, 360, 30), indexing="ij")
+    )
     out = build.fill_within_basins(values, wet, points, above)
     assert np.all(out[:, :3] == 1.0) and np.all(out[2:4, 6:8] == 7.0) and np.isfinite(out).all()

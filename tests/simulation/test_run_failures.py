@@ -20,17 +20,23 @@ import pytest
 import dogcm
 from dogcm.decomp import SerialCommunicator, world
 from dogcm.decomp.binding import looks_like_mpi_launch
-from dogcm.simulation.run import ModelBlewUp
 from dogcm.io.restart import latest_restart, read_restart
+from dogcm.simulation.run import ModelBlewUp
 
 SMALL = {
-    "grid.nx": 24, "grid.ny": 16, "grid.nz": 4, "time.step": 3600, "run.monitor_every": 0.25,
-    "run.restart_every": 0.25, "run.output": {"eta": {"variables": ["eta"], "every": 0.25}},
-}  # fmt: skip
+    "grid.nx": 24,
+    "grid.ny": 16,
+    "grid.nz": 4,
+    "time.step": 3600,
+    "run.monitor_every": 0.25,
+    "run.restart_every": 0.25,
+    "run.output": {"eta": {"variables": ["eta"], "every": 0.25}},
+}
 
 
 def poison(model, name: str, cell: tuple[int, int, int], hours: float, value=jnp.nan) -> None:
-    """From ``hours`` on, let the tendency of ``name`` be ``value`` in one cell of the global grid."""
+    """From ``hours`` on, let the tendency of ``name`` be ``value`` in one cell of the global
+    grid."""
     k, j, i = cell
     tile = model.decomposition.tile
     spot = np.zeros((model.vertical.nz, *tile.shape))
@@ -59,7 +65,8 @@ def model(shared):
 
 
 def test_a_nan_stops_the_run_and_keeps_the_last_good_restart(model, tmp_path):
-    # The last step before the check: the hole has spread over its column (implicit mixing), not further.
+    # The last step before the check: the hole has spread over its column (implicit mixing), not
+    # further.
     poison(model, "salinity", (2, 5, 7), hours=17)
     with pytest.raises(ModelBlewUp) as stop:
         model.run(3, tmp_path, progress=False)
@@ -83,7 +90,9 @@ def test_values_no_ocean_has_stop_the_run(model, name, value):
     bad = field.with_data(field.data.at[..., 8, 3].set(value))
     model.state = model.state.replace(**{name: bad})
     where = "y 400.00 km, x 175.00 km" if name == "v" else "y 425.00 km, x 175.00 km"
-    with pytest.raises(ModelBlewUp, match=f"{name} is {value:g} on rank 0 at {where}.* no good restart yet"):
+    with pytest.raises(
+        ModelBlewUp, match=f"{name} is {value:g} on rank 0 at {where}.* no good restart yet"
+    ):
         model.run(1, progress=False)
 
 
@@ -146,7 +155,9 @@ def test_sigterm_ends_the_process_in_order(alone, tmp_path):
     assert time.monotonic() - asked < 30
     assert "stopped by SIGTERM" in output and "returned" in output
     assert latest_restart(tmp_path / "o").is_file()
-    assert json.loads((tmp_path / "o" / "run.json").read_text())["status"] == "interrupted by SIGTERM"
+    assert (
+        json.loads((tmp_path / "o" / "run.json").read_text())["status"] == "interrupted by SIGTERM"
+    )
 
 
 @pytest.mark.ranks(2)
@@ -171,8 +182,9 @@ def test_all_ranks_stop_together(tmp_path, capsys):
     assert comm.broadcast(reading.time) == reading.time
     model.read = os_kill
     t = model.layout.tile(last)
-    # In the last step before a check. A signal ends a run when it comes, which need not be at a check, and from one
-    # check to the next small tiles are overrun; the message names four ranks at most.
+    # In the last step before a check. A signal ends a run when it comes, which need not be at a
+    # check, and from one check to the next small tiles are overrun; the message names four ranks at
+    # most.
     checks = int(reading.time / 3600) // 6
     poison(model, "temperature", (1, t.j1 - 1, t.i1 - 1), hours=6 * checks + 5)
     with pytest.raises(ModelBlewUp, match=r"nan on rank \d") as stop:

@@ -1,6 +1,7 @@
 """dogcm under srun and sbatch, in a Slurm of one node that lives as long as one test.
 
-Skipped unless Slurm and munge are installed and the user is root; run_single_node_slurm.sh says what to install.
+Skipped unless Slurm and munge are installed and the user is root; run_single_node_slurm.sh says
+what to install.
 """
 
 from __future__ import annotations
@@ -22,7 +23,11 @@ SEARCH_PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
 
 def _why_not() -> str | None:
-    missing = [name for name in ("srun", "sinfo", "slurmctld", "slurmd", "munged") if shutil.which(name, path=SEARCH_PATH) is None]
+    missing = [
+        name
+        for name in ("srun", "sinfo", "slurmctld", "slurmd", "munged")
+        if shutil.which(name, path=SEARCH_PATH) is None
+    ]
     if missing:
         return f"no Slurm here: {', '.join(missing)} not found (apt-get install slurm-wlm munge libpmix-dev)"
     if os.geteuid() != 0:
@@ -43,8 +48,14 @@ pytestmark = [
 
 def slurm(env, *words, seconds=180) -> tuple[int, str]:
     job = subprocess.run(
-        [str(SLURM), *map(str, words)], env=env, cwd=REPOSITORY, stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, timeout=seconds, check=False,
+        [str(SLURM), *map(str, words)],
+        env=env,
+        cwd=REPOSITORY,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
     )
     return job.returncode, job.stdout + job.stderr
 
@@ -52,7 +63,9 @@ def slurm(env, *words, seconds=180) -> tuple[int, str]:
 @pytest.fixture
 def env(alone):
     # One stray SLURM_ variable of an outer job would steer the inner one.
-    return {name: value for name, value in alone.items() if not name.startswith(("SLURM_", "SBATCH_"))}
+    return {
+        name: value for name, value in alone.items() if not name.startswith(("SLURM_", "SBATCH_"))
+    }
 
 
 def test_srun_makes_one_world(env):
@@ -78,7 +91,8 @@ def test_a_failing_rank_ends_the_step(env):
 
 
 @pytest.mark.skipif(
-    not (REPOSITORY / "dogcm" / "cli" / "__init__.py").exists() or not (Path(sys.prefix) / "bin" / "dogcm").exists(),
+    not (REPOSITORY / "dogcm" / "cli" / "__init__.py").exists()
+    or not (Path(sys.prefix) / "bin" / "dogcm").exists(),
     reason="the command dogcm is not installed here",
 )
 def test_dogcm_check(env):

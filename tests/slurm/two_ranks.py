@@ -5,7 +5,12 @@
 
 import sys
 
-from dogcm.decomp.binding import abort_all_ranks_on_error, bind_device, launch_size, require_world_size
+from dogcm.decomp.binding import (
+    abort_all_ranks_on_error,
+    bind_device,
+    launch_size,
+    require_world_size,
+)
 
 bound = bind_device()
 
@@ -31,7 +36,10 @@ def main() -> None:
     if sys.argv[1:] == ["fail"] and rank == size - 1:
         raise FloatingPointError("temperature is not finite")
     world.Barrier()
-    print(f"rank {rank} of {size} (launched: {launch_size()}) on {bound.describe()}: ring ok", flush=True)
+    print(
+        f"rank {rank} of {size} (launched: {launch_size()}) on {bound.describe()}: ring ok",
+        flush=True,
+    )
 
 
 with abort_all_ranks_on_error():

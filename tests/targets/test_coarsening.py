@@ -21,7 +21,9 @@ def nested(ratio=2, own_layers=False) -> tuple[TargetGrid, TargetGrid]:
         h = LatLonGrid.regular(12 * r, 8 * r, lat=(-64.0, 64.0))
         ny, nx = h.shape
         y, x = np.meshgrid((np.arange(ny) + 0.5) / ny, (np.arange(nx) + 0.5) / nx, indexing="ij")
-        depth = np.clip(200 * np.sin(np.pi * y) * (0.7 + 0.5 * np.cos(6.28 * x)), 0, layers.edges[-1] - 2)
+        depth = np.clip(
+            200 * np.sin(np.pi * y) * (0.7 + 0.5 * np.cos(6.28 * x)), 0, layers.edges[-1] - 2
+        )
         cells = np.clip(depth - layers.edges[:-1, None, None], 0, layers.dz[:, None, None])
         cells[cells < 4] = 0
         grids.append(TargetGrid(h, layers, cells))
@@ -30,7 +32,10 @@ def nested(ratio=2, own_layers=False) -> tuple[TargetGrid, TargetGrid]:
 
 def fine_state(grid: TargetGrid) -> dict:
     shape = grid.cells.shape
-    state = {n: np.where(grid.cells > 0, RNG.normal(size=shape), np.nan) for n in ("temperature", "salinity")}
+    state = {
+        n: np.where(grid.cells > 0, RNG.normal(size=shape), np.nan)
+        for n in ("temperature", "salinity")
+    }
     for at in "uv":
         state[at] = np.where(grid.thickness(at) > 0, RNG.normal(size=shape), 0.0)
     return state | {"eta": np.where(grid.cells[0] > 0, RNG.normal(size=shape[1:]), 0.0)}
@@ -50,7 +55,9 @@ def test_coarsening_conserves(ratio, own_layers):
     assert c.weights["temperature"].sum() == pytest.approx(volume.sum(), rel=1e-13)
     for name in ("temperature", "salinity"):
         before = np.nansum(state[name] * volume)
-        assert np.nansum(c.values[name] * c.weights[name]) == pytest.approx(before, abs=1e-13 * volume.sum())
+        assert np.nansum(c.values[name] * c.weights[name]) == pytest.approx(
+            before, abs=1e-13 * volume.sum()
+        )
     before = (state["eta"] * fine.area * (fine.cells[0] > 0)).sum()
     assert np.nansum(c.values["eta"] * c.weights["eta"]) == pytest.approx(before, rel=1e-11)
 
@@ -59,18 +66,26 @@ def test_coarsening_keeps_a_constant_and_masks_land():
     fine, coarse = nested()
     state = fine_state(fine) | {"temperature": np.where(fine.cells > 0, 7.0, np.nan)}
     c = Coarsening(fine, coarse)(state)
-    assert np.allclose(c.values["temperature"][np.isfinite(c.values["temperature"])], 7.0, rtol=1e-14)
+    assert np.allclose(
+        c.values["temperature"][np.isfinite(c.values["temperature"])], 7.0, rtol=1e-14
+    )
     assert np.isnan(c.values["temperature"][coarse.cells == 0]).all()
     bare, wet, lost = Coarsening(fine, coarse).missing()
-    assert wet == (coarse.cells > 0).sum() and bare == (np.isnan(c.values["temperature"]) & (coarse.cells > 0)).sum()
-    assert lost == pytest.approx(c.weights["temperature"][coarse.cells == 0].sum() / fine.volume.sum(), rel=0.02)
+    assert (
+        wet == (coarse.cells > 0).sum()
+        and bare == (np.isnan(c.values["temperature"]) & (coarse.cells > 0)).sum()
+    )
+    assert lost == pytest.approx(
+        c.weights["temperature"][coarse.cells == 0].sum() / fine.volume.sum(), rel=0.02
+    )
     series = Coarsening(fine, coarse).targets([0.0, 5.0], [state, state])
     assert series.values["u"].shape == (2, 3, 8, 12)
 
 
 @pytest.mark.parametrize("own_layers", [False, True])
 def test_coarse_transports_are_sums_of_fine_ones(own_layers):
-    """A non-divergent fine flow (the curl of a stream function at corners) has no divergence on the coarse grid."""
+    """A non-divergent fine flow (the curl of a stream function at corners) has no divergence on the
+    coarse grid."""
     fine, coarse = nested(2, own_layers)
     for grid in (fine, coarse):
         grid.cells[:] = grid.vertical.dz[:, None, None]
@@ -80,7 +95,9 @@ def test_coarse_transports_are_sums_of_fine_ones(own_layers):
     psi[1:-1] = RNG.normal(size=(15, 24))  # constant along both walls
     u = (psi[:-1] - psi[1:]) / (m.dy_u * fine.thickness("u"))
     h_v = fine.thickness("v")
-    v = np.where(h_v > 0, (np.roll(psi, -1, 1) - psi)[:-1] / (m.dx_v * np.where(h_v > 0, h_v, 1)), 0.0)
+    v = np.where(
+        h_v > 0, (np.roll(psi, -1, 1) - psi)[:-1] / (m.dx_v * np.where(h_v > 0, h_v, 1)), 0.0
+    )
     c = Coarsening(fine, coarse)({"u": u, "v": v}).values
     U = np.nan_to_num(c["u"]) * coarse.thickness("u") * coarse.metrics.dy_u
     V = np.nan_to_num(c["v"]) * coarse.thickness("v") * coarse.metrics.dx_v
@@ -96,11 +113,17 @@ def test_a_risen_surface_widens_fine_and_coarse_faces_alike():
     fine, coarse = nested()
     for grid in (fine, coarse):
         grid.cells[:] = grid.vertical.dz[:, None, None]
-    state = {"u": np.ones(fine.cells.shape), "v": np.ones(fine.cells.shape), "eta": np.full((16, 24), 14.0)}
+    state = {
+        "u": np.ones(fine.cells.shape),
+        "v": np.ones(fine.cells.shape),
+        "eta": np.full((16, 24), 14.0),
+    }
     c = Coarsening(fine, coarse)(state)
     assert np.allclose(c.values["u"], 1.0, rtol=1e-13) and np.allclose(c.values["eta"], 14.0)
     assert np.allclose(c.weights["u"], coarse.thickness("u") * coarse.metrics.dy_u * 1.1)
-    assert np.allclose(c.values["v"][:, 1:], 1.0, rtol=2e-2)  # the model's own mean of areas at faces
+    assert np.allclose(
+        c.values["v"][:, 1:], 1.0, rtol=2e-2
+    )  # the model's own mean of areas at faces
 
 
 def test_grids_that_do_not_nest():
@@ -120,7 +143,8 @@ def test_grids_that_do_not_nest():
 
 
 def test_the_global_experiments_nest_horizontally():
-    """The 2-degree ocean can serve as truth of the 4-degree one; its layers have to be set for that."""
+    """The 2-degree ocean can serve as truth of the 4-degree one; its layers have to be set for
+    that."""
     from dogcm.setups import inputs
     from dogcm.setups.registry import load_config
 

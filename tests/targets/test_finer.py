@@ -7,26 +7,35 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from dogcm.decomp import SerialCommunicator, world
-from dogcm.targets import records as twin
-from dogcm.evaluation.evaluation import Judge
-from dogcm.targets.finer import CoarseGrainer, read_valid
-from dogcm.simulation.model import Model
-from dogcm.learning.recipe import load_recipe
 from dogcm.components.errors import ConfigError
-from dogcm.learning.training import _targets
+from dogcm.decomp import SerialCommunicator, world
+from dogcm.evaluation.evaluation import Judge
 from dogcm.learning.groups import Ranks
 from dogcm.learning.problem import Window, stacked
+from dogcm.learning.recipe import load_recipe
+from dogcm.learning.training import _targets
+from dogcm.simulation.model import Model
 from dogcm.targets import TargetError, TargetGrid
+from dogcm.targets import records as twin
+from dogcm.targets.finer import CoarseGrainer, read_valid
 from dogcm.targets.twin import Coarsening
 
 GRID = {"grid.nx": 18, "grid.ny": 12, "grid.nz": 4, "grid.dx": 80e3, "grid.dy": 80e3}
 FINE = {"grid.nx": 36, "grid.ny": 24, "grid.dx": 40e3, "grid.dy": 40e3}
 RECIPE = {
-    "experiment": "gyre", "overrides": GRID, "learnable": ["lateral_viscosity"],
-    "targets": {"kind": "finer", "changes": FINE, "spinup": 2, "days": 0.5, "every": 0.125, "test": 0.5},
+    "experiment": "gyre",
+    "overrides": GRID,
+    "learnable": ["lateral_viscosity"],
+    "targets": {
+        "kind": "finer",
+        "changes": FINE,
+        "spinup": 2,
+        "days": 0.5,
+        "every": 0.125,
+        "test": 0.5,
+    },
     "loss": {"factors": {"u": 1, "temperature": 1, "eta": 1, "sst": 1}},
-}  # fmt: skip
+}
 
 
 class Kept(Model):
@@ -41,7 +50,8 @@ class Kept(Model):
 
 @pytest.fixture(scope="module")
 def truth(tmp_path_factory):
-    """Recipe, folder, the model that is trained, and the finer one in the state of the last record."""
+    """Recipe, folder, the model that is trained, and the finer one in the state of the last
+    record."""
     folder, recipe = tmp_path_factory.mktemp("truth"), load_recipe(RECIPE)
     ranks = Ranks(SerialCommunicator(), 1)
     coarse = Model(recipe.config(), comm=ranks.tiles)
@@ -80,7 +90,11 @@ def test_windows_of_training_and_test(truth):
     recipe, folder, coarse, _ = truth
     every = coarse.steps_in(recipe.targets.every)
     train, test = _targets(recipe, folder, coarse, every)
-    assert [train.count(n * every) for n in (1, 2, 3)] == [test.count(n * every) for n in (1, 2, 3)] == [2, 1, 0]
+    assert (
+        [train.count(n * every) for n in (1, 2, 3)]
+        == [test.count(n * every) for n in (1, 2, 3)]
+        == [2, 1, 0]
+    )
     window = test.window(0, 2 * every)
     assert float(window.state.time) == pytest.approx(2.25 * 86400)
     wet = np.asarray(coarse.grid.mask_c.interior)
@@ -95,7 +109,9 @@ def test_windows_of_training_and_test(truth):
 
 def test_cells_without_fine_water_are_left_out(tmp_path, capsys):
     coarse = Model("gyre", GRID)
-    shallow = Model("gyre", GRID | FINE | {"bathymetry.depth": 1000, "initial.surface_temperature": 15})
+    shallow = Model(
+        "gyre", GRID | FINE | {"bathymetry.depth": 1000, "initial.surface_temperature": 15}
+    )
     grain = CoarseGrainer(shallow, coarse)
     assert "hold no water of the finer run" in capsys.readouterr().out
     state = grain.state()
@@ -113,10 +129,13 @@ def test_cells_without_fine_water_are_left_out(tmp_path, capsys):
     assert np.asarray(valid["sst"].data).all() and np.asarray(valid["eta"].data).all()
 
 
-@pytest.mark.parametrize("change, says", [
-    ({"grid.nx": 30}, "24 x 30 fine cells are no multiple of 12 x 18 coarse ones"),
-    ({"grid.dx": 50e3}, "longitudes of the coarse faces are not fine ones"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        ({"grid.nx": 30}, "24 x 30 fine cells are no multiple of 12 x 18 coarse ones"),
+        ({"grid.dx": 50e3}, "longitudes of the coarse faces are not fine ones"),
+    ],
+)
 def test_grids_that_do_not_nest(tmp_path, change, says):
     recipe = load_recipe(RECIPE | {"targets": RECIPE["targets"] | {"changes": FINE | change}})
     ranks = Ranks(SerialCommunicator(), 1)
@@ -130,7 +149,9 @@ def test_the_finer_experiment_of_a_recipe():
     base = RECIPE | {"experiment": "global_4deg", "overrides": {"time.step": 1800}}
     recipe = load_recipe(base | {"targets": targets})
     truth, own = recipe.truth_config(), recipe.config()
-    assert truth.name == "global_2deg" and truth.time.step == 3600, "overrides are for the coarse experiment"
+    assert truth.name == "global_2deg" and truth.time.step == 3600, (
+        "overrides are for the coarse experiment"
+    )
     assert truth.grid.layers == own.grid.layers
     apart = load_recipe(base | {"targets": targets | {"layers": "own"}})
     assert len(apart.truth_config().grid.layers) == 20
@@ -150,7 +171,9 @@ def scored(model, targets, seen, valid):
     if judge.book is None:
         return None
     rows = [r for r in judge.book.rows() if np.isfinite(r["rmse"])]
-    assert "below 1500 m" in {r["depth"] for r in judge.book.rows()} - {r["depth"] for r in rows}, "no truth there"
+    assert "below 1500 m" in {r["depth"] for r in judge.book.rows()} - {r["depth"] for r in rows}, (
+        "no truth there"
+    )
     return {(r["variable"], r["depth"], r["contender"]): r["rmse"] for r in rows}
 
 
@@ -162,7 +185,9 @@ def test_the_same_truth_on_several_ranks(tmp_path):
     folder = type(tmp_path)(comm.broadcast(str(tmp_path)))
 
     def made(comm, path):
-        fine, coarse = (Model("gyre", g, comm=comm) for g in (GRID | FINE | {"bathymetry.depth": 1000}, GRID))
+        fine, coarse = (
+            Model("gyre", g, comm=comm) for g in (GRID | FINE | {"bathymetry.depth": 1000}, GRID)
+        )
         t = fine.decomposition.tile
         y, x = np.meshgrid(np.arange(t.j0, t.j1), np.arange(t.i0, t.i1), indexing="ij")
         wave = np.sin(0.3 * x + 0.01 * x * y)
@@ -204,6 +229,13 @@ def test_velocities_of_the_cd_scheme_are_averaged_over_faces_too():
     a, b = rng.normal(size=v_at_u.data.shape), rng.normal(size=u_at_v.data.shape)
     fine.state = fine.state.replace(d_grid=(v_at_u.with_data(a), u_at_v.with_data(b)))
     one, other = (np.asarray(f.data) for f in CoarseGrainer(fine, coarse).state().d_grid)
-    # The bottom is flat and the sea level at rest, so every open face counts alike. Walls lie along the rim.
-    np.testing.assert_allclose(one[:, 2:-2, 2:-2], a.reshape(4, 12, 2, 18, 2).mean(2)[..., 0][:, 2:-2, 2:-2], atol=1e-14)
-    np.testing.assert_allclose(other[:, 2:-2, 2:-2], b.reshape(4, 12, 2, 18, 2).mean(-1)[:, :, 0][:, 2:-2, 2:-2], atol=1e-14)
+    # The bottom is flat and the sea level at rest, so every open face counts alike. Walls lie along
+    # the rim.
+    np.testing.assert_allclose(
+        one[:, 2:-2, 2:-2], a.reshape(4, 12, 2, 18, 2).mean(2)[..., 0][:, 2:-2, 2:-2], atol=1e-14
+    )
+    np.testing.assert_allclose(
+        other[:, 2:-2, 2:-2],
+        b.reshape(4, 12, 2, 18, 2).mean(-1)[:, :, 0][:, 2:-2, 2:-2],
+        atol=1e-14,
+    )

@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from dogcm.decomp import SerialCommunicator
-from dogcm.targets import records as twin
-from dogcm.targets.background import climatology, make_background, through_means
-from dogcm.evaluation.evaluation import Contender, Judge, _advance, _mean, depth_bands
-from dogcm.simulation.model import Model
-from dogcm.targets.observed import observed, reach, with_anomaly
-from dogcm.learning.recipe import load_recipe
 from dogcm.components.errors import ConfigError
-from dogcm.learning.training import _last, _targets, build
+from dogcm.decomp import SerialCommunicator
+from dogcm.evaluation.evaluation import Contender, Judge, _advance, _mean, depth_bands
 from dogcm.field import Field
 from dogcm.io.restart import write_restart
 from dogcm.learning.groups import Ranks
+from dogcm.learning.recipe import load_recipe
+from dogcm.learning.training import _last, _targets, build
+from dogcm.simulation.model import Model
 from dogcm.targets import TargetError
+from dogcm.targets import records as twin
+from dogcm.targets.background import climatology, make_background, through_means
+from dogcm.targets.observed import observed, reach, with_anomaly
 
 DAY = 86400.0
 OVERRIDES = {"grid.nx": 24, "grid.ny": 17, "grid.nz": 3}
@@ -38,7 +38,8 @@ def cycle(days):
 
 @pytest.fixture(scope="module")
 def setup(tmp_path_factory):
-    """A recipe on three years of monthly means, and its model and targets; south of 60S there is ice."""
+    """A recipe on three years of monthly means, and its model and targets; south of 60S there is
+    ice."""
     folder = tmp_path_factory.mktemp("sst")
     # Twelfths of a year of 365 days: noleap, at the middle of the months of the model.
     days = 365 * (np.arange(MONTHS) + 0.5) / 12
@@ -46,16 +47,30 @@ def setup(tmp_path_factory):
     values[:, LAT < -60] = -1.8
     data = xr.Dataset(
         {"sst": (("time", "lat", "lon"), values, {"units": "degC"})},
-        {"time": ("time", days, {"units": "days since 2001-01-01", "calendar": "noleap"}),
-         "lat": ("lat", LAT, {"units": "degrees_north"}), "lon": ("lon", LON, {"units": "degrees_east"})},
-    )  # fmt: skip
+        {
+            "time": ("time", days, {"units": "days since 2001-01-01", "calendar": "noleap"}),
+            "lat": ("lat", LAT, {"units": "degrees_north"}),
+            "lon": ("lon", LON, {"units": "degrees_east"}),
+        },
+    )
     data.to_netcdf(folder / "sst.nc")
-    recipe = load_recipe({
-        "experiment": "two_basin", "overrides": OVERRIDES, "learnable": ["sst_restoring_time"],
-        "loss": {"factors": {"sst": 1}},
-        "targets": {"kind": "sst", "path": str(folder / "sst.nc"), "monthly": False, "every": 5, "spinup": 0,
-                    "seasons": 1, "test": 0.4},
-    })  # fmt: skip
+    recipe = load_recipe(
+        {
+            "experiment": "two_basin",
+            "overrides": OVERRIDES,
+            "learnable": ["sst_restoring_time"],
+            "loss": {"factors": {"sst": 1}},
+            "targets": {
+                "kind": "sst",
+                "path": str(folder / "sst.nc"),
+                "monthly": False,
+                "every": 5,
+                "spinup": 0,
+                "seasons": 1,
+                "test": 0.4,
+            },
+        }
+    )
     model = Model(recipe.config(), comm=SerialCommunicator())
     assert twin.make_truth(recipe, folder, Ranks(model.comm, 1), model)
     return recipe, folder, model, *_targets(recipe, folder, model, model.steps_in(5))
@@ -99,7 +114,9 @@ def test_windows_start_in_their_season(setup):
         state = train.window(month, model.steps_in(5)).state
         from_summer.append(float((state.temperature.data - kept.temperature.data).max()) > 0.5)
         assert float(state.time) == pytest.approx(365 * (month + 0.5) / 12 * DAY)
-    assert from_summer == [False] * 3 + [True] * 5, "the middle of April is nearer to July than to January"
+    assert from_summer == [False] * 3 + [True] * 5, (
+        "the middle of April is nearer to July than to January"
+    )
 
 
 def test_climatology_of_the_training_years_is_a_contender(setup):
@@ -111,11 +128,21 @@ def test_climatology_of_the_training_years_is_a_contender(setup):
         window = test.window(index, 3 * every)
         judge.start(window, test.initial(index))
         for lead in range(3):
-            judge.add("right", lead, {n: f.with_data(f.data[lead]) for n, f in window.values.items()})
-            judge.add("warm", lead, {n: f.with_data(f.data[lead] + 2) for n, f in window.values.items()})
+            judge.add(
+                "right", lead, {n: f.with_data(f.data[lead]) for n, f in window.values.items()}
+            )
+            judge.add(
+                "warm", lead, {n: f.with_data(f.data[lead] + 2) for n, f in window.values.items()}
+            )
         judge.add_baselines()
     rows = {(r["contender"], r["lead_days"]): r for r in judge.book.rows()}
-    baselines = {"persistence", "climatology", "anomaly_persistence", "damped_persistence", "uniformly_damped"}
+    baselines = {
+        "persistence",
+        "climatology",
+        "anomaly_persistence",
+        "damped_persistence",
+        "uniformly_damped",
+    }
     assert {c for c, _ in rows} == {"right", "warm"} | baselines and len(rows) == 21
     for lead in (5, 10, 15):
         assert rows["right", lead]["rmse"] < 1e-12
@@ -124,7 +151,12 @@ def test_climatology_of_the_training_years_is_a_contender(setup):
         assert rows["climatology", lead]["rmse"] < 0.12
         assert rows["anomaly_persistence", lead]["rmse"] < 0.2, "there are no anomalies"
     # From the observation at the start, not from the state of the model, which knows nothing of it.
-    assert rows["persistence", 5]["rmse"] < 0.5 < 2 < float(np.abs(model.state.temperature.data[0]).max())
+    assert (
+        rows["persistence", 5]["rmse"]
+        < 0.5
+        < 2
+        < float(np.abs(model.state.temperature.data[0]).max())
+    )
     assert 2 * rows["persistence", 5]["rmse"] < rows["persistence", 15]["rmse"]
 
 
@@ -143,13 +175,17 @@ def test_what_cannot_be_used(setup):
 def test_depth_bands():
     bands = depth_bands(np.array([5.0, 50, 150, 700, 4000]))
     assert {n: list(layers) for n, layers in bands.items()} == {
-        "0-100 m": [0, 1], "100-500 m": [2], "500-1500 m": [3], "below 1500 m": [4],
-    }  # fmt: skip
+        "0-100 m": [0, 1],
+        "100-500 m": [2],
+        "500-1500 m": [3],
+        "below 1500 m": [4],
+    }
     assert depth_bands(np.array([10.0, 30])) == {}
 
 
 def test_records_whose_interpolation_has_given_means():
-    """Means of the interpolation, by fine sampling of it, are the wanted ones; those of raw means are flatter."""
+    """Means of the interpolation, by fine sampling of it, are the wanted ones; those of raw means
+    are flatter."""
     means = np.random.default_rng(0).normal(size=(12, 3))
     records = through_means(means)
     position = (np.arange(12 * 200) + 0.5) / 200 - 0.5
@@ -165,39 +201,56 @@ def test_an_anomaly_fills_the_mixed_layer():
     temperature = Field(jnp.asarray(np.broadcast_to(column[:, None, None], (5, 1, 2))), "c")
     mask = Field(jnp.broadcast_to(jnp.asarray([1.0, 1, 0, 0, 0])[:, None, None], (5, 1, 2)), "c")
     np.testing.assert_allclose(reach(temperature, 2.0)[:, 0, 0], [1, 0.9, 0.5, 0, 0])
-    warmer = with_anomaly(temperature, Field(jnp.asarray([[3.0, -1.0]]), "c"), 2.0, mask).data - temperature.data
+    warmer = (
+        with_anomaly(temperature, Field(jnp.asarray([[3.0, -1.0]]), "c"), 2.0, mask).data
+        - temperature.data
+    )
     np.testing.assert_allclose(warmer[:, 0, 0], [3, 2.7, 0, 0, 0], atol=1e-12)
     np.testing.assert_allclose(warmer[:, 0, 1], [-1, -0.9, 0, 0, 0], atol=1e-12)
 
 
 @pytest.fixture(scope="module")
 def held(setup, tmp_path_factory):
-    """The recipe with a year of 12 days, held at the observed climatology, and compared with means over a day."""
+    """The recipe with a year of 12 days, held at the observed climatology, and compared with means
+    over a day."""
     recipe, folder, *_ = setup
     year = 12.0
     again = load_recipe(
         recipe.model_dump(mode="json"),
-        {"targets.monthly": True, "targets.mean": True, "targets.every": 1, "targets.hold": 0.1, "targets.anomaly": 1,
-         "targets.spinup": year,
-         "targets.seasons": 12, "overrides.forcing.year": year, "curriculum": [{"updates": 1, "days": 2}],
-         "loss.scale": {"sst": 1.0}, "loss.scales": "typical"},
-    )  # fmt: skip
+        {
+            "targets.monthly": True,
+            "targets.mean": True,
+            "targets.every": 1,
+            "targets.hold": 0.1,
+            "targets.anomaly": 1,
+            "targets.spinup": year,
+            "targets.seasons": 12,
+            "overrides.forcing.year": year,
+            "curriculum": [{"updates": 1, "days": 2}],
+            "loss.scale": {"sst": 1.0},
+            "loss.scales": "typical",
+        },
+    )
     return build(again, tmp_path_factory.mktemp("held"), comm=SerialCommunicator())
 
 
 @pytest.fixture(scope="module")
 def contender(held):
     """Compiled once for all tests."""
-    return Contender(held.trainable, _advance(held.problem), held.fixed, "x", mean=_mean(held.problem))
+    return Contender(
+        held.trainable, _advance(held.problem), held.fixed, "x", mean=_mean(held.problem)
+    )
 
 
 def test_a_held_model_stays_at_the_observed_climatology(held, contender):
-    """States follow the observed cycle, and the heat that this took carries it on when restoring is weak."""
+    """States follow the observed cycle, and the heat that this took carries it on when restoring is
+    weak."""
     model, train = held.model, held.train
     ice = np.asarray(train.record(0)[2]["sst"].data) == 0
     assert set(model.forcing.records) >= {"sst", "heat_flux"}
     heat = np.asarray(model.forcing.records["heat_flux"].interior)
-    # 3 K of amplitude and a period of 12 days of the surface layer: what is needed is its heat content's rate.
+    # 3 K of amplitude and a period of 12 days of the surface layer: what is needed is its heat
+    # content's rate.
     capacity = float(model.grid.dz[0, 0, 0]) * model.physics.rho0 * model.physics.heat_capacity
     needed = 3 * 2 * np.pi / (12 * DAY) * capacity
     amplitude = 0.5 * np.ptp(heat[:, ~ice], axis=0)
@@ -210,7 +263,9 @@ def test_a_held_model_stays_at_the_observed_climatology(held, contender):
     forecast = contender.forecast(window.state, held.every, 2, ["sst"])
     for month, seen in zip((14, 15), forecast):
         error = np.asarray(seen["sst"].data)[~ice] - cycle(365 * (month % 12 + 0.5) / 12)
-        assert np.sqrt(np.mean(error**2)) < 0.7, "without that heat the surface would stay 2 K behind"
+        assert np.sqrt(np.mean(error**2)) < 0.7, (
+            "without that heat the surface would stay 2 K behind"
+        )
 
 
 def test_training_and_evaluation_compare_the_same_means(held, contender):
@@ -224,11 +279,16 @@ def test_training_and_evaluation_compare_the_same_means(held, contender):
 
 
 def test_a_start_takes_over_what_was_observed(held):
-    """The record of a window's start less the climatology, in the mixed layer of the season's state."""
+    """The record of a window's start less the climatology, in the mixed layer of the season's
+    state."""
     train = held.train
-    one = replace(train, anomalies=replace(train.anomalies, values={"sst": train.anomalies.values["sst"] + 2}))
+    one = replace(
+        train, anomalies=replace(train.anomalies, values={"sst": train.anomalies.values["sst"] + 2})
+    )
     kinds = replace(train, anomalies=None), train, one
-    without, plain, warm = (np.asarray(t.window(4, held.every).state.temperature.data) for t in kinds)
+    without, plain, warm = (
+        np.asarray(t.window(4, held.every).state.temperature.data) for t in kinds
+    )
     wet = np.asarray(held.model.grid.mask_c.interior) > 0
     np.testing.assert_allclose((warm - plain)[0][wet[0]], 2)
     assert (np.abs(warm - plain)[~wet] == 0).all() and np.abs(plain - without).max() < 0.05
@@ -240,8 +300,16 @@ def test_intervals_of_means_are_those_of_the_records(setup, held):
     recipe, folder, *_ = setup
     tree = held.recipe.model_dump(mode="json")
     with pytest.raises(TargetError, match="2 days, but the records are 1 days apart"):
-        observed(load_recipe(tree, {"targets.every": 2}).targets, folder, held.model, 2 * held.every)
+        observed(
+            load_recipe(tree, {"targets.every": 2}).targets, folder, held.model, 2 * held.every
+        )
     with pytest.raises(TargetError, match="records"):
-        climatology(held.recipe.targets, SimpleNamespace(times=np.arange(4.0), values={"sst": np.zeros((4, 1))}), 12.0)
+        climatology(
+            held.recipe.targets,
+            SimpleNamespace(times=np.arange(4.0), values={"sst": np.zeros((4, 1))}),
+            12.0,
+        )
     with pytest.raises(ValueError, match="multiple of the year"):
-        make_background(load_recipe(tree, {"targets.spinup": 5}).targets, folder, held.model, twin.record_path)
+        make_background(
+            load_recipe(tree, {"targets.spinup": 5}).targets, folder, held.model, twin.record_path
+        )

@@ -1,4 +1,5 @@
-"""Targets: reanalysis files as they come, gridded SST, targets in memory, and messages that help."""
+"""Targets: reanalysis files as they come, gridded SST, targets in memory, and messages that
+help."""
 
 from __future__ import annotations
 
@@ -14,8 +15,14 @@ from dogcm.field import Field
 from dogcm.grid.horizontal import CartesianGrid, LatLonGrid
 from dogcm.grid.vertical import VerticalGrid
 from dogcm.targets import (
-    Clock, TargetError, TargetGrid, Targets, TargetWindows, read_glorys, read_sst,
-)  # fmt: skip
+    Clock,
+    TargetError,
+    TargetGrid,
+    Targets,
+    TargetWindows,
+    read_glorys,
+    read_sst,
+)
 from dogcm.targets.clock import decode_times, middle_of_month
 from dogcm.timestepping.state import at_rest
 
@@ -25,7 +32,11 @@ RNG = np.random.default_rng(11)
 # ---- reanalysis ----------------------------------------------------------------------------------
 LAT, LON = np.arange(-80.0, 90.5, 2.0), np.arange(-180.0, 180.0, 2.0)
 # Stored in single precision, as in the real files.
-DEPTH = np.array([0.494025, 5.078224, 15.81007, 40.34405, 109.7293, 318.1274]).astype("f4").astype(float)
+DEPTH = (
+    np.array([0.494025, 5.078224, 15.81007, 40.34405, 109.7293, 318.1274])
+    .astype("f4")
+    .astype(float)
+)
 # scale_factor, add_offset, units, standard_name of the real files.
 PACKED = {
     "thetao": (0.000732444226741791, 21.0, "degrees_C", "sea_water_potential_temperature"),
@@ -49,26 +60,46 @@ def analytic(name: str, day: float = 0.0) -> np.ndarray:
     }[name]
 
 
-def reanalysis(path, days=(0.0,), names=tuple(PACKED), land=None, depth_dim="depth", change=None) -> str:
+def reanalysis(
+    path, days=(0.0,), names=tuple(PACKED), land=None, depth_dim="depth", change=None
+) -> str:
     """A file in the format of GLORYS12: 16-bit integers, hours since 1950, longitudes from -180."""
     hours = 24 * (15706 + 0.5 + np.asarray(days, float))  # noon, from 1 January 1993
-    data = xr.Dataset(coords={
-        "time": ("time", hours, {"units": "hours since 1950-01-01", "calendar": "gregorian", "axis": "T"}),
-        "depth": ("depth", DEPTH.astype("f4"), {"units": "m", "positive": "down", "axis": "Z"}),
-        "latitude": ("latitude", LAT.astype("f4"), {"units": "degrees_north", "axis": "Y"}),
-        "longitude": ("longitude", LON.astype("f4"), {"units": "degrees_east", "axis": "X"}),
-    })  # fmt: skip
+    data = xr.Dataset(
+        coords={
+            "time": (
+                "time",
+                hours,
+                {"units": "hours since 1950-01-01", "calendar": "gregorian", "axis": "T"},
+            ),
+            "depth": ("depth", DEPTH.astype("f4"), {"units": "m", "positive": "down", "axis": "Z"}),
+            "latitude": ("latitude", LAT.astype("f4"), {"units": "degrees_north", "axis": "Y"}),
+            "longitude": ("longitude", LON.astype("f4"), {"units": "degrees_east", "axis": "X"}),
+        }
+    )
     for name in names:
         scale, offset, unit, standard = PACKED[name]
         values = np.stack([analytic(name, d) for d in days])
         ints = np.round((values - offset) / scale).astype("i2")
         if land is not None:
             ints[..., land] = -32767
-        dims = ("time", "latitude", "longitude") if name == "zos" else ("time", "depth", "latitude", "longitude")
-        data[name] = (dims, ints, {
-            "scale_factor": scale, "add_offset": offset, "_FillValue": np.int16(-32767), "units": unit,
-            "standard_name": standard, "cell_methods": "area: mean",
-        })  # fmt: skip
+        dims = (
+            ("time", "latitude", "longitude")
+            if name == "zos"
+            else ("time", "depth", "latitude", "longitude")
+        )
+        data[name] = (
+            dims,
+            ints,
+            {
+                "scale_factor": scale,
+                "add_offset": offset,
+                "_FillValue": np.int16(-32767),
+                "units": unit,
+                "standard_name": standard,
+                "cell_methods": "area: mean",
+            },
+        )
     data = change(data) if change else data
     data.to_netcdf(path)
     return str(path)
@@ -87,19 +118,23 @@ def level_edges() -> np.ndarray:
 
 
 def mean_by_hand(field, grid: TargetGrid) -> np.ndarray:
-    """Volume means of a field on the file's grid, for a grid whose faces are the file's: blocks of cells."""
+    """Volume means of a field on the file's grid, for a grid whose faces are the file's: blocks of
+    cells."""
     ny, nx = grid.horizontal.shape
     lat = np.clip(np.concatenate([LAT - 1.0, [91.0]]), -90, 90)
     area = np.diff(np.sin(np.deg2rad(lat)))[:, None] * np.ones(LON.size)
     order = np.argsort(LON % 360.0)
     first = int(np.argmin(np.abs(lat - grid.horizontal.lat_edges[0])))
     rows = slice(first, first + ny * (152 // 2 // ny))
-    block = lambda a: a[..., rows, :][..., order].reshape(  # noqa: E731
-        *a.shape[:-2], ny, (rows.stop - rows.start) // ny, nx, LON.size // nx)
+    block = lambda a: a[..., rows, :][..., order].reshape(
+        *a.shape[:-2], ny, (rows.stop - rows.start) // ny, nx, LON.size // nx
+    )
     weight = block(area)
     horizontal = (block(field) * weight).sum((-3, -1)) / weight.sum((-3, -1))
     edges, e = grid.vertical.edges, level_edges()
-    overlap = np.maximum(np.minimum(edges[1:, None], e[None, 1:]) - np.maximum(edges[:-1, None], e[None, :-1]), 0)
+    overlap = np.maximum(
+        np.minimum(edges[1:, None], e[None, 1:]) - np.maximum(edges[:-1, None], e[None, :-1]), 0
+    )
     return np.einsum("ks,sji->kji", overlap, horizontal) / overlap.sum(1)[:, None, None]
 
 
@@ -117,7 +152,9 @@ def on_grid(archive):
 
 
 def test_packed_reanalysis_within_packing_precision(on_grid):
-    assert on_grid.values["temperature"].shape == (3, 4, 19, 30) and on_grid.values["eta"].shape == (3, 19, 30)
+    assert on_grid.values["temperature"].shape == (3, 4, 19, 30) and on_grid.values[
+        "eta"
+    ].shape == (3, 19, 30)
     for name, stored in (("temperature", "thetao"), ("salinity", "so")):
         error = np.abs(on_grid.values[name][1] - mean_by_hand(analytic(stored, 1.0), box()))
         # A mean of rounded values is no farther off than half a unit of the packing.
@@ -129,13 +166,19 @@ def test_reanalysis_conserves_heat(on_grid, archive):
     with xr.open_dataset(archive / "b.nc", decode_times=False) as data:
         stored = data.thetao.values[0].astype(float)
     by_hand = (mean_by_hand(stored, grid) * grid.volume).sum()
-    assert (on_grid.values["temperature"][2] * grid.volume).sum() == pytest.approx(by_hand, rel=1e-12)
+    assert (on_grid.values["temperature"][2] * grid.volume).sum() == pytest.approx(
+        by_hand, rel=1e-12
+    )
 
 
 def test_velocities_are_brought_to_the_faces(on_grid):
-    """Means of a wave over cells centred on the faces; half a cell off would be an error of 0.03."""
+    """Means of a wave over cells centred on the faces; half a cell off would be an error of
+    0.03."""
     grid = box()
-    x, y = np.deg2rad(grid.horizontal.lon_edges[:-1]), np.deg2rad(grid.horizontal.coordinates()["lat"][0])
+    x, y = (
+        np.deg2rad(grid.horizontal.lon_edges[:-1]),
+        np.deg2rad(grid.horizontal.coordinates()["lat"][0]),
+    )
     top = on_grid.values["u"][0, 0] / np.abs(on_grid.values["u"][0, 0]).max()
     expected = np.cos(y)[:, None] * np.sin(x)
     assert np.abs(top - expected / np.abs(expected).max()).max() < 0.01
@@ -152,25 +195,32 @@ def test_times_follow_the_calendar(on_grid):
     leap = [cftime.DatetimeGregorian(1996, 7, 1), cftime.DatetimeGregorian(1997, 7, 1)]
     assert Clock(1996).seconds(leap) == pytest.approx([182 / 366 * 365 * DAY, (365 + 181) * DAY])
     assert Clock(1996, None).seconds(leap) == pytest.approx([182 * DAY, (366 + 181) * DAY])
-    middles = middle_of_month([cftime.DatetimeGregorian(2010, 1, 1), cftime.DatetimeGregorian(2011, 12, 31)])
+    middles = middle_of_month(
+        [cftime.DatetimeGregorian(2010, 1, 1), cftime.DatetimeGregorian(2011, 12, 31)]
+    )
     assert [(d.month, d.day, d.hour) for d in middles] == [(1, 16, 12), (12, 16, 12)]
     assert decode_times([60], "days since 2001-01-01", "360_day", "x")[0].month == 3
 
 
 def test_period_picks_records(archive):
-    one = read_glorys(f"{archive}/*.nc", box(), variables=("eta",), period=("1993-01-02", "1993-01-02"))
+    one = read_glorys(
+        f"{archive}/*.nc", box(), variables=("eta",), period=("1993-01-02", "1993-01-02")
+    )
     assert one.names == ["eta"] and one.times.size == 1
 
 
 def test_variables_in_files_of_their_own(archive, tmp_path, on_grid):
     for name in ("thetao", "so"):
         reanalysis(tmp_path / f"{name}.nc", [0.0], [name])
-    both = read_glorys(f"{tmp_path}/*.nc", box(), variables=("temperature", "salinity"), convert=False)
+    both = read_glorys(
+        f"{tmp_path}/*.nc", box(), variables=("temperature", "salinity"), convert=False
+    )
     assert np.array_equal(both.values["salinity"][0], on_grid.values["salinity"][0])
 
 
 def test_land_takes_no_part(tmp_path):
-    """Half of a model cell is land in the file: the mean is that of the water, and dry model cells stay empty."""
+    """Half of a model cell is land in the file: the mean is that of the water, and dry model cells
+    stay empty."""
     land = np.zeros((LAT.size, LON.size), bool)
     land[:, (LON >= 0) & (LON < 6)] = True
     path = reanalysis(tmp_path / "land.nc", names=["zos"], land=land)
@@ -187,6 +237,7 @@ def test_land_takes_no_part(tmp_path):
 
 def test_a_bottom_within_a_model_cell_counts_by_volume(tmp_path):
     """The upper water fills the cell at 12 degC, the lower only half of it at 2 degC."""
+
     def change(data):
         scale, offset = PACKED["thetao"][:2]
         ints = data["thetao"].values
@@ -197,7 +248,9 @@ def test_a_bottom_within_a_model_cell_counts_by_volume(tmp_path):
     path = reanalysis(tmp_path / "t.nc", names=["thetao"], change=change)
     split = level_edges()[1]
     grid = box(layers=(2 * split,))
-    t = read_glorys(path, grid, variables=("temperature",), convert=False).values["temperature"][0, 0]
+    t = read_glorys(path, grid, variables=("temperature",), convert=False).values["temperature"][
+        0, 0
+    ]
     assert np.allclose(t, (12 + 2 * 0.5) / 1.5, atol=PACKED["thetao"][0])
 
 
@@ -207,10 +260,14 @@ def test_partial_bottom_cells_take_their_own_part_of_the_water(tmp_path):
     grid.cells[1] = 60.0  # water from 20 to 80 m
 
     def read(g):
-        return read_glorys(path, g, variables=("temperature",), convert=False).values["temperature"][0]
+        return read_glorys(path, g, variables=("temperature",), convert=False).values[
+            "temperature"
+        ][0]
 
     thin, thick = read(grid), read(box(layers=(20.0, 60.0)))
-    assert np.allclose(thin, thick, atol=1e-12) and not np.allclose(thin[1], read(box(layers=(20.0, 200.0)))[1])
+    assert np.allclose(thin, thick, atol=1e-12) and not np.allclose(
+        thin[1], read(box(layers=(20.0, 200.0)))[1]
+    )
 
 
 def test_teos10_conversion(archive):
@@ -240,15 +297,25 @@ def with_unit(name, unit):
 
 BAD = {
     "missing variable": (lambda d: d.drop_vars("so"), "'so'.*is in none of"),
-    "mis-shaped": (lambda d: d.assign(thetao=d.thetao.isel(depth=0)), "has dimensions.*a reanalysis file has"),
+    "mis-shaped": (
+        lambda d: d.assign(thetao=d.thetao.isel(depth=0)),
+        "has dimensions.*a reanalysis file has",
+    ),
     "no latitude": (lambda d: d.drop_vars("latitude"), "no coordinate 'latitude'"),
     "kelvin labelled Celsius": (celsius_in_kelvin, "labelled 'degrees_C'.*cannot be temperature"),
-    "temperature in metres": (with_unit("thetao", "m"), "target of temperature.*cannot convert 'm'"),
+    "temperature in metres": (
+        with_unit("thetao", "m"),
+        "target of temperature.*cannot convert 'm'",
+    ),
     "no unit": (with_unit("zos", ""), "has no units attribute"),
     "not global": (
-        lambda d: d.isel(latitude=slice(20, None)), r"not cover the ocean: \d+ of 570 wet cells.*between lat -71"
+        lambda d: d.isel(latitude=slice(20, None)),
+        r"not cover the ocean: \d+ of 570 wet cells.*between lat -71",
     ),
-    "time without unit": (lambda d: d.assign_coords(time=("time", d.time.values)), "cannot be decoded"),
+    "time without unit": (
+        lambda d: d.assign_coords(time=("time", d.time.values)),
+        "cannot be decoded",
+    ),
 }
 
 
@@ -263,11 +330,16 @@ def test_bad_files_are_refused_with_one_message(tmp_path, change, says):
 def test_kelvin_and_centimetres_with_the_right_label_are_converted(tmp_path):
     def change(data):
         data["zos"].attrs |= {"units": "cm", "scale_factor": data.zos.attrs["scale_factor"] * 100}
-        data["thetao"].attrs |= {"units": "K", "add_offset": data.thetao.attrs["add_offset"] + 273.15}
+        data["thetao"].attrs |= {
+            "units": "K",
+            "add_offset": data.thetao.attrs["add_offset"] + 273.15,
+        }
         return data
 
-    plain, odd = (read_glorys(reanalysis(tmp_path / f"{n}.nc", change=c), box(), convert=False)
-                  for n, c in (("plain", None), ("odd", change)))  # fmt: skip
+    plain, odd = (
+        read_glorys(reanalysis(tmp_path / f"{n}.nc", change=c), box(), convert=False)
+        for n, c in (("plain", None), ("odd", change))
+    )
     for name in ("temperature", "eta"):
         assert np.allclose(plain.values[name], odd.values[name], atol=1e-10, equal_nan=True)
 
@@ -294,7 +366,9 @@ def test_files_and_periods_that_do_not_fit(archive, tmp_path):
     deep = box(layers=(10.0, 300.0, 4000.0, 500.0))
     with pytest.raises(TargetError, match="570 of 2280 wet cells .25.0 %.*depth 4560 and 4560 m"):
         read_glorys(archive / "b.nc", deep, variables=("temperature",))
-    flat = TargetGrid(CartesianGrid(5, 4, 1e4, 1e4), VerticalGrid(np.array([10.0])), np.full((1, 4, 5), 10.0))
+    flat = TargetGrid(
+        CartesianGrid(5, 4, 1e4, 1e4), VerticalGrid(np.array([10.0])), np.full((1, 4, 5), 10.0)
+    )
     with pytest.raises(TargetError, match="need a latitude-longitude grid"):
         read_glorys(archive / "b.nc", flat)
 
@@ -302,7 +376,9 @@ def test_files_and_periods_that_do_not_fit(archive, tmp_path):
 # ---- sea surface temperature ---------------------------------------------------------------------
 def test_ersst(data_dir):
     path = data_dir / "ersstv5" / "ersstv5_monthly_201001_201712.nc"
-    grid = TargetGrid(LatLonGrid.regular(90, 40), VerticalGrid(np.array([50.0])), np.full((1, 40, 90), 50.0))
+    grid = TargetGrid(
+        LatLonGrid.regular(90, 40), VerticalGrid(np.array([50.0])), np.full((1, 40, 90), 50.0)
+    )
     with pytest.raises(TargetError, match=r"not cover the ocean: \d+ of 3600 wet cells"):
         read_sst(path, grid)
     period = ("2015-11-01", "2015-12-31")
@@ -317,7 +393,8 @@ def test_ersst(data_dir):
     with xr.open_dataset(path) as data:
         boxes = data.sst.sel(lat=slice(2, 0), lon=slice(220, 224)).isel(time=-25).values
     assert sst.values["sst"][1, 20, 55] == pytest.approx(
-        (np.array([0.5, 1.0, 0.5]) * (np.array([0.5, 1.0]) @ boxes[:2])).sum() / 3.0, abs=0.35)
+        (np.array([0.5, 1.0, 0.5]) * (np.array([0.5, 1.0]) @ boxes[:2])).sum() / 3.0, abs=0.35
+    )
 
 
 # ---- targets in memory ---------------------------------------------------------------------------
@@ -332,9 +409,13 @@ def test_targets_in_time():
     s = t.at(5.0)
     assert float(s.fields["eta"].data[1, 1]) == 2.0 and float(s.valid["eta"].data[0, 0]) == 0.0
     assert float(s.fields["eta"].data[0, 0]) == 0.0 and s.fields["temperature"].at == "c"
-    assert float(t.at(10.0).valid["eta"].data.min()) == 1.0  # a record of its own needs no neighbour
+    assert (
+        float(t.at(10.0).valid["eta"].data.min()) == 1.0
+    )  # a record of its own needs no neighbour
     assert t.window(5.0, 15.0).times.tolist() == [10.0, 20.0]
-    assert t.sample(["eta"]).fields["eta"].shape == (3, 4, 6) and set(t.sample(["eta"]).valid) == {"eta"}
+    assert t.sample(["eta"]).fields["eta"].shape == (3, 4, 6) and set(t.sample(["eta"]).valid) == {
+        "eta"
+    }
 
 
 def test_weights_of_scores_are_volumes_and_areas():
@@ -352,7 +433,10 @@ def test_weights_of_scores_are_volumes_and_areas():
 @pytest.mark.parametrize(
     "use, says",
     [
-        (lambda t: t.require(["salinity"]), "no target for salinity; there are targets for eta, temperature"),
+        (
+            lambda t: t.require(["salinity"]),
+            "no target for salinity; there are targets for eta, temperature",
+        ),
         (lambda t: t.require(["eta"], 10.0, 86400.0), "wanted is day 0.00 to 1.00"),
         (lambda t: t.require(["temperature"], nz=5), "2 layers, the model has 5"),
         (lambda t: t.at(25.0), "run from model day"),
@@ -370,10 +454,15 @@ def test_targets_that_do_not_fit(use, says):
 def windows(**kw) -> TargetWindows:
     """Eleven records 10 s apart whose temperature is the time, on two layers of 4 by 6 cells."""
     times = 10.0 * np.arange(11)
-    values = {"temperature": times[:, None, None, None] + np.zeros((2, 4, 6)), "eta": np.ones((11, 4, 6))}
+    values = {
+        "temperature": times[:, None, None, None] + np.zeros((2, 4, 6)),
+        "eta": np.ones((11, 4, 6)),
+    }
     values["temperature"][:, :, 0, 0] = np.nan
     tracers = {n: Field(jnp.full((2, 4, 6), -1.0), "c") for n in ("temperature", "salinity")}
-    targets = Targets(times, values, decomposition=Decomposition(make_layout((4, 6), 1, 1), SerialCommunicator()))
+    targets = Targets(
+        times, values, decomposition=Decomposition(make_layout((4, 6), 1, 1), SerialCommunicator())
+    )
     return TargetWindows(targets, at_rest(tracers, memory=1), dt=5.0, every=3, **kw)
 
 
@@ -387,12 +476,17 @@ def test_windows_to_train_on():
     state = window.state
     assert float(state.time) == 40.0 and float(state.temperature.data[0, 1, 1]) == 40.0
     # Where there is no target, and for what there is none, the background stays.
-    assert float(state.temperature.data[0, 0, 0]) == -1.0 and float(state.salinity.data.max()) == -1.0
+    assert (
+        float(state.temperature.data[0, 0, 0]) == -1.0 and float(state.salinity.data.max()) == -1.0
+    )
     assert float(state.eta.data[2, 2]) == 1.0 and len(state.history_u) == 1
     assert float(windows(start=()).window(2, 3).state.temperature.data[0, 1, 1]) == -1.0
-    for wrong, says in ((lambda: w.window(9, 6), "there are 4"), (lambda: w.window(0, 4), "choose a multiple"),
-                        (lambda: windows(names=("u",)), "no target for u"),
-                        (lambda: windows(stride=0), "at least 1")):  # fmt: skip
+    for wrong, says in (
+        (lambda: w.window(9, 6), "there are 4"),
+        (lambda: w.window(0, 4), "choose a multiple"),
+        (lambda: windows(names=("u",)), "no target for u"),
+        (lambda: windows(stride=0), "at least 1"),
+    ):
         with pytest.raises(TargetError, match=says):
             wrong()
 
@@ -404,6 +498,8 @@ def test_targets_on_tiles():
     t = Targets.on_ranks(d, lambda: Targets([0.0, 2.0], {"eta": np.arange(48.0).reshape(2, 4, 6)}))
     part = t.at(1.0).fields["eta"]
     tile = d.tile
-    assert np.array_equal(part.data, (np.arange(24.0).reshape(4, 6) + 12.0)[tile.j0 : tile.j1, tile.i0 : tile.i1])
+    assert np.array_equal(
+        part.data, (np.arange(24.0).reshape(4, 6) + 12.0)[tile.j0 : tile.j1, tile.i0 : tile.i1]
+    )
     with pytest.raises(TargetError, match=r"grid of \(3, 6\) cells"):
         Targets.on_ranks(d, lambda: Targets([0.0], {"eta": np.zeros((1, 3, 6))}))

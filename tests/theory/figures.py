@@ -8,10 +8,10 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
-import numpy as np  # noqa: E402
-from test_theory_balance import adjusted, gyre, linear_gyre, munk_profile  # noqa: E402
-from test_theory_transport import bump, cell_means, rotating, wave_errors  # noqa: E402
+import matplotlib.pyplot as plt
+import numpy as np
+from test_theory_balance import adjusted, gyre, linear_gyre, munk_profile
+from test_theory_transport import bump, cell_means, rotating, wave_errors
 
 DEFAULT = Path(__file__).resolve().parents[2] / "docs" / "figures"
 
@@ -37,8 +37,12 @@ def munk(axes) -> None:
         ax.plot(fine / 1e3, munk_profile(g, fine, no_slip) / unit, "k-", lw=1, label="Munk (1950)")
         if no_slip:
             section = linear_gyre(g, 3 * n)[3 * n // 2] / unit
-            ax.plot(np.linspace(0, g["size"], 3 * n + 1) / 1e3, section, "k:", label="all four walls")
-        ax.plot(np.arange(n + 1) * g["d"] / 1e3, g["psi"][n // 2] / unit, "C0o", ms=3, label="model")
+            ax.plot(
+                np.linspace(0, g["size"], 3 * n + 1) / 1e3, section, "k:", label="all four walls"
+            )
+        ax.plot(
+            np.arange(n + 1) * g["d"] / 1e3, g["psi"][n // 2] / unit, "C0o", ms=3, label="model"
+        )
         ax.set(xlabel="x (km)", ylabel="transport / Sverdrup's", ylim=(-0.05, 1.45))
         ax.set_title("no slip" if no_slip else "free slip")
         ax.legend(frameon=False)

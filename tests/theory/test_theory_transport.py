@@ -1,4 +1,5 @@
-"""Advection, diffusion, friction and drag: orders of accuracy, bounds, conservation, exact discrete decay."""
+"""Advection, diffusion, friction and drag: orders of accuracy, bounds, conservation, exact discrete
+decay."""
 
 from __future__ import annotations
 
@@ -18,15 +19,16 @@ from dogcm.operators import diff_x_q2v, diff_y_q2u
 EPS = np.finfo(float).eps
 
 
-# ---- advection ------------------------------------------------------------------------------------------
+# ---- advection
+# ------------------------------------------------------------------------------------------
 
 
 class Carried:
     """One tracer carried by a steady flow through the model's own tracer code, in two equal layers.
 
     Args:
-        psi: streamfunction (m2 s-1) at the south-west corners of cells, (ny, nx), zero on walls; or None with
-            ``u``, a uniform zonal flow (m s-1).
+        psi: streamfunction (m2 s-1) at the south-west corners of cells, (ny, nx), zero on walls; or
+            None with ``u``, a uniform zonal flow (m s-1).
     """
 
     def __init__(self, model, scheme, dt, psi=None, u=0.0):
@@ -38,7 +40,9 @@ class Carried:
         if psi is None:
             self.flow_u, self.flow_v = g.h_u * g.mask_u * u, g.h_v * 0.0
         else:
-            (q,) = exchange(model.halos, (own(np.broadcast_to(psi, (2, *psi.shape)), "q"), Halo.of(3)))
+            (q,) = exchange(
+                model.halos, (own(np.broadcast_to(psi, (2, *psi.shape)), "q"), Halo.of(3))
+            )
             self.flow_u = -diff_y_q2u(q) / g.dy_u * g.h_u * g.mask_u
             self.flow_v = diff_x_q2v(q) / g.dx_v * g.h_v * g.mask_v
         self.w = g.mask_cw * 0.0
@@ -48,7 +52,9 @@ class Carried:
         """Tendency (s-1 times the tracer's unit), (nz, ny, nx), for interior values ``c``."""
         m = self.model
         (f,) = exchange(m.halos, (own(0, "c").with_data(c), Halo.of(2)))
-        content = self.dynamics.tracer_step.explicit(f, self.flow_u, self.flow_v, self.w, m.params, m.grid)
+        content = self.dynamics.tracer_step.explicit(
+            f, self.flow_u, self.flow_v, self.w, m.params, m.grid
+        )
         return content.interior / jnp.asarray(m.vertical.dz)[:, None, None]
 
     def _steps(self, c, count):
@@ -78,8 +84,9 @@ def wave_errors(scheme, sizes, courant=0.3):
 def test_advection_order_in_uniform_flow():
     """Direct space-time schemes are third order at a fixed Courant number, upwind is first.
 
-    The leading error of the wave falls with exactly that power; the next term changes the observed order by
-    some 0.02 at these sizes for third order and by 0.1 for upwind, whose error is no longer small.
+    The leading error of the wave falls with exactly that power; the next term changes the observed
+    order by some 0.02 at these sizes for third order and by 0.1 for upwind, whose error is no
+    longer small.
     """
     third, first = wave_errors("dst3", (20, 40, 80)), wave_errors("upwind", (80, 160, 320))
     print(f"dst3 {third} order {order(third)}; upwind {first} order {order(first)}")
@@ -88,7 +95,8 @@ def test_advection_order_in_uniform_flow():
 
 
 def rotating(n, scheme="dst3", dt=None):
-    """A basin of 1 m by 1 m with a flow that turns rigidly (once in 1 s) and stops before the walls."""
+    """A basin of 1 m by 1 m with a flow that turns rigidly (once in 1 s) and stops before the
+    walls."""
     model = plane(n, n, [10.0, 10.0], 1.0 / n, 1.0 / n, 1.0, periodic=False)
     y, x = np.meshgrid(np.arange(n) / n - 0.5, np.arange(n) / n - 0.5, indexing="ij")
     psi = np.pi * (np.minimum(np.hypot(x, y), 0.5) ** 2 - 0.25)
@@ -121,12 +129,14 @@ def bump_rate(x, y, width=0.06):
     "scheme, expected, within", [("dst3", 3, 0.15), ("upwind", 1, 0.15), ("centered", 2, 0.15)]
 )
 def test_advection_order_in_rotation(scheme, expected, within):
-    """The tendency of a smooth bump in rigid rotation, as cell means and at vanishing Courant number.
+    """The tendency of a smooth bump in rigid rotation, as cell means and at vanishing Courant
+    number.
 
-    Reconstruction alone is measured: at finite steps the unsplit sum of two directions adds errors of order
-    dt by the missing cross difference. Third order holds here although the product of face means is second
-    order in general: in rigid rotation on square cells those terms of x and y cancel. 0.15: the next order in
-    cells per bump, 3 to 12 of them.
+    Reconstruction alone is measured: at finite steps the unsplit sum of two directions adds errors
+    of order dt by the missing cross difference. Third order holds here although the product of face
+    means is second
+    order in general: in rigid rotation on square cells those terms of x and y cancel. 0.15: the
+    next order in cells per bump, 3 to 12 of them.
     """
     errors = []
     for n in (40, 80, 160):
@@ -135,17 +145,19 @@ def test_advection_order_in_rotation(scheme, expected, within):
         )[0]
         errors.append(np.sqrt(((rate - cell_means(bump_rate, n)) ** 2).mean()))
     print(scheme, errors, order(errors))
-    assert abs(order(errors)[-1] - expected) < within, f"{scheme}: errors {errors}, orders {order(errors)}"
+    assert abs(order(errors)[-1] - expected) < within, (
+        f"{scheme}: errors {errors}, orders {order(errors)}"
+    )
 
 
 @pytest.mark.parametrize("scheme, largest", [("dst3", 0.035), ("dst3_limited", 0.04)])
 def test_one_rotation(scheme, largest):
     """The bump (width 0.08 of the basin, 64 cells across: 5 cells per width) after one turn.
 
-    Courant number at most 0.16. r.m.s. error relative to r.m.s. bump. Upwind third order leaves the damping u
-    dx^3 / 12 c_xxxx in each direction; with <k^4> = 3 / (4 s^4) for a bump of width s, and 2 pi 0.15 the way
-    it goes (half of it along either axis), dx^3 pi 0.15 / (12 s^4) = 4 %, less what spreading takes off. The
-    limiter adds the flattened top.
+    Courant number at most 0.16. r.m.s. error relative to r.m.s. bump. Upwind third order leaves the
+    damping u dx^3 / 12 c_xxxx in each direction; with <k^4> = 3 / (4 s^4) for a bump of width s,
+    and 2 pi 0.15 the way it goes (half of it along either axis), dx^3 pi 0.15 / (12 s^4) = 4 %,
+    less what spreading takes off. The limiter adds the flattened top.
     """
     n = 64
     c0 = cell_means(lambda x, y: bump(x, y, 0.08), n)
@@ -160,7 +172,8 @@ def test_one_rotation(scheme, largest):
 
 @pytest.mark.parametrize("scheme", ["dst3_limited", "dst3", "centered", "upwind"])
 def test_uniform_tracer_stays_uniform(scheme):
-    """The flow of a streamfunction diverges by round-off only, and so does the tendency of a constant."""
+    """The flow of a streamfunction diverges by round-off only, and so does the tendency of a
+    constant."""
     carried = rotating(32, scheme)
     error = np.abs(carried.carry(np.full((32, 32), 35.0), 200) - 35.0).max()
     assert error < 200 * 35 * EPS, f"{scheme}: a constant changes by {error:.2e}"
@@ -173,28 +186,35 @@ def steps_of_one_and_zero(n):
 
 @pytest.mark.parametrize("courant", [0.05, 0.3, 0.9])
 def test_limited_scheme_keeps_bounds(courant):
-    """The limiter lets no new extremum arise in one dimension at any Courant number to 1 (Sweby 1984).
+    """The limiter lets no new extremum arise in one dimension at any Courant number to 1 (Sweby
+    1984).
 
-    Exactly, but for round-off. Without it the same front overshoots by several per cent: the test would
-    notice.
+    Exactly, but for round-off. Without it the same front overshoots by several per cent: the test
+    would notice.
     """
     n, steps = 50, round(50 / courant)
     c0 = steps_of_one_and_zero(n)
     limited, plain = (
-        Carried(strip(n), s, 1.0 / steps, u=1.0).carry(c0, steps // 2) for s in ("dst3_limited", "dst3")
+        Carried(strip(n), s, 1.0 / steps, u=1.0).carry(c0, steps // 2)
+        for s in ("dst3_limited", "dst3")
     )
     low, high = limited.min(), limited.max() - 1
-    assert low > -100 * EPS and high < 100 * EPS, f"limited scheme: {low:.2e} below, {high:.2e} above"
+    assert low > -100 * EPS and high < 100 * EPS, (
+        f"limited scheme: {low:.2e} below, {high:.2e} above"
+    )
     variation = np.abs(np.diff(limited[1], append=limited[1, :1])).sum()
     assert variation < 2 + 1000 * EPS, f"limited scheme: total variation grew to {variation}"
-    assert plain.max() - 1 > 0.005, f"the unlimited scheme should overshoot here: {plain.max() - 1:.2e}"
+    assert plain.max() - 1 > 0.005, (
+        f"the unlimited scheme should overshoot here: {plain.max() - 1:.2e}"
+    )
 
 
 def test_limited_scheme_in_rotation():
     """A disc of 1 in 0, once around, Courant number at most 0.16 in each direction.
 
-    The limiter works along each direction by itself; the sum of two may leave the bounds a little: measured
-    0.1 %, where the unlimited scheme does 9 %. Asked for: below 0.5 %, and a tenth of the unlimited one's.
+    The limiter works along each direction by itself; the sum of two may leave the bounds a little:
+    measured 0.1 %, where the unlimited scheme does 9 %. Asked for: below 0.5 %, and a tenth of the
+    unlimited one's.
     """
     n = 64
     c0 = cell_means(lambda x, y: (np.hypot(x - 0.15, y) < 0.15).astype(float), n)
@@ -210,18 +230,23 @@ def test_limited_scheme_in_rotation():
 def test_zonal_flow_on_the_sphere():
     """Solid-body zonal flow on latitudes and longitudes carries each circle alone and equally far.
 
-    One turn of a wave; the flow through a face is its mean of ``U cos(lat)``, which the cells' areas contain
-    too. Third order in longitude as on a strip. The Courant number of the reconstruction takes the length of
-    the cell's middle where the volume would be exact, so that it is off by (d lat)^2 / 24 = 3e-4; that leaves
-    an (anti)diffusion of u dx / 2 times it, 3 % of the error on the finer grid, and 0.1 of the order.
+    One turn of a wave; the flow through a face is its mean of ``U cos(lat)``, which the cells'
+    areas contain too. Third order in longitude as on a strip. The Courant number of the
+    reconstruction takes the length of the cell's middle where the volume would be exact, so that it
+    is off by (d lat)^2 / 24 = 3e-4; that leaves an (anti)diffusion of u dx / 2 times it, 3 % of the
+    error on the finer grid, and 0.1 of the order.
     """
     errors = []
     for n in (36, 72):
-        model = dogcm.Model({
-            "name": "ring", "grid": {"nx": n, "ny": 8, "lat": (20, 60), "layers": [10.0, 10.0]},
-            "bathymetry": {"source": "flat", "depth": 20.0}, "physics": {"equation_of_state": "linear"},
-            "parameters": {"lateral_diffusivity": 0.0},
-        })  # fmt: skip
+        model = dogcm.Model(
+            {
+                "name": "ring",
+                "grid": {"nx": n, "ny": 8, "lat": (20, 60), "layers": [10.0, 10.0]},
+                "bathymetry": {"source": "flat", "depth": 20.0},
+                "physics": {"equation_of_state": "linear"},
+                "parameters": {"lateral_diffusivity": 0.0},
+            }
+        )
         steps = 4 * n
         carried = Carried(model, "dst3", 1.0 / steps)
         g = model.grid
@@ -235,13 +260,16 @@ def test_zonal_flow_on_the_sphere():
     assert abs(order(errors)[0] - 3) < 0.15, f"errors {errors}, order {order(errors)}"
 
 
-# ---- diffusion, friction, drag -----------------------------------------------------------------------------
+# ---- diffusion, friction, drag
+# -----------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def still():
     """A channel without rotation and without expansion by heat: nothing but mixing happens."""
-    return plane(8, 16, [20.0] * 8, 10e3, 10e3, 1000.0, physics={"thermal_expansion": 0.0, "no_slip": False})
+    return plane(
+        8, 16, [20.0] * 8, 10e3, 10e3, 1000.0, physics={"thermal_expansion": 0.0, "no_slip": False}
+    )
 
 
 @pytest.fixture
@@ -258,10 +286,11 @@ def mixing(still):
 
 
 def test_vertical_diffusion_decays_exactly(mixing):
-    """A cosine over depth is an eigenvector of the layers; backward Euler takes 1 / (1 + K mu dt) a step.
+    """A cosine over depth is an eigenvector of the layers; backward Euler takes 1 / (1 + K mu dt) a
+    step.
 
-    mu = 4 sin^2(m pi / 2 nz) / dz^2. Exact: round-off of 20 solves. Against the continuous decay exp(-K m^2
-    t): the layers' (m dz)^2 / 12 = 5 % for m = 2, and K mu dt / 2.
+    mu = 4 sin^2(m pi / 2 nz) / dz^2. Exact: round-off of 20 solves. Against the continuous decay
+    exp(-K m^2 t): the layers' (m dz)^2 / 12 = 5 % for m = 2, and K mu dt / 2.
     """
     nz, dz, K, steps, m = 8, 20.0, 1e-3, 20, 2
     model = mixing(vertical_diffusivity=K)
@@ -290,7 +319,8 @@ def test_vertical_viscosity_decays_exactly(mixing):
 
 
 def test_lateral_diffusion_decays_exactly(mixing):
-    """A product of cosines is an eigenvector; forward Euler takes 1 - K (k^2 + l^2) dt, the grid's k, l."""
+    """A product of cosines is an eigenvector; forward Euler takes 1 - K (k^2 + l^2) dt, the grid's
+    k, l."""
     nx, ny, d, K, steps = 8, 16, 10e3, 2e3, 20
     model = mixing(lateral_diffusivity=K)
     x, y = (np.arange(nx) + 0.5) / nx, (np.arange(ny)[:, None] + 0.5) / ny
@@ -304,7 +334,8 @@ def test_lateral_diffusion_decays_exactly(mixing):
 
 
 def test_lateral_viscosity_decays_exactly(mixing):
-    """A cosine shear flow along a free-slip channel: forward Euler takes 1 - A l^2 dt, the grid's l."""
+    """A cosine shear flow along a free-slip channel: forward Euler takes 1 - A l^2 dt, the grid's
+    l."""
     ny, d, A, steps = 16, 10e3, 5e3, 20
     model = mixing(lateral_viscosity=A)
     shape = np.cos(np.pi * (np.arange(ny)[:, None] + 0.5) / ny)
@@ -330,8 +361,8 @@ def test_linear_bottom_drag(mixing):
 def test_spin_down_of_a_stirred_column(mixing):
     """With strong vertical friction the whole column slows at r / H.
 
-    The continuous answer exp(-r t / H); backward Euler is slower by r dt / 2 H = 0.3 %, shear over depth r H
-    / 3 nu = 0.5 % of the rate.
+    The continuous answer exp(-r t / H); backward Euler is slower by r dt / 2 H = 0.3 %, shear over
+    depth r H / 3 nu = 0.5 % of the rate.
     """
     r, steps, depth = 1e-3, 100, 160.0
     model = mixing(bottom_drag_linear=r, vertical_viscosity=10.0)
@@ -339,15 +370,17 @@ def test_spin_down_of_a_stirred_column(mixing):
     model.advance(steps)
     left = value(model, "u").mean() / 0.1
     rate = -np.log(left) / (steps * model.physics.dt)
-    assert abs(rate / (r / depth) - 1) < 0.01, f"spins down at {rate:.4e} s-1, expected {r / depth:.4e}"
+    assert abs(rate / (r / depth) - 1) < 0.01, (
+        f"spins down at {rate:.4e} s-1, expected {r / depth:.4e}"
+    )
 
 
 def test_quadratic_bottom_drag(mixing):
     """du/dt = -C u^2 / h gives u = u0 / (1 + C u0 t / h) in the lowest layer.
 
-    The speed is that of the old step, the flow that of the new: first order, C u0 dt / h = 0.5 % here, half
-    of it times ln(u0 / u) / (1 - u / u0), measured below 0.2 %. (A floor of 1e-4 m/s under the root is 1e-6
-    of it.)
+    The speed is that of the old step, the flow that of the new: first order, C u0 dt / h = 0.5 %
+    here, half of it times ln(u0 / u) / (1 - u / u0), measured below 0.2 %. (A floor of 1e-4 m/s
+    under the root is 1e-6 of it.)
     """
     C, h, u0, steps = 1e-3, 20.0, 0.1, 100
     model = mixing(bottom_drag_quadratic=C)

@@ -1,4 +1,5 @@
-"""Passive tracers: ages grow, dyes and phosphorus are conserved, gases follow the air, on any cut and through a restart.
+"""Passive tracers: ages grow, dyes and phosphorus are conserved, gases follow the air, on any cut
+and through a restart.
 
 One model, stepped asynchronously, serves all tests of whole steps.
 """
@@ -13,16 +14,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dogcm.components.errors import ConfigError
 from dogcm.decomp import Halo, SerialCommunicator
 from dogcm.decomp.binding import looks_like_mpi_launch
-from dogcm.dynamics.continuity import stretch_c
-from dogcm.simulation.model import Model
-from dogcm.components.errors import ConfigError
-from dogcm.setups.registry import load_config
 from dogcm.diagnostics.variables import VARIABLES, find_variables, passive_variables, variables_of
+from dogcm.dynamics.continuity import stretch_c
 from dogcm.field import Field
 from dogcm.io.restart import read_restart, write_restart
 from dogcm.learning.parameters import LearnableError, LearnableSet
+from dogcm.setups.registry import load_config
+from dogcm.simulation.model import Model
 from dogcm.tracers import PassiveTracers, Water, make_kind
 from dogcm.tracers.light import daily_insolation
 from dogcm.tracers.region import region
@@ -37,11 +38,15 @@ TRACERS = {
     "uniform": {"kind": "dye"},
     "gas": {"kind": "surface_history", "times": [0, 1], "values": [1.0, 1.0]},
     "cycle": {"kind": "phosphorus"},
-}  # fmt: skip
+}
 SMALL = {
-    "grid.nx": 18, "grid.ny": 12, "grid.nz": 5, "time.step": DAY / 2, "time.momentum_step": 1800.0,
+    "grid.nx": 18,
+    "grid.ny": 12,
+    "grid.nz": 5,
+    "time.step": DAY / 2,
+    "time.momentum_step": 1800.0,
     "tracers": TRACERS,
-}  # fmt: skip
+}
 STEPS = 30
 
 
@@ -51,7 +56,9 @@ def build(comm=None, rain: float = 0.0) -> Model:
     like = model.forcing.records["sst"]
     rows = model.grid.lat_c.crop(like.halo).data
     water = like.with_data(like.data * 0.0 + rain * jnp.cos(rows / 15.0)).named("freshwater_flux")
-    model.forcing = replace(model.forcing, records={**model.forcing.records, "freshwater_flux": water})
+    model.forcing = replace(
+        model.forcing, records={**model.forcing.records, "freshwater_flux": water}
+    )
     return model
 
 
@@ -71,7 +78,9 @@ def model() -> Model:
 
 def contents(m) -> dict[str, float]:
     cell = (m.grid.h_c * m.grid.area_c * stretch_c(m.state.eta, m.grid)).interior
-    return {n: float(jnp.sum(cell * c.interior)) for n, c in m.state.tracers.items()} | {"volume": float(cell.sum())}
+    return {n: float(jnp.sum(cell * c.interior)) for n, c in m.state.tracers.items()} | {
+        "volume": float(cell.sum())
+    }
 
 
 def values(m, state, name) -> np.ndarray:
@@ -79,7 +88,8 @@ def values(m, state, name) -> np.ndarray:
     return m.gather(name)
 
 
-# ---- whole steps -----------------------------------------------------------------------------------
+# ---- whole steps
+# -----------------------------------------------------------------------------------
 @one_rank
 def test_age_grows_a_year_a_year_below_and_is_zero_above(model):
     age, wet = values(model, model.after, "age"), model.gather(model.grid.mask_c) > 0
@@ -92,7 +102,8 @@ def test_age_grows_a_year_a_year_below_and_is_zero_above(model):
 @one_rank
 @pytest.mark.parametrize("name", ["once", "uniform"])
 def test_dye_is_conserved(model, name):
-    """Also under rain, which dilutes it: at a tracer step of twelve hours and a momentum step of half of one."""
+    """Also under rain, which dilutes it: at a tracer step of twelve hours and a momentum step of
+    half of one."""
     model.state = model.after
     now = contents(model)
     assert now[name] == pytest.approx(model.before[name], rel=1e-13)
@@ -103,10 +114,16 @@ def test_dye_is_conserved(model, name):
 
 @one_rank
 def test_dye_enters_at_its_rate_and_where_it_is_held(model):
-    added = jnp.sum((model.dynamics.passive.kinds[3]._region(model.grid) * model.grid.h_c * model.grid.area_c).interior)
+    added = jnp.sum(
+        (
+            model.dynamics.passive.kinds[3]._region(model.grid) * model.grid.h_c * model.grid.area_c
+        ).interior
+    )
     model.state = model.after
     # Thickness varies a little with sea level.
-    assert contents(model)["steady"] == pytest.approx(3.0 * STEPS * DAY / 2 / YEAR * float(added), rel=1e-3)
+    assert contents(model)["steady"] == pytest.approx(
+        3.0 * STEPS * DAY / 2 / YEAR * float(added), rel=1e-3
+    )
     held, lat = values(model, model.after, "held"), model.gather(model.grid.lat_c)
     wet = model.gather(model.grid.mask_c) > 0
     inside = wet & ((lat >= -70) & (lat <= -40))
@@ -115,19 +132,22 @@ def test_dye_enters_at_its_rate_and_where_it_is_held(model):
 
 @one_rank
 def test_total_phosphorus_is_conserved(model):
-    total = lambda c: c["phosphate"] + c["dop"]  # noqa: E731
+    total = lambda c: c["phosphate"] + c["dop"]
     model.state = model.after
     now = contents(model)
     assert total(now) == pytest.approx(total(model.before), rel=1e-14 * STEPS)
     assert now["dop"] > 1e-4 * now["phosphate"]
     p, wet = values(model, model.after, "phosphate"), model.gather(model.grid.mask_c) > 0
-    mean = lambda k: p[k][wet[k]].mean()  # noqa: E731
-    assert mean(0) < 2.165 < 2.17 < max(mean(k) for k in range(1, 5)), "taken up above, remineralised below"
+    mean = lambda k: p[k][wet[k]].mean()
+    assert mean(0) < 2.165 < 2.17 < max(mean(k) for k in range(1, 5)), (
+        "taken up above, remineralised below"
+    )
 
 
 @one_rank
 def test_gas_of_the_surface_value_stays(model):
-    """Rain brings gas of the value it falls on: a constant stays constant, in asynchronous steps too."""
+    """Rain brings gas of the value it falls on: a constant stays constant, in asynchronous steps
+    too."""
     state = copy(model.start)
     ones = state.tracers["gas"].with_data(model.grid.mask_c.crop(0).data)
     model.state = state.replace(tracers={**state.tracers, "gas": ones})
@@ -150,7 +170,10 @@ def test_restart_gives_identical_bits(model, tmp_path):
     one_more = Model("two_basin", {**SMALL, **late}, comm=SerialCommunicator())
     with pytest.warns(UserWarning, match="no late: passive tracers that start now"):
         state = read_restart(path, one_more)
-    assert float(state.tracers["late"].data.max()) == 3.0 and float(state.tracers["age"].data.max()) > 0
+    assert (
+        float(state.tracers["late"].data.max()) == 3.0
+        and float(state.tracers["age"].data.max()) > 0
+    )
 
 
 @one_rank
@@ -173,19 +196,25 @@ def test_derivative_of_mean_age(model):
     assert exact < 0 and float(exact) == pytest.approx(float(difference), rel=1e-5)
 
 
-# ---- kinds alone -----------------------------------------------------------------------------------
+# ---- kinds alone
+# -----------------------------------------------------------------------------------
 def water_of(m, kind, tracers: dict, time=0.0, dt=DAY) -> Water:
     own = {n: jnp.asarray(v, m.dtype) for n, v in kind.leaves().items()}
     return Water(tracers, m.grid.h_c.crop(0), own, m.grid, jnp.asarray(time), dt, YEAR)
 
 
 @one_rank
-@pytest.mark.parametrize("years, rtol", [((0.0,), 3e-3), ((0.0, 100.0), 5e-3)], ids=["step", "ramp"])
+@pytest.mark.parametrize(
+    "years, rtol", [((0.0,), 3e-3), ((0.0, 100.0), 5e-3)], ids=["step", "ramp"]
+)
 def test_gas_uptake_of_a_well_mixed_box(model, years, rtol):
     """Against ``C' = k / h (C_s - C)``: for a jump of C_s, and for one that grows steadily."""
     rise = 0.02  # a year
     series = [1.0] if len(years) == 1 else [0.0, 100 * rise]
-    kind = make_kind("gas", {"kind": "surface_history", "times": years, "values": series, "piston_velocity": 1e-5})
+    kind = make_kind(
+        "gas",
+        {"kind": "surface_history", "times": years, "values": series, "piston_velocity": 1e-5},
+    )
     h = float(model.grid.h_c.interior[0].max())
     tau, dt, n = h / 1e-5, DAY, 200
 
@@ -211,7 +240,9 @@ def test_sinking_follows_the_power_law(model):
     bottom = np.cumsum(np.asarray(g.dz).ravel())
     column = np.unravel_index(np.argmax(np.asarray(g.depth_c.interior)), made.shape[1:])
     expected = (np.maximum(bottom, 75.0) / max(bottom[0], 75.0)) ** -0.9
-    np.testing.assert_allclose(np.asarray(flux.data)[(slice(None), *column)], expected[:-1], rtol=1e-13)
+    np.testing.assert_allclose(
+        np.asarray(flux.data)[(slice(None), *column)], expected[:-1], rtol=1e-13
+    )
     dry_below = np.asarray(g.mask_cw.interior) == 0
     assert (np.asarray(flux.data)[dry_below] == 0).all() and dry_below.any()
 
@@ -223,8 +254,12 @@ def test_derivatives_of_production_are_finite(model):
     names = [v.name for v in kind.variables()]
 
     def total(c, p):
-        water = replace(water_of(model, kind, {n: model.grid.mask_c.crop(0).with_data(x) for n, x in zip(names, c)}),
-                        parameters=p)  # fmt: skip
+        water = replace(
+            water_of(
+                model, kind, {n: model.grid.mask_c.crop(0).with_data(x) for n, x in zip(names, c)}
+            ),
+            parameters=p,
+        )
         return sum(jnp.sum(jnp.sin(f.data * 1e9)) for f in kind.sources(water).contents.values())
 
     shape = model.grid.mask_c.crop(0).shape
@@ -236,14 +271,17 @@ def test_derivatives_of_production_are_finite(model):
 
 
 def test_insolation():
-    """Equinox at the equator, polar night, and the mean over the sphere, a quarter of the solar constant."""
+    """Equinox at the equator, polar night, and the mean over the sphere, a quarter of the solar
+    constant."""
     lat = jnp.linspace(-89.95, 89.95, 1800)
     weight = jnp.cos(jnp.deg2rad(lat))
     for part in (0.0, 0.2, 0.47, 0.8):
         q = daily_insolation(lat, part * YEAR, YEAR)
         assert float((q * weight).sum() / weight.sum()) == pytest.approx(1361 / 4, rel=1e-4)
     equinox = (0.25 - 10 / 365) * YEAR
-    assert float(daily_insolation(jnp.zeros(()), equinox, YEAR)) == pytest.approx(1361 / np.pi, rel=1e-6)
+    assert float(daily_insolation(jnp.zeros(()), equinox, YEAR)) == pytest.approx(
+        1361 / np.pi, rel=1e-6
+    )
     assert float(daily_insolation(jnp.asarray(80.0), 0.0, YEAR)) == 0
     assert float(daily_insolation(jnp.asarray(-80.0), 0.0, YEAR)) > 450
 
@@ -252,10 +290,13 @@ def test_insolation():
 def test_float32_stays_float32():
     m = Model("two_basin", {**SMALL, "run.precision": "float32"}, comm=SerialCommunicator())
     shapes = jax.eval_shape(m.step, m.state, m.params, m.forcing, m.grid)
-    assert {n: f.dtype for n, f in shapes.variables().items()} == dict.fromkeys(m.state.variables(), jnp.float32)
+    assert {n: f.dtype for n, f in shapes.variables().items()} == dict.fromkeys(
+        m.state.variables(), jnp.float32
+    )
 
 
-# ---- declaring -------------------------------------------------------------------------------------
+# ---- declaring
+# -------------------------------------------------------------------------------------
 BAD = [
     ({"age": {"kind": "ideal_agee"}}, ["age", "ideal_agee", "did you mean ideal_age"]),
     ({"age": {"kind": "nowhere.near:Kind"}}, ["cannot import", "nowhere"]),
@@ -263,7 +304,10 @@ BAD = [
     ({"mark": {"kind": "dye", "valu": 2}}, ["mark", "valu", "did you mean value"]),
     ({"mark": {"kind": "dye", "lat": [10, -10]}}, ["mark", "lat", "larger"]),
     ({"mark": {"kind": "dye", "half_life": -1}}, ["mark.half_life", "greater than"]),
-    ({"gas": {"kind": "surface_history", "times": [0, 1], "values": [1]}}, ["gas", "2 times and 1 values"]),
+    (
+        {"gas": {"kind": "surface_history", "times": [0, 1], "values": [1]}},
+        ["gas", "2 times and 1 values"],
+    ),
     ({"gas": {"kind": "surface_history", "times": [1, 0], "values": [1, 2]}}, ["gas", "increase"]),
     ({"temperature": {"kind": "dye"}}, ["'temperature'", "already"]),
     ({"eta": {"kind": "dye"}}, ["'eta'", "already"]),
@@ -273,12 +317,17 @@ BAD = [
     ({"mixed_layer_depth": {"kind": "ideal_age"}}, ["mixed_layer_depth", "already"]),
     ({"history_u_1": {"kind": "ideal_age"}}, ["history_u_1", "already"]),
     ({"my dye": {"kind": "dye"}}, ["my dye", "letters"]),
-    ({"a": {"kind": "phosphorus"}, "b": {"kind": "phosphorus"}}, ["phosphate", "declared twice", "a", "b"]),
+    (
+        {"a": {"kind": "phosphorus"}, "b": {"kind": "phosphorus"}},
+        ["phosphate", "declared twice", "a", "b"],
+    ),
     ({"dop": {"kind": "dye"}, "cycle": {"kind": "phosphorus"}}, ["dop", "declared twice"]),
-]  # fmt: skip
+]
 
 
-@pytest.mark.parametrize("tracers, words", BAD, ids=lambda x: next(iter(x)) if isinstance(x, dict) else "")
+@pytest.mark.parametrize(
+    "tracers, words", BAD, ids=lambda x: next(iter(x)) if isinstance(x, dict) else ""
+)
 def test_what_cannot_be_is_refused(tracers, words):
     with pytest.raises(ConfigError) as error:
         load_config("two_basin", {"tracers": tracers})
@@ -296,7 +345,12 @@ def test_a_region_of_a_plane_does_not_come_again():
     """Its east is counted in km; on the sphere it comes round after 360 degrees."""
     x = np.array([[50.0, 150.0, 410.0, 450.0]])
     place = Field(jnp.asarray(x), "c", Halo())
-    grid = SimpleNamespace(mask_c=Field(jnp.ones((1, *x.shape)), "c", Halo()), lat_c=place, lon_c=place, spherical=False)
+    grid = SimpleNamespace(
+        mask_c=Field(jnp.ones((1, *x.shape)), "c", Halo()),
+        lat_c=place,
+        lon_c=place,
+        spherical=False,
+    )
     assert region(grid, None, (0.0, 100.0), None).data.tolist() == [[[1, 0, 0, 0]]]
     grid.spherical = True
     assert region(grid, None, (0.0, 100.0), None).data.tolist() == [[[1, 0, 1, 1]]]
@@ -306,7 +360,9 @@ def test_a_region_of_a_plane_does_not_come_again():
 def test_daylight_needs_a_latitude():
     with pytest.raises(ConfigError, match="cycle.*latlon"):
         load_config("gyre", {"tracers.cycle.kind": "phosphorus"})
-    assert load_config("gyre", {"tracers.age.kind": "ideal_age"}).tracers == {"age": {"kind": "ideal_age"}}
+    assert load_config("gyre", {"tracers.age.kind": "ideal_age"}).tracers == {
+        "age": {"kind": "ideal_age"}
+    }
 
 
 def test_names_units_and_leaves():
@@ -317,7 +373,9 @@ def test_names_units_and_leaves():
     with pytest.raises(ValueError, match="did you mean phosphate"):
         find_variables(["phosphat"], found)
     assert not set(found) & set(VARIABLES)
-    assert found == passive_variables(PassiveTracers.declared(TRACERS)), "or every run would compile its output again"
+    assert found == passive_variables(PassiveTracers.declared(TRACERS)), (
+        "or every run would compile its output again"
+    )
     assert passive.parameters()["cycle.martin"] == 0.9
 
 
@@ -325,8 +383,14 @@ def test_temperature_is_named_after_the_equation_of_state():
     none = PassiveTracers()
     assert variables_of(none, "teos10") == {}
     own = variables_of(none, "jmd95")
-    assert own["temperature"].standard_name == "sea_water_potential_temperature" and own["temperature"].unit == "degree_C"
-    assert own["salinity"].standard_name == "sea_water_practical_salinity" and own["salinity"].unit == "1"
+    assert (
+        own["temperature"].standard_name == "sea_water_potential_temperature"
+        and own["temperature"].unit == "degree_C"
+    )
+    assert (
+        own["salinity"].standard_name == "sea_water_practical_salinity"
+        and own["salinity"].unit == "1"
+    )
 
 
 @one_rank
@@ -345,7 +409,9 @@ def test_a_kind_of_ones_own(model):
     """A class in a module of one's own, named in the configuration."""
     own = f"{OwnKind.__module__}:OwnKind"
     passive = PassiveTracers.declared({"mine": {"kind": own, "pull": 0.5}}, YEAR)
-    c = passive.initial(model.grid) | {n: model.after.tracers[n].crop(0) for n in ("temperature", "salinity")}
+    c = passive.initial(model.grid) | {
+        n: model.after.tracers[n].crop(0) for n in ("temperature", "salinity")
+    }
     params = {"mine.pull": jnp.asarray(0.5)}
     found = passive.sources(c, model.grid.h_c, params, model.grid, jnp.zeros(()), DAY)
     expected = 0.5 * (c["temperature"] - c["mine"])
@@ -365,5 +431,9 @@ class OwnKind(TracerKind):
         return (TracerVariable(self.label, "degC", "follows temperature"),)
 
     def sources(self, water):
-        return Sources(rates={self.label: (water.tracers["temperature"] - water.tracers[self.label])
-                              * water.parameters["pull"]})  # fmt: skip
+        return Sources(
+            rates={
+                self.label: (water.tracers["temperature"] - water.tracers[self.label])
+                * water.parameters["pull"]
+            }
+        )

@@ -1,7 +1,7 @@
 """What the ocean may not depend on: values where there is no water, the units, and where north is.
 
-Each holds for the whole step, so it catches a term that reads land or a halo beyond a wall, a number that hides a unit,
-and a formula for v that is not that for u.
+Each holds for the whole step, so it catches a term that reads land or a halo beyond a wall, a
+number that hides a unit, and a formula for v that is not that for u.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import pytest
 
 from dogcm.decomp import SerialCommunicator
 from dogcm.decomp.binding import looks_like_mpi_launch
-from dogcm.setups import inputs
-from dogcm.simulation.model import Model
 from dogcm.field import Field
 from dogcm.physics import eddy_viscosity
 from dogcm.physics.eos import LinearEOS
+from dogcm.setups import inputs
+from dogcm.simulation.model import Model
 
 pytestmark = pytest.mark.skipif(looks_like_mpi_launch(), reason="checked on one rank")
 N, LAYERS = 12, np.array([50.0, 100.0, 200.0, 300.0])
@@ -29,7 +29,8 @@ SCALES = {"L": 7, "H": -3, "T": 5, "K": 4, "S": -6, "R": 2}
 
 
 def cells() -> np.ndarray:
-    """Thickness of cells (nz, N, N): a rough bottom with partial cells, an island, a bay; nothing is symmetric."""
+    """Thickness of cells (nz, N, N): a rough bottom with partial cells, an island, a bay; nothing
+    is symmetric."""
     j, i = np.mgrid[:N, :N]
     depth = 450.0 + 190.0 * np.sin(1.3 * i + 0.4 * j) * np.cos(0.9 * j)
     depth[4:6, 6:9] = depth[:3, :2] = depth[9:, 4] = 0.0
@@ -38,25 +39,46 @@ def cells() -> np.ndarray:
 
 
 def box(monkeypatch, changes=(), thickness=None, powers=()) -> Model:
-    """A closed f-plane box with all lateral terms, in units that are ``powers`` of two of the usual ones."""
+    """A closed f-plane box with all lateral terms, in units that are ``powers`` of two of the usual
+    ones."""
     thickness = cells() if thickness is None else thickness
     s = {n: 2.0 ** dict(powers).get(n, 0) for n in SCALES}
     L, H, T = s["L"], s["H"], s["T"]
     monkeypatch.setattr(inputs, "cell_thickness", lambda *_: thickness * H)
     values = {
-        "grid.nx": N, "grid.ny": N, "grid.dx": 2e4 * L, "grid.dy": 2e4 * L, "grid.f0": 1e-4 / T, "grid.beta": 0.0,
-        "grid.periodic": False, "grid.layers": list(LAYERS * H), "bathymetry.depth": 650.0 * H, "bathymetry.min_depth": 0.0,
-        "forcing.source": "none", "physics.gravity": 9.81 * L**2 / (H * T**2), "physics.rho0": 1026.0 * s["R"],
-        "physics.thermal_expansion": 2e-4 / s["K"], "physics.haline_contraction": 7.4e-4 / s["S"],
-        "physics.no_slip": True, "parameters.lateral_viscosity": 300.0 * L**2 / T,
-        "parameters.biharmonic_viscosity": 1e10 * L**4 / T, "parameters.viscosity_power": 0.0,
-        "parameters.reference_spacing": 2e4 * L, "parameters.lateral_diffusivity": 50.0 * L**2 / T,
-        "parameters.vertical_viscosity": 1e-3 * H**2 / T, "parameters.vertical_diffusivity": 1e-4 * H**2 / T,
-        "parameters.mixing_richardson": 5e-3 * H**2 / T, "parameters.convection_diffusivity": 1.0 * H**2 / T,
-        "parameters.convection_viscosity": 0.1 * H**2 / T, "parameters.convection_n2": 1e-7 * (L / (H * T)) ** 2,
-        "parameters.bottom_drag_linear": 1e-4 * H / T, "parameters.bottom_drag_quadratic": 0.0,
-        "physics.cd_time": 321428.0 * T, "time.step": 600.0 * T, "time.barotropic_steps": 8,
-    }  # fmt: skip
+        "grid.nx": N,
+        "grid.ny": N,
+        "grid.dx": 2e4 * L,
+        "grid.dy": 2e4 * L,
+        "grid.f0": 1e-4 / T,
+        "grid.beta": 0.0,
+        "grid.periodic": False,
+        "grid.layers": list(LAYERS * H),
+        "bathymetry.depth": 650.0 * H,
+        "bathymetry.min_depth": 0.0,
+        "forcing.source": "none",
+        "physics.gravity": 9.81 * L**2 / (H * T**2),
+        "physics.rho0": 1026.0 * s["R"],
+        "physics.thermal_expansion": 2e-4 / s["K"],
+        "physics.haline_contraction": 7.4e-4 / s["S"],
+        "physics.no_slip": True,
+        "parameters.lateral_viscosity": 300.0 * L**2 / T,
+        "parameters.biharmonic_viscosity": 1e10 * L**4 / T,
+        "parameters.viscosity_power": 0.0,
+        "parameters.reference_spacing": 2e4 * L,
+        "parameters.lateral_diffusivity": 50.0 * L**2 / T,
+        "parameters.vertical_viscosity": 1e-3 * H**2 / T,
+        "parameters.vertical_diffusivity": 1e-4 * H**2 / T,
+        "parameters.mixing_richardson": 5e-3 * H**2 / T,
+        "parameters.convection_diffusivity": 1.0 * H**2 / T,
+        "parameters.convection_viscosity": 0.1 * H**2 / T,
+        "parameters.convection_n2": 1e-7 * (L / (H * T)) ** 2,
+        "parameters.bottom_drag_linear": 1e-4 * H / T,
+        "parameters.bottom_drag_quadratic": 0.0,
+        "physics.cd_time": 321428.0 * T,
+        "time.step": 600.0 * T,
+        "time.barotropic_steps": 8,
+    }
     m = Model("channel", values | dict(changes), comm=SerialCommunicator())
     eos = LinearEOS(2e-4 / s["K"], 7.4e-4 / s["S"], 1026.0 * s["R"], 10.0 * s["K"], 35.0 * s["S"])
     m.dynamics = replace(m.dynamics, eos=eos)
@@ -70,14 +92,29 @@ def started(m: Model, factor: dict[str, float]):
     rng, g, s = np.random.default_rng(5), m.grid, m.state
     depth = np.cumsum(LAYERS)[:, None, None]
     values = {
-        "u": 0.2 * rng.normal(size=(4, N, N)), "v": 0.2 * rng.normal(size=(4, N, N)), "eta": 0.2 * rng.normal(size=(N, N)),
+        "u": 0.2 * rng.normal(size=(4, N, N)),
+        "v": 0.2 * rng.normal(size=(4, N, N)),
+        "eta": 0.2 * rng.normal(size=(N, N)),
         "temperature": 14.0 - 0.01 * depth + 0.3 * rng.normal(size=(4, N, N)),
         "salinity": 35.0 + 0.001 * depth + 0.05 * rng.normal(size=(4, N, N)),
-    }  # fmt: skip
-    mask = {"u": g.mask_u, "v": g.mask_v, "eta": g.wet_c, "temperature": g.mask_c, "salinity": g.mask_c}
-    fields = {n: Field(jnp.asarray(a * factor[n]), mask[n].at) * mask[n].crop(0) for n, a in values.items()}
-    return s.replace(u=fields["u"], v=fields["v"], eta=fields["eta"],
-                     tracers={n: fields[n] for n in ("temperature", "salinity")})  # fmt: skip
+    }
+    mask = {
+        "u": g.mask_u,
+        "v": g.mask_v,
+        "eta": g.wet_c,
+        "temperature": g.mask_c,
+        "salinity": g.mask_c,
+    }
+    fields = {
+        n: Field(jnp.asarray(a * factor[n]), mask[n].at) * mask[n].crop(0)
+        for n, a in values.items()
+    }
+    return s.replace(
+        u=fields["u"],
+        v=fields["v"],
+        eta=fields["eta"],
+        tracers={n: fields[n] for n in ("temperature", "salinity")},
+    )
 
 
 def advanced(m: Model, state, grid=None, step=None) -> dict[str, np.ndarray]:
@@ -101,14 +138,21 @@ def same_bits(a: dict, b: dict) -> list[str]:
 
 CASES = {
     "short steps": {},
-    "implicit": {"time.free_surface": "implicit", "time.barotropic_steps": 0, "physics.coriolis": "cd",
-                 "physics.viscosity_scheme": "smagorinsky"},
-}  # fmt: skip
-both = pytest.mark.parametrize("case", [pytest.param("short steps", marks=pytest.mark.slow), "implicit"])
+    "implicit": {
+        "time.free_surface": "implicit",
+        "time.barotropic_steps": 0,
+        "physics.coriolis": "cd",
+        "physics.viscosity_scheme": "smagorinsky",
+    },
+}
+both = pytest.mark.parametrize(
+    "case", [pytest.param("short steps", marks=pytest.mark.slow), "implicit"]
+)
 EDDIES = {"physics.isoneutral": True}
 
 
-# ---- no water ----------------------------------------------------------------------------------------
+# ---- no water
+# ----------------------------------------------------------------------------------------
 class Garbage:
     """An exchange that leaves nonsense beyond the walls of a closed box."""
 
@@ -139,20 +183,28 @@ def test_values_on_land_and_beyond_walls_are_not_read(monkeypatch, case):
         return f.with_data(jnp.where(mask.interior > 0, f.data, noise))
 
     g, s = m.grid, m.state
-    dirty = s.replace(u=littered(s.u, g.mask_u), v=littered(s.v, g.mask_v), eta=littered(s.eta, g.wet_c),
-                      tracers={n: littered(f, g.mask_c) for n, f in s.tracers.items()})  # fmt: skip
+    dirty = s.replace(
+        u=littered(s.u, g.mask_u),
+        v=littered(s.v, g.mask_v),
+        eta=littered(s.eta, g.wet_c),
+        tracers={n: littered(f, g.mask_c) for n, f in s.tracers.items()},
+    )
     m.dynamics = replace(m.dynamics, halos=Garbage(m.halos))
     assert same_bits(clean, advanced(m, dirty)) == []
 
 
-# ---- units ---------------------------------------------------------------------------------------------
+# ---- units
+# ---------------------------------------------------------------------------------------------
 @both
 def test_other_units_give_the_same_bits(monkeypatch, case):
-    """All lengths, times, temperatures... times a power of two: after scaling back not a bit has changed.
+    """All lengths, times, temperatures... times a power of two: after scaling back not a bit has
+    changed.
 
-    The scales differ, so a number with a unit that hides anywhere in the step shows. Those known keep roots and quotients
-    smooth where nothing moves: a shear of 1e-5 s-1 in the Richardson number and 1e-4 m s-1 in quadratic drag, which are off
-    here; a rate of strain of 1e-10 s-1, which is scaled as well; and those of isoneutral slopes, which are left out.
+    The scales differ, so a number with a unit that hides anywhere in the step shows. Those known
+    keep roots and quotients
+    smooth where nothing moves: a shear of 1e-5 s-1 in the Richardson number and 1e-4 m s-1 in
+    quadratic drag, which are off here; a rate of strain of 1e-10 s-1, which is scaled as well; and
+    those of isoneutral slopes, which are left out.
     """
     unmixed = {"parameters.mixing_richardson": 0.0}
     plain = box(monkeypatch, CASES[case] | unmixed)
@@ -165,7 +217,8 @@ def test_other_units_give_the_same_bits(monkeypatch, case):
     assert same_bits(a, {n: f / factor[n] for n, f in b.items()}) == []
 
 
-# ---- directions ----------------------------------------------------------------------------------------
+# ---- directions
+# ----------------------------------------------------------------------------------------
 def turned(a: np.ndarray) -> np.ndarray:
     """Values at centres after a quarter turn to the left: what was east is north."""
     return np.swapaxes(a, -1, -2)[..., ::-1]
@@ -173,7 +226,9 @@ def turned(a: np.ndarray) -> np.ndarray:
 
 def turned_flow(u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The same for (west, south) faces."""
-    from_south = np.roll(turned(v), 1, axis=-1)  # south faces become east faces: the next cell's west faces
+    from_south = np.roll(
+        turned(v), 1, axis=-1
+    )  # south faces become east faces: the next cell's west faces
     return -from_south, turned(u)
 
 
@@ -185,14 +240,19 @@ def test_a_turned_ocean_evolves_into_the_turned_ocean(monkeypatch, case):
     u, v = turned_flow(np.asarray(m.state.u.data), np.asarray(m.state.v.data))
     s = m.state
     start = around.state.replace(
-        u=s.u.with_data(jnp.asarray(u)), v=s.v.with_data(jnp.asarray(v)),
+        u=s.u.with_data(jnp.asarray(u)),
+        v=s.v.with_data(jnp.asarray(v)),
         eta=s.eta.with_data(jnp.asarray(turned(np.asarray(s.eta.data)))),
-        tracers={n: f.with_data(jnp.asarray(turned(np.asarray(f.data)))) for n, f in s.tracers.items()},
-    )  # fmt: skip
+        tracers={
+            n: f.with_data(jnp.asarray(turned(np.asarray(f.data)))) for n, f in s.tracers.items()
+        },
+    )
     np.testing.assert_array_equal(u * np.asarray(around.grid.mask_u.interior), u)
     step = jax.jit(m.dynamics.step)
     a, b = advanced(m, m.state, step=step), advanced(m, start, around.grid, step)
     a["u"], a["v"] = turned_flow(a["u"], a["v"])
     for name in ("u", "v", "eta", "temperature", "salinity"):
         expected = a[name] if name in "uv" else turned(a[name])
-        np.testing.assert_allclose(b[name], expected, atol=1e-11 * np.abs(expected).max(), err_msg=name)
+        np.testing.assert_allclose(
+            b[name], expected, atol=1e-11 * np.abs(expected).max(), err_msg=name
+        )

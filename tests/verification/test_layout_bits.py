@@ -1,4 +1,5 @@
-"""The answer does not depend on the layout: 100 steps of the real ocean are the same bits on every cut."""
+"""The answer does not depend on the layout: 100 steps of the real ocean are the same bits on every
+cut."""
 
 from __future__ import annotations
 
@@ -9,16 +10,18 @@ from dogcm.decomp import Layout, SerialCommunicator, make_layout, world
 from dogcm.simulation.model import Model
 
 STEPS = 100
-# By number of ranks: cuts in x and y, or explicit edges. Those of 90 and 40 cells by 4 and 3 are uneven.
+# By number of ranks: cuts in x and y, or explicit edges. Those of 90 and 40 cells by 4 and 3 are
+# uneven.
 LAYOUTS = {
     2: [(2, 1), (1, 2)],
     4: [(2, 2), (4, 1)],
     6: [
         (3, 2),
-        # Antarctica between 72 E and 160 E: two tiles of land without rank, and ocean at all their corners.
+        # Antarctica between 72 E and 160 E: two tiles of land without rank, and ocean at all their
+        # corners.
         ((0, 18, 29, 40, 90), (0, 3, 40)),
     ],
-}  # fmt: skip
+}
 
 
 class LaidOut(Model):
@@ -37,7 +40,8 @@ class LaidOut(Model):
 
 @pytest.fixture(scope="module")
 def reference() -> dict[str, np.ndarray] | None:
-    """All prognostic variables after :data:`STEPS` steps on one rank (on rank 0; None elsewhere)."""
+    """All prognostic variables after :data:`STEPS` steps on one rank (on rank 0; None
+    elsewhere)."""
     if world().rank:
         return None
     alone = Model("global_4deg", comm=SerialCommunicator())
@@ -48,7 +52,7 @@ def reference() -> dict[str, np.ndarray] | None:
 
 
 def cases():
-    name = lambda c: "dropped_land" if isinstance(c[0], tuple) else f"{c[0]}x{c[1]}"  # noqa: E731
+    name = lambda c: "dropped_land" if isinstance(c[0], tuple) else f"{c[0]}x{c[1]}"
     return [pytest.param(n, c, id=f"{n}-{name(c)}") for n, cuts in LAYOUTS.items() for c in cuts]
 
 
@@ -62,7 +66,9 @@ def test_state_is_bit_identical(size, cuts, reference):
         pytest.skip(f"a layout for {size} ranks")
     model = LaidOut("global_4deg", cuts=cuts)
     if isinstance(cuts[0], tuple):
-        assert model.layout.px * model.layout.py > model.layout.size, "this layout is to drop tiles of land"
+        assert model.layout.px * model.layout.py > model.layout.size, (
+            "this layout is to drop tiles of land"
+        )
     model.advance(STEPS)
     wrong = []
     for name, field in model.state.variables().items():
@@ -73,6 +79,10 @@ def test_state_is_bit_identical(size, cuts, reference):
             differs &= ~((got == 0) & (reference[name] == 0))
             if differs.any():
                 where = tuple(int(i) for i in np.argwhere(differs)[0])
-                wrong.append(f"{name}: {int(differs.sum())} values differ, first at {where}, "
-                             f"by {np.abs(got - reference[name]).max():.3g}")  # fmt: skip
-    assert not comm.broadcast(wrong), f"{model.layout.describe()}: " + "; ".join(comm.broadcast(wrong))
+                wrong.append(
+                    f"{name}: {int(differs.sum())} values differ, first at {where}, "
+                    f"by {np.abs(got - reference[name]).max():.3g}"
+                )
+    assert not comm.broadcast(wrong), f"{model.layout.describe()}: " + "; ".join(
+        comm.broadcast(wrong)
+    )

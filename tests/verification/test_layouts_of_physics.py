@@ -1,4 +1,5 @@
-"""Every closure on tiles: two stirred oceans that share all schemes between them evolve as on one rank, bit for bit."""
+"""Every closure on tiles: two stirred oceans that share all schemes between them evolve as on one
+rank, bit for bit."""
 
 from __future__ import annotations
 
@@ -12,50 +13,85 @@ from toy_air import SMALL as UNDER_AIR
 from toy_air import write_air
 
 from dogcm.decomp import world
-from dogcm.simulation.model import Model
 from dogcm.field import Field
+from dogcm.simulation.model import Model
 
 OCEANS = {
     "tke": {
-        "physics.vertical_mixing": "tke", "physics.tidal_mixing": True, "physics.background_mixing": "bryan_lewis",
-        "physics.isoneutral": True, "physics.eddy_coefficient": "visbeck", "parameters.lateral_diffusivity": 0.0,
-        "physics.tracer_advection": "centered", "physics.coriolis": "cd", "physics.no_slip_bottom": True,
-        "physics.friction": "laplacian", "physics.pressure": "linear",
+        "physics.vertical_mixing": "tke",
+        "physics.tidal_mixing": True,
+        "physics.background_mixing": "bryan_lewis",
+        "physics.isoneutral": True,
+        "physics.eddy_coefficient": "visbeck",
+        "parameters.lateral_diffusivity": 0.0,
+        "physics.tracer_advection": "centered",
+        "physics.coriolis": "cd",
+        "physics.no_slip_bottom": True,
+        "physics.friction": "laplacian",
+        "physics.pressure": "linear",
         "time.momentum_step": 1800.0,
         "tracers": {
-            "age": {"kind": "ideal_age"}, "gas": {"kind": "surface_history", "times": [0, 1], "values": [1.0, 1.0]},
-            "once": {"kind": "dye", "lat": [-30, 30], "depth": [0, 900]}, "uniform": {"kind": "dye"},
+            "age": {"kind": "ideal_age"},
+            "gas": {"kind": "surface_history", "times": [0, 1], "values": [1.0, 1.0]},
+            "once": {"kind": "dye", "lat": [-30, 30], "depth": [0, 900]},
+            "uniform": {"kind": "dye"},
             "held": {"kind": "dye", "release": "held", "lat": [-70, -40], "value": 2.0},
-            "steady": {"kind": "dye", "release": "steady", "lat": [20, 70], "rate": 3.0}, "cycle": {"kind": "phosphorus"},
+            "steady": {"kind": "dye", "release": "steady", "lat": [20, 70], "rate": 3.0},
+            "cycle": {"kind": "phosphorus"},
         },
     },
     "kpp": {
-        "physics.vertical_mixing": "kpp", "physics.kpp_limits": True, "physics.equation_of_state": "jmd95",
-        "physics.isoneutral": True, "parameters.isoneutral_floor": 50.0, "physics.tracer_advection": "weno5",
-        "physics.vorticity_scheme": "weno5", "physics.viscosity_scheme": "leith", "physics.viscosity_form": "biharmonic",
+        "physics.vertical_mixing": "kpp",
+        "physics.kpp_limits": True,
+        "physics.equation_of_state": "jmd95",
+        "physics.isoneutral": True,
+        "parameters.isoneutral_floor": 50.0,
+        "physics.tracer_advection": "weno5",
+        "physics.vorticity_scheme": "weno5",
+        "physics.viscosity_scheme": "leith",
+        "physics.viscosity_form": "biharmonic",
     },
-}  # fmt: skip
+}
 # What shows that the schemes had something to do: a variable and the least of its largest value.
-AT_WORK = {"tke": {"tke": 1e-5, "ice_thickness": 1e-3, "age": 1e-6, "once": 0.5, "held": 1.9, "steady": 1e-6}, "kpp": {"eta": 0.01}}
+AT_WORK = {
+    "tke": {
+        "tke": 1e-5,
+        "ice_thickness": 1e-3,
+        "age": 1e-6,
+        "once": 0.5,
+        "held": 1.9,
+        "steady": 1e-6,
+    },
+    "kpp": {"eta": 0.01},
+}
 STEPS = 30
 
 
 def stir(model: Model) -> None:
-    """Random currents and temperatures: what the schemes have to do in one cell differs from what they have in the next."""
+    """Random currents and temperatures: what the schemes have to do in one cell differs from what
+    they have in the next."""
     rng, shape = np.random.default_rng(8), (model.vertical.nz, *model.horizontal.shape)
-    noise = {"u": 0.1 * rng.normal(size=shape), "v": 0.1 * rng.normal(size=shape), "temperature": 0.1 * rng.normal(size=shape)}
-    share = lambda a: jnp.asarray(model.decomposition.scatter(a if model.comm.rank == 0 else None))  # noqa: E731
+    noise = {
+        "u": 0.1 * rng.normal(size=shape),
+        "v": 0.1 * rng.normal(size=shape),
+        "temperature": 0.1 * rng.normal(size=shape),
+    }
+    share = lambda a: jnp.asarray(model.decomposition.scatter(a if model.comm.rank == 0 else None))
     wet = {"u": model.grid.mask_u, "v": model.grid.mask_v, "temperature": model.grid.mask_c}
-    add = lambda f, n: Field(f.data + share(noise[n]) * wet[n].interior, f.at)  # noqa: E731
+    add = lambda f, n: Field(f.data + share(noise[n]) * wet[n].interior, f.at)
     s = model.state
     tracers = {**s.tracers, "temperature": add(s.temperature, "temperature")}
     model.state = s.replace(u=add(s.u, "u"), v=add(s.v, "v"), tracers=tracers)
 
 
 @pytest.mark.mpi(min_size=2)
-@pytest.mark.parametrize("name", [
-    pytest.param("tke", marks=pytest.mark.ranks(2)), pytest.param("kpp", marks=pytest.mark.ranks(4)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("tke", marks=pytest.mark.ranks(2)),
+        pytest.param("kpp", marks=pytest.mark.ranks(4)),
+    ],
+)
 def test_layouts_agree_to_the_bit(name, tmp_path):
     comm = world()
     folder = Path(comm.broadcast(str(tmp_path)))

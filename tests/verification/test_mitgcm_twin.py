@@ -1,4 +1,5 @@
-"""The comparison with MITgcm: right numbers, the bar, one clear message for files that do not fit."""
+"""The comparison with MITgcm: right numbers, the bar, one clear message for files that do not
+fit."""
 
 from __future__ import annotations
 
@@ -10,11 +11,11 @@ import xarray as xr
 
 from dogcm.cli import main
 from dogcm.decomp import SerialCommunicator
+from dogcm.setups.inputs import InputError
+from dogcm.simulation.model import Model
 from dogcm.verification import mitgcm_asynchronous as asynchronous
 from dogcm.verification import mitgcm_twin
-from dogcm.setups.inputs import InputError
 from dogcm.verification.mitgcm_twin import BAR, TwinRow, compare, reference_folder
-from dogcm.simulation.model import Model
 
 NAMES = {"theta": "temperature", "salt": "salinity", "u": "u", "v": "v", "eta": "eta"}
 OFFSET = {"theta": 0.02, "salt": 0.003, "u": 1e-4, "v": 2e-4, "eta": 1e-3}
@@ -30,7 +31,10 @@ def model() -> Model:
 def reference(model, tmp_path):
     """What would be MITgcm's results: the model's start with known offsets, and 1e20 on land."""
     data = {}
-    wet = {n: model.gather(m) > 0 for n, m in zip("cuv", (model.grid.mask_c, model.grid.mask_u, model.grid.mask_v))}
+    wet = {
+        n: model.gather(m) > 0
+        for n, m in zip("cuv", (model.grid.mask_c, model.grid.mask_u, model.grid.mask_v))
+    }
     for name, own in NAMES.items():
         values = model.gather(own)
         mask = wet[name if name in "uv" else "c"]
@@ -68,7 +72,9 @@ def test_files_that_do_not_fit_are_refused(model, reference, tmp_path):
     assert reference_folder("nowhere", reference) == reference
     with pytest.raises(InputError, match="no day 90"):
         compare(model, reference, (30, 90), progress=None)
-    other = Model("two_basin", {"grid.nx": 14, "grid.ny": 10, "grid.nz": 3}, comm=SerialCommunicator())
+    other = Model(
+        "two_basin", {"grid.nx": 14, "grid.ny": 10, "grid.nz": 3}, comm=SerialCommunicator()
+    )
     with pytest.raises(InputError, match="grid of"):
         compare(other, reference, (30,), progress=None)
 
@@ -77,7 +83,16 @@ def test_command_line(model, reference, monkeypatch, capsys):
     """Exit status 1 where it falls short, and the table."""
     monkeypatch.setattr(model, "advance", lambda steps: None)
     monkeypatch.setattr("dogcm.cli.verifying.Model", lambda config, layout: model)
-    words = ["verify", "mitgcm", "--inputs", str(reference), "--reference", str(reference), "--days", "30"]
+    words = [
+        "verify",
+        "mitgcm",
+        "--inputs",
+        str(reference),
+        "--reference",
+        str(reference),
+        "--days",
+        "30",
+    ]
     assert main(words) == 1
     out = capsys.readouterr().out
     assert "FELL SHORT" in out and "theta" in out and "2.50" in out
@@ -88,10 +103,19 @@ def test_command_line(model, reference, monkeypatch, capsys):
 
 
 def test_the_asynchronous_run_has_its_table(model, tmp_path, monkeypatch, capsys):
-    """Against a monitor that holds the model's own statistics, and then against one with other deviations."""
+    """Against a monitor that holds the model's own statistics, and then against one with other
+    deviations."""
     monkeypatch.setattr(model, "advance", lambda steps: None)
     monkeypatch.setattr("dogcm.cli.verifying.Model", lambda config, layout: model)
-    words = ["verify", "mitgcm", "--asynchronous", "--inputs", str(tmp_path), "--reference", str(tmp_path)]
+    words = [
+        "verify",
+        "mitgcm",
+        "--asynchronous",
+        "--inputs",
+        str(tmp_path),
+        "--reference",
+        str(tmp_path),
+    ]
     assert main(words) != 0 and "--reference" in capsys.readouterr().err
     weights = asynchronous._weights(model)
     for wider, code in ((1.0, 0), (1.02, 1)):
@@ -101,12 +125,19 @@ def test_the_asynchronous_run_has_its_table(model, tmp_path, monkeypatch, capsys
             key = f"dynstat_{asynchronous._THEIRS.get(name, name)}_"
             # The others are uniform in this model.
             deviation = s.sd * wider if name == "theta" else s.sd or 1e-30
-            row |= {f"{key}min": s.low, f"{key}max": s.high, f"{key}mean": s.mean, f"{key}sd": deviation}
+            row |= {
+                f"{key}min": s.low,
+                f"{key}max": s.high,
+                f"{key}mean": s.mean,
+                f"{key}sd": deviation,
+            }
         with open(tmp_path / asynchronous.MONITOR, "w", newline="") as file:
             rows = csv.DictWriter(file, ["time_secondsf", *row])
             rows.writeheader()
             rows.writerows({"time_secondsf": 86400.0 * day, **row} for day in (1, 10))
-        monkeypatch.setattr(asynchronous, "BAR", {**asynchronous.BAR, "eta": 2.0, "u": 2.0, "v": 2.0})
+        monkeypatch.setattr(
+            asynchronous, "BAR", {**asynchronous.BAR, "eta": 2.0, "u": 2.0, "v": 2.0}
+        )
         assert main(words) == code
         out = capsys.readouterr().out
         assert "MITgcm" in out and "theta" in out and ("FELL SHORT" in out) == bool(code)

@@ -12,11 +12,10 @@ import pytest
 from dogcm.cli import main
 from dogcm.decomp import world
 from dogcm.decomp.binding import looks_like_mpi_launch
-from dogcm.verification import gradients
-from dogcm.verification import verify
-from dogcm.simulation.model import Model
-from dogcm.setups.registry import load_config
 from dogcm.field import Field, exchange
+from dogcm.setups.registry import load_config
+from dogcm.simulation.model import Model
+from dogcm.verification import gradients, verify
 
 STEPS = 20
 one_rank = pytest.mark.skipif(looks_like_mpi_launch(), reason="checked on one rank")
@@ -26,9 +25,17 @@ one_rank = pytest.mark.skipif(looks_like_mpi_launch(), reason="checked on one ra
 @pytest.mark.mpi
 @pytest.mark.slow
 def test_layout_gives_identical_bits():
-    """Also with uneven tiles: 90 x 40 cells do not divide evenly by 4 or 6 ranks in every layout."""
+    """Also with uneven tiles: 90 x 40 cells do not divide evenly by 4 or 6 ranks in every
+    layout."""
     result = verify.verify_layout("global_4deg", STEPS)
-    assert {r.name for r in result.rows} >= {"u", "v", "eta", "temperature", "salinity", "history_u_1"}
+    assert {r.name for r in result.rows} >= {
+        "u",
+        "v",
+        "eta",
+        "temperature",
+        "salinity",
+        "history_u_1",
+    }
     assert result.passed, result
 
 
@@ -62,7 +69,9 @@ def ocean() -> Model:
     like = model.forcing.records["sst"]
     pattern = 1e-7 * np.cos(np.arange(like.data.shape[-2]))[None, :, None] + 3e-8  # m s-1
     rain = like.with_data(like.data * 0.0 + pattern).named("freshwater_flux")
-    model.forcing = replace(model.forcing, records={**model.forcing.records, "freshwater_flux": rain})
+    model.forcing = replace(
+        model.forcing, records={**model.forcing.records, "freshwater_flux": rain}
+    )
     return model
 
 
@@ -129,7 +138,8 @@ def test_command_prints_variables_and_verdict(monkeypatch, capsys):
 
 # ---- gradients -----------------------------------------------------------------------------------
 class Toy:
-    """Stands in for the ocean, which takes minutes to compile: a loss with one exchange and one sum."""
+    """Stands in for the ocean, which takes minutes to compile: a loss with one exchange and one
+    sum."""
 
     fault = 0.0
 
@@ -148,7 +158,12 @@ class Toy:
         near = jnp.where(self.model.grid.mask_u.interior[0] > 0, wide[1:-1, :-2], 0.0)
         mean = halos.psum(jnp.sum(x.data)) / 216.0
         spoilt = self.fault * (halos.size > 1) * jnp.sum(x.data) if self.fault else 0.0
-        return jnp.sum(jnp.sin(near * x.data) * controls["parameters"]["k"] ** 2 + (mean - x.data) ** 4) + spoilt
+        return (
+            jnp.sum(
+                jnp.sin(near * x.data) * controls["parameters"]["k"] ** 2 + (mean - x.data) ** 4
+            )
+            + spoilt
+        )
 
 
 TINY = {"grid.nx": 18, "grid.ny": 12, "grid.nz": 2}
@@ -162,9 +177,15 @@ def test_gradients_are_compared_with_those_of_one_rank(monkeypatch, fault):
     result = gradients.verify_gradients(load_config("two_basin", TINY), 2)
     alone = world().size == 1
     assert {f.name for f in result.figures} == {
-        "the loss", "gradient by initial state", "gradient by parameters", "finite", "dot product",
-        "finite differences", "Taylor order", "Hessian symmetry",
-    }  # fmt: skip
+        "the loss",
+        "gradient by initial state",
+        "gradient by parameters",
+        "finite",
+        "dot product",
+        "finite differences",
+        "Taylor order",
+        "Hessian symmetry",
+    }
     assert bool(result.note) == alone
     if fault and not alone:
         assert not result["gradient by initial state"].passed and not result.passed
@@ -186,7 +207,10 @@ def test_everything_that_is_differentiated_matters():
 
 def test_comparison_of_gradients_finds_the_leaf():
     a = {"map": {"x": np.array([1.0, -2.0]), "y": np.zeros(3)}, "loss": {"": np.asarray(3.0)}}
-    changed = {"map": {"x": np.array([1.0, -2.0 + 2e-6]), "y": np.zeros(3)}, "loss": {"": np.asarray(np.nan)}}
+    changed = {
+        "map": {"x": np.array([1.0, -2.0 + 2e-6]), "y": np.zeros(3)},
+        "loss": {"": np.asarray(np.nan)},
+    }
     assert all(f.passed and f.value == 0 for f in gradients._compare(a, a, 1e-10))
     by_map, loss = gradients._compare(changed, a, 1e-10)
     assert not by_map.passed and by_map.value == pytest.approx(1e-6) and "in x" in by_map.meaning
@@ -203,10 +227,18 @@ def test_command_for_gradients(monkeypatch, capsys, value, status, verdict):
     def stand_in(config, steps, layout, say):
         asked.append(steps)
         say("compiling")
-        figures = (verify.Figure("gradient by map", value, 1e-10, "", "largest relative difference"),)
+        figures = (
+            verify.Figure("gradient by map", value, 1e-10, "", "largest relative difference"),
+        )
         return gradients.Gradients("a against b", steps, figures, "one rank has one layout")
 
     monkeypatch.setattr(gradients, "verify_gradients", stand_in)
     assert main(["verify", "gradients", "--experiment", "gyre"]) == status
     out = capsys.readouterr().out
-    assert asked == [48] and "compiling ..." in out and "gradient by map" in out and verdict in out and "note: one rank" in out
+    assert (
+        asked == [48]
+        and "compiling ..." in out
+        and "gradient by map" in out
+        and verdict in out
+        and "note: one rank" in out
+    )

@@ -11,16 +11,18 @@ import matplotlib
 from dogcm.learning.recipe import load_recipe
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 HERE = Path(__file__).resolve().parent
 STYLES = {
-    "trained": ("trained model", "tab:red", "-"), "uncorrected": ("uncorrected model", "tab:blue", "-"),
+    "trained": ("trained model", "tab:red", "-"),
+    "uncorrected": ("uncorrected model", "tab:blue", "-"),
     "uniformly_damped": ("damped persistence, one time scale", "tab:green", "--"),
     "damped_persistence": ("damped persistence, by cell", "tab:olive", "--"),
-    "anomaly_persistence": ("persistence of anomalies", "0.5", "--"), "climatology": ("climatology", "black", ":"),
+    "anomaly_persistence": ("persistence of anomalies", "0.5", "--"),
+    "climatology": ("climatology", "black", ":"),
     "persistence": ("persistence", "0.7", ":"),
-}  # fmt: skip
+}
 DAYS_OF_A_MONTH = 365 / 12
 
 
@@ -34,12 +36,34 @@ def main(run: Path) -> None:
         print(score, *leads, sep=" | ")
         for name in STYLES:
             print(name, *(f"{float(found[name, lead][score]):.3f}" for lead in leads), sep=" | ")
-    header = ("contender", "lead (months)", "rmse (K)", "anomaly correlation", "bias (K)", "variance ratio")
-    _write("scores.csv", header,
-           [(n, lead, *(f"{float(found[n, lead][s]):.4f}" for s in ("rmse", "acc", "bias", "variance_ratio")))
-            for n in STYLES for lead in leads])  # fmt: skip
+    header = (
+        "contender",
+        "lead (months)",
+        "rmse (K)",
+        "anomaly correlation",
+        "bias (K)",
+        "variance ratio",
+    )
+    _write(
+        "scores.csv",
+        header,
+        [
+            (
+                n,
+                lead,
+                *(
+                    f"{float(found[n, lead][s]):.4f}"
+                    for s in ("rmse", "acc", "bias", "variance_ratio")
+                ),
+            )
+            for n in STYLES
+            for lead in leads
+        ],
+    )
     fig, axes = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
-    for ax, score, label in zip(axes, ("rmse", "acc"), ("root mean square error (K)", "anomaly correlation")):
+    for ax, score, label in zip(
+        axes, ("rmse", "acc"), ("root mean square error (K)", "anomaly correlation")
+    ):
         for name, (text, colour, line) in STYLES.items():
             # A climatology has no anomaly; persistence with the seasons in it is off the scale.
             if name != "persistence" and (score, name) != ("acc", "climatology"):

@@ -1,11 +1,12 @@
-"""Run a corrector that was trained at 4 degrees at 2 degrees: as it is, weaker, after some fine-tuning, and
+"""Run a corrector that was trained at 4 degrees at 2 degrees: as it is, weaker, after some
+fine-tuning, and
 with its maps adapted by short forecasts.
 
     python training/generalisation/study.py train OUTPUT TRAINED [VARIANT ...]
     python training/generalisation/study.py evaluate OUTPUT
 
-OUTPUT holds the truth, which all share, and a folder for each variant; TRAINED is a folder of ../neuralogcm.
-``evaluate`` also writes the small table and figure that are kept beside this script.
+OUTPUT holds the truth, which all share, and a folder for each variant; TRAINED is a folder of
+../neuralogcm. ``evaluate`` also writes the small table and figure that are kept beside this script.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ import csv
 import sys
 from pathlib import Path
 
-from dogcm.plots.scores import draw_by_lead
 from dogcm.evaluation.evaluation import evaluate
 from dogcm.learning.recipe import load_recipe
 from dogcm.learning.training import train
+from dogcm.plots.scores import draw_by_lead
 
 HERE = Path(__file__).parent
 LEADS = (10, 20, 30, 60)
@@ -35,10 +36,16 @@ def main(argv: list[str]) -> None:
     if argv[:1] == ["train"] and len(argv) >= 3:
         for name in argv[3:] or VARIANTS:
             changes, updates = VARIANTS[name]
-            changes = changes | {"name": name, "weights": argv[2], "targets.folder": str(Path(argv[1]) / "truth")}
+            changes = changes | {
+                "name": name,
+                "weights": argv[2],
+                "targets.folder": str(Path(argv[1]) / "truth"),
+            }
             train(load_recipe(HERE / "recipe.yaml", changes), Path(argv[1]) / name, updates=updates)
     elif argv[:1] == ["evaluate"] and len(argv) == 2:
-        first, *others = [Path(argv[1]) / n for n in VARIANTS if (Path(argv[1]) / n / "recipe.yaml").exists()]
+        first, *others = [
+            Path(argv[1]) / n for n in VARIANTS if (Path(argv[1]) / n / "recipe.yaml").exists()
+        ]
         write(evaluate(first, days=max(LEADS), windows=6, against=others), first.name)
     else:
         sys.exit(__doc__)
@@ -46,13 +53,19 @@ def main(argv: list[str]) -> None:
 
 def write(rows: list[dict], first: str) -> None:
     """Table and figure of the scores over all depths."""
-    rows = [r | {"contender": first} if r["contender"] == "trained" else r for r in rows if r["depth"] == "all"]
+    rows = [
+        r | {"contender": first} if r["contender"] == "trained" else r
+        for r in rows
+        if r["depth"] == "all"
+    ]
     columns = ["variable", "lead_days", "contender", "cases", "rmse", "acc", "bias"]
     with open(HERE / "scores.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, columns, extrasaction="ignore")
         writer.writeheader()
         chosen = [r for r in rows if r["lead_days"] in LEADS]
-        writer.writerows({k: f"{v:.4g}" if isinstance(v, float) else v for k, v in r.items()} for r in chosen)
+        writer.writerows(
+            {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in r.items()} for r in chosen
+        )
     draw_by_lead(rows, "rmse", HERE / "rmse.png")
 
 

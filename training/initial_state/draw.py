@@ -1,4 +1,5 @@
-"""Table and figure of a finished run: ``python training/initial_state/draw.py [output/initial_state]``.
+"""Table and figure of a finished run: ``python training/initial_state/draw.py
+[output/initial_state]``.
 
 Writes ``recovered.csv`` and ``recovered.png`` here.
 """
@@ -12,13 +13,13 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from dogcm.targets.blobs import blob_field
 from dogcm.learning.recipe import load_recipe
-from dogcm.learning.training import build, read_into, trainer_of
 from dogcm.learning.saving import latest_checkpoint
+from dogcm.learning.training import build, read_into, trainer_of
+from dogcm.targets.blobs import blob_field
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 HERE = Path(__file__).resolve().parent
 #: Where the truth is smaller (K) there is nothing that a correlation could be of.
@@ -32,29 +33,46 @@ def main(run: Path) -> None:
     trained = tree["now"].trainable
     changes = setup.problem.initial.changes(trained["initial"], setup.model.halos, setup.model.grid)
     found = np.asarray(changes["temperature"].data, np.float64)
-    true = sum(np.asarray(blob_field(b, setup.model).data, np.float64) for b in recipe.targets.blobs)
+    true = sum(
+        np.asarray(blob_field(b, setup.model).data, np.float64) for b in recipe.targets.blobs
+    )
     grid = setup.model.grid
     area = np.asarray((grid.area_c * grid.wet_c).interior, np.float64)
     volume = np.asarray(grid.h_c.interior, np.float64) * area
-    rows = [row(f"{z:.0f} m", true[k], found[k], volume[k]) for k, z in enumerate(np.ravel(grid.z_c))]
+    rows = [
+        row(f"{z:.0f} m", true[k], found[k], volume[k]) for k, z in enumerate(np.ravel(grid.z_c))
+    ]
     rows.append(row("all depths", true, found, volume))
     heat = [(x * np.asarray(grid.h_c.interior)).sum(0) for x in (true, found)]
     rows.append(row("integral over depth", *heat, area))
     with open(HERE / "recovered.csv", "w", newline="") as f:
-        head = ("where", "rms of the truth", "rms of the error", "correlation", "amplitude (regression on the truth)")
+        head = (
+            "where",
+            "rms of the truth",
+            "rms of the error",
+            "correlation",
+            "amplitude (regression on the truth)",
+        )
         csv.writer(f).writerows([head, *rows])
     print(*rows, sep="\n")
     draw(grid, true, found, heat, recipe.targets.blobs)
 
 
 def row(where: str, true, found, weight) -> tuple:
-    """Weighted over the globe. No mean is removed: these are differences from the background, whose error is the truth."""
-    dot = lambda a, b: float((weight * a * b).sum() / weight.sum())  # noqa: E731
+    """Weighted over the globe. No mean is removed: these are differences from the background, whose
+    error is the truth."""
+    dot = lambda a, b: float((weight * a * b).sum() / weight.sum())
     size, error = dot(true, true) ** 0.5, dot(found - true, found - true) ** 0.5
     if size < NOTHING:
         return (where, f"{size:.3f}", f"{error:.3f}", "", "")
     correlation = dot(true, found) / size / dot(found, found) ** 0.5
-    return (where, f"{size:.3f}", f"{error:.3f}", f"{correlation:.2f}", f"{dot(true, found) / size**2:.2f}")
+    return (
+        where,
+        f"{size:.3f}",
+        f"{error:.3f}",
+        f"{correlation:.2f}",
+        f"{dot(true, found) / size**2:.2f}",
+    )
 
 
 def draw(grid, true, found, heat, blobs) -> None:
@@ -65,9 +83,13 @@ def draw(grid, true, found, heat, blobs) -> None:
     look = dict(cmap=cmocean.cm.balance, shading="nearest")
     fig, axes = plt.subplots(2, 3, figsize=(13, 6), layout="constrained", width_ratios=(2, 1, 1))
     first, second = blobs[0], blobs[-1]
-    for line, (name, values, column) in zip(axes, (("truth", true, heat[0]), ("recovered", found, heat[1]))):
+    for line, (name, values, column) in zip(
+        axes, (("truth", true, heat[0]), ("recovered", found, heat[1]))
+    ):
         top = np.abs(heat[0]).max() / 100
-        mesh = line[0].pcolormesh(lon, lat, np.where(mask[0], column / 100, np.nan), vmin=-top, vmax=top, **look)
+        mesh = line[0].pcolormesh(
+            lon, lat, np.where(mask[0], column / 100, np.nan), vmin=-top, vmax=top, **look
+        )
         fig.colorbar(mesh, ax=line[0], label="integral over depth (100 K m)")
         line[0].set_title(name, loc="left")
         for ax, blob in zip(line[1:], (first, second)):

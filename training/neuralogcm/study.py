@@ -5,9 +5,10 @@
     python training/neuralogcm/study.py draw OUTPUT
     python training/neuralogcm/study.py carry_on DAYS FILE
 
-OUTPUT holds the truth, which all share, and a folder for each variant. Trainings that are there already are left
-alone. ``draw`` writes the small tables and figures that are kept beside this script. ``carry_on`` runs the truth itself for
-DAYS from its very beginning and writes its mean temperature and salinity every 15 days.
+OUTPUT holds the truth, which all share, and a folder for each variant. Trainings that are there
+already are left alone. ``draw`` writes the small tables and figures that are kept beside this
+script. ``carry_on`` runs the truth itself for DAYS from its very beginning and writes its mean
+temperature and salinity every 15 days.
 """
 
 from __future__ import annotations
@@ -17,19 +18,32 @@ import shutil
 import sys
 from pathlib import Path
 
-from dogcm.plots.scores import draw_by_lead
 from dogcm.evaluation.evaluation import evaluate
-from dogcm.simulation.model import Model
+from dogcm.evaluation.score_table import read_csv
 from dogcm.learning.recipe import load_recipe
 from dogcm.learning.training import train
-from dogcm.evaluation.score_table import read_csv
+from dogcm.plots.scores import draw_by_lead
+from dogcm.simulation.model import Model
 
 HERE = Path(__file__).parent
 LEADS = (10, 20, 30, 60, 90, 120)
 DRAWN = ("neuralogcm", "persistence", "climatology", "uncorrected", "network_only", "first_guess")
-SCALARS = ["lateral_viscosity", "lateral_diffusivity", "vertical_diffusivity", "vertical_viscosity", "bottom_drag_quadratic"]
-SEARCHED = [{n: {"shape": "map", "held": True}} for n in ("convection_diffusivity", "convection_n2")]
-NO_GUESS = {"first_guess.passes": 0, "first_guess.columns.factors": {}, "learnable": SCALARS, "corrector.maps_only": []}
+SCALARS = [
+    "lateral_viscosity",
+    "lateral_diffusivity",
+    "vertical_diffusivity",
+    "vertical_viscosity",
+    "bottom_drag_quadratic",
+]
+SEARCHED = [
+    {n: {"shape": "map", "held": True}} for n in ("convection_diffusivity", "convection_n2")
+]
+NO_GUESS = {
+    "first_guess.passes": 0,
+    "first_guess.columns.factors": {},
+    "learnable": SCALARS,
+    "corrector.maps_only": [],
+}
 NO_NETWORK = NO_GUESS | {"corrector": {"kind": "none"}}
 # The network corrects all that the maps do, and constants are learned ten times as fast.
 EAGER = {"corrector.maps_only": [], "optimiser.learning_rate.physics": 0.002}
@@ -39,14 +53,29 @@ VARIANTS = {
     "neuralogcm_1": {"seed": 1},
     "neuralogcm_2": {"seed": 2},
     "physics_only": NO_NETWORK | {"optimiser.learning_rate.physics": 0.02},
-    "network_only": NO_GUESS | {
-        "physics": False, "learnable": [], "curriculum": [{"updates": 150, "days": 10}],
+    "network_only": NO_GUESS
+    | {
+        "physics": False,
+        "learnable": [],
+        "curriculum": [{"updates": 150, "days": 10}],
         "optimiser.learning_rate.corrector": 2e-3,
-        "corrector.rates.eta": 0.01, "corrector.kind": "unet", "corrector.width": 24, "corrector.depth": 2, "corrector.every": 16,
-        "corrector.outputs": {"temperature": "tendency", "salinity": "tendency", "velocity": "tendency", "eta": "tendency"},
+        "corrector.rates.eta": 0.01,
+        "corrector.kind": "unet",
+        "corrector.width": 24,
+        "corrector.depth": 2,
+        "corrector.every": 16,
+        "corrector.outputs": {
+            "temperature": "tendency",
+            "salinity": "tendency",
+            "velocity": "tendency",
+            "eta": "tendency",
+        },
     },
     "first_guess": {"curriculum": [{"updates": 1, "days": 10}], "optimiser.warmup": 1},
-    "salinity_too": {"corrector.maps_only": ["temperature"], "optimiser.learning_rate.physics": 0.002},
+    "salinity_too": {
+        "corrector.maps_only": ["temperature"],
+        "optimiser.learning_rate.physics": 0.002,
+    },
     "fast_physics": {"optimiser.learning_rate.physics": 0.002},
     "slow": EAGER | {"optimiser.learning_rate.corrector": 3e-4},
     "eager": EAGER,
@@ -55,7 +84,7 @@ VARIANTS = {
     "one_step": EAGER | {"curriculum": [{"updates": 100, "days": 5}]},
     "stop_gradient": EAGER | {"truncate": 0.5},
     "no_maps": NO_GUESS | EAGER | {"corrector.maps": 0},
-}  # fmt: skip
+}
 
 
 def main(argv: list[str]) -> None:
@@ -69,7 +98,11 @@ def main(argv: list[str]) -> None:
         for name in argv[2:] or VARIANTS:
             train_one(name, folder)
     elif argv[0] == "evaluate":
-        others = [folder / n for n in VARIANTS if n != "neuralogcm" and (folder / n / "recipe.yaml").exists()]
+        others = [
+            folder / n
+            for n in VARIANTS
+            if n != "neuralogcm" and (folder / n / "recipe.yaml").exists()
+        ]
         free = [f for f in others if f.name == "first_guess"]
         # First the free runs: both calls write their scores, and those of eight starts are to stay.
         evaluate(folder / "neuralogcm", days=10, windows=1, free=3650, against=free)
@@ -82,12 +115,16 @@ def train_one(name: str, folder: Path) -> None:
     """One variant, unless it is there. Seeds of one model have its name."""
     if (folder / name / "recipe.yaml").exists():
         return print(f"{name}: trained already", flush=True)
-    changes = VARIANTS[name] | {"name": name.rstrip("_0123456789"), "targets.folder": str(folder / "truth")}
+    changes = VARIANTS[name] | {
+        "name": name.rstrip("_0123456789"),
+        "targets.folder": str(folder / "truth"),
+    }
     train(load_recipe(HERE / "recipe.yaml", changes), folder / name)
 
 
 def carry_on(days: float, path: Path, every: float = 15.0) -> None:
-    """Mean temperature (degC) and salinity (g/kg) of the truth; the free runs begin at its day 1455."""
+    """Mean temperature (degC) and salinity (g/kg) of the truth; the free runs begin at its day
+    1455."""
     truth = Model(load_recipe(HERE / "recipe.yaml").truth_config())
     with open(path, "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -95,21 +132,37 @@ def carry_on(days: float, path: Path, every: float = 15.0) -> None:
         for n in range(round(days / every)):
             truth.advance(truth.steps_in(every))
             reading = truth.read()
-            writer.writerow([(n + 1) * every, f"{reading.temperature:.8g}", f"{reading.salinity:.8g}"])
+            writer.writerow(
+                [(n + 1) * every, f"{reading.temperature:.8g}", f"{reading.salinity:.8g}"]
+            )
             file.flush()
 
 
 def draw(run: Path) -> None:
-    """Figures, the table of the scores at the leads that are asked for, and that of the free runs."""
+    """Figures, the table of the scores at the leads that are asked for, and that of the free
+    runs."""
     rows = read_csv(run / "evaluation.csv")
     for row in rows:
         row["contender"] = {"trained": "neuralogcm"}.get(row["contender"], row["contender"])
     chosen = [r for r in rows if r["lead_days"] in LEADS]
-    columns = ["variable", "depth", "lead_days", "contender", "seeds", "cases", "rmse", "rmse_std", "acc", "bias"]
+    columns = [
+        "variable",
+        "depth",
+        "lead_days",
+        "contender",
+        "seeds",
+        "cases",
+        "rmse",
+        "rmse_std",
+        "acc",
+        "bias",
+    ]
     with open(HERE / "scores.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, columns, extrasaction="ignore")
         writer.writeheader()
-        writer.writerows({k: f"{v:.4g}" if isinstance(v, float) else v for k, v in r.items()} for r in chosen)
+        writer.writerows(
+            {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in r.items()} for r in chosen
+        )
     draw_by_lead([r for r in rows if r["contender"] in DRAWN], "rmse", HERE / "rmse.png")
     for name in ("free_run.csv", "free_run.png"):
         shutil.copyfile(run / name, HERE / name)

@@ -1,4 +1,5 @@
-"""Table and figure of a finished run: ``python training/twin_recovery/draw.py [output/twin_recovery]``."""
+"""Table and figure of a finished run: ``python training/twin_recovery/draw.py
+[output/twin_recovery]``."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ import matplotlib
 from dogcm.learning.recipe import load_recipe
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 HERE = Path(__file__).resolve().parent
 
@@ -28,7 +29,9 @@ def main(run: Path) -> None:
     for name in recipe.learnable:
         true, values = getattr(truth, name), [float(r[name]) for r in rows]
         right.semilogy(updates, [abs(v / true - 1) for v in values], label=name)
-        table.append((name, getattr(start, name), true, values[-1], f"{100 * (values[-1] / true - 1):.3f}"))
+        table.append(
+            (name, getattr(start, name), true, values[-1], f"{100 * (values[-1] / true - 1):.3f}")
+        )
     right.axhline(0.01, color="grey", linewidth=0.8)
     right.set(xlabel="update", ylabel="relative error of the parameter")
     right.legend(fontsize=8)

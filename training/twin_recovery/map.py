@@ -1,8 +1,9 @@
 """Recovery of a map of lateral diffusivity from a twin.
 
-The truth mixes between a half and twice 1000 m2 s-1, in a smooth pattern; training starts from 1000 everywhere and sees temperature
-and salinity once a day in rollouts of two days. The prior of the map (correlation length, factor of two) fills in where
-the data say nothing. Writes ``map.csv`` and ``map.png`` here.
+The truth mixes between a half and twice 1000 m2 s-1, in a smooth pattern; training starts from 1000
+everywhere and sees temperature and salinity once a day in rollouts of two days. The prior of the
+map (correlation length, factor of two) fills in where the data say nothing. Writes ``map.csv`` and
+``map.png`` here.
 
     python training/twin_recovery/map.py            # about three minutes on one core
 """
@@ -19,7 +20,6 @@ import matplotlib
 import numpy as np
 
 from dogcm.decomp import world
-from dogcm.simulation.model import Model
 from dogcm.field import exchange
 from dogcm.learning.groups import Ranks
 from dogcm.learning.losses import level_spread, observe, squared_error
@@ -27,9 +27,10 @@ from dogcm.learning.optimiser import Settings
 from dogcm.learning.parameters import LearnableSet
 from dogcm.learning.problem import Problem, Window, stacked
 from dogcm.learning.trainer import Stage, Trainer
+from dogcm.simulation.model import Model
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 HERE = Path(__file__).resolve().parent
 NAME, SEEN = "lateral_diffusivity", {"temperature": 1.0, "salinity": 1.0}
@@ -52,7 +53,8 @@ class Records:
 
 
 def pattern(grid):
-    """Logarithm to base 2 of the truth over 1000 m2 s-1, from -1 to 1: varies in both directions."""
+    """Logarithm to base 2 of the truth over 1000 m2 s-1, from -1 to 1: varies in both
+    directions."""
     lon, lat = (jnp.deg2rad(f.crop(0).data) for f in (grid.lon_c, grid.lat_c))
     return jnp.cos(2 * lon) * jnp.cos(3 * lat)
 
@@ -84,22 +86,44 @@ def main() -> None:
     scales = level_spread(model.halos, grid, forecast, window.values)
     fixed["loss"] = squared_error(model.halos, grid, SEEN, scales, "level")
     settings = Settings({"physics": 0.06}, updates, final=0.05)
-    trainer = Trainer(problem.share, fixed, start, targets, Ranks(world()), [Stage(updates, steps)], settings)
+    trainer = Trainer(
+        problem.share, fixed, start, targets, Ranks(world()), [Stage(updates, steps)], settings
+    )
     losses = []
-    trainer.train(each=lambda r: losses.append(r.loss) or print(r.update, f"{r.loss:.4g} {r.seconds:.2f} s", flush=True))
+    trainer.train(
+        each=lambda r: (
+            losses.append(r.loss) or print(r.update, f"{r.loss:.4g} {r.seconds:.2f} s", flush=True)
+        )
+    )
 
     found = learn.values(trainer.weights.trainable["physics"])[NAME]
     lat = np.asarray(grid.lat_c.interior)
     weight = np.asarray((grid.area_c * grid.wet_c).interior)
     true, found = np.asarray(true), np.log2(np.asarray(found.interior) / base)
-    parts = {"ocean": np.abs(lat) < 90, "poleward of 40 N and S": np.abs(lat) > 40, "within 20 of the equator": np.abs(lat) < 20}
-    rms = lambda x, where: float(np.sqrt(np.average(x**2, weights=weight * where)))  # noqa: E731
-    rows = [(part, f"{2 ** rms(true, w):.3f}", f"{2 ** rms(found - true, w):.3f}",
-             f"{np.corrcoef(true[w & (weight > 0)], found[w & (weight > 0)])[0, 1]:.3f}") for part, w in parts.items()]  # fmt: skip
+    parts = {
+        "ocean": np.abs(lat) < 90,
+        "poleward of 40 N and S": np.abs(lat) > 40,
+        "within 20 of the equator": np.abs(lat) < 20,
+    }
+    rms = lambda x, where: float(np.sqrt(np.average(x**2, weights=weight * where)))
+    rows = [
+        (
+            part,
+            f"{2 ** rms(true, w):.3f}",
+            f"{2 ** rms(found - true, w):.3f}",
+            f"{np.corrcoef(true[w & (weight > 0)], found[w & (weight > 0)])[0, 1]:.3f}",
+        )
+        for part, w in parts.items()
+    ]
     rows.append(("loss", f"{losses[0]:.4g}", f"{losses[-1]:.4g}", ""))
     print(*rows, sep="\n")
     with open(HERE / "map.csv", "w", newline="") as f:
-        head = ("where", "error of the start (factor, rms)", "error after training (factor, rms)", "correlation with the truth")
+        head = (
+            "where",
+            "error of the start (factor, rms)",
+            "error after training (factor, rms)",
+            "correlation with the truth",
+        )
         csv.writer(f).writerows([head, *rows])
     draw(grid, base, true, found, weight > 0)
 
@@ -109,12 +133,21 @@ def draw(grid, base: float, true, found, wet) -> None:
 
     lon, lat = np.asarray(grid.lon_c.interior)[0], np.asarray(grid.lat_c.interior)[:, 0]
     fig, axes = plt.subplots(3, 1, figsize=(7, 9.5), layout="constrained")
-    maps = (("truth", base * 2.0**true, cmocean.cm.amp, 400, 2100), ("learned", base * 2.0**found, cmocean.cm.amp, 400, 2100),
-            ("learned / truth", 2.0 ** (found - true), cmocean.cm.balance, 0.5, 2.0))  # fmt: skip
+    maps = (
+        ("truth", base * 2.0**true, cmocean.cm.amp, 400, 2100),
+        ("learned", base * 2.0**found, cmocean.cm.amp, 400, 2100),
+        ("learned / truth", 2.0 ** (found - true), cmocean.cm.balance, 0.5, 2.0),
+    )
     for ax, (title, values, colours, low, high) in zip(axes, maps):
         ax.set_facecolor("0.75")
-        mesh = ax.pcolormesh(lon, lat, np.where(wet, values, np.nan), cmap=colours, shading="nearest",
-                             norm=matplotlib.colors.LogNorm(low, high))  # fmt: skip
+        mesh = ax.pcolormesh(
+            lon,
+            lat,
+            np.where(wet, values, np.nan),
+            cmap=colours,
+            shading="nearest",
+            norm=matplotlib.colors.LogNorm(low, high),
+        )
         bar = fig.colorbar(mesh, ax=ax, label="m$^2$ s$^{-1}$" if low > 1 else "")
         ticks = [500, 1000, 2000] if low > 1 else [0.5, 1, 2]
         bar.set_ticks(ticks, labels=[f"{t:g}" for t in ticks])

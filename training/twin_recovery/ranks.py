@@ -1,10 +1,12 @@
-"""Whether training gives the same numbers however it is run: on how many ranks, and in one go or in two.
+"""Whether training gives the same numbers however it is run: on how many ranks, and in one go or in
+two.
 
-Five mixing parameters and a small column network are trained in ``global_4deg`` for 200 updates on four ranks, then
-again for its last 40 updates from the checkpoint before, and for the first 20 updates on one rank. Compares the
-checkpoints of the three and writes ``ranks.csv`` here.
+Five mixing parameters and a small column network are trained in ``global_4deg`` for 200 updates on
+four ranks, then again for its last 40 updates from the checkpoint before, and for the first 20
+updates on one rank. Compares the checkpoints of the three and writes ``ranks.csv`` here.
 
-    python training/twin_recovery/ranks.py            # about half an hour on two cores, most of it compilation
+    python training/twin_recovery/ranks.py            # about half an hour on two cores, most of it
+    compilation
 """
 
 from __future__ import annotations
@@ -23,16 +25,31 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 #: Every update ends with a comparison of all weights and of the optimiser's state over the ranks.
 SETTINGS = (
-    "curriculum=[{updates: 200, days: 1}]", "corrector={kind: column, width: 8, depth: 1}", "check_every=1",
-    "targets.spinup=10", "targets.days=10", "save_every=20", "keep=20",
-)  # fmt: skip
+    "curriculum=[{updates: 200, days: 1}]",
+    "corrector={kind: column, width: 8, depth: 1}",
+    "check_every=1",
+    "targets.spinup=10",
+    "targets.days=10",
+    "save_every=20",
+    "keep=20",
+)
 
 
 def train(folder: Path, ranks: int, updates: int, *more: str) -> None:
     """``dogcm train`` on so many ranks; its lines go to a log beside the folder."""
-    command = [str(Path(sys.executable).with_name("dogcm")), "train", str(HERE / "recipe.yaml"), "-o", str(folder)]
+    command = [
+        str(Path(sys.executable).with_name("dogcm")),
+        "train",
+        str(HERE / "recipe.yaml"),
+        "-o",
+        str(folder),
+    ]
     command += ["--updates", str(updates), *more]
-    command += [word for s in (*SETTINGS, f"targets.folder={folder.parent / 'truth'}") for word in ("--set", s)]
+    command += [
+        word
+        for s in (*SETTINGS, f"targets.folder={folder.parent / 'truth'}")
+        for word in ("--set", s)
+    ]
     launch = [] if ranks == 1 else [str(ROOT / "launch" / "mpirun.sh"), "-n", str(ranks)]
     with open(folder.parent / f"{folder.name}.log", "w") as log:
         subprocess.run([*launch, *command], check=True, cwd=ROOT, stdout=log, stderr=log)
@@ -66,17 +83,31 @@ def main() -> None:
     train(resumed, options.ranks, 200, "--resume")
 
     whole, again = arrays(straight, 200), arrays(resumed, 200)
-    same = whole.keys() == again.keys() and all(whole[n].tobytes() == again[n].tobytes() for n in whole)
+    same = whole.keys() == again.keys() and all(
+        whole[n].tobytes() == again[n].tobytes() for n in whole
+    )
     four, one = arrays(straight, 20), arrays(alone, 20)
     start, end = arrays(straight, 20), whole
     rows = [
-        ("ranks", options.ranks), ("numbers that are learned", sum(v.size for n, v in whole.items() if "now" in n and "trainable" in n)),
-        ("updates after which all ranks held the same weights and optimiser state, bit for bit", 200),
+        ("ranks", options.ranks),
+        (
+            "numbers that are learned",
+            sum(v.size for n, v in whole.items() if "now" in n and "trainable" in n),
+        ),
+        (
+            "updates after which all ranks held the same weights and optimiser state, bit for bit",
+            200,
+        ),
         ("resumed at update 160: same bits at update 200", same),
-        ("largest change of a weight between updates 20 and 200", largest_difference(start, end, "trainable")),
-        (f"largest difference of a weight after 20 updates on 1 and on {options.ranks} ranks",
-         largest_difference(four, one, "trainable")),
-    ]  # fmt: skip
+        (
+            "largest change of a weight between updates 20 and 200",
+            largest_difference(start, end, "trainable"),
+        ),
+        (
+            f"largest difference of a weight after 20 updates on 1 and on {options.ranks} ranks",
+            largest_difference(four, one, "trainable"),
+        ),
+    ]
     with open(HERE / "ranks.csv", "w", newline="") as f:
         csv.writer(f).writerows([("check", "result"), *rows])
     print(*rows, sep="\n")

@@ -21,10 +21,11 @@ class Exchange:
     """What drives one step.
 
     Attributes:
-        now: the records, with stress on faces where it follows from winds, and ``ice_load`` (m of water), at centres.
+        now: the records, with stress on faces where it follows from winds, and ``ice_load`` (m of
+            water), at centres.
         fluxes: what enters the ocean.
-        parts: sensible, latent, longwave, shortwave (W m-2, downward) and evaporation (kg m-2 s-1) over the cell,
-            where bulk formulae give them; ``ice_concentration``.
+        parts: sensible, latent, longwave, shortwave (W m-2, downward) and evaporation (kg m-2 s-1)
+            over the cell, where bulk formulae give them; ``ice_concentration``.
     """
 
     now: dict[str, Field]
@@ -32,7 +33,9 @@ class Exchange:
     parts: dict[str, Field]
 
 
-def surface_exchange(now: dict, state, thickness: Field, params: dict, grid, physics, halos) -> Exchange:
+def surface_exchange(
+    now: dict, state, thickness: Field, params: dict, grid, physics, halos
+) -> Exchange:
     """Stress, heat, fresh water and ice of one step.
 
     Args:
@@ -41,7 +44,9 @@ def surface_exchange(now: dict, state, thickness: Field, params: dict, grid, phy
     scheme = physics.surface
     temperature, salinity = state.temperature.level(0), state.salinity.level(0)
     if scheme is None:
-        return Exchange(now, surface_fluxes(now, temperature, salinity, thickness, params, grid, physics), {})
+        return Exchange(
+            now, surface_fluxes(now, temperature, salinity, thickness, params, grid, physics), {}
+        )
     now, given, parts, frozen = dict(now), dict(now), {}, None
     air = None
     if scheme.bulk:
@@ -50,7 +55,9 @@ def surface_exchange(now: dict, state, thickness: Field, params: dict, grid, phy
     if scheme.ice:
         own = {n: state.closures[n].crop(0) for n in ice.STATE}
         frozen = ice.step(own, air, given, temperature, salinity, thickness, params, physics)
-        parts = {n: getattr(frozen, n) for n in _FLOWS} | {"ice_concentration": frozen.concentration}
+        parts = {n: getattr(frozen, n) for n in _FLOWS} | {
+            "ice_concentration": frozen.concentration
+        }
     now.update(_pushing(air, state, grid, physics, halos))
     if scheme.bulk:
         given["heat_flux"] = _heat(given, parts, frozen, physics)
@@ -84,7 +91,8 @@ def _bulk(now: dict, state, params: dict, scheme) -> bulk.AirSea:
 
 
 def _pushing(air: bulk.AirSea | None, state, grid, physics, halos) -> dict[str, Field]:
-    """Stress on faces, which ice hands on to the sea, and the weight of the ice: one message for all."""
+    """Stress on faces, which ice hands on to the sea, and the weight of the ice: one message for
+    all."""
     wanted = {}
     if air is not None and air.wind_u is not None:
         wanted = {"taux": air.drag * air.wind_u, "tauy": air.drag * air.wind_v}
@@ -92,8 +100,11 @@ def _pushing(air: bulk.AirSea | None, state, grid, physics, halos) -> dict[str, 
         wanted["ice_load"] = ice.load(state.closures["ice_thickness"].crop(0), physics)
     if not wanted:
         return {}
-    # Only faces between two wet cells count, and beyond a wall an exchange brings values from elsewhere.
-    found = dict(zip(wanted, exchange(halos, *((f, _HALO, n != "ice_load") for n, f in wanted.items()))))
+    # Only faces between two wet cells count, and beyond a wall an exchange brings values from
+    # elsewhere.
+    found = dict(
+        zip(wanted, exchange(halos, *((f, _HALO, n != "ice_load") for n, f in wanted.items())))
+    )
     faces = {"taux": mean_x_c2u, "tauy": mean_y_c2v, "ice_load": lambda f: f * grid.wet_c}
     return {n: hold(faces[n](f)).named(n) for n, f in found.items()}
 
@@ -109,7 +120,8 @@ def _heat(given: dict, parts: dict, frozen, physics) -> Field:
 
 
 def _freshwater(given: dict, parts: dict, frozen, scheme, grid, halos) -> None:
-    """Put all fresh water into ``given["freshwater_flux"]``. What only moves between ice and sea is no imbalance."""
+    """Put all fresh water into ``given["freshwater_flux"]``. What only moves between ice and sea is
+    no imbalance."""
     terms = [given.pop(n) for n in ("freshwater_flux", "runoff") if n in given]
     if scheme.bulk:
         terms += [given["precipitation"], parts["evaporation"] * (-1.0 / bulk.FRESH_WATER_DENSITY)]
@@ -124,7 +136,11 @@ def _freshwater(given: dict, parts: dict, frozen, scheme, grid, halos) -> None:
 
 def _light(given: dict, air, frozen, params: dict, grid, physics) -> Field:
     """What passes interfaces (K m s-1); none under ice."""
-    entering = air.shortwave if air is not None else given["shortwave_down"] * (1.0 - params["ocean_albedo"])
+    entering = (
+        air.shortwave
+        if air is not None
+        else given["shortwave_down"] * (1.0 - params["ocean_albedo"])
+    )
     if frozen is not None:
         entering = entering * (1.0 - frozen.concentration)
     to_kelvin = 1.0 / (physics.rho0 * physics.heat_capacity)

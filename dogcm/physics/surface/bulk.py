@@ -1,9 +1,10 @@
 """Turbulent and radiative fluxes between air and sea: the NCAR bulk formulae.
 
 Large and Yeager (2004), NCAR Tech. Note TN-460+STR, doi:10.5065/D6KK98Q6, and (2009),
-doi:10.1007/s00382-008-0441-3. Transfer coefficients in neutral air depend on the wind alone; stability
-(Monin-Obukhov) changes them, by a fixed number of iterations. The jump of the Stanton number between stable and
-unstable air is smoothed over a narrow range, so that fluxes have derivatives; nothing else departs from the papers.
+doi:10.1007/s00382-008-0441-3. Transfer coefficients in neutral air depend on the wind alone;
+stability (Monin-Obukhov) changes them, by a fixed number of iterations. The jump of the Stanton
+number between stable and unstable air is smoothed over a narrow range, so that fluxes have
+derivatives; nothing else departs from the papers.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ class AirSea:
     """Fluxes of open water; downward is positive, but for evaporation.
 
     Attributes:
-        drag: stress over wind (kg m-2 s-1). wind_u, wind_v: relative to the current (m s-1), or None.
+        drag: stress over wind (kg m-2 s-1). wind_u, wind_v: relative to the current (m s-1), or
+            None.
         sensible, latent, longwave, shortwave: W m-2, the last two net. evaporation: kg m-2 s-1.
     """
 
@@ -53,7 +55,8 @@ class AirSea:
 
 
 def neutral_drag(wind):
-    """Drag coefficient of neutral air by wind at 10 m (m s-1): ``1000 C = 2.70/U + 0.142 + U/13.09 - 3.14807e-10 U^6``,
+    """Drag coefficient of neutral air by wind at 10 m (m s-1): ``1000 C = 2.70/U + 0.142 + U/13.09
+    - 3.14807e-10 U^6``,
     constant above 33 m/s (2009, equation 11)."""
     u = jnp.clip(wind, _LEAST_WIND, _STRONGEST)
     cube = u * u * u
@@ -61,7 +64,8 @@ def neutral_drag(wind):
 
 
 def neutral_stanton(root_drag, stable):
-    """Of sensible heat: 0.0180 in stable, 0.0327 in unstable air, times the root of the drag coefficient."""
+    """Of sensible heat: 0.0180 in stable, 0.0327 in unstable air, times the root of the drag
+    coefficient."""
     return (32.7 + (18.0 - 32.7) * stable) * 1e-3 * root_drag
 
 
@@ -91,15 +95,20 @@ def _psi(zeta):
     x = jnp.sqrt(x2)
     stable = -5.0 * jnp.maximum(zeta, 0.0)
     # arctan(x) - pi/4 in one, which has no rounding error where x is 1.
-    momentum = jnp.log((1.0 + x) * (1.0 + x) * (1.0 + x2) * 0.125) - 2.0 * jnp.arctan((x - 1.0) / (x + 1.0))
+    momentum = jnp.log((1.0 + x) * (1.0 + x) * (1.0 + x2) * 0.125) - 2.0 * jnp.arctan(
+        (x - 1.0) / (x + 1.0)
+    )
     return momentum + stable, 2.0 * jnp.log(0.5 + 0.5 * x2) + stable
 
 
-def transfer_coefficients(wind, air, humidity, sea, saturated, iterations: int, height: float = REFERENCE_HEIGHT):
+def transfer_coefficients(
+    wind, air, humidity, sea, saturated, iterations: int, height: float = REFERENCE_HEIGHT
+):
     """Drag, Stanton and Dalton numbers at 10 m, and air temperature and humidity brought to 10 m.
 
     Args:
-        wind: at 10 m (m s-1). air: potential temperature at ``height`` (degC). humidity: there (kg kg-1).
+        wind: at 10 m (m s-1). air: potential temperature at ``height`` (degC). humidity: there (kg
+            kg-1).
         sea: temperature (degC). saturated: specific humidity at it (kg kg-1). iterations: 2 to 5.
     """
     u = jnp.maximum(wind, _LEAST_WIND)
@@ -113,14 +122,21 @@ def transfer_coefficients(wind, air, humidity, sea, saturated, iterations: int, 
     shifted_t, shifted_q = air, humidity
     for _ in range(iterations):
         # (u*, T*, q*) make the Obukhov length; here their combinations without the roots.
-        buoyancy = _GRAVITY * (stanton * warmer / virtual + dalton * moister / (humidity + 1.0 / _VIRTUAL))
+        buoyancy = _GRAVITY * (
+            stanton * warmer / virtual + dalton * moister / (humidity + 1.0 / _VIRTUAL)
+        )
         zeta = _VON_KARMAN * REFERENCE_HEIGHT * buoyancy / (drag * jnp.sqrt(drag) * u * u)
         zeta = jnp.clip(zeta, -_LARGEST_ZETA, _LARGEST_ZETA)
         psi_m, psi_h = stored(*_psi(zeta))
         if height != REFERENCE_HEIGHT:
             _, psi_there = _psi(zeta * (height / REFERENCE_HEIGHT))
-            profile = (jnp.log(REFERENCE_HEIGHT / height) - psi_h + psi_there) / (_VON_KARMAN * jnp.sqrt(drag))
-            shifted_t, shifted_q = air + stanton * warmer * profile, humidity + dalton * moister * profile
+            profile = (jnp.log(REFERENCE_HEIGHT / height) - psi_h + psi_there) / (
+                _VON_KARMAN * jnp.sqrt(drag)
+            )
+            shifted_t, shifted_q = (
+                air + stanton * warmer * profile,
+                humidity + dalton * moister * profile,
+            )
             warmer, moister = shifted_t - sea, shifted_q - saturated
         neutral = neutral_drag(u / (1.0 - root * psi_m * (1.0 / _VON_KARMAN)))
         root = jnp.sqrt(neutral)
@@ -160,11 +176,20 @@ def ncar(now: dict, temperature: Field, current: tuple | None, params: dict, sch
     if vector is not None and current is not None:
         vector = tuple(w - c for w, c in zip(vector, current))
     operands = {
-        "sst": temperature, "air": now["air_temperature"], "q": now["specific_humidity"],
-        "sw": now["shortwave_down"], "lw": now["longwave_down"], "speed": now.get("wind_speed"),
-        "u": vector and vector[0], "v": vector and vector[1], "slp": now.get("sea_level_pressure"),
-        "cm": params[FACTORS[0]], "ch": params[FACTORS[1]], "ce": params[FACTORS[2]], "albedo": params["ocean_albedo"],
-    }  # fmt: skip
+        "sst": temperature,
+        "air": now["air_temperature"],
+        "q": now["specific_humidity"],
+        "sw": now["shortwave_down"],
+        "lw": now["longwave_down"],
+        "speed": now.get("wind_speed"),
+        "u": vector and vector[0],
+        "v": vector and vector[1],
+        "slp": now.get("sea_level_pressure"),
+        "cm": params[FACTORS[0]],
+        "ch": params[FACTORS[1]],
+        "ce": params[FACTORS[2]],
+        "albedo": params["ocean_albedo"],
+    }
     given = {n: f for n, f in operands.items() if f is not None}
     arrays, at, halo = align(*given.values(), what="compute bulk fluxes of")
     out = _fluxes(scheme, **dict(zip(given, arrays)))
@@ -172,7 +197,9 @@ def ncar(now: dict, temperature: Field, current: tuple | None, params: dict, sch
     return AirSea(wind_u=vector and vector[0], wind_v=vector and vector[1], **fields)
 
 
-def _fluxes(scheme, sst, air, q, sw, lw, cm, ch, ce, albedo, speed=None, u=None, v=None, slp=None) -> dict:
+def _fluxes(
+    scheme, sst, air, q, sw, lw, cm, ch, ce, albedo, speed=None, u=None, v=None, slp=None
+) -> dict:
     if speed is None:
         speed = jnp.sqrt(u * u + v * v + 1e-8)
     potential = air + _LAPSE * scheme.air_height

@@ -16,13 +16,17 @@ class SurfaceScheme:
     """Choices of surface physics beyond records of fluxes, fixed when the model is compiled.
 
     Attributes:
-        bulk: fluxes by the NCAR bulk formulae, :mod:`dogcm.physics.surface.bulk`. iterations: for stability.
-        air_height: of air temperature and humidity (m). relative_wind: stress from the wind over the current.
+        bulk: fluxes by the NCAR bulk formulae, :mod:`dogcm.physics.surface.bulk`. iterations: for
+            stability.
+        air_height: of air temperature and humidity (m). relative_wind: stress from the wind over
+            the current.
         ice: thermodynamic sea ice, :mod:`dogcm.physics.surface.ice`.
         penetrating: short wave is absorbed at depth, :mod:`dogcm.physics.surface.shortwave`.
-        balance_freshwater: take the global mean off what evaporation, precipitation and rivers bring.
+        balance_freshwater: take the global mean off what evaporation, precipitation and rivers
+            bring.
         balance_salt: take the global mean off what restoring of salinity brings.
-        freezing_point: ``teos10`` or ``millero``, see :func:`dogcm.physics.surface.ice.freezing_point`.
+        freezing_point: ``teos10`` or ``millero``, see
+            :func:`dogcm.physics.surface.ice.freezing_point`.
     """
 
     bulk: bool = False
@@ -42,9 +46,11 @@ class SurfaceFluxes:
     """What enters the ocean during one step, per area.
 
     Attributes:
-        heat: temperature flux (K m s-1), all heat divided by rho0 cp. salt: salinity flux (g kg-1 m s-1).
+        heat: temperature flux (K m s-1), all heat divided by rho0 cp. salt: salinity flux (g kg-1 m
+            s-1).
         freshwater: volume flux (m s-1).
-        penetrating: the part of ``heat`` that passes each interface as light (K m s-1, positive down), or None.
+        penetrating: the part of ``heat`` that passes each interface as light (K m s-1, positive
+            down), or None.
         closures: sea ice after the step, before what freezes at its end.
     """
 
@@ -55,13 +61,21 @@ class SurfaceFluxes:
     closures: dict[str, Field] = field(default_factory=dict)
 
 
-def surface_fluxes(now: dict[str, Field], temperature: Field, salinity: Field, thickness: Field, params: dict,
-                   grid, physics, light: Field | None = None) -> SurfaceFluxes:  # fmt: skip
+def surface_fluxes(
+    now: dict[str, Field],
+    temperature: Field,
+    salinity: Field,
+    thickness: Field,
+    params: dict,
+    grid,
+    physics,
+    light: Field | None = None,
+) -> SurfaceFluxes:
     """Fluxes from this moment's records and the surface layer's temperature and salinity.
 
-    Restoring acts as a flux, ``dz[0] / timescale`` times the difference. Fresh water enters with the
-    temperature of the sea and without salt. Cooling stops where the sea is about to freeze, unless there is
-    a sea-ice model to take care of that.
+    Restoring acts as a flux, ``dz[0] / timescale`` times the difference. Fresh water enters with
+    the temperature of the sea and without salt. Cooling stops where the sea is about to freeze,
+    unless there is a sea-ice model to take care of that.
 
     Args:
         thickness: of the surface layer (m).
@@ -86,7 +100,7 @@ def surface_fluxes(now: dict[str, Field], temperature: Field, salinity: Field, t
         room = (temperature - physics.freezing) * thickness * (1.0 / physics.dt)
         if light is not None and light.shape[0]:
             lost = light.level(0)
-            cooling = lambda q, r, i: jnp.maximum(q, i - jnp.maximum(r, 0.0))  # noqa: E731
+            cooling = lambda q, r, i: jnp.maximum(q, i - jnp.maximum(r, 0.0))
             heat = fmap(cooling, heat, room, lost.with_data(lost.data, "c"), name="heat")
         else:
             heat = fmap(lambda q, r: jnp.maximum(q, -jnp.maximum(r, 0.0)), heat, room, name="heat")
@@ -95,9 +109,11 @@ def surface_fluxes(now: dict[str, Field], temperature: Field, salinity: Field, t
 
 
 def imbalance(fluxes: SurfaceFluxes, halos, grid, physics) -> tuple:
-    """Means over the ocean of heat (W m-2) and fresh water (m s-1) entering, the same on every layout.
+    """Means over the ocean of heat (W m-2) and fresh water (m s-1) entering, the same on every
+    layout.
 
-    In equilibrium both vanish. Heat that fresh water carries at the temperature of the sea is not counted.
+    In equilibrium both vanish. Heat that fresh water carries at the temperature of the sea is not
+    counted.
     """
     heat = global_mean(fluxes.heat.crop(0), halos, grid) * (physics.rho0 * physics.heat_capacity)
     return heat, global_mean(fluxes.freshwater.crop(0), halos, grid)

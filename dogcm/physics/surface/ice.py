@@ -1,18 +1,19 @@
-"""Sea ice without motion: the zero-layer model of Semtner (1976), doi:10.1175/1520-0485(1976)006<0379:AMFTTG>2.0.CO;2.
+"""Sea ice without motion: the zero-layer model of Semtner (1976),
+doi:10.1175/1520-0485(1976)006<0379:AMFTTG>2.0.CO;2.
 
-The state is one number per cell, the mean thickness h. Ice covers the part ``A = h / H`` of the cell, ``H = sqrt(h^2 +
-h0^2)`` thick, so that growth first closes the water and then thickens the ice: smooth everywhere, also at h = 0. Ice
-conducts heat and stores none. What it exchanges with the sea follows from budgets, which therefore close to
-round-off::
+The state is one number per cell, the mean thickness h. Ice covers the part ``A = h / H`` of the
+cell, ``H = sqrt(h^2 + h0^2)`` thick, so that growth first closes the water and then thickens the
+ice: smooth everywhere, also at h = 0. Ice conducts heat and stores none. What it exchanges with the
+sea follows from budgets, which therefore close to round-off::
 
-    heat         rho0 cp sum(T dV) - rho_ice L sum(h dA)          ice of 0 degC is L below water of 0 degC
-    fresh water  sum(dV) + rho_ice / rho0 sum(h dA)
+    heat         rho0 cp sum(T dV) - rho_ice L sum(h dA)          ice of 0 degC is L below water of
+    0 degC fresh water  sum(dV) + rho_ice / rho0 sum(h dA)
     salt         sum(S dV) + S_ice rho_ice / rho0 sum(h dA)
 
-Freezing takes its water out of the sea, and the ice's weight presses on it: sea level falls by what the weight makes
-up for, so that ice growing in place moves no water. At the end of a step, water below its freezing point is warmed by
-what then is ``ice_frazil``, crystals that count in the budget of heat at once; their water and salt leave the sea, and
-they join h, in the next step.
+Freezing takes its water out of the sea, and the ice's weight presses on it: sea level falls by what
+the weight makes up for, so that ice growing in place moves no water. At the end of a step, water
+below its freezing point is warmed by what then is ``ice_frazil``, crystals that count in the budget
+of heat at once; their water and salt leave the sea, and they join h, in the next step.
 """
 
 from __future__ import annotations
@@ -30,8 +31,13 @@ SUBLIMATION = bulk.VAPORISATION + FUSION
 TRANSFER = 1.63e-3  # drag coefficient, Stanton and Dalton number of ice (Large and Yeager 2004)
 STATE = ("ice_thickness", "ice_frazil")
 PARAMETERS = (
-    "ice_albedo", "ice_melting_albedo", "ice_conductivity", "ice_salinity", "ice_lead_thickness", "ice_ocean_exchange",
-)  # fmt: skip
+    "ice_albedo",
+    "ice_melting_albedo",
+    "ice_conductivity",
+    "ice_salinity",
+    "ice_lead_thickness",
+    "ice_ocean_exchange",
+)
 _SATURATION = dict(factor=11637800.0, exponent=5897.8)  # over ice
 _NEWTON = 3
 # Air temperatures (degC) between which the surface goes from cold to melting.
@@ -42,17 +48,24 @@ _LEAST_SALINITY, _THINNEST = 1e-6, 1e-3  # g kg-1, m: land holds zeros
 def freezing_point(salinity, formula: str = "teos10"):
     """Of air-saturated sea water at the surface (degC).
 
-    ``teos10``: conservative temperature of absolute salinity (g kg-1), the polynomial of McDougall et al.
-    (2014), doi:10.1175/JTECH-D-13-00129.1. ``millero``: temperature of practical salinity, UNESCO (1983).
+    ``teos10``: conservative temperature of absolute salinity (g kg-1), the polynomial of McDougall
+    et al. (2014), doi:10.1175/JTECH-D-13-00129.1. ``millero``: temperature of practical salinity,
+    UNESCO (1983).
     """
     s = jnp.maximum(salinity, _LEAST_SALINITY)
     if formula == "millero":
         return s * (-0.0575 + 1.710523e-3 * jnp.sqrt(s) - 2.154996e-4 * s)
     r = s * 0.01
     x = jnp.sqrt(r)
-    inner = -11.88081601230542 + x * (13.34658511480257 + x * (-8.722761043208607 + x * 2.082038908808201))
+    inner = -11.88081601230542 + x * (
+        13.34658511480257 + x * (-8.722761043208607 + x * 2.082038908808201)
+    )
     pure = 0.017947064327968736 + r * (-6.076099099929818 + x * (4.883198653547851 + x * inner))
-    air = 1e-3 * (2.4 - 0.014289763856964 * s) * (1.0 + 0.057000649899720 * (1.0 - s * (1.0 / 35.16504)))
+    air = (
+        1e-3
+        * (2.4 - 0.014289763856964 * s)
+        * (1.0 + 0.057000649899720 * (1.0 - s * (1.0 / 35.16504)))
+    )
     return pure - air
 
 
@@ -68,7 +81,8 @@ class IceStep:
 
     Attributes:
         thickness: after the step (m). concentration: at its start (1).
-        heat: into the sea, without what water carries (W m-2). water: freshening (m s-1). salt: g kg-1 m s-1.
+        heat: into the sea, without what water carries (W m-2). water: freshening (m s-1). salt: g
+            kg-1 m s-1.
         sensible, latent, longwave, shortwave: of air and surface (W m-2), over water and ice.
         evaporation: kg m-2 s-1, positive up, likewise.
     """
@@ -85,8 +99,16 @@ class IceStep:
     evaporation: Field
 
 
-def step(closures: dict, air: bulk.AirSea, now: dict, temperature: Field, salinity: Field, thickness: Field,
-         params: dict, physics) -> IceStep:  # fmt: skip
+def step(
+    closures: dict,
+    air: bulk.AirSea,
+    now: dict,
+    temperature: Field,
+    salinity: Field,
+    thickness: Field,
+    params: dict,
+    physics,
+) -> IceStep:
     """Growth and melt by heat from the air through the ice and from the sea below.
 
     Args:
@@ -96,39 +118,88 @@ def step(closures: dict, air: bulk.AirSea, now: dict, temperature: Field, salini
     flows = ("sensible", "latent", "longwave", "shortwave", "evaporation")
     speed = now.get("wind_speed")
     operands = {
-        "h": closures["ice_thickness"], "frazil": closures["ice_frazil"], "sst": temperature, "sss": salinity,
-        "layer": thickness, "air": now["air_temperature"], "q": now["specific_humidity"],
-        "sw": now["shortwave_down"], "lw": now["longwave_down"], "speed": speed,
-        "u": air.wind_u if speed is None else None, "v": air.wind_v if speed is None else None,
-        "slp": now.get("sea_level_pressure"), "snow": now.get("snowfall"), **{n: getattr(air, n) for n in flows},
+        "h": closures["ice_thickness"],
+        "frazil": closures["ice_frazil"],
+        "sst": temperature,
+        "sss": salinity,
+        "layer": thickness,
+        "air": now["air_temperature"],
+        "q": now["specific_humidity"],
+        "sw": now["shortwave_down"],
+        "lw": now["longwave_down"],
+        "speed": speed,
+        "u": air.wind_u if speed is None else None,
+        "v": air.wind_v if speed is None else None,
+        "slp": now.get("sea_level_pressure"),
+        "snow": now.get("snowfall"),
+        **{n: getattr(air, n) for n in flows},
         **{n: params[n] for n in PARAMETERS},
-    }  # fmt: skip
+    }
     given = {n: f for n, f in operands.items() if f is not None}
     arrays, at, halo = align(*given.values(), what="step the ice with")
     out = _step(physics, **dict(zip(given, arrays)))
     return IceStep(**{n: Field(a, at, halo).named(n) for n, a in out.items()})
 
 
-def _step(physics, h, frazil, sst, sss, layer, air, q, sw, lw, sensible, latent, longwave, shortwave, evaporation,
-          ice_albedo, ice_melting_albedo, ice_conductivity, ice_salinity, ice_lead_thickness, ice_ocean_exchange,
-          speed=None, u=None, v=None, slp=None, snow=None) -> dict:  # fmt: skip
+def _step(
+    physics,
+    h,
+    frazil,
+    sst,
+    sss,
+    layer,
+    air,
+    q,
+    sw,
+    lw,
+    sensible,
+    latent,
+    longwave,
+    shortwave,
+    evaporation,
+    ice_albedo,
+    ice_melting_albedo,
+    ice_conductivity,
+    ice_salinity,
+    ice_lead_thickness,
+    ice_ocean_exchange,
+    speed=None,
+    u=None,
+    v=None,
+    slp=None,
+    snow=None,
+) -> dict:
     dt, rho0, cp = physics.dt, physics.rho0, physics.heat_capacity
     speed = jnp.sqrt(u * u + v * v + 1e-8) if speed is None else speed
     a, there = cover(h, ice_lead_thickness)
     freezing = freezing_point(sss, physics.surface.freezing_point)
     cold = jnp.clip((_MELTING - air) * (1.0 / (_MELTING - _COLD)), 0.0, 1.0)
     albedo = ice_melting_albedo + (ice_albedo - ice_melting_albedo) * cold
-    over = _surface(air, q, bulk.air_density(slp, air, q), speed, (1.0 - albedo) * sw, lw,
-                    ice_conductivity / there, freezing)  # fmt: skip
-    mix = lambda water, ice: water + a * (ice - water)  # noqa: E731
+    over = _surface(
+        air,
+        q,
+        bulk.air_density(slp, air, q),
+        speed,
+        (1.0 - albedo) * sw,
+        lw,
+        ice_conductivity / there,
+        freezing,
+    )
+    mix = lambda water, ice: water + a * (ice - water)
     out = {
-        "sensible": mix(sensible, over["sensible"]), "longwave": mix(longwave, over["longwave"]),
-        "shortwave": mix(shortwave, over["shortwave"]), "evaporation": mix(evaporation, over["evaporation"]),
-    }  # fmt: skip
-    # Vapour leaves with the heat of vaporisation; that of fusion is in the ice which is gone with it.
+        "sensible": mix(sensible, over["sensible"]),
+        "longwave": mix(longwave, over["longwave"]),
+        "shortwave": mix(shortwave, over["shortwave"]),
+        "evaporation": mix(evaporation, over["evaporation"]),
+    }
+    # Vapour leaves with the heat of vaporisation; that of fusion is in the ice which is gone with
+    # it.
     out["latent"] = out["evaporation"] * (-bulk.VAPORISATION)
     snow_heat = 0.0 if snow is None else snow * (-rho0 * FUSION)
-    on_ice = sum(over[n] for n in ("sensible", "longwave", "shortwave")) - over["evaporation"] * bulk.VAPORISATION
+    on_ice = (
+        sum(over[n] for n in ("sensible", "longwave", "shortwave"))
+        - over["evaporation"] * bulk.VAPORISATION
+    )
     entering = out["sensible"] + out["latent"] + out["longwave"] + out["shortwave"] + snow_heat
 
     # Backward Euler in the layer's temperature: a thin layer cannot overshoot.
@@ -139,15 +210,25 @@ def _step(physics, h, frazil, sst, sss, layer, air, q, sw, lw, sensible, latent,
     new = jnp.maximum(old - a * (on_ice + snow_heat + from_sea) * (dt / per_metre), 0.0)
     new, entering = bulk.stored(new, entering)
     water = (h - new) * (DENSITY / rho0 / dt)
-    # Water from ice comes at 0 degC; the tracer step lets all water come at the temperature of the sea.
+    # Water from ice comes at 0 degC; the tracer step lets all water come at the temperature of the
+    # sea.
     heat = entering + (new - old) * (per_metre / dt) - water * sst * (rho0 * cp)
-    return {"thickness": new, "concentration": a, "heat": heat, "water": water, "salt": water * ice_salinity, **out}
+    return {
+        "thickness": new,
+        "concentration": a,
+        "heat": heat,
+        "water": water,
+        "salt": water * ice_salinity,
+        **out,
+    }
 
 
 def _surface(air, q, density, speed, absorbed, lw, conductance, freezing) -> dict:
-    """Fluxes at the top of the ice, whose temperature balances them with what is conducted, or is that of melting.
+    """Fluxes at the top of the ice, whose temperature balances them with what is conducted, or is
+    that of melting.
 
-    Newton's method from the temperature of the air; the balance is a concave function of temperature.
+    Newton's method from the temperature of the air; the balance is a concave function of
+    temperature.
     """
     exchange = density * TRANSFER * speed
     wall = exchange * bulk.AIR_HEAT_CAPACITY
@@ -161,19 +242,29 @@ def _surface(air, q, density, speed, absorbed, lw, conductance, freezing) -> dic
         cube = kelvin * kelvin * kelvin * bulk.STEFAN_BOLTZMANN
         humidity = saturated(t)
         steeper = _SATURATION["exponent"] / (kelvin * kelvin)
-        net = absorbed + lw - cube * kelvin + wall * (air - t) - exchange * SUBLIMATION * (humidity - q)
+        net = (
+            absorbed
+            + lw
+            - cube * kelvin
+            + wall * (air - t)
+            - exchange * SUBLIMATION * (humidity - q)
+        )
         slope = 4.0 * cube + wall + exchange * SUBLIMATION * humidity * steeper + conductance
         t = t + (net + conductance * (freezing - t)) / slope
         (t,) = bulk.stored(t)
     t = jnp.minimum(t, 0.0)
     kelvin2 = (t + bulk.KELVIN) * (t + bulk.KELVIN)
     return {
-        "sensible": wall * (air - t), "longwave": lw - bulk.STEFAN_BOLTZMANN * kelvin2 * kelvin2,
-        "shortwave": absorbed, "evaporation": exchange * (saturated(t) - q),
-    }  # fmt: skip
+        "sensible": wall * (air - t),
+        "longwave": lw - bulk.STEFAN_BOLTZMANN * kelvin2 * kelvin2,
+        "shortwave": absorbed,
+        "evaporation": exchange * (saturated(t) - q),
+    }
 
 
-def freeze(temperature: Field, salinity: Field, thickness: Field, wet: Field, physics) -> tuple[Field, Field]:
+def freeze(
+    temperature: Field, salinity: Field, thickness: Field, wet: Field, physics
+) -> tuple[Field, Field]:
     """Warm a layer to its freezing point by turning as much of its water into crystals.
 
     Args:
@@ -192,7 +283,9 @@ def heat_of_frazil(closures: dict, physics):
     """What freezing at the end of a step has put into the sea (K m), an array; 0 without ice."""
     if "ice_frazil" not in closures:
         return jnp.zeros(())
-    return closures["ice_frazil"].interior * (DENSITY * FUSION / (physics.rho0 * physics.heat_capacity))
+    return closures["ice_frazil"].interior * (
+        DENSITY * FUSION / (physics.rho0 * physics.heat_capacity)
+    )
 
 
 def load(thickness: Field, physics) -> Field:

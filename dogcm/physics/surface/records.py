@@ -32,14 +32,16 @@ RECORDS = {
 }
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["records"], meta_fields=["period"])
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["records"], meta_fields=["period"]
+)
 @dataclass(frozen=True)
 class Forcing:
     """Surface forcing of one tile.
 
     Attributes:
-        records: name (see :data:`RECORDS`) to a Field of shape (n, y, x): n records, each centred on its
-            n-th part of ``period``. One record means steady forcing.
+        records: name (see :data:`RECORDS`) to a Field of shape (n, y, x): n records, each centred
+            on its n-th part of ``period``. One record means steady forcing.
         period: s, usually one year.
     """
 

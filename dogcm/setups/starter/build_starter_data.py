@@ -35,8 +35,10 @@ from dogcm.io.regrid import (
 
 FloatArray = NDArray[np.floating]
 
-LICENCE = ("Public domain (work of the United States Government; Ferret License Agreement: data "
-           "in the public domain, furnished AS IS, no warranty)")
+LICENCE = (
+    "Public domain (work of the United States Government; Ferret License Agreement: data "
+    "in the public domain, furnished AS IS, no warranty)"
+)
 PACKAGE = "Debian package ferret-datasets 7.6.0-5 (NOAA/PMEL Ferret data sets)"
 AIR_DENSITY = 1.22  # kg m-3, Large & Pond (1981)
 BATHYMETRY_STEP = 0.25  # degrees
@@ -67,15 +69,18 @@ def cell_centres(step: float) -> tuple[FloatArray, FloatArray]:
 def mean_elevation(source: Path, step: float) -> FloatArray:
     """Cell means of ETOPO5 (m, positive up) on the global grid of `step` degrees."""
     relief = read_cf(source / "etopo5.cdf", "ROSE")
-    mean, _ = conservative_average(relief.values, relief.lat_edges, relief.lon_edges,
-                                   *cell_faces(step))
+    mean, _ = conservative_average(
+        relief.values, relief.lat_edges, relief.lon_edges, *cell_faces(step)
+    )
     return mean
 
 
 # --- hydrography -------------------------------------------------------------------------------
 
-def fill_within_basins(values: FloatArray, wet: NDArray[np.bool_], points: FloatArray,
-                       above: FloatArray | None) -> FloatArray:
+
+def fill_within_basins(
+    values: FloatArray, wet: NDArray[np.bool_], points: FloatArray, above: FloatArray | None
+) -> FloatArray:
     """Fill one level without carrying water across land.
 
     A wet cell without data takes the nearest data of its own body of water at this depth; where
@@ -119,31 +124,46 @@ def build_hydrography(source: Path) -> xr.Dataset:
         levels: list[FloatArray] = []
         for k, depth in enumerate(t.depth):
             level = np.where(missing[k], np.nan, field[k])
-            levels.append(fill_within_basins(level, floor < -depth, points,
-                                             levels[-1] if levels else None))
+            levels.append(
+                fill_within_basins(level, floor < -depth, points, levels[-1] if levels else None)
+            )
         filled[name] = np.stack(levels)
     # Water of the deep interior cannot be below the surface freezing point; objective analysis
     # can. The freezing point at zero pressure is where such water was last in contact with ice.
     freezing = gsw.CT_freezing(filled["absolute_salinity"], 0.0, 0.0)
     temp = np.maximum(filled["conservative_temperature"], freezing)
     data = xr.Dataset(coords={"depth": t.depth, "lat": t.lat, "lon": t.lon})
-    data["conservative_temperature"] = (("depth", "lat", "lon"), temp, {
-        "standard_name": "sea_water_conservative_temperature", "units": "degC",
-        "long_name": "annual mean conservative temperature (TEOS-10)"})
-    data["absolute_salinity"] = (("depth", "lat", "lon"), filled["absolute_salinity"], {
-        "standard_name": "sea_water_absolute_salinity", "units": "g kg-1",
-        "long_name": "annual mean absolute salinity (TEOS-10)"})
+    data["conservative_temperature"] = (
+        ("depth", "lat", "lon"),
+        temp,
+        {
+            "standard_name": "sea_water_conservative_temperature",
+            "units": "degC",
+            "long_name": "annual mean conservative temperature (TEOS-10)",
+        },
+    )
+    data["absolute_salinity"] = (
+        ("depth", "lat", "lon"),
+        filled["absolute_salinity"],
+        {
+            "standard_name": "sea_water_absolute_salinity",
+            "units": "g kg-1",
+            "long_name": "annual mean absolute salinity (TEOS-10)",
+        },
+    )
     data.attrs.update(
         title="Starter hydrography of dogcm: annual mean temperature and salinity",
         references="Levitus (1982), Climatological Atlas of the World Ocean, NOAA Prof. Paper 13; "
-                   "IOC, SCOR and IAPSO (2010), TEOS-10",
+        "IOC, SCOR and IAPSO (2010), TEOS-10",
         comment="In-situ temperature and practical salinity converted with gsw. Filled "
-                "everywhere: see PROVENANCE.md for the rule.",
-        source_files="levitus_climatology.cdf etopo5.cdf")
+        "everywhere: see PROVENANCE.md for the rule.",
+        source_files="levitus_climatology.cdf etopo5.cdf",
+    )
     return data
 
 
 # --- wind --------------------------------------------------------------------------------------
+
 
 def drag_coefficient(speed: FloatArray) -> FloatArray:
     """Neutral 10 m drag coefficient of Large & Pond (1981).
@@ -159,8 +179,9 @@ def rice_mean_speed(vector_speed: FloatArray, sigma: FloatArray) -> FloatArray:
     scatter of `sigma` per component: the mean of the Rice distribution.
     """
     x = vector_speed**2 / (4.0 * sigma**2)
-    return sigma * np.sqrt(np.pi / 2) * (
-        (1 + 2 * x) * special.ive(0, x) + 2 * x * special.ive(1, x))
+    return (
+        sigma * np.sqrt(np.pi / 2) * ((1 + 2 * x) * special.ive(0, x) + 2 * x * special.ive(1, x))
+    )
 
 
 def scatter_from_speed(vector_speed: FloatArray, mean_speed: FloatArray) -> FloatArray:
@@ -183,8 +204,9 @@ def smooth(field: FloatArray, cells_lat: float, cells_lon: float) -> FloatArray:
     return np.where(cover > 1e-3, total / np.maximum(cover, 1e-3), np.nan)
 
 
-def stress_of(u: FloatArray, v: FloatArray, sigma: FloatArray
-              ) -> tuple[FloatArray, FloatArray, FloatArray]:
+def stress_of(
+    u: FloatArray, v: FloatArray, sigma: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Mean stress (N m-2) and mean speed (m/s) over a Gaussian wind of mean (u, v).
 
     tau = rho_air E[C_D(|U|) |U| U], the expectation by Gauss-Hermite quadrature: storms that a
@@ -209,8 +231,13 @@ def navy_climatology(source: Path, name: str, lat: FloatArray, lon: FloatArray) 
     wind = read_cf(source / "monthly_navy_winds.cdf", name, unit="m s-1")
     monthly = wind.values.reshape(-1, 12, *wind.values.shape[1:]).mean(axis=0)
     relief = read_cf(source / "etopo20.cdf", "ROSE")
-    ocean, _ = conservative_average((relief.values < 0).astype(float), relief.lat_edges,
-                                    relief.lon_edges, wind.lat_edges, wind.lon_edges)
+    ocean, _ = conservative_average(
+        (relief.values < 0).astype(float),
+        relief.lat_edges,
+        relief.lon_edges,
+        wind.lat_edges,
+        wind.lon_edges,
+    )
     # Wind over land is slower and turned: it must not leak into the stress at the coast.
     monthly = np.where(ocean >= 0.5, monthly, np.nan)
     return bilinear(monthly, wind.lat, wind.lon, *np.meshgrid(lat, lon, indexing="ij"))
@@ -223,8 +250,10 @@ def ship_weight(lat: FloatArray) -> FloatArray:
 
 def build_wind(source: Path, lat: FloatArray, lon: FloatArray) -> dict[str, FloatArray]:
     """Monthly stress (N m-2) and scalar wind speed (m/s), `(12, lat, lon)`, no gaps."""
-    ship = {n: read_cf(source / "coads_climatology.cdf", n, unit="m s-1").values
-            for n in ("UWND", "VWND", "WSPD")}
+    ship = {
+        n: read_cf(source / "coads_climatology.cdf", n, unit="m s-1").values
+        for n in ("UWND", "VWND", "WSPD")
+    }
     wind: dict[str, FloatArray] = {}
     for name in ("UWND", "VWND"):
         navy = fill_missing(navy_climatology(source, name, lat, lon), lat=lat, lon=lon)
@@ -239,6 +268,7 @@ def build_wind(source: Path, lat: FloatArray, lon: FloatArray) -> dict[str, Floa
 
 
 # --- surface -----------------------------------------------------------------------------------
+
 
 def drop_spikes(monthly: FloatArray) -> FloatArray:
     """Replace patches that are warm or cold in one month only.
@@ -271,8 +301,9 @@ def northern_ice(source: Path, lat: FloatArray, lon: FloatArray) -> FloatArray:
     observation in a 3 x 3 neighbourhood is taken as ice-covered.
     """
     seen = np.isfinite(read_cf(source / "coads_climatology.cdf", "SST").values)
-    near = ndimage.maximum_filter(np.pad(seen, ((0, 0), (0, 0), (1, 1)), mode="wrap"),
-                                  size=(1, 3, 3), mode="nearest")[..., 1:-1]
+    near = ndimage.maximum_filter(
+        np.pad(seen, ((0, 0), (0, 0), (1, 1)), mode="wrap"), size=(1, 3, 3), mode="nearest"
+    )[..., 1:-1]
     ice = ~near & (lat[:, None] > 45.0)
     ice[6:10] = False
     south, north, west, east = ICE_BOX
@@ -286,8 +317,7 @@ def build_sst(source: Path, sss: FloatArray, lat: FloatArray, lon: FloatArray) -
     t = read_cf(source / "ocean_atlas_subset.nc", "TEMP")
     surface = drop_spikes(fill_missing(t.values[:, 0], lat=t.lat, lon=t.lon))
     surface = np.where(np.isfinite(t.values[:, 0]), surface, np.nan)
-    surface = bilinear(surface, t.lat, t.lon, *np.meshgrid(lat, lon, indexing="ij"),
-                       min_weight=0.2)
+    surface = bilinear(surface, t.lat, t.lon, *np.meshgrid(lat, lon, indexing="ij"), min_weight=0.2)
     # The atlas lacks the Black Sea and some coasts, where ships do go.
     ship = read_cf(source / "coads_climatology.cdf", "SST").values
     surface = np.where(np.isnan(surface) & (np.abs(lat) < 60.0)[:, None], ship, surface)
@@ -310,23 +340,41 @@ def build_heat_flux(source: Path, lat: FloatArray, lon: FloatArray) -> FloatArra
     for month, known in enumerate(np.isfinite(flux.values)):
         chord, _ = cKDTree(points[known]).query(points)
         distance = 2.0 * EARTH_RADIUS * np.arcsin(np.clip(chord / 2.0, 0.0, 1.0))
-        filled[month] *= np.exp(-(distance / HEAT_FLUX_FADE) ** 2)
+        filled[month] *= np.exp(-((distance / HEAT_FLUX_FADE) ** 2))
     return bilinear(filled, flux.lat, flux.lon, *np.meshgrid(lat, lon, indexing="ij"))
 
 
 SURFACE_ATTRIBUTES = {
-    "sst": {"units": "degC", "standard_name": "sea_water_conservative_temperature",
-            "long_name": "monthly mean conservative temperature of the sea surface"},
-    "sss": {"units": "g kg-1", "standard_name": "sea_water_absolute_salinity",
-            "long_name": "annual mean absolute salinity of the sea surface"},
-    "taux": {"units": "N m-2", "standard_name": "surface_downward_eastward_stress",
-             "long_name": "eastward wind stress on the ocean, positive east"},
-    "tauy": {"units": "N m-2", "standard_name": "surface_downward_northward_stress",
-             "long_name": "northward wind stress on the ocean, positive north"},
-    "wind_speed": {"units": "m s-1", "standard_name": "wind_speed",
-                   "long_name": "monthly mean scalar wind speed"},
-    "qnet": {"units": "W m-2", "standard_name": "surface_downward_heat_flux_in_sea_water",
-             "long_name": "net heat flux into the ocean, positive down"},
+    "sst": {
+        "units": "degC",
+        "standard_name": "sea_water_conservative_temperature",
+        "long_name": "monthly mean conservative temperature of the sea surface",
+    },
+    "sss": {
+        "units": "g kg-1",
+        "standard_name": "sea_water_absolute_salinity",
+        "long_name": "annual mean absolute salinity of the sea surface",
+    },
+    "taux": {
+        "units": "N m-2",
+        "standard_name": "surface_downward_eastward_stress",
+        "long_name": "eastward wind stress on the ocean, positive east",
+    },
+    "tauy": {
+        "units": "N m-2",
+        "standard_name": "surface_downward_northward_stress",
+        "long_name": "northward wind stress on the ocean, positive north",
+    },
+    "wind_speed": {
+        "units": "m s-1",
+        "standard_name": "wind_speed",
+        "long_name": "monthly mean scalar wind speed",
+    },
+    "qnet": {
+        "units": "W m-2",
+        "standard_name": "surface_downward_heat_flux_in_sea_water",
+        "long_name": "net heat flux into the ocean, positive down",
+    },
 }
 
 
@@ -335,26 +383,40 @@ def build_surface(source: Path, hydrography: xr.Dataset) -> xr.Dataset:
     lat, lon = cell_centres(SURFACE_STEP)
     salt = hydrography["absolute_salinity"]
     levels = GriddedVariable(salt.values[0], salt["lat"].values, salt["lon"].values)
-    sss, _ = conservative_average(levels.values, levels.lat_edges, levels.lon_edges,
-                                  *cell_faces(SURFACE_STEP))
-    fields = {"sst": build_sst(source, sss, lat, lon), "sss": sss,
-              **build_wind(source, lat, lon), "qnet": build_heat_flux(source, lat, lon)}
-    time = xr.Variable("time", (np.arange(12) + 0.5) * 365.0 / 12.0, {
-        "units": "days since 0001-01-01 00:00:00", "calendar": "noleap", "axis": "T",
-        "standard_name": "time", "long_name": "middle of the month, climatological year"})
+    sss, _ = conservative_average(
+        levels.values, levels.lat_edges, levels.lon_edges, *cell_faces(SURFACE_STEP)
+    )
+    fields = {
+        "sst": build_sst(source, sss, lat, lon),
+        "sss": sss,
+        **build_wind(source, lat, lon),
+        "qnet": build_heat_flux(source, lat, lon),
+    }
+    time = xr.Variable(
+        "time",
+        (np.arange(12) + 0.5) * 365.0 / 12.0,
+        {
+            "units": "days since 0001-01-01 00:00:00",
+            "calendar": "noleap",
+            "axis": "T",
+            "standard_name": "time",
+            "long_name": "middle of the month, climatological year",
+        },
+    )
     data = xr.Dataset(coords={"time": time, "lat": lat, "lon": lon})
     for name, values in fields.items():
-        dims = ("time", "lat", "lon")[3 - values.ndim:]
+        dims = ("time", "lat", "lon")[3 - values.ndim :]
         data[name] = (dims, values, SURFACE_ATTRIBUTES[name])
     data.attrs.update(
         title="Starter surface forcing of dogcm: monthly climatology",
         references="Levitus & Boyer (1994), World Ocean Atlas 1994, NOAA Atlas NESDIS 4; "
-                   "Levitus (1982), NOAA Prof. Paper 13; Woodruff et al. (1987), COADS; FNOC "
-                   "winds 1982-1992; Large & Pond (1981), "
-                   "doi:10.1175/1520-0485(1981)011<0324:OOMFMI>2.0.CO;2; Esbensen & Kushnir (1981)",
+        "Levitus (1982), NOAA Prof. Paper 13; Woodruff et al. (1987), COADS; FNOC "
+        "winds 1982-1992; Large & Pond (1981), "
+        "doi:10.1175/1520-0485(1981)011<0324:OOMFMI>2.0.CO;2; Esbensen & Kushnir (1981)",
         comment="Land and gaps are filled: see PROVENANCE.md for the rules.",
         source_files="ocean_atlas_subset.nc levitus_climatology.cdf coads_climatology.cdf "
-                     "monthly_navy_winds.cdf esku_heat_budget.cdf etopo5.cdf etopo20.cdf")
+        "monthly_navy_winds.cdf esku_heat_budget.cdf etopo5.cdf etopo20.cdf",
+    )
     return data
 
 
@@ -364,16 +426,24 @@ def build_bathymetry(source: Path) -> xr.Dataset:
     data = xr.Dataset(coords={"lat": lat, "lon": lon})
     # Land heights are not needed, and their detail would take half of the file.
     elevation = np.minimum(mean_elevation(source, BATHYMETRY_STEP), LAND_CEILING)
-    data["elevation"] = (("lat", "lon"), elevation, {
-        "units": "m", "standard_name": "height_above_mean_sea_level", "positive": "up",
-        "long_name": f"mean elevation of the cell, cut at {LAND_CEILING:g} m on land"})
+    data["elevation"] = (
+        ("lat", "lon"),
+        elevation,
+        {
+            "units": "m",
+            "standard_name": "height_above_mean_sea_level",
+            "positive": "up",
+            "long_name": f"mean elevation of the cell, cut at {LAND_CEILING:g} m on land",
+        },
+    )
     data.attrs.update(
         title="Starter bathymetry of dogcm: 1/4 degree mean elevation",
         references="NOAA National Geophysical Data Center (1988), ETOPO5, Data Announcement "
-                   "88-MGG-02, doi:10.7289/V5D798BF",
+        "88-MGG-02, doi:10.7289/V5D798BF",
         comment="Area mean of the 1/12 degree points; ice sheets count as land, basins below sea "
-                "level (Caspian) are still in it.",
-        source_files="etopo5.cdf")
+        "level (Caspian) are still in it.",
+        source_files="etopo5.cdf",
+    )
     return data
 
 
@@ -384,9 +454,15 @@ LAND_CEILING = 50.0
 #: Packing as int16: name -> (scale_factor, add_offset); elevations are whole metres. Steps are
 #: a tenth or less of the error of the data, since finer ones only store noise.
 PACKING = {
-    "elevation": (1.0, 0.0), "conservative_temperature": (0.005, 15.0),
-    "absolute_salinity": (0.004, 20.0), "sst": (0.01, 15.0), "sss": (0.004, 20.0),
-    "taux": (2e-4, 0.0), "tauy": (2e-4, 0.0), "wind_speed": (0.05, 0.0), "qnet": (0.5, 0.0),
+    "elevation": (1.0, 0.0),
+    "conservative_temperature": (0.005, 15.0),
+    "absolute_salinity": (0.004, 20.0),
+    "sst": (0.01, 15.0),
+    "sss": (0.004, 20.0),
+    "taux": (2e-4, 0.0),
+    "tauy": (2e-4, 0.0),
+    "wind_speed": (0.05, 0.0),
+    "qnet": (0.5, 0.0),
 }
 COORDINATES = {
     "lat": {"units": "degrees_north", "standard_name": "latitude", "axis": "Y"},
@@ -402,18 +478,28 @@ def write(data: xr.Dataset, source: Path, path: Path) -> None:
     files = data.attrs.pop("source_files").split()
     sums = (f"{f} sha256 {hashlib.sha256((source / f).read_bytes()).hexdigest()}" for f in files)
     data.attrs.update(
-        Conventions="CF-1.11", institution="NOAA (original data)", licence=LICENCE,
-        source=f"{PACKAGE}: {', '.join(files)}", source_checksums="; ".join(sums),
-        history="built by dogcm/setups/starter/build_starter_data.py")
+        Conventions="CF-1.11",
+        institution="NOAA (original data)",
+        licence=LICENCE,
+        source=f"{PACKAGE}: {', '.join(files)}",
+        source_checksums="; ".join(sums),
+        history="built by dogcm/setups/starter/build_starter_data.py",
+    )
     encoding: dict[str, dict] = {str(n): {"_FillValue": None} for n in data.coords}
     for name in data.data_vars:
         scale, offset = PACKING[str(name)]
         packed = np.rint((data[name].values - offset) / scale)
         if not np.all(np.abs(packed) < 32767):
             raise ValueError(f"'{name}' is missing somewhere or does not fit its packing")
-        encoding[str(name)] = {"dtype": "int16", "scale_factor": scale, "add_offset": offset,
-                               "zlib": True, "complevel": 9, "shuffle": True,
-                               "_FillValue": np.int16(-32768)}
+        encoding[str(name)] = {
+            "dtype": "int16",
+            "scale_factor": scale,
+            "add_offset": offset,
+            "zlib": True,
+            "complevel": 9,
+            "shuffle": True,
+            "_FillValue": np.int16(-32768),
+        }
     data.to_netcdf(path, encoding=encoding, format="NETCDF4", engine="netcdf4")
     print(f"{path.name}: {path.stat().st_size / 1e6:.2f} MB")
 
