@@ -22,39 +22,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dogcm.components.base import SHAPES, ParameterInfo
+from dogcm.components.bijectors import Bijector, Interval, LogInterval
 from dogcm.field import Field, exchange, zeros_like
-from dogcm.learning.bijectors import Bijector, Exp, Interval, LogInterval
 from dogcm.learning.priors import prior_of
 from dogcm.physics.coefficients import at_faces
 from dogcm.tracers import unit_of_option
 
-SHAPES = ("scalar", "profile", "map", "orthotropic")
-FACTOR_OF_TWO = float(np.log(2.0))
 # A logistic variable of this standard deviation is spread almost evenly over its interval.
 _WIDE = 1.5
 
 
 class LearnableError(ValueError):
     """A parameter that cannot be learned as asked; the message says which, why, and what to do."""
-
-
-@dataclass(frozen=True)
-class ParameterInfo:
-    """What is known about a parameter before anything is learned.
-
-    Attributes:
-        name: as in the section ``parameters`` of a configuration. unit: of the value.
-        shapes: the :data:`SHAPES` that the physics takes.
-        levels: where a profile sits: ``layers`` (nz, 1, 1) or ``interfaces`` (nz - 1, 1, 1).
-        bijector: raw number to value. prior_sd: standard deviation of the raw number.
-    """
-
-    name: str
-    unit: str
-    shapes: tuple[str, ...] = ("scalar", "profile", "map")
-    levels: str = "layers"
-    bijector: Bijector = Exp()
-    prior_sd: float = FACTOR_OF_TWO
 
 
 def _table() -> dict[str, ParameterInfo]:

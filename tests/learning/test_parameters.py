@@ -10,7 +10,7 @@ import pytest
 from dogcm.decomp import SerialCommunicator, world
 from dogcm.decomp.binding import looks_like_mpi_launch
 from dogcm.field import Field
-from dogcm.learning.bijectors import Exp, Identity, Interval, LogInterval, Softplus
+from dogcm.components.bijectors import Exp, Identity, Interval, LogInterval, Softplus
 from dogcm.learning.parameters import (
     PARAMETERS,
     LearnableError,

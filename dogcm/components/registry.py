@@ -1,0 +1,198 @@
+"""All components by slot and kind, and how an entry of a configuration becomes one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import import_module
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, PlainSerializer, ValidationError
+
+from dogcm.components.base import Component, ParameterInfo, option
+from dogcm.components.errors import ConfigError
+from dogcm.components.names import did_you_mean
+
+# By slot, in the order of definition: the base class, and the kinds that have a name.
+_BASES: dict[str, type[Component]] = {}
+_KINDS: dict[str, dict[str, type[Component]]] = {}
+# Learnable parameters of all classes that have been defined.
+_PARAMETERS: dict[str, ParameterInfo] = {}
+
+
+def remember(component: type[Component]) -> None:
+    """Note a class that has just been defined; :class:`dogcm.components.Component` calls it.
+
+    Raises:
+        ConfigError: another class of its slot has the same kind.
+    """
+    if not component.slot:
+        return
+    if "slot" in vars(component):
+        # A module that is loaded anew defines its slot anew.
+        _BASES[component.slot] = component
+        _KINDS.setdefault(component.slot, {})
+        return
+    if component.kind and "kind" in vars(component):
+        kinds = _KINDS[component.slot]
+        other = kinds.get(component.kind)
+        same = other is None or (other.__module__, other.__qualname__) == (
+            component.__module__,
+            component.__qualname__,
+        )
+        if not same:
+            raise ConfigError(
+                f"two components of the slot {component.slot} are named {component.kind!r}: "
+                f"{other.__module__}.{other.__qualname__} and "
+                f"{component.__module__}.{component.__qualname__}; rename one"
+            )
+        kinds[component.kind] = component
+    _PARAMETERS.update(component.parameter_infos())
+
+
+def kinds_of(slot: str) -> dict[str, type[Component]]:
+    """The classes of a slot that have a name, by kind."""
+    return dict(_KINDS.get(slot, {}))
+
+
+def slots() -> tuple[str, ...]:
+    """All slots that are defined."""
+    return tuple(_BASES)
+
+
+def known_parameters() -> dict[str, ParameterInfo]:
+    """Learnable parameters of all components that have been defined, by name."""
+    return dict(_PARAMETERS)
+
+
+def make(slot: str, entry: Any, key: str = "", default: str = "") -> Component | None:
+    """The component that an entry of a configuration names.
+
+    Args:
+        slot: which base class it has. key: of the entry, for messages.
+        entry: a component; its kind; ``{"kind": KIND, option: value, ...}``, where KIND may be
+            ``package.module:Class``; or ``"none"`` (also null and false).
+        default: the kind of an entry that only gives options.
+
+    Returns:
+        None for ``"none"``.
+
+    Raises:
+        ConfigError: unknown kind or option (with the nearest), a value out of range, a class that
+            cannot be imported, is no component of this slot or lacks a method.
+    """
+    key = key or slot
+    if isinstance(entry, Component):
+        return _of_slot(entry, slot, key)
+    if entry is None or entry is False or entry == "none":
+        return None
+    if isinstance(entry, str):
+        entry = {"kind": entry}
+    if not isinstance(entry, dict):
+        known = ", ".join(kinds_of(slot)) or "package.module:Class"
+        raise ConfigError(
+            f"{key}: write a kind ({known}) or {{kind: ..., options}}; given: {entry!r}"
+        )
+    kind = entry.get("kind", default)
+    options = {k: v for k, v in entry.items() if k != "kind"}
+    if kind in ("none", None, False):
+        if options:
+            raise ConfigError(f"{key}: there is no {next(iter(options))} where kind is none")
+        return None
+    found = find(slot, kind, key)
+    for name in options:
+        if name not in found.model_fields:
+            raise ConfigError(_unknown_option(slot, kind, found, str(name), key))
+    try:
+        return found(**options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join([key, *map(str, first["loc"])])
+        text = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"{where}: {text} (given: {first['input']!r})") from None
+    except TypeError as error:  # an abstract method is missing
+        raise ConfigError(f"{key}: {found.name()} is incomplete: {error}") from None
+
+
+def find(slot: str, kind: Any, key: str = "") -> type[Component]:
+    """The class of a kind, or of ``package.module:Class``; errors as for :func:`make`."""
+    kinds, key = _KINDS.get(slot, {}), key or slot
+    if isinstance(kind, str) and kind in kinds:
+        return kinds[kind]
+    if isinstance(kind, str) and ":" in kind:
+        return _imported(slot, kind, key)
+    known = f"known: {', '.join(kinds)}, or package.module:Class of your own"
+    raise ConfigError(f"{key}: unknown kind {kind!r}{did_you_mean(kind, kinds) or '; ' + known}")
+
+
+def _imported(slot: str, name: str, key: str) -> type[Component]:
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(import_module(module), attribute)
+    except Exception as error:  # noqa: BLE001 whatever a user's module raises
+        raise ConfigError(f"{key}: cannot import {name!r}: {error}") from None
+    base = _BASES[slot]
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise ConfigError(f"{key}: {name} is no {base.__module__}.{base.__qualname__}")
+    return found
+
+
+def _of_slot(component: Component, slot: str, key: str) -> Component:
+    if component.slot != slot:
+        raise ConfigError(
+            f"{key}: {type(component).__name__} belongs to the slot {component.slot}, not {slot}"
+        )
+    return component
+
+
+def _unknown_option(slot: str, kind, found: type[Component], name: str, key: str) -> str:
+    hint = did_you_mean(name, found.model_fields)
+    if not hint:
+        owners = [k for k, c in _KINDS.get(slot, {}).items() if name in c.model_fields]
+        known = ", ".join(found.model_fields) or "none"
+        hint = f"; it belongs to kind {owners[0]}" if owners else f"; it has {known}"
+    return f"unknown parameter {key}.{name}: {kind} has no such option{hint}"
+
+
+def component(slot: str, default: Any, text: str, key: str = "") -> Any:
+    """Annotation of a configuration's field that holds a component of ``slot``, or None.
+
+    Args:
+        default: kind where the configuration says nothing. text: meaning. key: of the field.
+    """
+    key = key or slot
+    return Annotated[
+        Any,
+        BeforeValidator(lambda entry: make(slot, entry, key, default)),
+        PlainSerializer(lambda c: "none" if c is None else c.entry()),
+        option(lambda: make(slot, default, key), "1", text),
+    ]
+
+
+def collect(components: Iterable[Component]) -> dict[str, Component]:
+    """The owner of every learnable parameter.
+
+    Raises:
+        ConfigError: two components in use own a parameter of one name.
+    """
+    owners: dict[str, Component] = {}
+    for one in components:
+        for name in one.parameter_infos():
+            if name in owners:
+                raise ConfigError(
+                    f"{owners[name].name()} and {one.name()} both have a parameter {name}; "
+                    "rename one"
+                )
+            owners[name] = one
+    return owners
+
+
+__all__ = [
+    "collect",
+    "component",
+    "find",
+    "kinds_of",
+    "known_parameters",
+    "make",
+    "remember",
+    "slots",
+]
