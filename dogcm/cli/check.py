@@ -173,11 +173,11 @@ def _halo() -> str:
 
 
 def _starter_data() -> str:
-    from dogcm.io import regrid
+    from dogcm.io.reading import reader
     from dogcm.setups import inputs
 
     for file, variable in (("bathymetry.nc", "elevation"), ("surface.nc", "sst")):
-        regrid.read_cf(inputs.STARTER / file, variable)
+        reader.read(inputs.STARTER / file, variable)
     return f"readable, in {inputs.STARTER}"
 
 

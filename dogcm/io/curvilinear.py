@@ -1,5 +1,4 @@
-"""Read netCDF variables whose latitudes and longitudes are two-dimensional, and bring them to other
-points.
+"""Variables whose latitudes and longitudes are two-dimensional, and how they come to other points.
 
 Cubed spheres, tripolar grids, swaths: the points are taken one by one, and nothing is assumed of
     their order.
@@ -8,31 +7,16 @@ Cubed spheres, tripolar grids, swaths: the points are taken one by one, and noth
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 
 import numpy as np
-import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
-from dogcm.io.regrid import UNDECLARED_FILL, unit_vectors
+from dogcm.io.reading import units
+from dogcm.io.regrid import unit_vectors
 
 FloatArray = NDArray[np.floating]
-_LAT, _LON = (
-    ("lat", "latitude", "nav_lat", "yc", "tlat"),
-    ("lon", "longitude", "nav_lon", "xc", "tlon"),
-)
-_AREA = ("area", "cell_area", "areacello", "area_t", "tarea")
-_AREA_UNITS = {
-    "m2": 1.0,
-    "m^2": 1.0,
-    "m**2": 1.0,
-    "km2": 1e6,
-    "km^2": 1e6,
-    "cm2": 1e-4,
-    "cm^2": 1e-4,
-}
 # Nearer than this (radians on the unit sphere) a point is the source's own.
 _COINCIDENT = 1e-9
 
@@ -42,97 +26,77 @@ class ScatteredVariable:
     """One variable at points of the sphere.
 
     Attributes:
-        values: (n, points), NaN where missing; one record is steady.
+        values: ([time,] [depth,] points), NaN where missing; one record is steady.
         lat, lon: degrees, (points,). area: of their cells (m2), or None where the file has none.
-        time, time_unit: as stored, or None and "". unit, name, path: as in the file.
+        shape: of the points in the file. The others: as of
+            :class:`dogcm.io.regrid.GriddedVariable`.
     """
 
     values: FloatArray
     lat: FloatArray
     lon: FloatArray
-    area: FloatArray | None
-    time: FloatArray | None
-    time_unit: str
-    unit: str
-    name: str
-    path: str
+    area: FloatArray | None = None
+    shape: tuple[int, ...] = ()
+    depth: FloatArray | None = None
+    time: FloatArray | None = None
+    unit: str = ""
+    name: str = ""
+    path: str = ""
+    time_unit: str = ""
+    calendar: str = ""
+    time_middle: FloatArray | None = None
+    standard_name: str = ""
+    attributes: dict[str, str] = field(default_factory=dict)
+
+    space = 1  # axes of position
+
+    @property
+    def timed(self) -> bool:
+        """Whether there is an axis of records."""
+        return self.values.ndim - self.space - (self.depth is not None) > 0
+
+    def spacing(self) -> FloatArray:
+        """Distance (radians) of each point to the farthest of its neighbours in the file, (points,).
+
+        Of points in no order: to the fourth nearest.
+        """
+        vectors = unit_vectors(self.lat, self.lon)
+        if len(self.shape) < 2:
+            count = min(5, len(vectors))
+            return cKDTree(vectors).query(vectors, k=count)[0].reshape(len(vectors), -1)[:, -1]
+        v = vectors.reshape(*self.shape, 3)
+        out = np.zeros(self.shape)
+        for axis in (0, 1):
+            step = np.linalg.norm(np.diff(v, axis=axis), axis=-1)
+            lower = [slice(None), slice(None)]
+            upper = [slice(None), slice(None)]
+            lower[axis], upper[axis] = slice(None, -1), slice(1, None)
+            # A fold or the edge of a tile is no neighbour.
+            step = np.minimum(step, 3.0 * np.median(step))
+            out[tuple(lower)] = np.maximum(out[tuple(lower)], step)
+            out[tuple(upper)] = np.maximum(out[tuple(upper)], step)
+        return out.ravel()
 
 
-def read_scattered(path: str | Path, name: str) -> ScatteredVariable | None:
-    """The variable, if its file gives each of its points a latitude and a longitude; None if it
-    does not.
-
-    A file that cannot be opened is left to :func:`dogcm.io.regrid.read_cf` to say.
-
-    Raises:
-        ValueError: more than one dimension besides those of the points.
-    """
+def square_metres(area) -> FloatArray | None:
+    """Areas of cells (an xarray variable with a unit) in m2, `(points,)`; None if they are none."""
+    if area is None:
+        return None
     try:
-        data = xr.open_dataset(path, decode_times=False)
-    except (OSError, ValueError):
-        return None
-    with data:
-        return _read(data, name, path)
-
-
-def _read(data: xr.Dataset, name: str, path) -> ScatteredVariable | None:
-    if name not in data.data_vars:
-        return None
-    array = data[name]
-    axes = [
-        _coordinate(data, array, names, standard)
-        for names, standard in ((_LAT, "latitude"), (_LON, "longitude"))
-    ]
-    if any(a is None for a in axes) or axes[0].dims != axes[1].dims:
-        return None
-    dims = axes[0].dims
-    lead = [d for d in array.dims if d not in dims]
-    if len(lead) > 1:
-        raise ValueError(
-            f"variable {name} of {path} has dimensions {array.dims}: one besides {dims} is understood"
+        return units.convert(
+            np.asarray(area.values, float).ravel(), str(area.attrs.get("units", "m2")), "m2"
         )
-    values = np.array(array.transpose(*lead, *dims).values, float).reshape(-1, axes[0].size)
-    values[np.abs(values) > UNDECLARED_FILL] = np.nan
-    time = data[lead[0]] if lead and lead[0] in data.variables else None
-    stamps = (
-        (None, "")
-        if time is None
-        else (np.asarray(time.values, float), str(time.attrs.get("units", "")))
-    )
-    area = next(
-        (data[v] for v in data.variables if str(v).lower() in _AREA and data[v].dims == dims), None
-    )
-    return ScatteredVariable(
-        values,
-        *(np.asarray(a.values, float).ravel() for a in axes),
-        _square_metres(area),
-        *stamps,
-        str(array.attrs.get("units", "")),
-        name,
-        str(path),
-    )
-
-
-def _coordinate(data: xr.Dataset, array: xr.DataArray, names: tuple[str, ...], standard: str):
-    for v in data.variables:
-        found = data[v]
-        named = str(v).lower() in names or found.attrs.get("standard_name") == standard
-        if named and found.ndim == 2 and set(found.dims) <= set(array.dims):
-            return found
-    return None
-
-
-def _square_metres(area) -> FloatArray | None:
-    factor = (
-        None
-        if area is None
-        else _AREA_UNITS.get(str(area.attrs.get("units", "m2")).replace(" ", "").lower())
-    )
-    return None if factor is None else np.asarray(area.values, float).ravel() * factor
+    except ValueError:
+        return None
 
 
 def interpolate(
-    values: ArrayLike, lat: ArrayLike, lon: ArrayLike, to_lat: ArrayLike, to_lon: ArrayLike
+    values: ArrayLike,
+    lat: ArrayLike,
+    lon: ArrayLike,
+    to_lat: ArrayLike,
+    to_lon: ArrayLike,
+    reach: ArrayLike | None = None,
 ) -> FloatArray:
     """Inverse-distance mean of the nearest points: four of them, or as many as share a target
     point.
@@ -140,9 +104,11 @@ def interpolate(
     Args:
         values: (n, points); points with a NaN in any record are left out.
         lat, lon: of the points (degrees). to_lat, to_lon: where values are wanted, any shape.
+        reach: largest distance (radians) of a target point to the nearest source point with a
+            value, beyond which it gets none; shape of the targets or a scalar. None: any.
 
     Returns:
-        (n, \\*to_lat.shape).
+        (n, \\*to_lat.shape), NaN beyond ``reach``.
     """
     v, target = np.asarray(values, float), np.asarray(to_lat, float)
     known = np.isfinite(v).all(0)
@@ -154,7 +120,44 @@ def interpolate(
     distance, index = distance.reshape(-1, count), index.reshape(-1, count)
     weight = 1.0 / np.maximum(distance, _COINCIDENT) ** 2
     weight /= weight.sum(1, keepdims=True)
-    return (v[:, known][:, index] * weight).sum(-1).reshape(-1, *target.shape)
+    out = (v[:, known][:, index] * weight).sum(-1).reshape(-1, *target.shape)
+    if reach is None:
+        return out
+    return np.where(distance[:, 0].reshape(target.shape) <= reach, out, np.nan)
+
+
+def distance_to(source: ScatteredVariable, to_lat: ArrayLike, to_lon: ArrayLike):
+    """Distance (radians) of points to the nearest of a source, and the source's spacing there."""
+    tree = cKDTree(unit_vectors(source.lat, source.lon))
+    target = np.asarray(to_lat, float)
+    distance, index = tree.query(unit_vectors(target, to_lon).reshape(-1, 3))
+    return distance.reshape(target.shape), source.spacing()[index].reshape(target.shape)
+
+
+def scattered_mean(
+    source: ScatteredVariable, values: ArrayLike, points: Iterable[tuple[FloatArray, FloatArray]]
+) -> FloatArray:
+    """Means over cells, each known by points spread evenly over it, of a field known at points.
+
+    Every point takes the value of the nearest point of the source, if that is no farther than the
+    source's own spacing.
+
+    Args:
+        values: (points,), NaN where missing: left out.
+        points: latitudes and longitudes (ny, nx) of one point in each cell after the other.
+
+    Returns:
+        (ny, nx), NaN where no point has a value.
+    """
+    v, spacing = np.asarray(values, float), source.spacing()
+    tree = cKDTree(unit_vectors(source.lat, source.lon))
+    total, count = 0.0, 0
+    for lat, lon in points:
+        distance, index = tree.query(unit_vectors(lat, lon).reshape(-1, 3))
+        here = np.where(distance <= spacing[index], v[index], np.nan).reshape(np.shape(lat))
+        known = np.isfinite(here)
+        total, count = total + np.where(known, here, 0.0), count + known
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def sampled_mean(

@@ -1,68 +1,41 @@
-"""Read gridded CF data and move it between grids, on plain numpy arrays.
+"""Move gridded data between grids, on plain numpy arrays.
 
-The model never reads a file by itself: this module turns any rectilinear CF netCDF into a
-`GriddedVariable` with known axes and offers the few interpolations that forcing, initial state
-and bathymetry need. Latitudes and longitudes are in degrees, depths in metres (positive down),
-missing values are NaN. Horizontal axes are always the last two, `(..., lat, lon)`.
+The few averages and interpolations that forcing, initial state and bathymetry need; files are read
+by :mod:`dogcm.io.reading`. Latitudes and longitudes are in degrees, depths in metres (positive
+down), missing values are NaN. Horizontal axes are always the last two, `(..., lat, lon)`. On a
+plane, latitudes and longitudes are y and x in km.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 
 import numpy as np
-import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from scipy.spatial import cKDTree
 
 FloatArray = NDArray[np.floating]
 
-#: Magnitudes above this are never geophysical: fill values that a file forgot to declare.
-UNDECLARED_FILL = 1e19
-#: Density (kg m-3) that turns a volume flux of fresh water into a mass flux.
-FRESH_WATER_DENSITY = 1000.0
-ZERO_CELSIUS = 273.15
-
-_AXIS_NAMES = {
-    "lat": ("lat", "latitude", "nav_lat", "y"),
-    "lon": ("lon", "longitude", "nav_lon", "x"),
-    "depth": ("depth", "lev", "level", "deptht", "z", "st_ocean", "z_t"),
-    "time": ("time", "month", "t", "time_counter"),
-}
-_AXIS_LETTER = {"Y": "lat", "X": "lon", "Z": "depth", "T": "time"}
-_AXIS_STANDARD = {
-    "latitude": "lat",
-    "grid_latitude": "lat",
-    "longitude": "lon",
-    "grid_longitude": "lon",
-    "depth": "depth",
-    "height": "depth",
-    "altitude": "depth",
-    "time": "time",
-}
-_LENGTH = {"m": 1.0, "cm": 0.01, "km": 1000.0, "mm": 0.001}
-_ORDER = ("time", "depth", "lat", "lon")
-
 
 @dataclass(frozen=True)
 class GriddedVariable:
-    """One variable on a rectilinear latitude-longitude grid.
+    """One variable on a rectilinear latitude-longitude grid, or one of x and y on a plane.
 
     Attributes:
         values: `([time,] [depth,] lat, lon)`, float64, NaN where missing.
         lat: Latitudes of the points (degrees north), ascending.
-        lon: Longitudes of the points (degrees east), ascending within [0, 360).
+        lon: Longitudes of the points (degrees east), ascending: within [0, 360) round the globe,
+            from its western end in a region.
         depth: Depths of the levels (m, positive down, ascending), or None.
-        time: Time axis as stored (its unit is `time_unit`; 1, 2, ... where a record axis has no
-            coordinate), or None.
+        time: Time axis as stored (its unit is `time_unit`), or None.
         unit: Unit of `values` as the file spells it ("" where it gives none).
         name: Name of the variable in the file.
         path: The file.
-        time_unit: Unit of `time` as the file spells it.
+        time_unit, calendar: Unit and calendar of `time` as the file spells them.
+        time_middle: Middles of the bounds of `time`, or None.
+        standard_name, attributes: Of the variable in the file.
+        plane: `lat` and `lon` are y and x on a plane (km).
     """
 
     values: FloatArray
@@ -74,10 +47,24 @@ class GriddedVariable:
     name: str = ""
     path: str = ""
     time_unit: str = ""
+    calendar: str = ""
+    time_middle: FloatArray | None = None
+    standard_name: str = ""
+    attributes: dict[str, str] = field(default_factory=dict)
+    plane: bool = False
+
+    space = 2  # axes of position
+
+    @property
+    def timed(self) -> bool:
+        """Whether there is an axis of records."""
+        return self.values.ndim - self.space - (self.depth is not None) > 0
 
     @property
     def lat_edges(self) -> FloatArray:
         """Latitudes of the cell faces, midway between the points, within [-90, 90]."""
+        if self.plane:
+            return edges_from_centres(self.lat)
         return np.clip(edges_from_centres(self.lat), -90.0, 90.0)
 
     @property
@@ -85,18 +72,11 @@ class GriddedVariable:
         """Longitudes of the cell faces, midway between the points; spans at most 360 degrees."""
         edges = edges_from_centres(self.lon)
         gap = self.lon[0] + 360.0 - self.lon[-1]
-        if is_periodic(self.lon):
+        if not self.plane and is_periodic(self.lon):
             # Face of the seam: the same meridian at both ends, so that the cells close exactly.
             edges[0] = self.lon[0] - 0.5 * gap
             edges[-1] = edges[0] + 360.0
         return edges
-
-    def to_unit(self, wanted: str) -> GriddedVariable:
-        """The same variable in another unit; see `to_unit`."""
-        try:
-            return replace(self, values=to_unit(self.values, self.unit, wanted), unit=wanted)
-        except ValueError as error:
-            raise ValueError(f"variable '{self.name}' of {self.path}: {error}") from None
 
 
 def edges_from_centres(centres: ArrayLike) -> FloatArray:
@@ -148,6 +128,12 @@ def _overlap_lon(src: FloatArray, dst: FloatArray) -> sparse.csr_matrix:
     return sparse.csr_matrix(np.deg2rad(total))
 
 
+def _overlap_plain(src: FloatArray, dst: FloatArray) -> sparse.csr_matrix:
+    """Overlap of intervals on a line, `(n_dst, n_src)`."""
+    width = np.minimum(dst[1:, None], src[None, 1:]) - np.maximum(dst[:-1, None], src[None, :-1])
+    return sparse.csr_matrix(np.maximum(width, 0.0))
+
+
 def _apply(wy: sparse.csr_matrix, wx: sparse.csr_matrix, field: FloatArray) -> FloatArray:
     """`wy @ field @ wx.T` on the last two axes."""
     lead = field.shape[:-2]
@@ -163,6 +149,7 @@ def conservative_average(
     dst_lat_edges: ArrayLike,
     dst_lon_edges: ArrayLike,
     weights: ArrayLike | None = None,
+    plane: bool = False,
 ) -> tuple[FloatArray, FloatArray]:
     """First-order conservative area average between rectilinear latitude-longitude grids.
 
@@ -180,6 +167,7 @@ def conservative_average(
         dst_lon_edges: `(m_lon + 1,)` target faces, degrees, ascending, span <= 360.
         weights: Weight of each source cell beside its area (for instance its ocean fraction),
             broadcastable to `values`, >= 0. Default 1.
+        plane: Faces are those of y and x on a plane.
 
     Returns:
         `(mean, covered_fraction)`, both `(..., m_lat, m_lon)`: the weighted mean (NaN where
@@ -204,43 +192,48 @@ def conservative_average(
             f"(..., {src_lat.size - 1}, {src_lon.size - 1}) cells"
         )
     for name, lon in (("src_lon_edges", src_lon), ("dst_lon_edges", dst_lon)):
-        if lon[-1] - lon[0] > 360.0 + 1e-6:
+        if lon[-1] - lon[0] > 360.0 + 1e-6 and not plane:
             raise ValueError(
                 f"{name} span {lon[-1] - lon[0]:.4f} degrees: drop the repeated "
                 "column of the grid, cells may not be counted twice"
             )
-    wy, wx = _overlap_lat(src_lat, dst_lat), _overlap_lon(src_lon, dst_lon)
+    if plane:
+        wy, wx = _overlap_plain(src_lat, dst_lat), _overlap_plain(src_lon, dst_lon)
+        area = np.diff(dst_lat)[:, None] * np.diff(dst_lon)
+    else:
+        wy, wx = _overlap_lat(src_lat, dst_lat), _overlap_lon(src_lon, dst_lon)
+        area = np.diff(np.sin(np.deg2rad(np.clip(dst_lat, -90, 90))))[:, None] * np.deg2rad(
+            np.diff(dst_lon)
+        )
     w = np.isfinite(v) * (1.0 if weights is None else np.asarray(weights, float))
     total = _apply(wy, wx, np.where(w > 0, v, 0.0) * w)
     cover = _apply(wy, wx, w)
-    area = np.diff(np.sin(np.deg2rad(np.clip(dst_lat, -90, 90))))[:, None] * np.deg2rad(
-        np.diff(dst_lon)
-    )
     # Slivers of relative size 1e-12 are round-off of coincident faces, not coverage.
     wet = cover > 1e-12 * area
     mean = np.where(wet, total / np.where(wet, cover, 1.0), np.nan)
     return mean, np.where(wet, cover / area, 0.0)
 
 
-def _bracket_lat(src: FloatArray, target: FloatArray) -> tuple[NDArray, NDArray, NDArray]:
-    """Lower index, upper index and upper weight; constant up to one spacing past the ends."""
+def _bracket_line(
+    src: FloatArray, target: FloatArray, past: float = 1.0
+) -> tuple[NDArray, NDArray, NDArray]:
+    """Lower index, upper index and upper weight; constant up to `past` spacings beyond the ends."""
     j = np.clip(np.searchsorted(src, target, side="right") - 1, 0, src.size - 2)
     weight = (target - src[j]) / (src[j + 1] - src[j])
-    weight = np.where((weight < -1.0) | (weight > 2.0), np.nan, np.clip(weight, 0.0, 1.0))
-    return j, j + 1, weight
+    outside = (weight < -past - 1e-9) | (weight > 1.0 + past + 1e-9)
+    return j, j + 1, np.where(outside, np.nan, np.clip(weight, 0.0, 1.0))
 
 
 def _bracket_lon(src: FloatArray, target: FloatArray) -> tuple[NDArray, NDArray, NDArray]:
-    """Like `_bracket_lat` modulo 360; a regional source gives NaN outside its points."""
+    """Like `_bracket_line` modulo 360; a region ends half a spacing beyond its points."""
+    if not is_periodic(src):
+        first = src[0] - 0.5 * (src[1] - src[0])
+        return _bracket_line(src, first + np.mod(target - first + 1e-9, 360.0) - 1e-9, 0.5)
     x = src[0] + np.mod(target - src[0], 360.0)
     i = np.clip(np.searchsorted(src, x, side="right") - 1, 0, src.size - 1)
-    periodic = is_periodic(src)
     nxt = (i + 1) % src.size
     step = np.where(i + 1 < src.size, src[nxt] - src[i], src[nxt] + 360.0 - src[i])
-    weight = (x - src[i]) / step
-    if not periodic:
-        weight = np.where((i + 1 == src.size) & (x > src[-1]), np.nan, weight)
-    return i, nxt, weight
+    return i, nxt, (x - src[i]) / step
 
 
 def bilinear(
@@ -250,12 +243,13 @@ def bilinear(
     dst_lat: ArrayLike,
     dst_lon: ArrayLike,
     min_weight: float = 1e-6,
+    plane: bool = False,
 ) -> FloatArray:
     """Bilinear interpolation from a rectilinear grid to any points, periodic in longitude.
 
     Missing corners are left out and the weights of the others renormalised. Past the first and
     the last row values are constant for up to one row spacing (the polar caps), then NaN; a
-    source that does not go round the globe gives NaN outside its longitudes.
+    source that does not go round the globe gives NaN beyond half a spacing outside its longitudes.
 
     Args:
         values: `(..., n_lat, n_lon)`; NaN = missing.
@@ -264,6 +258,7 @@ def bilinear(
         dst_lat: Degrees, any shape (2-D for a curvilinear grid).
         dst_lon: Degrees, same shape.
         min_weight: Least weight of valid corners (0 to 1) for which a value is given.
+        plane: Positions are y and x on a plane, where a source ends half a spacing outside.
 
     Returns:
         `(..., *dst_lat.shape)`; NaN where no value can be given.
@@ -278,10 +273,10 @@ def bilinear(
         raise ValueError(f"values have shape {v.shape}, axes say (..., {lat.size}, {lon.size})")
     if y.shape != x.shape:
         raise ValueError(f"dst_lat {y.shape} and dst_lon {x.shape} must have one shape")
-    if lon[-1] - lon[0] >= 360.0 - 1e-6:
+    if lon[-1] - lon[0] >= 360.0 - 1e-6 and not plane:
         raise ValueError("src_lon spans 360 degrees or more: drop the repeated column")
-    j0, j1, wy = _bracket_lat(lat, y)
-    i0, i1, wx = _bracket_lon(lon, x)
+    j0, j1, wy = _bracket_line(lat, y, 0.5 if plane else 1.0)
+    i0, i1, wx = _bracket_line(lon, x, 0.5) if plane else _bracket_lon(lon, x)
     outside = np.isnan(wy) | np.isnan(wx)
     wy, wx = np.where(outside, 0.0, wy), np.where(outside, 0.0, wx)
     total = np.zeros(v.shape[:-2] + y.shape)
@@ -398,269 +393,3 @@ def interp_depth(values: ArrayLike, src_z: ArrayLike, dst_z: ArrayLike) -> Float
     lower, upper = v[..., k, :, :], v[..., k + 1, :, :]
     # A weight of exactly 0 must not let a NaN of the other level through.
     return np.where(w == 0.0, lower, np.where(w == 1.0, upper, (1 - w) * lower + w * upper))
-
-
-def _kelvin(to_kelvin: bool) -> Callable[[FloatArray], FloatArray]:
-    shift = ZERO_CELSIUS if to_kelvin else -ZERO_CELSIUS
-    return lambda values: values + shift
-
-
-#: Spellings of a unit, its family and its factor to the family's first unit.
-_UNITS: dict[str, tuple[str, float]] = {
-    **{
-        u: ("temperature_c", 1.0)
-        for u in (
-            "degc",
-            "deg_c",
-            "degree_c",
-            "degrees_c",
-            "celsius",
-            "degree_celsius",
-            "degrees_celsius",
-            "c",
-            "deg_celsius",
-        )
-    },
-    **{
-        u: ("temperature_k", 1.0) for u in ("k", "kelvin", "degk", "degree_k", "deg_k", "degrees_k")
-    },
-    **{u: ("length", f) for u, f in _LENGTH.items()},
-    **{u: ("length", 1.0) for u in ("meter", "meters", "metre", "metres")},
-    **{u: ("pressure", 1.0) for u in ("n m-2", "pa", "pascal", "kg m-1 s-2")},
-    **{u: ("pressure", 0.1) for u in ("dyn cm-2", "dyne cm-2", "dynes cm-2")},
-    "w m-2": ("heat flux", 1.0),
-    **{u: ("water flux", 1.0) for u in ("kg m-2 s-1", "mm s-1")},
-    "mm day-1": ("water flux", 1.0 / 86400.0),
-    **{u: ("speed", f) for u, f in (("m s-1", 1.0), ("cm s-1", 0.01))},
-    **{
-        u: ("salinity", 1.0)
-        for u in ("g kg-1", "psu", "pss", "pss-78", "pss78", "ppt", "1e-3", "0.001", "1", "g/kg")
-    },
-    "kg kg-1": ("salinity", 1000.0),
-}
-
-
-def _canonical_unit(unit: str) -> str:
-    """'W/m^2', 'W m**-2' and 'W/m2' all become 'w m-2'; 'Deg C' becomes 'deg_c'."""
-    u = " ".join(unit.strip().lower().replace("**", "").replace("^", "").split())
-    if u.replace(" ", "_") in _UNITS:
-        return u.replace(" ", "_")
-    head, *below = u.replace(".", " ").split("/") if not u[:1].isdigit() else (u,)
-    for part in below:
-        for factor in part.split():
-            digits = factor.lstrip("abcdefghijklmnopqrstuvwxyz")
-            head += f" {factor[: len(factor) - len(digits)]}-{digits or '1'}"
-    return " ".join(head.split())
-
-
-def to_unit(values: ArrayLike, unit: str, wanted: str) -> FloatArray:
-    """Convert between the units that ocean files use.
-
-    Known: degC / K, m / cm / mm / km, N m-2 / Pa / dyn cm-2, W m-2, m s-1 / cm s-1,
-    kg m-2 s-1 <-> m s-1 of fresh water (1000 kg m-3), and the labels of salinity (g kg-1, psu,
-    1, 1e-3: factor 1; no conversion between Practical and Absolute Salinity is made, use gsw).
-
-    Args:
-        values: Any shape.
-        unit: Unit of `values`, in any common spelling.
-        wanted: Unit to convert to.
-
-    Raises:
-        ValueError: A unit that is not known, or two that measure different things.
-    """
-    v = np.asarray(values, float)
-    have, want = _canonical_unit(unit), _canonical_unit(wanted)
-    if have == want:
-        return v
-    for spelled, u in ((unit, have), (wanted, want)):
-        if u not in _UNITS:
-            raise ValueError(
-                f"unit '{spelled}' is not known; cannot convert '{unit}' to "
-                f"'{wanted}'. Set the units attribute of the file to a CF unit"
-            )
-    (family, factor), (family_to, factor_to) = _UNITS[have], _UNITS[want]
-    if family == family_to:
-        return v * (factor / factor_to)
-    pair = (family, family_to)
-    if pair == ("temperature_c", "temperature_k"):
-        return _kelvin(True)(v)
-    if pair == ("temperature_k", "temperature_c"):
-        return _kelvin(False)(v)
-    if pair == ("water flux", "speed"):
-        return v * (factor / factor_to / FRESH_WATER_DENSITY)
-    if pair == ("speed", "water flux"):
-        return v * (factor / factor_to * FRESH_WATER_DENSITY)
-    raise ValueError(f"cannot convert '{unit}' ({family}) to '{wanted}' ({family_to})")
-
-
-def _axis_of(dataset: xr.Dataset, dim: str) -> str | None:
-    """Which of lat, lon, depth, time a dimension is: CF attributes first, its name last."""
-    attrs = dataset[dim].attrs if dim in dataset.variables else {}
-    if str(attrs.get("axis", "")).upper() in _AXIS_LETTER:
-        return _AXIS_LETTER[str(attrs["axis"]).upper()]
-    if str(attrs.get("standard_name", "")).lower() in _AXIS_STANDARD:
-        return _AXIS_STANDARD[str(attrs["standard_name"]).lower()]
-    units = str(attrs.get("units", "")).strip().lower()
-    if units.startswith(("degrees_n", "degree_n", "degreesn")):
-        return "lat"
-    if units.startswith(("degrees_e", "degree_e", "degreese")):
-        return "lon"
-    if " since " in units:
-        return "time"
-    if "positive" in attrs:
-        return "depth"
-    for axis, names in _AXIS_NAMES.items():
-        if dim.lower() in names:
-            return axis
-    return None
-
-
-def _open(path: Path) -> xr.Dataset:
-    if not path.is_file():
-        raise FileNotFoundError(f"no file {path}: check the path in the configuration")
-    try:
-        return xr.open_dataset(path, decode_times=False)
-    except Exception as error:
-        raise ValueError(
-            f"{path} cannot be read as netCDF ({type(error).__name__}: {error}); it "
-            "may be cut short or of another format: get it again, or look at it "
-            "with ncdump -h"
-        ) from error
-
-
-def _select(dataset: xr.Dataset, name: str, path: Path) -> xr.DataArray:
-    if name in dataset.data_vars:
-        return dataset[name]
-    have = [str(v) for v in dataset.data_vars]
-    near = difflib.get_close_matches(name.lower(), [v.lower() for v in have], cutoff=0.5)
-    close = [v for v in have if v.lower() in near]
-    hint = f"did you mean {', '.join(close)}? " if close else ""
-    raise ValueError(f"{path} has no variable '{name}': {hint}It has {', '.join(have) or 'none'}")
-
-
-def _identify_axes(dataset: xr.Dataset, array: xr.DataArray, path: Path) -> dict[str, str]:
-    """Map axis (lat, lon, depth, time) -> dimension name, refusing what cannot be placed."""
-    where = f"variable '{array.name}' of {path}"
-    axes: dict[str, str] = {}
-    for dim in array.dims:
-        axis = _axis_of(dataset, str(dim))
-        if axis is None:
-            raise ValueError(
-                f"{where} has dimension '{dim}', which is none of lat, lon, depth, "
-                "time: select one index of it, or give its coordinate CF attributes "
-                "(units, axis or standard_name)"
-            )
-        if axis in axes:
-            raise ValueError(
-                f"{where}: dimensions '{axes[axis]}' and '{dim}' both look like "
-                f"{axis}; correct their CF attributes"
-            )
-        axes[axis] = str(dim)
-    for axis in ("lat", "lon"):
-        if axis not in axes:
-            raise ValueError(
-                f"{where} has dimensions {array.dims}: no {axis} axis found. A "
-                "rectilinear (time, depth, lat, lon) field is needed"
-            )
-        if axes[axis] not in dataset.variables or dataset[axes[axis]].ndim != 1:
-            raise ValueError(
-                f"{where}: dimension '{axes[axis]}' has no 1-D coordinate; only "
-                "rectilinear grids are read"
-            )
-    return axes
-
-
-def _coordinate(dataset: xr.Dataset, dim: str, path: Path) -> FloatArray:
-    """Coordinate values of a dimension (1, 2, ... where it has none), checked monotonic."""
-    if dim not in dataset.variables:
-        return np.arange(1.0, dataset.sizes[dim] + 1.0)
-    c = np.asarray(dataset[dim].values, float)
-    steps = np.diff(c)
-    if not np.all(np.isfinite(c)) or not (np.all(steps > 0) or np.all(steps < 0)):
-        bad = int(np.argmax(~np.isfinite(c[1:]) | (steps * np.sign(np.nanmedian(steps)) <= 0)))
-        raise ValueError(
-            f"coordinate '{dim}' of {path} is not strictly monotonic (near index "
-            f"{bad}: {c[bad : bad + 2]}); sort or repair the file"
-        )
-    return c
-
-
-def _longitudes(dataset: xr.Dataset, dim: str, path: Path) -> tuple[FloatArray, NDArray]:
-    """Ascending longitudes in [0, 360) and the order that sorts them; no column twice."""
-    raw = np.asarray(dataset[dim].values, float)
-    # One jump by a whole turn (180 -> -180) is a matter of notation, not of order.
-    jumps = np.flatnonzero(np.abs(np.diff(raw)) > 180.0)
-    if jumps.size == 1 and np.all(np.isfinite(raw)):
-        raw = raw.copy()
-        raw[jumps[0] + 1 :] -= 360.0 * np.sign(raw[jumps[0] + 1] - raw[jumps[0]])
-    _coordinate(dataset.assign_coords({dim: raw}), dim, path)
-    spacing = float(np.median(np.abs(np.diff(raw)))) if raw.size > 1 else 360.0
-    # Rounding noise in a file must not send 360 - 1e-7 to the far end of the axis.
-    wrapped = np.mod(raw, 360.0)
-    wrapped = np.where(wrapped > 360.0 - 1e-4 * spacing, 0.0, wrapped)
-    order = np.argsort(wrapped, kind="stable")
-    keep = np.concatenate([[True], np.diff(wrapped[order]) > 1e-3 * spacing])
-    return wrapped[order][keep], order[keep]
-
-
-def _depths(dataset: xr.Dataset, dim: str, path: Path) -> tuple[FloatArray, NDArray]:
-    """Depths in metres, positive down and ascending, and the order that sorts them."""
-    raw = _coordinate(dataset, dim, path)
-    attrs = dataset[dim].attrs if dim in dataset.variables else {}
-    unit = str(attrs.get("units", "m"))
-    if _UNITS.get(_canonical_unit(unit), ("length",))[0] == "length":
-        raw = to_unit(raw, unit, "m")
-    if str(attrs.get("positive", "")).lower() == "up" or np.all(raw <= 0):
-        raw = -raw
-    order = np.argsort(raw)
-    return raw[order] + 0.0, order  # + 0.0 turns -0.0 into 0.0
-
-
-def read_cf(path: str | Path, name: str, *, unit: str | None = None) -> GriddedVariable:
-    """Read one variable of a CF netCDF file on a rectilinear latitude-longitude grid.
-
-    Axes are found by their CF attributes (axis, standard_name, units, positive) and, failing
-    these, by common names. Latitudes come out ascending, longitudes ascending in [0, 360) (a
-    repeated cyclic column is dropped), depths positive down, missing values NaN; a time or month
-    axis is kept with all its records.
-
-    Args:
-        path: The file.
-        name: The variable.
-        unit: Unit to convert to (see `to_unit`); default: as stored.
-
-    Raises:
-        FileNotFoundError: No such file.
-        ValueError: A file that is not netCDF, a missing variable (with the close names that are
-            there), dimensions that are not (time, depth, lat, lon) or part of it, a coordinate
-            that is not monotonic, or a unit that cannot be converted.
-    """
-    path = Path(path)
-    with _open(path) as dataset:
-        array = _select(dataset, name, path)
-        axes = _identify_axes(dataset, array, path)
-        array = array.transpose(*(axes[a] for a in _ORDER if a in axes))
-        lat = _coordinate(dataset, axes["lat"], path)
-        order = {"lat": np.argsort(lat)}
-        lon, order["lon"] = _longitudes(dataset, axes["lon"], path)
-        depth = time = None
-        if "depth" in axes:
-            depth, order["depth"] = _depths(dataset, axes["depth"], path)
-        if "time" in axes:
-            time = _coordinate(dataset, axes["time"], path)
-        try:
-            values = np.array(array.values, float)
-        except Exception as error:
-            raise ValueError(
-                f"variable '{name}' of {path} cannot be read ({error}); the file is "
-                "damaged or not numeric: get it again"
-            ) from error
-        time_unit = str(dataset[axes["time"]].attrs.get("units", "")) if time is not None else ""
-        stored = str(array.attrs.get("units", ""))
-    for axis, index in order.items():
-        values = np.take(values, index, axis=[a for a in _ORDER if a in axes].index(axis))
-    values[np.abs(values) > UNDECLARED_FILL] = np.nan
-    result = GriddedVariable(
-        values, np.sort(lat), lon, depth, time, stored, name, str(path), time_unit
-    )
-    return result if unit is None else result.to_unit(unit)

@@ -3,16 +3,18 @@ which units."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 import jax.numpy as jnp
 import numpy as np
 
 from dogcm.field import Field
-from dogcm.io import curvilinear, regrid
+from dogcm.io import curvilinear
+from dogcm.io.reading import calendar, meaning, plausible, reader, units
+from dogcm.io.reading.errors import InputError
+from dogcm.io.reading.request import Request
 from dogcm.physics.surface import RECORDS, SurfaceScheme, ice
-from dogcm.setups.config import Config, ForcingConfig, ForcingFile
+from dogcm.setups.config import Config, FileKeys, ForcingConfig, ForcingFile
 
 # Name in forcing.files that stands for a record: dew point (degC) for specific humidity.
 DEW_POINT = "dew_point"
@@ -27,21 +29,6 @@ _NEEDED = (
 _AIR = (*_NEEDED, "wind_u", "wind_v", "wind_speed", "snowfall", "sea_level_pressure")
 # What formulae supersede, if it comes from the source and not from a file of its own.
 _SUPERSEDED = ("heat_flux", "freshwater_flux", "sst")
-# Beyond these limits a field has another unit than it says; below zero some are cut.
-_RANGE = {
-    "wind_u": (-120.0, 120.0),
-    "wind_v": (-120.0, 120.0),
-    "wind_speed": (-0.1, 120.0),
-    "air_temperature": (-90.0, 60.0),
-    DEW_POINT: (-100.0, 50.0),
-    "specific_humidity": (-2e-3, 0.06),
-    "shortwave_down": (-5.0, 1500.0),
-    "longwave_down": (20.0, 700.0),
-    "precipitation": (-1e-6, 1e-3),
-    "snowfall": (-1e-6, 1e-3),
-    "runoff": (-1e-5, 0.1),
-    "sea_level_pressure": (8e4, 1.2e5),
-}
 _NEVER_NEGATIVE = (
     "wind_speed",
     "specific_humidity",
@@ -50,13 +37,8 @@ _NEVER_NEGATIVE = (
     "snowfall",
     "runoff",
 )
-_SECONDS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
 STANDARD_PRESSURE = 101325.0
 _RATIO = 0.622  # of the gas constants of air and vapour
-
-
-class InputError(ValueError):
-    """Input data that cannot be used; says what, where and what to do."""
 
 
 def surface_scheme(config: Config) -> SurfaceScheme | None:
@@ -166,36 +148,84 @@ def _refuse_missing(config: Config, names: set[str]) -> None:
 
 
 # ---- reading -------------------------------------------------------------------------------------
-def read(own: ForcingFile, name: str, forcing: ForcingConfig):
-    """A field of the air from its file, in the unit of RECORDS.
+def request(own: FileKeys, key: str, plane: bool = False) -> Request:
+    """What a section of the configuration says of its file. plane: the grid is Cartesian."""
+    return Request(
+        key=key,
+        axes=own.axes,
+        unit=own.unit,
+        units=own.units,
+        standard_name=own.standard_name,
+        sign=own.sign,
+        select=own.select,
+        missing=tuple(own.missing),
+        mask=own.mask,
+        range=own.range,
+        spread=getattr(own, "spread", False),
+        plane=plane,
+    )
+
+
+def read(own: ForcingFile, name: str, forcing: ForcingConfig, plane: bool = False):
+    """A field of the surface from its file, in the unit of RECORDS, its records in the order of the
+    model's year.
+
+    Args:
+        plane: the model's grid is Cartesian.
 
     Returns:
         :class:`dogcm.io.regrid.GriddedVariable` or :class:`dogcm.io.curvilinear.ScatteredVariable`.
 
     Raises:
-        InputError, ValueError, FileNotFoundError: what is wrong with the file, its units or its
-            time axis.
+        InputError, FileNotFoundError: what is wrong with the file, its units or its time axis.
     """
-    source = curvilinear.read_scattered(own.path, own.variable) or regrid.read_cf(
-        own.path, own.variable
-    )
-    where = f"forcing.files.{name}: variable {own.variable} of {own.path}"
-    _check_time(source, forcing, where)
-    unit = "degC" if name == DEW_POINT else RECORDS[name][1]
+    asked = request(own, f"forcing.files.{name}", plane)
+    source = reader.read(own.path, own.variable, asked)
+    where = f"forcing.files.{name}: variable '{own.variable}' of {own.path}"
+    source = reader.one_level(source, asked, where)
+    wanted = "degC" if name == DEW_POINT else RECORDS[name][1]
     try:
-        values = convert(source.values, own.unit or source.unit, unit, own.accumulated)
+        values = convert(source.values, source.unit, wanted, own.accumulated)
     except ValueError as error:
         better = f"if the file is wrong about it, forcing.files.{name}.unit says better"
         raise InputError(f"{where}: {error}; {better}") from None
-    _check_range(values, name, own.unit or source.unit, where)
+    turned = meaning.sign(name, source.standard_name, asked, where)
+    values = values if turned == 1.0 else 0.0 - values
+    plausible.check(values, name, asked, where, reader.place_of(source))
+    source = replace(source, values=values, unit=wanted)
+    source = in_order_of_the_year(source, asked, forcing.year, where)
+    if name in _NEVER_NEGATIVE:
+        source = replace(source, values=np.maximum(source.values, 0.0))
+    return source
+
+
+def in_order_of_the_year(source, asked: Request, year: float, where: str):
+    """A source with the records that a year needs, from January on; see
+    :mod:`dogcm.io.reading.calendar`."""
+    values = source.values
+    flat = values if source.timed else values[None]
+    size = np.nanmax(np.abs(flat))
+
+    def same(one: int, two: int) -> bool:
+        return np.allclose(flat[one], flat[two], rtol=0.0, atol=1e-5 * size, equal_nan=True)
+
+    time = source.time if source.time_middle is None else source.time_middle
+    order = calendar.order(
+        len(flat), time, source.time_unit, source.calendar, year, same, asked, where
+    )
+    if np.array_equal(order, np.arange(len(flat))):
+        return source
+    part = lambda a: None if a is None else a[order]
     return replace(
-        source, values=np.maximum(values, 0.0) if name in _NEVER_NEGATIVE else values, unit=unit
+        source,
+        values=flat[order],
+        time=part(source.time),
+        time_middle=part(source.time_middle),
     )
 
 
 def convert(values, unit: str, wanted: str, accumulated: float = 0.0):
-    """:func:`dogcm.io.regrid.to_unit`, for the air: also humidity, hPa, and sums (J m-2, m, kg
-    m-2).
+    """:func:`dogcm.io.reading.units.convert`, also of sums (J m-2, m, kg m-2).
 
     Args:
         accumulated: seconds over which the values were summed; 0: they are no sums.
@@ -205,63 +235,18 @@ def convert(values, unit: str, wanted: str, accumulated: float = 0.0):
     """
     v = np.asarray(values, float)
     amounts = {"W m-2": ("J m-2",), "m s-1": ("m", "kg m-2")}.get(wanted, ())
-    amount = next((a for a in amounts if _same(unit, a)), None)
+    amount = next((a for a in amounts if units.is_like(unit, a)), None)
     if amount and not accumulated:
         raise ValueError(
             f"'{unit}' is an amount, '{wanted}' a rate: set accumulated to the seconds over which it was summed"
         )
-    if accumulated:
-        if not amount:
-            raise ValueError(
-                f"'{unit}' is no amount of {' or '.join(amounts) or wanted}, but accumulated is set"
-            )
-        rate = v / accumulated
-        if amount == "J m-2":
-            return rate
-        return regrid.to_unit(
-            rate, "m s-1" if amount == "kg m-2" else unit.split()[0] + " s-1", "m s-1"
-        ) * (1e-3 if amount == "kg m-2" else 1.0)
-    if wanted == "kg kg-1" and unit.strip() in ("1", "kg kg-1", "kg/kg", "kg kg**-1"):
-        return v
-    if wanted == "Pa" and any(
-        _same(unit, u) for u in ("hPa", "mbar", "mb", "millibars", "millibar")
-    ):
-        return v * 100.0
-    return regrid.to_unit(v, unit, wanted)
-
-
-def _same(unit: str, wanted: str) -> bool:
-    try:
-        regrid.to_unit(0.0, unit, wanted)
-    except ValueError:
-        return False
-    return True
-
-
-def _check_range(values, name: str, unit: str, where: str) -> None:
-    low, high = _RANGE.get(name, (-np.inf, np.inf))
-    least, most = np.nanmin(values), np.nanmax(values)
-    if not (low <= least and most <= high):
-        raise InputError(
-            f"{where} goes from {least:.4g} to {most:.4g} {'degC' if name == DEW_POINT else RECORDS[name][1]}, read as "
-            f"'{unit}': no air has that ({low:g} to {high:g}). Is the unit another one? forcing.files.{name}.unit "
-            "sets it"
+    if not accumulated:
+        return units.convert(v, unit, wanted)
+    if not amount:
+        raise ValueError(
+            f"'{unit}' is no amount of {' or '.join(amounts) or wanted}, but accumulated is set"
         )
-
-
-def _check_time(source, forcing: ForcingConfig, where: str) -> None:
-    """Records are spread evenly over ``forcing.year``: a time axis that says otherwise is
-    refused."""
-    match = re.match(r"\s*(second|minute|hour|day)s?\s+since", str(source.time_unit or ""))
-    if source.time is None or len(source.time) < 2 or not match:
-        return
-    count = len(source.time)
-    days = (source.time[-1] - source.time[0]) * count / (count - 1) * _SECONDS[match[1]] / 86400.0
-    if abs(days / forcing.year - 1.0) > 0.05:
-        raise InputError(
-            f"{where} has {count} records over {days:.4g} days, but forcing.year is {forcing.year:g} days: records are "
-            "repeated with that period; select one year, or set forcing.year to what the file covers"
-        )
+    return units.convert(units.convert(v, unit, amount) / accumulated, f"{amount} s-1", wanted)
 
 
 def humidity_at_dew_point(celsius, pressure):

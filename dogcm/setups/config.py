@@ -112,14 +112,48 @@ class StraitEdit(Section):
     depth: float = par(0.0, "m", "new depth; 0 closes", ge=0)
 
 
-class BathymetryConfig(Section):
+class FileKeys(Section):
+    """What a file does not say itself, or says wrongly; see the docs page on input files."""
+
+    unit: str = par("", "1", "unit of the values; empty: as the file says")
+    axes: dict[str, str] = par(
+        dict, "1", "names in the file of lat, lon, depth, time (x, y on a plane; angle of vectors)"
+    )
+    units: dict[str, str] = par(
+        dict, "1", "units of these axes; without an entry: as the file says"
+    )
+    standard_name: str = par("", "1", "CF standard name of the variable; empty: as the file says")
+    sign: Literal["", "up", "down", "reversed"] = par(
+        "", "1", "sea floor: positive up or down; fluxes: reversed; empty: as the file says"
+    )
+    select: dict[str, int | float | str] = par(
+        dict, "1", "by dimension: the level (m), date (YYYY, YYYY-MM), record N, first or last"
+    )
+    missing: list[float] = par(list, "1", "values that stand for missing ones")
+    mask: str = par("", "1", "variable of the file that is 1 in water")
+    range: tuple[float, float] | None = par(
+        None, "1", "least and largest value, in the model's unit; null: what is plausible"
+    )
+    fill: Literal["none", "nearest"] = par(
+        "none", "1", "ocean that the file does not cover: refused, or given the nearest value"
+    )
+
+
+class InputFile(FileKeys):
+    """One variable of a CF file, on its own grid."""
+
+    path: str = par("", "1", "CF netCDF file")
+    variable: str = par("", "1", "variable in the file")
+
+
+class BathymetryConfig(FileKeys):
     """Where the sea floor comes from, and how it is fitted to the grid."""
 
     source: Literal["starter", "file", "flat", "two_basin", "mitgcm"] = par(
         "flat", "1", "the package's starter data, a CF file, or an idealised shape"
     )
     path: str = par("", "1", "CF netCDF file (source: file) or folder (source: mitgcm)")
-    variable: str = par("elevation", "1", "variable in the file: elevation, positive up")
+    variable: str = par("elevation", "1", "variable in the file: elevation or depth, see sign")
     depth: float = par(4000.0, "m", "depth of an idealised ocean", gt=0)
     min_ocean_fraction: float = par(
         0.5, "1", "a cell is ocean if at least this part of it is", ge=0, le=1
@@ -143,6 +177,8 @@ class InitialConfig(Section):
     path: str = par("", "1", "CF netCDF file (source: file) or folder (source: mitgcm)")
     temperature_variable: str = par("conservative_temperature", "1", "variable in the file")
     salinity_variable: str = par("absolute_salinity", "1", "variable in the file")
+    temperature_file: Annotated[InputFile, Field(default_factory=InputFile)]
+    salinity_file: Annotated[InputFile, Field(default_factory=InputFile)]
     surface_temperature: float = par(20.0, "degC", "profile: at the surface")
     deep_temperature: float = par(2.0, "degC", "profile: far below the thermocline")
     thermocline: float = par(800.0, "m", "profile: e-folding depth", gt=0)
@@ -152,12 +188,12 @@ class InitialConfig(Section):
     )
 
 
-class ForcingFile(Section):
+class ForcingFile(InputFile):
     """One surface field from a CF file, on its own grid."""
 
-    path: str = par("", "1", "CF netCDF file")
-    variable: str = par("", "1", "variable name; one record is steady, twelve are months")
-    unit: str = par("", "1", "unit of the values; empty: as the file says")
+    spread: bool = par(
+        False, "1", "records are spread evenly over the year in their order, whatever their dates"
+    )
     accumulated: float = par(
         0.0,
         "s",

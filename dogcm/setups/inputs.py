@@ -5,6 +5,7 @@ Only rank 0 calls these functions, one field at a time; the fields are then scat
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +16,17 @@ from dogcm.grid.curvilinear import RotatedGrid
 from dogcm.grid.horizontal import CartesianGrid, LatLonGrid
 from dogcm.grid.tripolar import TripolarGrid
 from dogcm.grid.vertical import VerticalGrid, stretched_layers
-from dogcm.io import curvilinear, regrid
+from dogcm.io.reading import reader
 from dogcm.physics.surface import RECORDS
-from dogcm.setups import atmosphere, idealised, mitgcm
+from dogcm.setups import atmosphere, idealised, mitgcm, vectors, volumes
 from dogcm.setups.atmosphere import DEW_POINT, InputError
-from dogcm.setups.config import Config
+from dogcm.setups.config import BathymetryConfig, Config
+from dogcm.setups.regridding import cell_means, check_cover, filled, on_grid
+from dogcm.setups.regridding import points as _points
 
 STARTER = Path(__file__).parent / "starter"
 # Components of vectors, which follow the directions of the grid: (to the east, to the north).
-VECTORS = {n: pair for pair in (("taux", "tauy"), ("wind_u", "wind_v")) for n in pair}
-_FINEST_SAMPLING = 8  # points across a cell
+VECTORS = vectors.PAIRS
 _STARTER_RECORDS = {"taux": "taux", "tauy": "tauy", "sst": "sst", "sss": "sss", "heat_flux": "qnet"}
 
 
@@ -74,17 +76,7 @@ def _depth(config: Config, horizontal, vertical: VerticalGrid) -> np.ndarray:
         return np.full(horizontal.shape, min(b.depth, vertical.edges[-1]))
     if b.source == "two_basin":
         return idealised.two_basin_depth(horizontal, min(b.depth, vertical.edges[-1]))
-    path, name = (
-        (STARTER / "bathymetry.nc", "elevation") if b.source == "starter" else (b.path, b.variable)
-    )
-    elevation = regrid.read_cf(path, name, unit="m")
-    depth = bathy.model_depth(
-        elevation,
-        lambda values: _cell_means(elevation, values, horizontal),
-        min_ocean_fraction=b.min_ocean_fraction,
-        min_depth=b.min_depth,
-        max_depth=float(vertical.edges[-1]),
-    )
+    depth = _measured_depth(b, horizontal, float(vertical.edges[-1]))
     if b.straits:
         edits = [s.model_dump() for s in b.straits]
         depth = bathy.edit_straits(depth, edits, *_points(horizontal, "c"))
@@ -97,22 +89,29 @@ def _depth(config: Config, horizontal, vertical: VerticalGrid) -> np.ndarray:
     return bathy.remove_lakes(depth, **closing) if b.remove_lakes else depth
 
 
-def _cell_means(source, values: np.ndarray, horizontal) -> np.ndarray:
-    """Means over the cells of the model of a field on the grid of ``source``, NaN left out."""
-    if not horizontal.curvilinear:
-        edges = horizontal.lat_edges, horizontal.lon_edges
-        return regrid.conservative_average(values, source.lat_edges, source.lon_edges, *edges)[0]
-    count = int(np.clip(round(2 * _coarseness(source, horizontal)), 1, _FINEST_SAMPLING))
-    return curvilinear.sampled_mean(
-        values, source.lat_edges, source.lon_edges, horizontal.samples(count)
+def _measured_depth(b: BathymetryConfig, horizontal, deepest: float) -> np.ndarray:
+    """Depth (ny, nx) from a file of elevations or depths; land where it has no value."""
+    path, name = (
+        (STARTER / "bathymetry.nc", "elevation") if b.source == "starter" else (b.path, b.variable)
     )
-
-
-def _coarseness(source, horizontal) -> float:
-    """Smallest height of the model's rows over the spacing of the source."""
-    lat = horizontal.base.lat_edges if hasattr(horizontal, "base") else horizontal.lat_edges
-    steps = np.diff(lat)[:-1] if horizontal.north_fold else np.diff(lat)
-    return float(steps.min() / np.abs(np.diff(source.lat)).mean())
+    request = atmosphere.request(b, "bathymetry", not horizontal.spherical)
+    where = f"bathymetry: variable '{name}' of {path}"
+    source = reader.read(path, name, request, "elevation")
+    source = reader.one_record(reader.one_level(source, request, where), request, where)
+    if b.fill == "none":
+        check_cover(source, horizontal, "c", np.ones(horizontal.shape, bool))
+    land = np.where(np.isfinite(source.values), source.values, 1.0)
+    depth = bathy.model_depth(
+        replace(source, values=land),
+        lambda values: cell_means(source, values, horizontal),
+        min_ocean_fraction=b.min_ocean_fraction,
+        min_depth=b.min_depth,
+        max_depth=deepest,
+    )
+    if b.fill == "nearest":
+        known = np.isfinite(cell_means(source, np.zeros_like(land), horizontal))
+        depth = filled(np.where(known, depth, np.nan), horizontal, "c")
+    return depth
 
 
 def initial_tracer(
@@ -125,10 +124,7 @@ def initial_tracer(
     elif i.source == "profile":
         values = _profile(config, name, horizontal, vertical)
     else:
-        own = dict(temperature=i.temperature_variable, salinity=i.salinity_variable)
-        path = STARTER / "hydrography.nc" if i.source == "starter" else i.path
-        unit = {"temperature": "degC", "salinity": "g/kg"}[name]
-        values = _regridded_volume(regrid.read_cf(path, own[name], unit=unit), horizontal, vertical)
+        values = volumes.initial(config, name, horizontal, vertical, cells)
     return _checked(values, cells > 0, name, horizontal, vertical)
 
 
@@ -143,23 +139,6 @@ def _profile(config: Config, name: str, horizontal, vertical) -> np.ndarray:
         lat = _points(horizontal, "c")[0]
         top = i.deep_temperature + (top - i.deep_temperature) * np.cos(np.deg2rad(lat)) ** 2
     return np.broadcast_to(i.deep_temperature + (top - i.deep_temperature) * decay, shape).copy()
-
-
-def _regridded_volume(source, horizontal, vertical) -> np.ndarray:
-    if source.depth is None:
-        raise InputError(f"{source.path}: {source.name} has no depth axis")
-    levels = np.stack(
-        [_regridded(source, source.values[k], horizontal, "c") for k in range(len(source.depth))]
-    )
-    return regrid.interp_depth(levels, source.depth, vertical.centres)
-
-
-def _regridded(source, values: np.ndarray, horizontal, at: str) -> np.ndarray:
-    """One level on the model grid: averages where the model is coarser, interpolation where
-    finer."""
-    if at == "c" and _coarseness(source, horizontal) > 1.5:
-        return _cell_means(source, values, horizontal)
-    return regrid.bilinear(values, source.lat, source.lon, *_points(horizontal, at))
 
 
 def records(config: Config) -> list[str]:
@@ -207,56 +186,44 @@ def _record(config: Config, name: str, at: str, horizontal, wet: np.ndarray) -> 
     and north."""
     f = config.forcing
     if name in f.files:
-        return _from_file(f, name, horizontal, wet, at)
+        return _from_file(config, name, horizontal, wet, at)
     if name == "specific_humidity":
-        return _humidity(f, horizontal, wet)
+        return _humidity(config, horizontal, wet)
     if f.source == "starter":
-        source = regrid.read_cf(
-            STARTER / "surface.nc", _STARTER_RECORDS[name], unit=RECORDS[name][1]
-        )
-        return _on_grid(source, horizontal, at)
+        source = reader.read(STARTER / "surface.nc", _STARTER_RECORDS[name], field=name)
+        return on_grid(source, horizontal, at)
     if f.source == "mitgcm":
         return mitgcm.record(f.path, name, horizontal.shape)
     return idealised.record(f.source, name, _points(horizontal, at)[0], f.wind_amplitude)[None]
 
 
-def _from_file(f, name: str, horizontal, wet: np.ndarray, at: str = "") -> np.ndarray:
-    source = atmosphere.read(f.files[name], name, f)
+def _from_file(config: Config, name: str, horizontal, wet: np.ndarray, at: str = "") -> np.ndarray:
+    f = config.forcing
+    own = f.files[name]
+    source = atmosphere.read(own, name, f, not horizontal.spherical)
     if name == "runoff":
         return atmosphere.spread_runoff(source, horizontal, wet, *_points(horizontal, "c"))
-    return _on_grid(source, horizontal, at or ("c" if name == DEW_POINT else RECORDS[name][0]))
+    if name in VECTORS:
+        source = vectors.eastward_and_northward(f, name, source, not horizontal.spherical)
+    if name in ("sst", "sss"):
+        source = volumes.surface(config, name, source)
+    at = at or ("c" if name == DEW_POINT else RECORDS[name][0])
+    return on_grid(source, horizontal, at, own.fill, wet_at(wet, at, horizontal.periodic_x))
 
 
-def _humidity(f, horizontal, wet: np.ndarray) -> np.ndarray:
+def _humidity(config: Config, horizontal, wet: np.ndarray) -> np.ndarray:
     """From dew point and, where given, pressure at sea level."""
-    dew_point, pressure = _from_file(f, DEW_POINT, horizontal, wet), atmosphere.STANDARD_PRESSURE
+    f = config.forcing
+    dew_point = _from_file(config, DEW_POINT, horizontal, wet)
+    pressure = atmosphere.STANDARD_PRESSURE
     if "sea_level_pressure" in f.files:
-        pressure = _from_file(f, "sea_level_pressure", horizontal, wet)
+        pressure = _from_file(config, "sea_level_pressure", horizontal, wet)
         if len(pressure) not in (1, len(dew_point)):
             raise InputError(
                 f"forcing.files: dew_point has {len(dew_point)} records and sea_level_pressure {len(pressure)}: "
                 "humidity needs as many of both, or one steady pressure"
             )
     return atmosphere.humidity_at_dew_point(dew_point, pressure)
-
-
-def _on_grid(source, horizontal, at: str) -> np.ndarray:
-    """All records (n, ny, nx) of a source on the model grid."""
-    if isinstance(source, curvilinear.ScatteredVariable):
-        lat, lon = _points(horizontal, at)
-        return curvilinear.interpolate(source.values, source.lat, source.lon, lat, lon)
-    values = source.values.reshape(-1, *source.values.shape[-2:])
-    return np.stack([_regridded(source, v, horizontal, at) for v in values])
-
-
-def _points(horizontal, at: str) -> tuple[np.ndarray, np.ndarray]:
-    """Latitudes and longitudes (ny, nx) of a place of the C grid."""
-    if horizontal.curvilinear:
-        return horizontal.points(at)
-    c = horizontal.coordinates()
-    lon = c["lon_u"][0] if at == "u" else c["lon"][0]
-    lat = c["lat_v"][0] if at == "v" else c["lat"][0]
-    return tuple(np.meshgrid(lat, lon, indexing="ij"))
 
 
 def wet_at(wet: np.ndarray, at: str, periodic: bool) -> np.ndarray:
@@ -285,6 +252,6 @@ def _checked(values: np.ndarray, wet: np.ndarray, name: str, horizontal, vertica
             place += f", record {where[0] + 1}"
         raise InputError(
             f"{name}: {int(bad.sum())} ocean cells have no valid value, the first at {place}; fill the gaps of the "
-            "input (dogcm.io.regrid.fill_missing) or close these cells (bathymetry.straits)"
+            "input (key fill: nearest) or close these cells (bathymetry.straits)"
         )
     return np.where(wet, np.nan_to_num(values), 0.0)

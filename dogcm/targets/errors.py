@@ -4,22 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from dogcm.io import regrid
+from dogcm.io.reading import plausible, units
 
 
 class TargetError(ValueError):
     """Target data that cannot be used; says what, where and what to do."""
-
-
-#: Variable of the model: (unit, least and largest value that an ocean can have).
-PLAUSIBLE = {
-    "temperature": ("degC", -5.0, 45.0),
-    "sst": ("degC", -5.0, 45.0),
-    "salinity": ("g kg-1", 0.0, 50.0),
-    "eta": ("m", -10.0, 10.0),
-    "u": ("m s-1", -10.0, 10.0),
-    "v": ("m s-1", -10.0, 10.0),
-}
 
 
 def in_unit(name: str, values: np.ndarray, unit: str, source: str) -> np.ndarray:
@@ -29,13 +18,14 @@ def in_unit(name: str, values: np.ndarray, unit: str, source: str) -> np.ndarray
         TargetError: no unit, one that cannot be converted, or values that the stated unit cannot
             mean (kelvin labelled degC, centimetres labelled m).
     """
-    wanted, low, high = PLAUSIBLE[name]
+    usual = plausible.RANGES[name]
+    wanted, low, high = usual.unit, usual.low, usual.high
     if not str(unit).strip():
         raise TargetError(
             f"{source} has no units attribute; set it to a CF unit such as '{wanted}'"
         )
     try:
-        out = regrid.to_unit(values, unit, wanted)
+        out = units.convert(values, unit, wanted)
     except ValueError as error:
         raise TargetError(
             f"{source}, the target of {name} (model unit {wanted}): {error}"

@@ -15,11 +15,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import gsw
 import numpy as np
 import xarray as xr
 
 from dogcm.io import regrid
+from dogcm.io.reading import axes, seawater
+from dogcm.io.reading.errors import InputError
+from dogcm.io.reading.request import Request
 from dogcm.targets.clock import Clock, decode_times, select_period
 from dogcm.targets.container import VARIABLES, Targets
 from dogcm.targets.errors import TargetError, in_unit
@@ -32,13 +34,15 @@ _DIMS = ("time", "depth", "latitude", "longitude")
 
 @dataclass(frozen=True)
 class _Axes:
-    """Coordinates as stored (longitudes sorted into one turn) and what sorts them."""
+    """Coordinates in order, what sorts them, and columns that lie at one longitude."""
 
     lat: np.ndarray
     lon: np.ndarray
     depth: np.ndarray
     lat_order: np.ndarray
     lon_order: np.ndarray
+    depth_order: np.ndarray
+    twice: tuple[tuple[int, int], ...] = ()
 
     @property
     def edges(self) -> tuple[np.ndarray, np.ndarray]:
@@ -184,13 +188,13 @@ class _Archive:
                     f"variable '{array.name}' of {path} has dimensions {array.dims}; a reanalysis file has "
                     f"{wanted}"
                 )
-        axes = _axes(data, path)
-        if self.axes is not None and not self.axes.same(axes):
+        own = _axes(data, path)
+        if self.axes is not None and not self.axes.same(own):
             raise TargetError(
                 f"{path} is on another grid than the files before it; read them one by one"
             )
-        if self.axes is None or axes.depth.size > self.axes.depth.size:
-            self.axes = axes
+        if self.axes is None or own.depth.size > self.axes.depth.size:
+            self.axes = own
         time = data["time"]
         units, calendar = (str(time.attrs.get(a, "")) for a in ("units", "calendar"))
         return decode_times(time.values, units, calendar, str(path))
@@ -199,8 +203,19 @@ class _Archive:
         """One horizontal slice ``(lat, lon)`` in the model's unit; NaN on land."""
         data, t = self._index[name][self.dates[record]]
         array = data[FILE_NAMES[name]]
-        array = array.isel(time=t) if k is None else array.isel(time=t, depth=k)
-        values = np.asarray(array.values, float)[self.axes.lat_order][:, self.axes.lon_order]
+        array = (
+            array.isel(time=t)
+            if k is None
+            else array.isel(time=t, depth=int(self.axes.depth_order[k]))
+        )
+        values = np.asarray(array.values, float)
+        for kept, dropped in self.axes.twice:
+            if not np.allclose(values[:, kept], values[:, dropped], equal_nan=True):
+                raise TargetError(
+                    f"variable '{array.name}' of {self.where}: columns {kept + 1} and {dropped + 1} "
+                    "lie at one longitude but hold other values; drop one"
+                )
+        values = values[self.axes.lat_order][:, self.axes.lon_order]
         return in_unit(
             name,
             values,
@@ -236,26 +251,20 @@ def _axes(data, path: Path) -> _Axes:
             raise TargetError(
                 f"{path} has no coordinate '{dim}'; a reanalysis file has {', '.join(_DIMS)}"
             )
-    lat, lon = (np.asarray(data[d].values, float) for d in ("latitude", "longitude"))
-    # Depths of a file of sea level alone do not matter; of one level alone they are kept as they
-    # are.
-    depth = (
-        np.atleast_1d(np.asarray(data["depth"].values, float))
-        if "depth" in data.variables
-        else np.array([0.5])
-    )
-    turned = np.mod(lon, 360.0)
-    lat_order, lon_order = np.argsort(lat), np.argsort(turned, kind="stable")
-    for name, values in (
-        ("latitude", lat[lat_order]),
-        ("longitude", turned[lon_order]),
-        ("depth", depth),
-    ):
-        if not np.isfinite(values).all() or (np.diff(values) <= 0).any():
-            raise TargetError(
-                f"coordinate '{name}' of {path} has gaps, repeats or is out of order; repair the file"
-            )
-    return _Axes(lat[lat_order], turned[lon_order], depth, lat_order, lon_order)
+    try:
+        names = ("latitude", "longitude")
+        lat, lon = (np.asarray(data[d].values, float) for d in names)
+        lat = axes.monotonic(lat, "latitude", str(path))
+        lon, lon_order, twice = axes.longitudes(lon, "longitude", str(path))
+        # Depths of a file of sea level alone do not matter.
+        depth, depth_order = np.array([0.5]), np.array([0])
+        if "depth" in data.variables:
+            dim = data["depth"].dims or ("depth",)
+            data = data if data["depth"].dims else data.expand_dims("depth")
+            depth, depth_order = axes.depths(data, str(dim[0]), Request(), str(path), 45.0)
+    except InputError as error:
+        raise TargetError(str(error)) from None
+    return _Axes(np.sort(lat), lon, depth, np.argsort(lat), lon_order, depth_order, tuple(twice))
 
 
 def _wet(grid: TargetGrid, name: str) -> np.ndarray:
@@ -318,10 +327,10 @@ def to_teos10(potential, practical, depth, lat, lon) -> dict[str, np.ndarray]:
         lat, lon: degrees. All broadcast together.
     """
     there = np.isfinite(potential) & np.isfinite(practical)
-    depth, lat, lon = (np.broadcast_to(a, there.shape)[there] for a in (depth, lat, lon))
-    absolute, conservative = np.full(there.shape, np.nan), np.full(there.shape, np.nan)
-    absolute[there] = gsw.SA_from_SP(
-        np.asarray(practical)[there], gsw.p_from_z(-depth, lat), lon, lat
+    practical = np.where(there, practical, np.nan)
+    absolute = seawater.absolute_salinity(practical, depth, lat, lon)
+    out = np.full(there.shape, np.nan)
+    out[there] = seawater.conservative(
+        np.asarray(potential)[there], "potential", absolute[there], 0.0, 0.0
     )
-    conservative[there] = gsw.CT_from_pt(absolute[there], np.asarray(potential)[there])
-    return {"temperature": conservative, "salinity": absolute}
+    return {"temperature": out, "salinity": absolute}

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import xarray as xr
 
 from dogcm.grid.horizontal import CartesianGrid, LatLonGrid, Metrics
 from dogcm.grid.vertical import VerticalGrid
 from dogcm.io import regrid
+from dogcm.io.reading import reader
+from dogcm.io.reading.request import AS_IT_SAYS, Request
 from dogcm.targets.clock import DAY, Clock, decode_times, middle_of_month, select_period
 from dogcm.targets.container import VARIABLES, Targets
 from dogcm.targets.errors import TargetError, in_unit
@@ -156,18 +157,6 @@ class LayerMeans:
         return mean, np.where(there, self._cover / np.where(there, self._thickness, 1.0), 0.0)
 
 
-def _calendar(path) -> str:
-    """Calendar of the time axis of a CF file."""
-    with xr.open_dataset(path, decode_times=False) as data:
-        attributes = [v.attrs for v in data.variables.values()]
-    found = [
-        str(a["calendar"])
-        for a in attributes
-        if "calendar" in a and " since " in str(a.get("units"))
-    ]
-    return found[0] if found else "standard"
-
-
 def read_sst(
     path,
     grid: TargetGrid,
@@ -179,6 +168,7 @@ def read_sst(
     monthly: bool = True,
     mask_ice: bool = True,
     max_uncovered: float = 0.1,
+    request: Request = AS_IT_SAYS,
 ) -> Targets:
     """Gridded sea surface temperature (for instance ERSSTv5, doi:10.1175/JCLI-D-16-0836.1) as
     targets ``sst``.
@@ -194,18 +184,24 @@ def read_sst(
             degC).
         max_uncovered: largest share of wet cells without a value in the first record, ice not
             counted.
+        request: what the file does not say itself, see :class:`dogcm.io.reading.request.Request`.
 
     Raises:
         TargetError: see :mod:`dogcm.targets`. Nothing is regridded before the checks have passed.
     """
     try:
-        source = regrid.read_cf(path, variable)
+        source = reader.read(path, variable, request)
+        source = reader.one_level(source, request, f"variable '{variable}' of {path}")
     except (ValueError, FileNotFoundError) as error:
         raise TargetError(str(error)) from None
     label = f"variable '{variable}' of {path}"
-    if source.time is None or source.values.ndim != 3:
+    if (
+        source.time is None
+        or source.values.ndim != 3
+        or not isinstance(source, regrid.GriddedVariable)
+    ):
         raise TargetError(f"{label} has shape {source.values.shape}; needed is (time, lat, lon)")
-    dates = decode_times(source.time, source.time_unit, _calendar(path), str(path))
+    dates = decode_times(source.time, source.time_unit, source.calendar, str(path))
     chosen = select_period(dates, period, str(path))
     values = in_unit("sst", source.values[chosen], source.unit, label)
     edges = grid.edges("c")

@@ -21,9 +21,10 @@ import xarray as xr
 from dogcm.decomp import Decomposition
 from dogcm.field import Field, FieldError
 from dogcm.grid.horizontal import LatLonGrid
+from dogcm.io.reading import seawater, units
+from dogcm.targets import quality
 from dogcm.targets.clock import Clock, decode_times
 from dogcm.targets.errors import TargetError, in_unit
-from dogcm.targets.glorys import to_teos10
 
 #: Wet corners that add up to less than this are no basis for a value.
 _LEAST_WEIGHT = 1e-6
@@ -38,6 +39,7 @@ class Profiles:
         depth: m, positive down, ``(n, m)``.
         values: name (``temperature``, degC; ``salinity``, g kg-1) to ``(n, m)``, NaN where there is
             none.
+        left_out: what was not taken from the file, and how often.
     """
 
     lat: np.ndarray
@@ -45,6 +47,7 @@ class Profiles:
     times: np.ndarray
     depth: np.ndarray
     values: dict[str, np.ndarray] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self):
         n = np.shape(self.lat)
@@ -75,7 +78,12 @@ class Profiles:
         """Some of the profiles, by index or mask."""
         values = {k: v[which] for k, v in self.values.items()}
         return Profiles(
-            self.lat[which], self.lon[which], self.times[which], self.depth[which], values
+            self.lat[which],
+            self.lon[which],
+            self.times[which],
+            self.depth[which],
+            values,
+            self.left_out,
         )
 
     def window(self, start: float, length: float) -> Profiles:
@@ -96,69 +104,125 @@ class Profiles:
 def read_profiles(
     path, *, clock: Clock | None = None, names: dict[str, str] | None = None
 ) -> Profiles:
-    """Profiles from a netCDF file ``(profile, depth)``.
+    """Profiles from a netCDF file ``(profile, depth)``, also as Argo's data centres give them.
 
-    Potential temperature and practical salinity become Conservative Temperature and Absolute
-    Salinity.
+    In-situ or potential temperature (by standard name; without one: potential) and practical
+    salinity become Conservative Temperature and Absolute Salinity. See
+    :mod:`dogcm.targets.quality` for quality flags and adjusted values.
 
     Args:
-        path: file with a potential temperature and a practical salinity ``(profile, level)``,
-            positions, times, and depth (m) or pressure (dbar), ``(level,)`` or ``(profile,
-            level)``.
+        path: file with a temperature and a practical salinity ``(profile, level)``, positions,
+            times, and depth or pressure, ``(level,)`` or ``(profile, level)``.
         clock: default: model year 1 is the year of the first profile.
         names: names in the file of ``temperature, salinity, lat, lon, time`` and ``depth`` or
-            ``pressure``.
+            ``pressure``; default: those of this project, or Argo's where the file has them.
 
     Raises:
-        TargetError: a missing or mis-shaped variable, wrong units, times that cannot be decoded.
+        TargetError: a missing or mis-shaped variable, wrong units, times that cannot be decoded, no
+            profile with a position and a time.
     """
-    own = {
-        "temperature": "theta",
-        "salinity": "psal",
-        "lat": "lat",
-        "lon": "lon",
-        "time": "juld",
-    } | (names or {})
-    own.setdefault("pressure" if "pressure" in (names or {}) else "depth", "depth")
     if not Path(path).is_file():
         raise TargetError(f"no such profile file: {path}")
     with xr.open_dataset(path, decode_times=False) as data:
-        missing = [v for v in own.values() if v not in data.variables]
-        if missing:
-            raise TargetError(
-                f"{path} has no variable {', '.join(missing)}; it has {', '.join(map(str, data.variables))}"
-            )
-        raw = {k: np.asarray(data[v].values, float) for k, v in own.items()}
-        units = {k: str(data[v].attrs.get("units", "")) for k, v in own.items()}
+        own = _names(data, names, path)
+        raw, left_out = quality.values(data, own)
+        units_of = {k: str(data[v].attrs.get("units", "")) for k, v in own.items()}
         calendar = str(data[own["time"]].attrs.get("calendar", ""))
+        says = str(data[own["temperature"]].attrs.get("standard_name", ""))
+    raw, dropped = _placed(raw, own, path)
+    left_out |= dropped
+    for name in ("temperature", "salinity"):
+        raw[name] = np.where(np.abs(raw[name]) > 1e19, np.nan, raw[name])
+        raw[name] = in_unit(name, raw[name], units_of[name], f"variable '{own[name]}' of {path}")
+    lat, lon = raw["lat"][:, None], raw["lon"][:, None]
+    depth = _depth(raw, own, units_of, lat, path)
+    scale = seawater.temperature_scale(says) or "potential"
+    there = np.isfinite(raw["temperature"]) & np.isfinite(raw["salinity"]) & np.isfinite(depth)
+    salinity = seawater.absolute_salinity(np.where(there, raw["salinity"], np.nan), depth, lat, lon)
+    temperature = np.where(there, raw["temperature"], np.nan)
+    values = {
+        "temperature": seawater.conservative(temperature, scale, salinity, depth, lat),
+        "salinity": salinity,
+    }
+    order = np.argsort(raw["time"], kind="stable")
+    dates = _dates(raw["time"], units_of["time"], calendar, str(path))
+    clock = clock or Clock(min(dates).year)
+    times = clock.seconds(dates)
+    out = Profiles(raw["lat"], raw["lon"], times, np.array(depth), values, left_out)
+    return out.pick(order)
+
+
+_OWN = {
+    "temperature": "theta",
+    "salinity": "psal",
+    "lat": "lat",
+    "lon": "lon",
+    "time": "juld",
+    "depth": "depth",
+}
+_ARGO = {
+    "temperature": "TEMP",
+    "salinity": "PSAL",
+    "lat": "LATITUDE",
+    "lon": "LONGITUDE",
+    "time": "JULD",
+    "pressure": "PRES",
+}
+
+
+def _names(data: xr.Dataset, names: dict[str, str] | None, path) -> dict[str, str]:
+    """Names in the file of what a profile consists of."""
+    usual = _ARGO if all(n in data.variables for n in _ARGO.values()) else _OWN
+    own = dict(usual) | (names or {})
+    if names and {"pressure", "depth"} & set(names):
+        own = {k: v for k, v in own.items() if k in names or k not in ("pressure", "depth")}
+    missing = [v for v in own.values() if v not in data.variables]
+    if missing:
+        raise TargetError(
+            f"{path} has no variable {', '.join(missing)}; it has {', '.join(map(str, data.variables))}"
+        )
+    return own
+
+
+def _placed(raw: dict, own: dict[str, str], path) -> tuple[dict, dict[str, int]]:
+    """Only the profiles that have a position and a time, and how many others there were."""
     shape = raw["temperature"].shape
     if len(shape) != 2 or raw["salinity"].shape != shape or raw["lat"].shape != shape[:1]:
         raise TargetError(
             f"{path}: {own['temperature']} {shape}, {own['salinity']} {raw['salinity'].shape} and "
             f"{own['lat']} {raw['lat'].shape} must be (profile, level), (profile, level) and (profile,)"
         )
-    for name in ("temperature", "salinity"):
-        raw[name] = np.where(np.abs(raw[name]) > 1e19, np.nan, raw[name])
-        raw[name] = in_unit(name, raw[name], units[name], f"variable '{own[name]}' of {path}")
-    vertical = raw.get("depth", raw.get("pressure"))
-    lat, lon = raw["lat"][:, None], raw["lon"][:, None]
-    depth = np.broadcast_to(vertical, shape)
-    if "pressure" in raw:
-        depth = -gsw.z_from_p(depth, np.broadcast_to(lat, shape))
-    values = to_teos10(raw["temperature"], raw["salinity"], depth, lat, lon)
-    order = np.argsort(raw["time"], kind="stable")
-    dates = _dates(raw["time"], units["time"], calendar, str(path))
-    clock = clock or Clock(min(dates).year)
-    out = Profiles(raw["lat"], raw["lon"], clock.seconds(dates), np.array(depth), values)
-    return out.pick(order)
+    nowhere = ~(np.abs(raw["lat"]) <= 90.0) | ~(np.abs(raw["lon"]) <= 720.0)
+    never = ~np.isfinite(raw["time"]) & ~nowhere
+    good = ~(nowhere | never)
+    if not good.any():
+        raise TargetError(
+            f"{path}: none of {shape[0]} profiles has a position ({own['lat']}, {own['lon']}) and a "
+            f"time ({own['time']})"
+        )
+    per_profile = {k: v[good] if v.shape[:1] == shape[:1] else v for k, v in raw.items()}
+    return per_profile, {
+        "profiles without position": int(nowhere.sum()),
+        "profiles without time": int(never.sum()),
+    }
+
+
+def _depth(raw: dict, own: dict[str, str], units_of: dict[str, str], lat, path) -> np.ndarray:
+    """Depths (m), ``(profile, level)``."""
+    kind = "pressure" if "pressure" in raw else "depth"
+    vertical = np.broadcast_to(raw[kind], raw["temperature"].shape)
+    wanted = "dbar" if kind == "pressure" else "m"
+    try:
+        vertical = units.convert(vertical, units_of[kind] or wanted, wanted)
+    except ValueError as error:
+        raise TargetError(f"variable '{own[kind]}' of {path}: {error}") from None
+    if kind == "depth":
+        return vertical
+    return -gsw.z_from_p(vertical, np.broadcast_to(lat, vertical.shape))
 
 
 def _dates(values, units: str, calendar: str, source: str) -> list:
     """Dates in any order, several profiles may share one."""
-    if not np.isfinite(values).all():
-        raise TargetError(
-            f"{source}: {int((~np.isfinite(values)).sum())} profiles have no time; leave them out"
-        )
     unique, back = np.unique(values, return_inverse=True)
     dates = decode_times(unique, units.removesuffix(" UTC"), calendar, source)
     return [dates[n] for n in back]

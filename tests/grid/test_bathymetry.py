@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from dogcm.grid import bathymetry
-from dogcm.io.regrid import GriddedVariable, conservative_average, read_cf
+from dogcm.io.reading.reader import read
+from dogcm.io.regrid import GriddedVariable, conservative_average
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "mitgcm_4deg"
 STARTER = Path(bathymetry.__file__).parents[1] / "setups" / "starter" / "bathymetry.nc"
@@ -167,7 +168,7 @@ def test_vertical_cells_equal_mitgcm():
 
 
 def test_starter_bathymetry_makes_a_believable_four_degree_ocean():
-    source = read_cf(STARTER, "elevation", unit="m")
+    source = read(STARTER, "elevation", field="elevation")
     lat, lon = np.linspace(-80, 80, 41), np.linspace(0, 360, 91)
     depth = bathymetry.model_depth(
         source, cell_means(source, lat, lon), min_depth=50.0, max_depth=5200.0

@@ -1,10 +1,9 @@
-"""Regridding and CF reading: conservation, exactness, periodicity, and messages that help."""
+"""Regridding: conservation, exactness, periodicity, and messages that help."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-import xarray as xr
 
 from dogcm.io import regrid
 
@@ -150,112 +149,24 @@ def test_interp_depth_is_exact_for_a_line_and_constant_outside():
         regrid.interp_depth(field, z[::-1], want)
 
 
-@pytest.mark.parametrize(
-    "value, unit, wanted, result",
-    [
-        (0.0, "degC", "K", 273.15),
-        (273.15, "Kelvin", "Deg C", 0.0),
-        (250.0, "cm", "m", 2.5),
-        (1.0, "dyn/cm^2", "N m-2", 0.1),
-        (3.0, "Pa", "N/m2", 3.0),
-        (5.0, "W/M**2", "W m-2", 5.0),
-        (1e-3, "kg m-2 s-1", "m s-1", 1e-6),
-        (1e-6, "m/s", "kg/m2/s", 1e-3),
-        (35.0, "psu", "1", 35.0),
-        (35.0, "PPT", "g kg-1", 35.0),
-        (0.035, "kg/kg", "g/kg", 35.0),
-    ],
-)
-def test_to_unit(value, unit, wanted, result):
-    assert np.isclose(regrid.to_unit(value, unit, wanted), result, atol=1e-12)
+def test_a_region_across_the_seam_gives_nothing_beyond_its_cells():
+    """From 20 W to 40 E: neither round the globe, nor farther than half a cell."""
+    lat, lon = np.linspace(-10, 10, 5), np.arange(-20.0, 41.0, 10.0)
+    field = lon + np.zeros((5, 1))
+    x = np.array([-24.0, -26.0, -20.0, 355.0, 41.0, 46.0, 120.0, 180.0])
+    out = regrid.bilinear(field, lat, lon, np.zeros(8), x)
+    np.testing.assert_allclose(out, [-20, np.nan, -20, -5, 40, np.nan, np.nan, np.nan])
 
 
-@pytest.mark.parametrize(
-    "unit, wanted, message",
-    [("degC", "m", "temperature"), ("furlong", "m", "not known"), ("", "K", "not known")],
-)
-def test_to_unit_refuses(unit, wanted, message):
-    with pytest.raises(ValueError, match=message):
-        regrid.to_unit(1.0, unit, wanted)
-
-
-def dataset(lon=np.arange(-175.0, 180, 10), lat=np.arange(85.0, -90, -10), **attrs):
-    """North-to-south file with longitudes from -175, levels as negative heights in cm."""
-    data = xr.Dataset(
-        coords={
-            "record": np.arange(2),
-            "height": ("height", [0.0, -1000.0], {"units": "cm"}),
-            "north": ("north", lat, {"units": "degrees_north"}),
-            "east": ("east", lon, {"units": "degrees_east"}),
-        }
+def test_a_plane_has_no_seam_and_no_poles():
+    y, x = np.arange(50.0, 1000, 100), np.arange(50.0, 2000, 100)
+    field = 2.0 + 3e-3 * x + 1e-3 * y[:, None]
+    out = regrid.bilinear(
+        field, y, x, np.full(3, 400.0), np.array([730.0, 1500.0, 3000.0]), plane=True
     )
-    data["record"].attrs["units"] = "days since 2000-01-01"
-    data["height"].attrs["axis"] = "Z"
-    shape = 2, 2, lat.size, lon.size
-    values = (lat[:, None] + lon / 1000 + np.zeros(shape)) + np.array([0, 1000])[:, None, None]
-    values[0, 0, 0, 0] = 1e34
-    data["temp"] = (("record", "height", "north", "east"), values, {"units": "degC", **attrs})
-    return data
-
-
-def test_read_cf_sorts_axes_and_masks(tmp_path):
-    dataset().to_netcdf(tmp_path / "a.nc")
-    v = regrid.read_cf(tmp_path / "a.nc", "temp")
-    assert v.values.shape == (2, 2, 18, 36) and v.unit == "degC"
-    assert np.array_equal(v.lat, np.arange(-85.0, 90, 10))
-    assert np.array_equal(v.lon, np.arange(5.0, 360, 10))
-    assert np.array_equal(v.depth, [0.0, 10.0]) and v.time_unit == "days since 2000-01-01"
-    signed = np.where(v.lon > 180, v.lon - 360, v.lon)
-    assert np.allclose(
-        v.values[1], v.lat[:, None] + signed / 1000 + np.array([0, 1000])[:, None, None]
-    )
-    assert np.argwhere(np.isnan(v.values)).tolist() == [[0, 0, 17, 18]]
-    assert v.lat_edges[0] == -90 and np.allclose(v.lon_edges[[0, -1]], [0, 360])
-    kelvin = regrid.read_cf(tmp_path / "a.nc", "temp", unit="K")
-    assert np.isclose(kelvin.values[1, 0, 0, 0], v.values[1, 0, 0, 0] + 273.15)
-
-
-def test_read_cf_drops_a_repeated_column(tmp_path):
-    dataset(lon=np.arange(5.0, 366, 10)).to_netcdf(tmp_path / "a.nc")
-    v = regrid.read_cf(tmp_path / "a.nc", "temp")
-    assert np.array_equal(v.lon, np.arange(5.0, 360, 10)) and v.values.shape[-1] == 36
-
-
-def test_read_cf_missing_file_and_variable(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nothing.nc"):
-        regrid.read_cf(tmp_path / "nothing.nc", "temp")
-    dataset().to_netcdf(tmp_path / "a.nc")
-    with pytest.raises(ValueError, match="did you mean temp"):
-        regrid.read_cf(tmp_path / "a.nc", "Temps")
-
-
-def test_read_cf_corrupt_file(tmp_path):
-    (tmp_path / "a.nc").write_bytes(b"CDF\x01 not really")
-    with pytest.raises(ValueError, match="cannot be read.*a.nc|a.nc cannot be read"):
-        regrid.read_cf(tmp_path / "a.nc", "temp")
-
-
-def test_read_cf_truncated_file(tmp_path):
-    dataset().to_netcdf(tmp_path / "a.nc")
-    whole = (tmp_path / "a.nc").read_bytes()
-    (tmp_path / "b.nc").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match="b.nc"):
-        regrid.read_cf(tmp_path / "b.nc", "temp")
-
-
-def test_read_cf_bad_dimensions_coordinates_units(tmp_path):
-    data = dataset()
-    data.rename({"record": "member"}).drop_vars("member").to_netcdf(tmp_path / "a.nc")
-    with pytest.raises(ValueError, match="'member'"):
-        regrid.read_cf(tmp_path / "a.nc", "temp")
-    data.isel(north=0, drop=True).to_netcdf(tmp_path / "b.nc")
-    with pytest.raises(ValueError, match="no lat axis"):
-        regrid.read_cf(tmp_path / "b.nc", "temp")
-    lat = np.arange(85.0, -90, -10)
-    lat[7] = lat[3]
-    dataset(lat=lat).to_netcdf(tmp_path / "c.nc")
-    with pytest.raises(ValueError, match="not strictly monotonic"):
-        regrid.read_cf(tmp_path / "c.nc", "temp")
-    dataset(units="furlong").to_netcdf(tmp_path / "d.nc")
-    with pytest.raises(ValueError, match="furlong.*d.nc|d.nc.*furlong"):
-        regrid.read_cf(tmp_path / "d.nc", "temp", unit="degC")
+    np.testing.assert_allclose(out, [2.0 + 2.19 + 0.4, 2.0 + 4.5 + 0.4, np.nan])
+    edges = np.arange(0.0, 1001, 100), np.arange(0.0, 2001, 100)
+    coarse = np.arange(0.0, 1001, 500), np.arange(0.0, 2001, 500)
+    mean, cover = regrid.conservative_average(field, *edges, *coarse, plane=True)
+    np.testing.assert_allclose(cover, 1.0)
+    np.testing.assert_allclose(mean, field.reshape(2, 5, 4, 5).mean((1, 3)))

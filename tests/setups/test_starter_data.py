@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from dogcm.io.regrid import conservative_average, read_cf
+from dogcm.io.reading.reader import read
+from dogcm.io.regrid import conservative_average
 from dogcm.setups.starter import build_starter_data as build
 
 HERE = Path(build.__file__).parent
@@ -28,7 +29,7 @@ FILES = {
 
 @pytest.fixture(scope="module")
 def data():
-    return {name: read_cf(HERE / f, name) for f, names in FILES.items() for name in names}
+    return {name: read(HERE / f, name) for f, names in FILES.items() for name in names}
 
 
 @pytest.fixture(scope="module")

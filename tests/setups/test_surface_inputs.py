@@ -11,6 +11,8 @@ from toy_air import LAT, LON, SMALL, air, files, write_air
 from dogcm.components.errors import ConfigError
 from dogcm.decomp.binding import looks_like_mpi_launch
 from dogcm.io import curvilinear
+from dogcm.io.reading import reader
+from dogcm.io.regrid import GriddedVariable
 from dogcm.physics.surface import shortwave
 from dogcm.setups import atmosphere, inputs
 from dogcm.setups.atmosphere import InputError
@@ -132,7 +134,7 @@ def test_units(value, unit, wanted, accumulated, expected):
         ("m", "m s-1", 0, "amount"),
         ("W m-2", "W m-2", 3600, "no amount"),
         ("degC", "W m-2", 0, "cannot convert"),
-        ("furlong", "Pa", 0, "furlong"),
+        ("glorp", "Pa", 0, "glorp"),
     ],
 )
 def test_wrong_units_are_refused(unit, wanted, accumulated, says):
@@ -147,7 +149,7 @@ def test_a_unit_that_no_air_can_have_is_refused(folder):
     data.to_netcdf(folder / "wrong.nc")
     entry = {"path": str(folder / "wrong.nc"), "variable": "air_temperature"}
     with pytest.raises(
-        InputError, match="air_temperature.*no air has that.*files.air_temperature.unit"
+        InputError, match="air_temperature.*beyond what.*files.air_temperature.unit"
     ):
         read(config(folder, {"air_temperature": entry}), "air_temperature")
     found = read(config(folder, {"air_temperature": {**entry, "unit": "K"}}), "air_temperature")
@@ -188,7 +190,11 @@ def test_records_have_to_cover_the_year(folder, count, hours, good):
     few = dict(lat=slice(None, None, 4), lon=slice(None, None, 6), month=np.arange(count) % 12)
     data = air()[["longwave_down"]].isel(few)
     data = data.drop_vars("month").rename(month="time")
-    data["time"] = ("time", np.arange(count) * float(hours), {"units": "hours since 2001-01-01"})
+    data["time"] = (
+        "time",
+        np.arange(count) * float(hours),
+        {"units": f"hours since {2000 if count == 366 else 2001}-01-01"},
+    )
     path = folder / f"{count}_{hours}.nc"
     data.to_netcdf(path)
     own = ForcingFile(path=str(path), variable="longwave_down")
@@ -223,7 +229,7 @@ def turned(values, folder, name="field", unit="m s-1"):
             "area": (("y", "x"), area, {"units": "m2"}),
         }
     ).to_netcdf(folder / "turned.nc")
-    return curvilinear.read_scattered(folder / "turned.nc", name)
+    return reader.read(folder / "turned.nc", name)
 
 
 def test_a_curvilinear_field_is_interpolated(folder):
@@ -234,11 +240,11 @@ def test_a_curvilinear_field_is_interpolated(folder):
     lat, lon = np.meshgrid(np.linspace(-75, 75, 21), np.linspace(2, 350, 30), indexing="ij")
     found = curvilinear.interpolate(source.values, source.lat, source.lon, lat, lon)
     assert found.shape == (2, 21, 30) and np.abs(found - smooth(lat, lon)).max() < 0.03
-    assert curvilinear.read_scattered(folder / "air.nc", "wind_u") is None
+    assert isinstance(reader.read(folder / "air.nc", "wind_u"), GriddedVariable)
     with xr.open_dataset(folder / "turned.nc") as data:
-        data.assign(field=data["field"].expand_dims("member")).to_netcdf(folder / "members.nc")
-    with pytest.raises(ValueError, match="one besides"):
-        curvilinear.read_scattered(folder / "members.nc", "field")
+        data.assign(field=data["field"].expand_dims(member=2)).to_netcdf(folder / "members.nc")
+    with pytest.raises(InputError, match="'member' of 2.*select: {member: first}"):
+        reader.read(folder / "members.nc", "field")
 
 
 def test_restoring_may_come_from_a_curvilinear_file(folder):
@@ -246,7 +252,7 @@ def test_restoring_may_come_from_a_curvilinear_file(folder):
     turned(lambda lat, lon: 15.0 + 0.1 * lat, folder, "sst", "degC")
     c = config(
         folder,
-        {"sst": ForcingFile(path=str(folder / "turned.nc"), variable="sst")},
+        {"sst": ForcingFile(path=str(folder / "turned.nc"), variable="sst", spread=True)},
         **{"forcing.year": 365},
     )
     horizontal, wet = sea(c)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import gsw
@@ -24,12 +25,13 @@ from scipy import ndimage, special
 from scipy.spatial import cKDTree
 
 from dogcm.grid.bathymetry import label_basins
+from dogcm.io.reading import units
+from dogcm.io.reading.reader import read
 from dogcm.io.regrid import (
     GriddedVariable,
     bilinear,
     conservative_average,
     fill_missing,
-    read_cf,
     unit_vectors,
 )
 
@@ -55,6 +57,16 @@ ICE_BOX = 52.0, 60.0, 135.0, 145.0
 EARTH_RADIUS = 6371.0  # km
 
 
+def _read(path: Path, name: str, unit: str = "") -> GriddedVariable:
+    """A variable of a file, in ``unit``; default: as stored."""
+    found = read(path, name)
+    return (
+        replace(found, values=units.convert(found.values, found.unit, unit), unit=unit)
+        if unit
+        else found
+    )
+
+
 def cell_faces(step: float) -> tuple[FloatArray, FloatArray]:
     """Faces (lat, lon) of the global grid of cells of `step` degrees."""
     return np.linspace(-90, 90, round(180 / step) + 1), np.linspace(0, 360, round(360 / step) + 1)
@@ -68,7 +80,7 @@ def cell_centres(step: float) -> tuple[FloatArray, FloatArray]:
 
 def mean_elevation(source: Path, step: float) -> FloatArray:
     """Cell means of ETOPO5 (m, positive up) on the global grid of `step` degrees."""
-    relief = read_cf(source / "etopo5.cdf", "ROSE")
+    relief = _read(source / "etopo5.cdf", "ROSE")
     mean, _ = conservative_average(
         relief.values, relief.lat_edges, relief.lon_edges, *cell_faces(step)
     )
@@ -111,8 +123,8 @@ def fill_within_basins(
 
 def build_hydrography(source: Path) -> xr.Dataset:
     """Annual conservative temperature and absolute salinity, 1 degree, 20 levels, no gaps."""
-    t = read_cf(source / "levitus_climatology.cdf", "TEMP", unit="degC")
-    s = read_cf(source / "levitus_climatology.cdf", "SALT", unit="psu")
+    t = _read(source / "levitus_climatology.cdf", "TEMP", unit="degC")
+    s = _read(source / "levitus_climatology.cdf", "SALT", unit="psu")
     pressure = gsw.p_from_z(-t.depth[:, None, None], t.lat[None, :, None])
     salt = gsw.SA_from_SP(s.values, pressure, t.lon[None, None, :], t.lat[None, :, None])
     temp = gsw.CT_from_t(salt, t.values, pressure)
@@ -228,9 +240,9 @@ def stress_of(
 
 def navy_climatology(source: Path, name: str, lat: FloatArray, lon: FloatArray) -> FloatArray:
     """Monthly mean of the FNOC wind 1982-1992 over the ocean, interpolated; NaN inland."""
-    wind = read_cf(source / "monthly_navy_winds.cdf", name, unit="m s-1")
+    wind = _read(source / "monthly_navy_winds.cdf", name, unit="m s-1")
     monthly = wind.values.reshape(-1, 12, *wind.values.shape[1:]).mean(axis=0)
-    relief = read_cf(source / "etopo20.cdf", "ROSE")
+    relief = _read(source / "etopo20.cdf", "ROSE")
     ocean, _ = conservative_average(
         (relief.values < 0).astype(float),
         relief.lat_edges,
@@ -251,7 +263,7 @@ def ship_weight(lat: FloatArray) -> FloatArray:
 def build_wind(source: Path, lat: FloatArray, lon: FloatArray) -> dict[str, FloatArray]:
     """Monthly stress (N m-2) and scalar wind speed (m/s), `(12, lat, lon)`, no gaps."""
     ship = {
-        n: read_cf(source / "coads_climatology.cdf", n, unit="m s-1").values
+        n: _read(source / "coads_climatology.cdf", n, unit="m s-1").values
         for n in ("UWND", "VWND", "WSPD")
     }
     wind: dict[str, FloatArray] = {}
@@ -300,7 +312,7 @@ def northern_ice(source: Path, lat: FloatArray, lon: FloatArray) -> FloatArray:
     is observed by ships in every month, so from November to June water without any ship
     observation in a 3 x 3 neighbourhood is taken as ice-covered.
     """
-    seen = np.isfinite(read_cf(source / "coads_climatology.cdf", "SST").values)
+    seen = np.isfinite(_read(source / "coads_climatology.cdf", "SST").values)
     near = ndimage.maximum_filter(
         np.pad(seen, ((0, 0), (0, 0), (1, 1)), mode="wrap"), size=(1, 3, 3), mode="nearest"
     )[..., 1:-1]
@@ -314,12 +326,12 @@ def northern_ice(source: Path, lat: FloatArray, lon: FloatArray) -> FloatArray:
 
 def build_sst(source: Path, sss: FloatArray, lat: FloatArray, lon: FloatArray) -> FloatArray:
     """Monthly surface conservative temperature (degC), `(12, lat, lon)`, not below freezing."""
-    t = read_cf(source / "ocean_atlas_subset.nc", "TEMP")
+    t = _read(source / "ocean_atlas_subset.nc", "TEMP")
     surface = drop_spikes(fill_missing(t.values[:, 0], lat=t.lat, lon=t.lon))
     surface = np.where(np.isfinite(t.values[:, 0]), surface, np.nan)
     surface = bilinear(surface, t.lat, t.lon, *np.meshgrid(lat, lon, indexing="ij"), min_weight=0.2)
     # The atlas lacks the Black Sea and some coasts, where ships do go.
-    ship = read_cf(source / "coads_climatology.cdf", "SST").values
+    ship = _read(source / "coads_climatology.cdf", "SST").values
     surface = np.where(np.isnan(surface) & (np.abs(lat) < 60.0)[:, None], ship, surface)
     surface = fill_missing(surface, lat=lat, lon=lon)
     freezing = gsw.CT_freezing(sss, 0.0, 0.0)
@@ -334,7 +346,7 @@ def build_heat_flux(source: Path, lat: FloatArray, lon: FloatArray) -> FloatArra
     Gaps take the nearest value, faded to 0 with the distance from the data: where no ship went
     there is ice, and under ice the flux is small.
     """
-    flux = read_cf(source / "esku_heat_budget.cdf", "FDH", unit="W m-2")
+    flux = _read(source / "esku_heat_budget.cdf", "FDH", unit="W m-2")
     points = unit_vectors(*np.meshgrid(flux.lat, flux.lon, indexing="ij"))
     filled = fill_missing(flux.values, lat=flux.lat, lon=flux.lon)
     for month, known in enumerate(np.isfinite(flux.values)):

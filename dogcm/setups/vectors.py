@@ -1,0 +1,61 @@
+"""Components of vectors: along the axes of a file's grid, or to the east and north."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from dogcm.io.reading import meaning, reader, units
+from dogcm.io.reading.errors import InputError
+from dogcm.setups import atmosphere
+
+# Components of one vector: (to the east, to the north).
+PAIRS = {n: pair for pair in (("taux", "tauy"), ("wind_u", "wind_v")) for n in pair}
+
+
+def eastward_and_northward(forcing, name: str, source, plane: bool):
+    """``source``, or what follows from it and the other component if they lie along the file's grid.
+
+    They are turned by the angle from east to the grid's x axis, counter-clockwise, that the key
+    ``axes: {angle: NAME}`` names.
+
+    Args:
+        forcing: section of the configuration. name: of the component. source: as
+            :func:`dogcm.setups.atmosphere.read` gives it. plane: the model's grid is Cartesian,
+            whose x and y take the place of east and north.
+
+    Raises:
+        InputError: no angle, or no second component.
+    """
+    own = forcing.files[name]
+    if plane or not meaning.along_grid(own.standard_name or source.standard_name):
+        return source
+    key = f"forcing.files.{name}"
+    if not own.axes.get("angle"):
+        right = meaning.SAME[name][0]
+        raise InputError(
+            f"{key}: variable '{own.variable}' of {own.path} is {source.standard_name}: along the axes "
+            f"of the file's own grid. {key}.axes: {{angle: NAME}} names the angle from east to its x "
+            f"axis, by which it is turned; {key}.standard_name: {right} says that it points east or "
+            "north all the same"
+        )
+    pair = PAIRS[name]
+    other = next(n for n in pair if n != name)
+    if other not in forcing.files:
+        raise InputError(
+            f"{key} lies along the file's own grid: forcing.files.{other} is needed too"
+        )
+    partner = atmosphere.read(forcing.files[other], other, forcing)
+    x, y = (source, partner) if name == pair[0] else (partner, source)
+    if x.values.shape != y.values.shape:
+        raise InputError(
+            f"{key}: '{x.name}' of {x.path} has shape {x.values.shape}, '{y.name}' of {y.path} "
+            f"{y.values.shape}: they cannot be turned together"
+        )
+    request = replace(atmosphere.request(own, key), standard_name="", select={}, unit="")
+    angle = reader.read(own.path, own.axes["angle"], replace(request, missing=(), mask=""))
+    a = units.convert(angle.values, angle.unit, "radian")
+    east = x.values * np.cos(a) - y.values * np.sin(a)
+    north = x.values * np.sin(a) + y.values * np.cos(a)
+    return replace(source, values=east if name == pair[0] else north)
