@@ -477,6 +477,16 @@ def test_a_sea_floor_that_may_be_either_is_asked_about(save):
     assert wet(save(bare), **{"bathymetry.unit": "m"}).all()
 
 
+def test_a_mask_beside_a_sea_floor_without_land_is_asked_about(save):
+    data = floor(np.full(WET.shape, 1500.0), positive="down")
+    data["mask_rho"] = (("lat", "lon"), WET.astype(float))
+    with pytest.raises(InputError, match="has no land, but 'mask_rho'.*bathymetry.mask: mask_rho"):
+        wet(save(data))
+    right = wet(save(floor(np.where(WET, -1500.0, 50.0)), "right.nc"))
+    assert (wet(save(data), **{"bathymetry.mask": "mask_rho"}) == right).all()
+    assert wet(save(data), **{"bathymetry.mask": "none"}).all()
+
+
 # ---- plausible values ----------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "name, value, unit",

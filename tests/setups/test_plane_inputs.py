@@ -97,7 +97,7 @@ def test_a_plane_needs_positions_with_units(tmp_path):
         horizontal, _, cells = grid(c)
         return inputs.record(c, "taux", horizontal, cells[0] > 0)[0, 8, 1:]
 
-    with pytest.raises(InputError, match="'y' is not in kms: .*taux.units: {y: UNIT}"):
+    with pytest.raises(InputError, match="'y' gives no km: .*taux.units: {y: UNIT}"):
         read(bare)
     np.testing.assert_allclose(
         read(bare, units={"x": "km", "y": "km"}), 5e-3 * np.arange(1, 24), atol=1e-12

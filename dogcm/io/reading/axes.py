@@ -257,7 +257,7 @@ def _degrees(dataset, name: str, axis: str, request: Request, where: str) -> xr.
         values = units.convert(np.asarray(coordinate.values, float), unit, wanted)
     except ValueError as error:
         raise InputError(
-            f"{where}: coordinate '{name}' is not in {wanted}s: {error}. "
+            f"{where}: coordinate '{name}' gives no {'km' if request.plane else 'degrees'}: {error}. "
             f"{request.ask('units', f'{{{axis}: UNIT}}')} says its unit"
         ) from None
     if not request.plane:

@@ -54,6 +54,8 @@ def read(
         found = axes.find(dataset, dataset[name], request, where)
         array = _without_singles(dataset[name], found, request, where)
         values = _values(array, dataset, request, where)
+        if field == "elevation":
+            _no_idle_mask(dataset, values, request, where)
         source = _build(dataset, array, found, values, request, where, path)
     return _understood(source, field, request, where) if field else source
 
@@ -175,7 +177,7 @@ def _values(array: xr.DataArray, dataset, request: Request, where: str) -> xr.Da
         values[np.isclose(values, missing, rtol=1e-6, atol=0.0)] = np.nan
     values[np.isfinite(values) & (np.abs(values) > UNDECLARED_FILL)] = np.nan
     out = array.copy(data=values)
-    if not request.mask:
+    if request.mask in ("", "none"):
         return out
     if request.mask not in dataset.variables:
         raise InputError(
@@ -188,6 +190,22 @@ def _values(array: xr.DataArray, dataset, request: Request, where: str) -> xr.Da
             f"variable, {array.dims}"
         )
     return out.where(mask.drop_vars(list(mask.coords)) > 0.5).transpose(*array.dims)
+
+
+def _no_idle_mask(dataset, values: xr.DataArray, request: Request, where: str) -> None:
+    """Refuse a sea floor without land beside a mask with land, as ROMS and CROCO write them."""
+    water = values.where(values != 0.0)
+    if request.mask or not (bool((water > 0).all()) or bool((water < 0).all())):
+        return
+    for name, mask in dataset.variables.items():
+        if not str(name).lower().startswith(("mask", "tmask")) or mask.dims != values.dims:
+            continue
+        land = int((np.asarray(mask.values, float) < 0.5).sum())
+        if land:
+            raise InputError(
+                f"{where} has no land, but '{name}' of the same file has {land} points of it; "
+                f"{request.ask('mask', str(name))} applies it, {request.ask('mask', 'none')} does not"
+            )
 
 
 def _mask_declared(values: FloatArray, array: xr.DataArray) -> None:
