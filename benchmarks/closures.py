@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-EDDIES = {"physics.isoneutral": True, "parameters.lateral_diffusivity": 0.0}
+EDDIES = {"physics.eddies": "isoneutral", "parameters.lateral_diffusivity": 0.0}
 # Name to settings; each ratio is to the first.
 SETUPS = {
     "as it comes": {},
@@ -19,13 +19,13 @@ SETUPS = {
     "TKE": {"physics.vertical_mixing": "tke"},
     "GM-Redi and TKE": EDDIES | {"physics.vertical_mixing": "tke"},
     "KPP": {"physics.vertical_mixing": "kpp"},
-    "GM-Redi, Visbeck": EDDIES | {"physics.eddy_coefficient": "visbeck"},
-    "Smagorinsky": {"physics.viscosity_scheme": "smagorinsky"},
+    "GM-Redi, Visbeck": EDDIES | {"physics.eddies": "visbeck"},
+    "Smagorinsky": {"physics.eddy_viscosity": "smagorinsky"},
     "biharmonic Leith": {
-        "physics.viscosity_scheme": "leith",
-        "physics.viscosity_form": "biharmonic",
+        "physics.eddy_viscosity": "leith",
+        "physics.eddy_viscosity.form": "biharmonic",
     },
-    "vorticity weno5": {"physics.vorticity_scheme": "weno5"},
+    "vorticity weno5": {"physics.momentum_advection": "weno5"},
     "tracers weno5": {"physics.tracer_advection": "weno5"},
     "tracers ppm": {"physics.tracer_advection": "ppm"},
     "C-D scheme": {"physics.coriolis": "cd"},
@@ -33,12 +33,12 @@ SETUPS = {
     | {"physics.vertical_mixing": "tke", "physics.coriolis": "cd"},
     "implicit free surface": {"physics.coriolis": "cd", "time.free_surface": "implicit"},
     "bulk formulae": {"forcing.bulk": "ncar"},
-    "bulk formulae and ice": {"forcing.bulk": "ncar", "physics.sea_ice": True},
+    "bulk formulae and ice": {"forcing.bulk": "ncar", "physics.sea_ice": "semtner"},
     "all: GM-Redi, TKE, bulk formulae, ice": EDDIES
     | {
         "physics.vertical_mixing": "tke",
         "forcing.bulk": "ncar",
-        "physics.sea_ice": True,
+        "physics.sea_ice": "semtner",
     },
 }
 

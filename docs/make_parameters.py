@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dogcm.components.base import options_of, summary
+from dogcm.components.registry import kinds_of, slot_of
 from dogcm.setups.config import (
     Config,
     ForcingFile,
@@ -11,8 +13,6 @@ from dogcm.setups.config import (
     StraitEdit,
     parameter_table,
 )
-from dogcm.tracers import KINDS
-from dogcm.tracers.base import learnable_options
 
 _HEAD = """# All parameters
 
@@ -34,6 +34,16 @@ def _plain(default) -> str:
     if isinstance(default, dict):
         return "{" + ", ".join(f"{k}: ..." for k in default) + "}"
     return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def _slots():
+    """Keys of the configuration that hold a component, with their slots."""
+    for section, info in Config.model_fields.items():
+        for name, field in getattr(info.annotation, "model_fields", {}).items():
+            slot = slot_of(field)
+            if slot is not None:
+                yield f"{section}.{name}", slot.slot
+    yield "tracers.NAME", "passive_tracer"
 
 
 def page() -> str:
@@ -58,13 +68,16 @@ def page() -> str:
             kind.__doc__.strip().split("\n")[0] + "\n",
             *_rows(parameter_table(kind)),
         ]
-    for name, kind in KINDS.items():
-        lines += [f"\n## tracers.NAME, kind {name}\n", kind.__doc__.strip().split("\n")[0] + "\n"]
-        rows = [
-            (f"{n} (learnable)" if n in learnable_options(kind) else n, *rest)
-            for n, *rest in parameter_table(kind)
-        ]
-        lines += _rows(rows) if rows else ["No options."]
+    for key, slot in _slots():
+        for kind, component in kinds_of(slot).items():
+            lines += [f"\n## {key}, kind {kind}\n", summary(component) + "\n"]
+            if component.source:
+                lines += [component.source + ".\n"]
+            rows = [
+                (f"{o.name} (learnable)" if o.learnable else o.name, o.unit, o.default, o.text)
+                for o in options_of(component)
+            ]
+            lines += _rows(rows) if rows else ["No options."]
     return "\n".join(lines) + "\n"
 
 

@@ -31,7 +31,7 @@ SMALL = {
     "bathymetry.depth": 1700.0,
     "time.step": 7200,
     "forcing.bulk": "ncar",
-    "physics.sea_ice": True,
+    "physics.sea_ice": "semtner",
     "physics.shortwave": "II",
     "forcing.balance_freshwater": True,
     "run.output": {},

@@ -16,7 +16,6 @@ GRAVITY, RHO0, ALPHA, HEAT_CAPACITY = 9.81, 1026.0, 2e-4, 3991.868
 # Next to nothing mixes but the scheme under test.
 _QUIET = {
     "lateral_viscosity": 0.0,
-    "viscosity_power": 0.0,
     "lateral_diffusivity": 0.0,
     "vertical_viscosity": 1e-6,
     "vertical_diffusivity": 1e-7,
@@ -48,16 +47,15 @@ def column(layers, dt: float, scheme: str, physics=(), parameters=(), run=()) ->
             },
             "bathymetry": {"source": "flat", "depth": sum(layers)},
             "physics": {
-                "equation_of_state": "linear",
-                "thermal_expansion": ALPHA,
+                "equation_of_state": {"kind": "linear", "thermal_expansion": ALPHA},
                 "rho0": RHO0,
                 "gravity": GRAVITY,
-                "momentum_advection": False,
-                "no_slip": False,
+                "momentum_advection": "none",
+                "friction": {"no_slip": False, "viscosity_power": 0.0},
                 "freezing": None,
                 "tracer_advection": "centered",
                 "vertical_mixing": scheme,
-                "enhanced_convection": False,
+                "convection": "none",
                 **dict(physics),
             },
             "parameters": {**_QUIET, **dict(parameters)},
@@ -76,7 +74,7 @@ def start(model: Model, n2: float, stress: float = 0.0, heat: float = 0.0) -> No
     own = lambda v: Field(jnp.asarray(np.broadcast_to(v, (z.size, ny, nx)).copy(), dtype), "c")
     record = lambda v, at: Field(jnp.full((1, ny + 4, nx + 4), v, dtype), at, Halo.of(2))
     rest = jax.tree.map(jnp.zeros_like, model.state)
-    least = float(model.params["tke_background"])
+    least = float(model.params.get("tke_background", 0.0))
     energy = {
         n: f.with_data(jnp.full(f.shape, least, dtype)) for n, f in model.state.closures.items()
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import yaml
+from pydantic import BaseModel
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -33,18 +34,17 @@ def experiment_list() -> int:
 
 def parameters(experiment: str | None, sets: list[str], inputs: str | None) -> int:
     """Every parameter; those that differ from the default are marked."""
-    from dogcm.setups.config import Config, ForcingFile, OutputConfig, StraitEdit, parameter_table
+    from dogcm.setups.config import ForcingFile, OutputConfig, StraitEdit, parameter_table
 
     config, note = _config(experiment, sets, inputs)
     values = config.model_dump(mode="json")
-    defaults = Config().model_dump(mode="json")
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("", "parameter", "value", "unit", "default", "meaning"):
         table.add_column(name, no_wrap=name == "parameter")
-    for key, unit, _, text in parameter_table():
+    for key, unit, default, text in parameter_table(chosen=config):
         if key in ("name", "description"):
             continue  # they are the heading
-        value, default = _at(values, key), _at(defaults, key)
+        value, default = _at(values, key), _plain(default)
         changed = value != default
         style = "bold yellow" if changed else ""
         table.add_row(
@@ -97,7 +97,17 @@ def _config(experiment, sets, inputs):
 def _at(tree: dict, key: str) -> Any:
     for part in key.split("."):
         tree = tree[part]
-    return tree
+    # A component's options have rows of their own.
+    return tree["kind"] if isinstance(tree, dict) and "kind" in tree else tree
+
+
+def _plain(default: Any) -> Any:
+    """A default as a configuration holds it."""
+    if isinstance(default, BaseModel):
+        return default.model_dump(mode="json")
+    if isinstance(default, dict):
+        return {k: _plain(v) for k, v in default.items()}
+    return list(default) if isinstance(default, tuple) else default
 
 
 def _unit(unit: str) -> str:

@@ -96,18 +96,26 @@ def parameter(
     return PydanticField(default=default, description=text, json_schema_extra=extra, **limits)
 
 
+def internal(default: Any) -> Any:
+    """A field that no configuration sets: the component finds it when it is prepared."""
+    return PydanticField(default=default, exclude=True)
+
+
 class Component(BaseModel):
     """Base of all components; its subclasses are the slots' base classes.
 
     Attributes:
         slot: the place in the model that it fills. kind: its name in a configuration; empty for
             base classes and for classes that are named by module. source: equation and DOI.
+        labelled: whether any number of them may be declared, each under a label of its own; the
+            leaves of ``params`` are then named ``LABEL.OPTION``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     slot: ClassVar[str] = ""
     kind: ClassVar[str] = ""
     source: ClassVar[str] = ""
+    labelled: ClassVar[bool] = False
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs) -> None:
@@ -153,6 +161,14 @@ class Component(BaseModel):
         """Names of the Fields that it carries from step to step (``State.closures``)."""
         return ()
 
+    def carried_halo(self) -> int:
+        """Halo cells that it wants of the Fields it carries."""
+        return 0
+
+    def prepared(self, dz) -> Component:
+        """The component made ready for a grid of these layer thicknesses (m)."""
+        return self
+
     def at_rest(self, like, params: dict, grid) -> dict[str, Any]:
         """The Fields of :meth:`carries` at the start of a run, without halo.
 
@@ -188,6 +204,8 @@ def options_of(component: type[Component]) -> Iterator[OptionRow]:
     """The options and parameters of a class, in the order of its declaration."""
     infos = component.parameter_infos()
     for name, info in component.model_fields.items():
+        if info.exclude:
+            continue
         extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
         yield OptionRow(
             name,
@@ -211,6 +229,7 @@ __all__ = [
     "ConfigError",
     "OptionRow",
     "ParameterInfo",
+    "internal",
     "option",
     "options_of",
     "parameter",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, ValidationError
 
-from dogcm.components.base import Component, ParameterInfo, option
+from dogcm.components.base import Component, ParameterInfo, option, options_of
 from dogcm.components.errors import ConfigError
 from dogcm.components.names import did_you_mean
 
@@ -46,7 +47,8 @@ def remember(component: type[Component]) -> None:
                 f"{component.__module__}.{component.__qualname__}; rename one"
             )
         kinds[component.kind] = component
-    _PARAMETERS.update(component.parameter_infos())
+    if not component.labelled:
+        _PARAMETERS.update(component.parameter_infos())
 
 
 def kinds_of(slot: str) -> dict[str, type[Component]]:
@@ -57,6 +59,17 @@ def kinds_of(slot: str) -> dict[str, type[Component]]:
 def slots() -> tuple[str, ...]:
     """All slots that are defined."""
     return tuple(_BASES)
+
+
+def labelled_parameter(name: str) -> ParameterInfo | None:
+    """What is known about ``LABEL.OPTION``, for any class whose components are labelled."""
+    _, dot, option_name = name.partition(".")
+    for base in _BASES.values() if dot else ():
+        for one in _KINDS[base.slot].values() if base.labelled else ():
+            info = one.parameter_infos().get(option_name)
+            if info is not None:
+                return replace(info, name=name)
+    return None
 
 
 def known_parameters() -> dict[str, ParameterInfo]:
@@ -87,7 +100,7 @@ def make(slot: str, entry: Any, key: str = "", default: str = "") -> Component |
         return None
     if isinstance(entry, str):
         entry = {"kind": entry}
-    if not isinstance(entry, dict):
+    if not isinstance(entry, dict) or not entry.get("kind", default):
         known = ", ".join(kinds_of(slot)) or "package.module:Class"
         raise ConfigError(
             f"{key}: write a kind ({known}) or {{kind: ..., options}}; given: {entry!r}"
@@ -99,8 +112,9 @@ def make(slot: str, entry: Any, key: str = "", default: str = "") -> Component |
             raise ConfigError(f"{key}: there is no {next(iter(options))} where kind is none")
         return None
     found = find(slot, kind, key)
+    declared = {row.name for row in options_of(found)}
     for name in options:
-        if name not in found.model_fields:
+        if name not in declared:
             raise ConfigError(_unknown_option(slot, kind, found, str(name), key))
     try:
         return found(**options)
@@ -153,16 +167,44 @@ def _unknown_option(slot: str, kind, found: type[Component], name: str, key: str
     return f"unknown parameter {key}.{name}: {kind} has no such option{hint}"
 
 
-def component(slot: str, default: Any, text: str, key: str = "") -> Any:
+@dataclass(frozen=True)
+class SlotOf:
+    """Marks a configuration's field as one that holds a component.
+
+    Attributes:
+        slot: which. default: its kind where nothing is said; ``none`` for an empty slot.
+        optional: whether it may be empty.
+    """
+
+    slot: str
+    default: str
+    optional: bool
+
+
+def slot_of(info) -> SlotOf | None:
+    """The slot of a configuration's field (:class:`pydantic.fields.FieldInfo`), if it has one."""
+    return next((m for m in info.metadata if isinstance(m, SlotOf)), None)
+
+
+def component(slot: str, default: Any, text: str, key: str = "", optional: bool = False) -> Any:
     """Annotation of a configuration's field that holds a component of ``slot``, or None.
 
     Args:
         default: kind where the configuration says nothing. text: meaning. key: of the field.
+        optional: whether the slot may be empty (``none``).
     """
     key = key or slot
+
+    def made(entry):
+        found = make(slot, entry, key, default)
+        if found is None and not optional:
+            raise ConfigError(f"{key}: none is no choice here; known: {', '.join(_KINDS[slot])}")
+        return found
+
     return Annotated[
         Any,
-        BeforeValidator(lambda entry: make(slot, entry, key, default)),
+        BeforeValidator(made),
+        SlotOf(slot, default, optional),
         PlainSerializer(lambda c: "none" if c is None else c.entry()),
         option(lambda: make(slot, default, key), "1", text),
     ]
@@ -187,12 +229,15 @@ def collect(components: Iterable[Component]) -> dict[str, Component]:
 
 
 __all__ = [
+    "SlotOf",
     "collect",
     "component",
     "find",
     "kinds_of",
     "known_parameters",
+    "labelled_parameter",
     "make",
     "remember",
+    "slot_of",
     "slots",
 ]

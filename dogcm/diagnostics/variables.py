@@ -26,6 +26,7 @@ from dogcm.dynamics.continuity import divergence, interface_flow, stretch_c, str
 from dogcm.field import Field, exchange, fmap
 from dogcm.io.output import FileVariable
 from dogcm.operators import common, mean_x_u2c, mean_y_v2c, sum_z
+from dogcm.physics.isoneutral import Isoneutral
 from dogcm.physics.surface import SurfaceFluxes
 from dogcm.physics.surface.air_sea import Exchange
 
@@ -116,7 +117,7 @@ class Scene:
 
     @functools.cached_property
     def mixing(self):
-        """Vertical mixing (:class:`dogcm.physics.mixing_schemes.Mixing`) of the state as it is now,
+        """Vertical mixing (:class:`dogcm.physics.interfaces.Mixing`) of the state as it is now,
         and its density."""
         d, g = self.dynamics, self.grid
         s = self.deep
@@ -424,10 +425,11 @@ def _(s: Scene) -> Field:
 )
 def _(s: Scene) -> Field:
     d, wet = s.dynamics, s.grid.wet_c.crop(0)
-    if d.physics.eddies is None:
+    if not isinstance(d.physics.eddies, Isoneutral):
         return wet * 0.0
     mixing, density = s.mixing
-    return d.eddy_parameters(density, mixing.n2, s.params, s.grid)["gm_diffusivity"] * wet
+    found = d.physics.eddies.diffusivities(density, mixing.n2, s.params, s.grid, d.physics)
+    return found["gm_diffusivity"] * wet
 
 
 @variable(

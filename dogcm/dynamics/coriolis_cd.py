@@ -17,6 +17,10 @@ steps of 3600 s and stable at 2700 s.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from dogcm.components import option
+from dogcm.dynamics.interfaces import Coriolis
 from dogcm.field import Field
 from dogcm.operators import mean_x_c2u, mean_x_q2v, mean_x_u2c, mean_y_c2v, mean_y_q2u, mean_y_v2c
 
@@ -68,3 +72,24 @@ def f_at_u(grid) -> Field:
 def f_at_v(grid) -> Field:
     """Coriolis parameter (s-1) on south faces."""
     return mean_x_q2v(grid.f_q)
+
+
+class CGrid(Coriolis):
+    """Averaged on the C grid, as the time scheme has it."""
+
+    kind: ClassVar[str] = "c_grid"
+
+
+class CDScheme(Coriolis):
+    """By the C-D scheme, which suppresses noise on coarse grids."""
+
+    kind: ClassVar[str] = "cd"
+    time: float = option(321428.0, "s", "coupling time of its two velocities", gt=0)
+
+    def check(self, config) -> None:
+        momentum = config.time.momentum_step or config.time.step
+        if self.time < momentum:
+            raise ValueError(
+                f"physics.coriolis.time {self.time:g} s is shorter than the step of velocity, "
+                f"{momentum:g} s: the C-D scheme couples its two velocities once a step"
+            )

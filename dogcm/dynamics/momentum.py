@@ -7,7 +7,10 @@ The flux of relative vorticity is one of :data:`VORTICITY_SCHEMES`, see
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from dogcm.dynamics import vorticity as fluxes
+from dogcm.dynamics.interfaces import MomentumAdvection
 from dogcm.field import Field, fence, hold
 from dogcm.operators import (
     diff_x_c2u,
@@ -77,3 +80,43 @@ def advection(u: Field, v: Field, w: Field, grid, scheme: str = "energy") -> tup
     gu = turn_u - diff_x_c2u(energy) / grid.dx_u - mean_z_w2c(up_u) * grid.inv_h_u
     gv = turn_v - diff_y_c2v(energy) / grid.dy_v - mean_z_w2c(up_v) * grid.inv_h_v
     return gu * grid.mask_u, gv * grid.mask_v
+
+
+class _VectorInvariant(MomentumAdvection):
+    """Vorticity flux by the scheme of this name, kinetic energy gradient, vertical advection."""
+
+    def momentum_halo(self) -> int:
+        return fluxes.HALO[self.kind]
+
+    def accelerations(self, u: Field, v: Field, w: Field, grid) -> tuple[Field, Field]:
+        return advection(u, v, w, grid, self.kind)
+
+
+class EnergyConserving(_VectorInvariant):
+    """Vector-invariant, with a vorticity flux that conserves energy (Sadourny 1975)."""
+
+    kind: ClassVar[str] = "energy"
+    source: ClassVar[str] = "doi:10.1175/1520-0469(1975)032<0680:TDOFDM>2.0.CO;2"
+
+
+class EnstrophyConserving(_VectorInvariant):
+    """Vector-invariant, with a vorticity flux that conserves potential enstrophy (Sadourny
+    1975)."""
+
+    kind: ClassVar[str] = "enstrophy"
+    source: ClassVar[str] = "doi:10.1175/1520-0469(1975)032<0680:TDOFDM>2.0.CO;2"
+
+
+class EnergyEnstrophyConserving(_VectorInvariant):
+    """Vector-invariant, with a vorticity flux that conserves energy, and potential enstrophy where
+    the flow has no divergence (Arakawa and Lamb 1981)."""
+
+    kind: ClassVar[str] = "energy_enstrophy"
+    source: ClassVar[str] = "doi:10.1175/1520-0493(1981)109<0018:APEAEC>2.0.CO;2"
+
+
+class WENOVorticity(_VectorInvariant):
+    """Vector-invariant, with vorticity from upstream by WENO of fifth order: needs no viscosity."""
+
+    kind: ClassVar[str] = "weno5"
+    source: ClassVar[str] = "Silvestri et al. (2024), doi:10.1029/2023MS004130"

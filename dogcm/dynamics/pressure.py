@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import jax.numpy as jnp
 
+from dogcm.dynamics.interfaces import Pressure
 from dogcm.field import Field
 from dogcm.operators import (
     diff_x_c2u,
@@ -13,8 +16,6 @@ from dogcm.operators import (
     mean_z_c2w,
     running_sum_down,
 )
-
-PROFILES = ("layers", "linear")
 
 
 def hydrostatic_pressure(
@@ -55,3 +56,20 @@ def pressure_gradient(
     fx = diff_x_c2u(pressure) + mean_x_c2u(density) * diff_x_c2u(rise) * slope
     fy = diff_y_c2v(pressure) + mean_y_c2v(density) * diff_y_c2v(rise) * slope
     return -(fx / grid.dx_u) * grid.mask_u, -(fy / grid.dy_v) * grid.mask_v
+
+
+class LayeredDensity(Pressure):
+    """Density uniform in each layer."""
+
+    kind: ClassVar[str] = "layers"
+
+    def hydrostatic(self, density: Field, stretch: Field, grid, physics) -> Field:
+        return hydrostatic_pressure(
+            density, stretch, grid, physics.gravity, physics.rho0, self.kind
+        )
+
+
+class LinearDensity(LayeredDensity):
+    """Density linear from centre to centre: more accurate where layers differ in thickness."""
+
+    kind: ClassVar[str] = "linear"

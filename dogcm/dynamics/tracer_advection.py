@@ -9,11 +9,15 @@ are for tests and comparison. ``weno5``, ``weno7`` (:mod:`dogcm.dynamics.weno`) 
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Callable
 from functools import partial
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 
+from dogcm.dynamics.interfaces import Flow, Fluxes, TracerAdvection
 from dogcm.dynamics.tracer_transport import STAGED
 from dogcm.field import Field, fence, fmap
 from dogcm.operators import (
@@ -180,3 +184,75 @@ def reconstruct_z(c: Field, w: Field, courant: Field, scheme: str, grid) -> Fiel
         under,
         name="reconstruct_z",
     )
+
+
+class OneStage(TracerAdvection):
+    """A scheme that takes one step forward, with values at faces reconstructed from the tracer.
+
+    A scheme of one's own gives the three reconstructions; Courant numbers are those of the flow
+    through the face.
+    """
+
+    @abstractmethod
+    def reconstruct_x(self, c: Field, velocity: Field, courant: Field, grid) -> Field:
+        """Value of ``c`` carried through west faces."""
+
+    @abstractmethod
+    def reconstruct_y(self, c: Field, velocity: Field, courant: Field, grid) -> Field:
+        """Value of ``c`` carried through south faces."""
+
+    @abstractmethod
+    def reconstruct_z(self, c: Field, w: Field, courant: Field, grid) -> Field:
+        """Value of ``c`` carried through interfaces; ``w`` is positive up."""
+
+    def prepare(self, tracers, flow: Flow, halos, steps, grid) -> Callable[[str], Fluxes]:
+        def of(name: str) -> Fluxes:
+            c, dt = tracers[name], flow.dt
+            courant = lambda f, i, d: jnp.abs(f) * i * (dt / d)
+            cu = fmap(courant, flow.u, grid.inv_h_u, grid.dx_u, name="courant_u")
+            cv = fmap(courant, flow.v, grid.inv_h_v, grid.dy_v, name="courant_v")
+            cw = fmap(lambda f: jnp.abs(f) * (dt / grid.dz_w), flow.w, name="courant_w")
+            fx = flow.u * grid.dy_u * self.reconstruct_x(c, flow.u, cu, grid)
+            fy = flow.v * grid.dx_v * self.reconstruct_y(c, flow.v, cv, grid)
+            return fx, fy, flow.w * self.reconstruct_z(c, flow.w, cw, grid)
+
+        return of
+
+
+class _Upwinded(OneStage):
+    """A scheme of this file."""
+
+    def reconstruct_x(self, c, velocity, courant, grid):
+        return reconstruct_x(c, velocity, courant, self.kind, grid)
+
+    def reconstruct_y(self, c, velocity, courant, grid):
+        return reconstruct_y(c, velocity, courant, self.kind, grid)
+
+    def reconstruct_z(self, c, w, courant, grid):
+        return reconstruct_z(c, w, courant, self.kind, grid)
+
+
+class LimitedDST3(_Upwinded):
+    """Direct space-time of third order with the limiter of Sweby (1984)."""
+
+    kind: ClassVar[str] = "dst3_limited"
+    source: ClassVar[str] = "Hundsdorfer and Trompert (1994), doi:10.1016/0168-9274(94)90052-3"
+
+
+class DST3(_Upwinded):
+    """Direct space-time of third order."""
+
+    kind: ClassVar[str] = "dst3"
+    source: ClassVar[str] = "Hundsdorfer and Trompert (1994), doi:10.1016/0168-9274(94)90052-3"
+
+
+class Centered(_Upwinded):
+    """Mean of the two cells of a face."""
+
+    kind: ClassVar[str] = "centered"
+
+
+class Upwind(_Upwinded):
+    """The cell upstream: first order."""
+
+    kind: ClassVar[str] = "upwind"

@@ -18,7 +18,7 @@ the thickness goes along stage by stage: a uniform tracer stays uniform.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,7 @@ import jax.numpy as jnp
 from dogcm.decomp.depth import Halo
 from dogcm.dynamics import ppm, weno
 from dogcm.dynamics.continuity import convergence
+from dogcm.dynamics.interfaces import Flow, Fluxes, TracerAdvection
 from dogcm.field import Field, exchange, fmap, hold, where
 from dogcm.operators import (
     diff_x_u2c,
@@ -41,24 +42,6 @@ from dogcm.operators import (
 
 STAGED = (*weno.ORDERS, "ppm")
 _PPM_HALO = 3
-
-
-class Flow(NamedTuple):
-    """What carries tracers through one step.
-
-    Attributes:
-        u, v: transports per width through west and south faces (m2 s-1). w: volume flux per area
-            through interfaces (m s-1, positive up). h: thickness at the start (m). dt: s.
-    """
-
-    u: Field
-    v: Field
-    w: Field
-    h: Field
-    dt: float
-
-
-Fluxes = tuple[Field, Field, Field]
 
 
 def halo_of(scheme: str) -> int:
@@ -85,6 +68,34 @@ def fluxes(
         flow = _everywhere(flow, halos, grid)
         return {name: _split(c, flow, steps, grid) for name, c in tracers.items()}
     return _runge_kutta(tracers, flow, scheme, halos, grid)
+
+
+class _Staged(TracerAdvection):
+    """A scheme that takes several stages, of all tracers together."""
+
+    def tracer_halo(self) -> int:
+        return halo_of(self.kind)
+
+    def prepare(self, tracers, flow: Flow, halos, steps, grid) -> Callable[[str], Fluxes]:
+        return fluxes(tracers, flow, self.kind, halos, steps, grid).__getitem__
+
+
+class WENO5(_Staged):
+    """Weighted essentially non-oscillatory reconstruction of fifth order."""
+
+    kind: ClassVar[str] = "weno5"
+
+
+class WENO7(_Staged):
+    """Weighted essentially non-oscillatory reconstruction of seventh order."""
+
+    kind: ClassVar[str] = "weno7"
+
+
+class PPM(_Staged):
+    """Piecewise parabolic method, one dimension after the other: bounded in three dimensions."""
+
+    kind: ClassVar[str] = "ppm"
 
 
 # ---- WENO

@@ -22,12 +22,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dogcm.components.base import SHAPES, ParameterInfo
-from dogcm.components.bijectors import Bijector, Interval, LogInterval
+from dogcm.components.base import ParameterInfo
+from dogcm.components.bijectors import Bijector, LogInterval
+from dogcm.components.registry import known_parameters, labelled_parameter
 from dogcm.field import Field, exchange, zeros_like
 from dogcm.learning.priors import prior_of
 from dogcm.physics.coefficients import at_faces
-from dogcm.tracers import unit_of_option
+from dogcm.timestepping import shipped  # noqa: F401 defines the components that ship
 
 # A logistic variable of this standard deviation is spread almost evenly over its interval.
 _WIDE = 1.5
@@ -37,80 +38,13 @@ class LearnableError(ValueError):
     """A parameter that cannot be learned as asked; the message says which, why, and what to do."""
 
 
-def _table() -> dict[str, ParameterInfo]:
-    at_interfaces = dict(levels="interfaces")
-    flat = dict(shapes=("scalar", "map"))
-    directed = dict(shapes=SHAPES)
-    single = dict(shapes=("scalar",))
-    entries = [
-        ParameterInfo("lateral_viscosity", "m2 s-1"),
-        ParameterInfo("biharmonic_viscosity", "m4 s-1"),
-        ParameterInfo("smagorinsky", "1", **flat),
-        ParameterInfo("leith", "1", **flat),
-        ParameterInfo("lateral_diffusivity", "m2 s-1", **directed),
-        ParameterInfo("biharmonic_diffusivity", "m4 s-1", **directed),
-        ParameterInfo("isoneutral_diffusivity", "m2 s-1", **flat),
-        ParameterInfo("gm_diffusivity", "m2 s-1", **flat),
-        ParameterInfo("visbeck_alpha", "1", **flat, bijector=LogInterval(1e-4, 1.0)),
-        ParameterInfo("visbeck_length", "m", **flat),
-        ParameterInfo("visbeck_least", "m2 s-1", **flat),
-        ParameterInfo("visbeck_most", "m2 s-1", **flat),
-        ParameterInfo("isoneutral_floor", "m2 s-1", **flat),
-        ParameterInfo("vertical_viscosity", "m2 s-1", **at_interfaces),
-        ParameterInfo("vertical_diffusivity", "m2 s-1", **at_interfaces),
-        ParameterInfo("mixing_richardson", "m2 s-1", **at_interfaces),
-        ParameterInfo("convection_diffusivity", "m2 s-1", **at_interfaces),
-        ParameterInfo("convection_viscosity", "m2 s-1", **at_interfaces),
-        ParameterInfo("convection_n2", "s-2", **at_interfaces),
-        ParameterInfo("tke_c_k", "1", **at_interfaces),
-        ParameterInfo("tke_c_eps", "1", **at_interfaces),
-        ParameterInfo("tke_alpha", "1", **flat),
-        ParameterInfo("tke_surface_flux", "1", **flat),
-        ParameterInfo("tke_background", "m2 s-2", **at_interfaces),
-        ParameterInfo("kpp_critical_richardson", "1", **flat, bijector=LogInterval(0.05, 2.0)),
-        ParameterInfo("kpp_unresolved_shear", "1", **flat),
-        ParameterInfo("kpp_nonlocal", "1", **flat, bijector=Interval(0.0, 15.0)),
-        ParameterInfo("kpp_shear_mixing", "m2 s-1", **at_interfaces),
-        ParameterInfo("kpp_shear_richardson", "1", **at_interfaces),
-        ParameterInfo("bryan_lewis_mean", "m2 s-1", **single),
-        ParameterInfo("bryan_lewis_range", "m2 s-1", **single),
-        ParameterInfo("bryan_lewis_rate", "m-1", **single),
-        ParameterInfo("bryan_lewis_depth", "m", **single),
-        ParameterInfo("tidal_dissipation", "W m-2", **flat),
-        ParameterInfo("tidal_decay", "m", **flat),
-        ParameterInfo("bottom_drag_linear", "m s-1", **flat),
-        ParameterInfo("bottom_drag_quadratic", "1", **flat),
-        ParameterInfo("sst_restoring_time", "s", **flat),
-        ParameterInfo("sss_restoring_time", "s", **flat),
-        ParameterInfo("bulk_momentum_factor", "1", **flat),
-        ParameterInfo("bulk_heat_factor", "1", **flat),
-        ParameterInfo("bulk_moisture_factor", "1", **flat),
-        ParameterInfo("ocean_albedo", "1", **flat, bijector=Interval(0.0, 1.0)),
-        ParameterInfo("shortwave_red_fraction", "1", **flat, bijector=Interval(0.0, 1.0)),
-        ParameterInfo("shortwave_red_depth", "m", **flat),
-        ParameterInfo("shortwave_blue_depth", "m", **flat),
-        ParameterInfo("ice_albedo", "1", **flat, bijector=Interval(0.0, 1.0)),
-        ParameterInfo("ice_melting_albedo", "1", **flat, bijector=Interval(0.0, 1.0)),
-        ParameterInfo("ice_conductivity", "W m-1 K-1", **flat),
-        ParameterInfo("ice_salinity", "g kg-1", **flat),
-        ParameterInfo("ice_lead_thickness", "m", **flat),
-        ParameterInfo("ice_ocean_exchange", "m s-1", **flat),
-    ]
-    return {entry.name: entry for entry in entries}
-
-
-PARAMETERS: dict[str, ParameterInfo] = _table()
+PARAMETERS: dict[str, ParameterInfo] = known_parameters()
 
 
 def info_of(name: str) -> ParameterInfo | None:
     """What is known about a parameter, also about ``LABEL.OPTION`` of a passive tracer; None if
     there is none."""
-    unit = unit_of_option(name)
-    return (
-        PARAMETERS.get(name)
-        or (unit and ParameterInfo(name, unit, shapes=("scalar", "map")))
-        or None
-    )
+    return known_parameters().get(name) or labelled_parameter(name)
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,14 @@ Gamma = 0.2.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import jax.numpy as jnp
 
+from dogcm.components import parameter
 from dogcm.field import Field, fmap, hold
+from dogcm.physics.interfaces import BackgroundMixing, TidalMixing
 
-KINDS = ("constant", "bryan_lewis")
 _EFFICIENCY = 0.2  # Osborn (1980)
 # Weaker stratification (s-2) counts as this much, and more diffusivity (m2 s-1) than that is not
 # believed.
@@ -68,20 +71,88 @@ def tidal(n2: Field, params: dict, grid, rho0: float) -> Field:
     return fmap(diffusivity, *operands, name="tidal diffusivity")
 
 
+_AT_INTERFACES = {"shapes": ("scalar", "profile", "map"), "levels": "interfaces"}
+
+
+class ConstantBackground(BackgroundMixing):
+    """Background viscosity and diffusivity as they are: numbers, profiles or maps."""
+
+    kind: ClassVar[str] = "constant"
+    vertical_viscosity: float = parameter(
+        1e-3, "m2 s-1", "background vertical viscosity", ge=0, **_AT_INTERFACES
+    )
+    vertical_diffusivity: float = parameter(
+        3e-5, "m2 s-1", "background vertical diffusivity", ge=0, **_AT_INTERFACES
+    )
+
+    def coefficients(self, params: dict, grid) -> tuple:
+        return params["vertical_viscosity"], params["vertical_diffusivity"]
+
+
+class BryanLewis(BackgroundMixing):
+    """A diffusivity that grows with depth (Bryan and Lewis 1979)."""
+
+    kind: ClassVar[str] = "bryan_lewis"
+    source: ClassVar[str] = "doi:10.1029/JC084iC05p02503"
+    vertical_viscosity: float = parameter(
+        1e-3, "m2 s-1", "background vertical viscosity", ge=0, **_AT_INTERFACES
+    )
+    bryan_lewis_mean: float = parameter(
+        0.8e-4, "m2 s-1", "diffusivity at bryan_lewis_depth", shapes=("scalar",), ge=0
+    )
+    bryan_lewis_range: float = parameter(
+        1.05e-4,
+        "m2 s-1",
+        "increase from far above to far below that depth",
+        shapes=("scalar",),
+        ge=0,
+    )
+    bryan_lewis_rate: float = parameter(
+        4.5e-3, "m-1", "one over the length over which it changes", shapes=("scalar",), gt=0
+    )
+    bryan_lewis_depth: float = parameter(
+        2500.0, "m", "depth of the change", shapes=("scalar",), gt=0
+    )
+
+    def coefficients(self, params: dict, grid) -> tuple:
+        return params["vertical_viscosity"], bryan_lewis(interface_depths(grid), params)
+
+
+class StLaurent(TidalMixing):
+    """Dissipation of tides that decays upwards from the bottom (St Laurent et al. 2002)."""
+
+    kind: ClassVar[str] = "st_laurent"
+    source: ClassVar[str] = "doi:10.1029/2002GL015633"
+    tidal_dissipation: float = parameter(
+        1e-3, "W m-2", "energy dissipated near the bottom, per area", ge=0
+    )
+    tidal_decay: float = parameter(500.0, "m", "height over which it decays", gt=0)
+
+    def diffusivity(self, n2: Field, params: dict, grid, rho0: float) -> Field:
+        return tidal(n2, params, grid, rho0)
+
+
 def background(n2: Field, params: dict, grid, physics) -> tuple:
     """Background viscosity and diffusivity (m2 s-1): scalars, profiles over interfaces, maps, or
     Fields of both.
 
     Args:
         n2: squared buoyancy frequency (s-2) at interfaces.
-        physics: choices (``background_mixing``, ``tidal_mixing``) and ``rho0``.
+        physics: its schemes (``background_mixing``, ``tidal_mixing``) and ``rho0``.
     """
-    viscosity, diffusivity = params["vertical_viscosity"], params["vertical_diffusivity"]
-    if physics.background_mixing == "bryan_lewis":
-        diffusivity = bryan_lewis(interface_depths(grid), params)
-    if physics.tidal_mixing:
-        diffusivity = hold(tidal(n2, params, grid, physics.rho0) + diffusivity)
+    viscosity, diffusivity = physics.background_mixing.coefficients(params, grid)
+    if physics.tidal_mixing is not None:
+        tides = physics.tidal_mixing.diffusivity(n2, params, grid, physics.rho0)
+        diffusivity = hold(tides + diffusivity)
     return viscosity, diffusivity
 
 
-__all__ = ["KINDS", "background", "bryan_lewis", "interface_depths", "tidal"]
+__all__ = [
+    "BryanLewis",
+    "ConstantBackground",
+    "StLaurent",
+    "background",
+    "bryan_lewis",
+    "interface_depths",
+    "tidal",
+]

@@ -8,6 +8,8 @@ faces (orthotropic).
 
 from __future__ import annotations
 
+import jax.numpy as jnp
+
 from dogcm.field import Field
 from dogcm.operators import mean_x_c2u, mean_x_v2q, mean_y_c2v
 
@@ -35,6 +37,14 @@ def at_q(value, grid):
     # At a coast friction acts between water and wall, and what a map holds on land has no meaning.
     wet = _around(grid.wet_c)
     return _around(value * grid.wet_c) / (wet + _none(wet))
+
+
+def on_layers(value):
+    """A parameter of interfaces at the bottom of each layer: a profile's last value holds at the
+    last layer's."""
+    if isinstance(value, Field) or jnp.ndim(value) == 0:
+        return value
+    return jnp.concatenate([value, value[-1:]])
 
 
 def _around(f: Field) -> Field:

@@ -17,11 +17,13 @@ bears.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
+from dogcm.components import option, parameter
+from dogcm.dynamics.interfaces import EddyViscosity
 from dogcm.dynamics.momentum import vorticity
 from dogcm.field import Field, fmap, hold
 from dogcm.operators import (
@@ -41,7 +43,7 @@ from dogcm.operators import (
 from dogcm.physics.coefficients import at_q
 from dogcm.physics.lateral import friction, strain
 
-SCHEMES = ("constant", "smagorinsky", "leith")
+SCHEMES = ("smagorinsky", "leith")
 FORMS = ("harmonic", "biharmonic")
 # Harmonic friction explodes where A dt (1/dx2 + 1/dy2) > 1/2, biharmonic where B dt (..)**2 > 1/8;
 # half of it is left for walls and for constant viscosity.
@@ -55,7 +57,7 @@ HALO = {"harmonic": 3, "biharmonic": 4}
 
 
 class Closure(NamedTuple):
-    """A choice of closure: one of :data:`SCHEMES` but the first, one of :data:`FORMS`, and the step
+    """A choice of closure: one of :data:`SCHEMES`, one of :data:`FORMS`, and the step
     that it has to
     bear (s)."""
 
@@ -162,3 +164,35 @@ def eddy_friction(
         return friction(u, v, A, grid, wall)
     fu, fv = friction(*hold(*friction(u, v, A, grid, wall)), A, grid, wall)
     return -fu, -fv
+
+
+class _FollowsTheFlow(EddyViscosity):
+    """Viscosity by the rates of the flow."""
+
+    form: Literal[FORMS] = option("harmonic", "1", "form of the friction")
+
+    def momentum_halo(self) -> int:
+        return HALO[self.form]
+
+    def accelerations(self, u: Field, v: Field, params: dict, grid, physics):
+        closure = Closure(self.kind, self.form, physics.momentum_dt)
+        wall = physics.friction.wall_stress
+        return eddy_friction(u, v, params[self.kind], closure, grid, wall)
+
+
+class Smagorinsky(_FollowsTheFlow):
+    """Viscosity by the rate of strain (Smagorinsky 1963)."""
+
+    kind: ClassVar[str] = "smagorinsky"
+    source: ClassVar[str] = (
+        "Griffies and Hallberg (2000), doi:10.1175/1520-0493(2000)128<2935:BFWASL>2.0.CO;2"
+    )
+    smagorinsky: float = parameter(3.0, "1", "coefficient C", ge=0, le=10)
+
+
+class Leith(_FollowsTheFlow):
+    """Viscosity by gradients of vorticity and divergence (Leith 1996)."""
+
+    kind: ClassVar[str] = "leith"
+    source: ClassVar[str] = "doi:10.1016/S0167-2789(96)00074-3"
+    leith: float = parameter(1.0, "1", "coefficient C", ge=0, le=10)

@@ -12,13 +12,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import comb
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dogcm.components import option
 from dogcm.field import Field, fence, fmap
 from dogcm.lowering.fences import with_stored_derivatives
+from dogcm.physics.interfaces import EquationOfState
 
 T_REF, S_REF = 8.0, 35.0  # degC, g kg-1: near the middle of the ocean's volume
 
@@ -98,8 +101,7 @@ def _recentred(depth: np.ndarray, s0: float, t0: float) -> np.ndarray:
     return out
 
 
-@dataclass(frozen=True)
-class TEOS10:
+class TEOS10(EquationOfState):
     """TEOS-10 for Boussinesq models; T is conservative temperature (degC), S absolute salinity
     (g/kg).
 
@@ -107,9 +109,12 @@ class TEOS10:
     up to 0.5 kg m-3, but almost alike everywhere on a level, so it hardly matters to the flow.
     """
 
-    name = "teos10"
+    kind: ClassVar[str] = "teos10"
+    source: ClassVar[str] = "Roquet et al. (2015), doi:10.1016/j.ocemod.2015.04.002"
 
-    def prepare(self, depth: np.ndarray, dtype) -> PreparedTEOS10:
+    def prepare(
+        self, depth: np.ndarray, dtype, rho0: float = 1026.0, gravity: float = 9.81
+    ) -> PreparedTEOS10:
         """Coefficients for layers at ``depth`` (m, positive down)."""
         s0, t0 = np.sqrt((S_REF + _S_SHIFT) / _S_UNIT), T_REF / _T_UNIT
         table = _recentred(np.asarray(depth, float), s0, t0)
@@ -161,21 +166,30 @@ def _polynomial(c, s, t, degree: int, constant: bool = True):
     return total
 
 
+class LinearEOS(EquationOfState):
+    """Density linear in temperature and salinity:
+    ``rho = rho0 (1 - alpha (T - T0) + beta (S - S0))``."""
+
+    kind: ClassVar[str] = "linear"
+    thermal_expansion: float = option(2.0e-4, "K-1", "thermal expansion alpha", ge=0)
+    haline_contraction: float = option(7.4e-4, "kg g-1", "haline contraction beta", ge=0)
+
+    def prepare(
+        self, depth: np.ndarray, dtype, rho0: float = 1026.0, gravity: float = 9.81
+    ) -> PreparedLinear:
+        """It does not depend on depth."""
+        return PreparedLinear(self.thermal_expansion, self.haline_contraction, rho0)
+
+
 @dataclass(frozen=True)
-class LinearEOS:
-    """``rho = rho0 (1 - alpha (T - T0) + beta (S - S0))``; alpha in K-1, beta in kg g-1."""
+class PreparedLinear:
+    """A linear equation of state, ready to be evaluated; alpha in K-1, beta in kg g-1."""
 
     alpha: float = 2.0e-4
     beta: float = 7.4e-4
     rho0: float = 1026.0
     T0: float = T_REF
     S0: float = S_REF
-
-    name = "linear"
-
-    def prepare(self, depth: np.ndarray, dtype) -> LinearEOS:
-        """A linear equation of state does not depend on depth."""
-        return self
 
     def anomaly(self, temperature: Field, salinity: Field, levels: slice = slice(None)) -> Field:
         """Density anomaly (kg m-3)."""

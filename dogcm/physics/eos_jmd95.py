@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import comb
+from typing import ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -22,6 +23,7 @@ import numpy as np
 from dogcm.field import Field, fence, fmap
 from dogcm.lowering.fences import with_stored_derivatives
 from dogcm.physics.eos import S_REF, T_REF
+from dogcm.physics.interfaces import EquationOfState
 
 _PASCAL_PER_BAR = 1e5
 # Coefficients of S**(i / 2) * T**j by i, then j. Surface density, kg m-3 (UNESCO 1981).
@@ -77,23 +79,23 @@ def _extent(table: np.ndarray) -> tuple[int, ...]:
     return tuple(int(np.nonzero(row)[0].max()) if row.any() else -1 for row in used)
 
 
-@dataclass(frozen=True)
-class JMD95:
-    """T is potential temperature (degC), S practical salinity.
-
-    Attributes:
-        rho0, gravity: pressure at depth z is ``rho0 gravity z`` (kg m-3, m s-2).
+class JMD95(EquationOfState):
+    """UNESCO's as modified by Jackett and McDougall (1995): T is potential temperature (degC), S
+    practical salinity.
     """
 
-    rho0: float = 1035.0
-    gravity: float = 9.81
+    kind: ClassVar[str] = "jmd95"
+    source: ClassVar[str] = (
+        "Jackett and McDougall (1995), doi:10.1175/1520-0426(1995)012<0381:MAOHPT>2.0.CO;2"
+    )
 
-    name = "jmd95"
-
-    def prepare(self, depth: np.ndarray, dtype) -> PreparedJMD95:
-        """Coefficients for layers at ``depth`` (m, positive down)."""
+    def prepare(
+        self, depth: np.ndarray, dtype, rho0: float = 1035.0, gravity: float = 9.81
+    ) -> PreparedJMD95:
+        """Coefficients for layers at ``depth`` (m, positive down), where pressure is ``rho0 gravity
+        depth``."""
         depth = np.atleast_1d(np.asarray(depth, float))
-        p = self.rho0 * self.gravity * depth / _PASCAL_PER_BAR
+        p = rho0 * gravity * depth / _PASCAL_PER_BAR
         s0, t0 = float(np.sqrt(S_REF)), T_REF
         surface = _recentred(_table(_SURFACE, depth.size), s0, t0)
         modulus = sum(_table(terms, depth.size) * p**m for m, terms in enumerate(_MODULUS))

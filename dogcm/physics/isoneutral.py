@@ -25,10 +25,12 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
 
+from dogcm.components import option, parameter
 from dogcm.field import Field, fence, fmap, hold
 from dogcm.operators import (
     around_layers,
@@ -47,6 +49,7 @@ from dogcm.operators import (
     upper_z_c2w,
 )
 from dogcm.physics.coefficients import at_u, at_v
+from dogcm.physics.interfaces import Eddies
 
 TAPERS = ("gkw91", "dm95", "clipping", "none")
 # Steeper than this many times the largest slope, a triad counts as this steep: keeps derivatives
@@ -142,7 +145,7 @@ class _Axis:
     jax.tree_util.register_dataclass, data_fields=["x", "y", "vertical_diffusivity"], meta_fields=[]
 )
 @dataclass(frozen=True)
-class Isoneutral:
+class Triads:
     """Slopes and coefficients of one step, alike for all tracers.
 
     Attributes:
@@ -163,7 +166,7 @@ def prepare(
     taper: SlopeTaper,
     gravity: float,
     rho0: float,
-) -> Isoneutral:
+) -> Triads:
     """Everything that does not depend on the tracer.
 
     Args:
@@ -190,10 +193,10 @@ def prepare(
         _steep(t, rise, inverse, grid, taper, axis) for t, axis in ((x, "x"), (y, "y"))
     )
     steep = _to_columns(steep_x, "x") + _to_columns(steep_y, "y")
-    return Isoneutral(x, y, hold(steep * grid.dz_w / grid.area_c))
+    return Triads(x, y, hold(steep * grid.dz_w / grid.area_c))
 
 
-def fluxes(c: Field, iso: Isoneutral, grid) -> tuple[Field, Field, Field]:
+def fluxes(c: Field, iso: Triads, grid) -> tuple[Field, Field, Field]:
     """Explicit fluxes of a tracer: through west and south faces (unit of c times m3 s-1), and up
     through
     interfaces per area (unit of c times m s-1)."""
@@ -203,6 +206,49 @@ def fluxes(c: Field, iso: Isoneutral, grid) -> tuple[Field, Field, Field]:
     fy, up_y = _axis_fluxes(diff_y_c2v(c), step, iso, "y")
     fz = (_to_columns(up_x, "x") + _to_columns(up_y, "y")) * (-1.0) / grid.area_c
     return fx, fy, fz
+
+
+class Isoneutral(Eddies):
+    """Isoneutral diffusion and Gent-McWilliams skew fluxes with given diffusivities."""
+
+    kind: ClassVar[str] = "isoneutral"
+    along_layers: ClassVar[bool] = True
+    source: ClassVar[str] = "Griffies (1998), doi:10.1175/1520-0485(1998)028<0831:TGMSF>2.0.CO;2"
+    taper: Literal[TAPERS] = option("gkw91", "1", "what happens where neutral surfaces are steep")
+    max_slope: float = option(
+        1e-2, "1", "slope of neutral surfaces where gkw91 and clipping begin", gt=0
+    )
+    critical_slope: float = option(
+        4e-3, "1", "slope of neutral surfaces at which dm95 has halved the fluxes", gt=0
+    )
+    slope_width: float = option(
+        1e-3, "1", "range of slopes over which dm95 goes from all to nothing", gt=0
+    )
+    isoneutral_diffusivity: float = parameter(
+        1e3, "m2 s-1", "diffusivity of tracers along neutral surfaces", ge=0
+    )
+    gm_diffusivity: float = parameter(1e3, "m2 s-1", "Gent-McWilliams eddy diffusivity", ge=0)
+    isoneutral_floor: float = parameter(
+        0.0, "m2 s-1", "least diffusivity along layers where slopes are tapered", ge=0
+    )
+
+    @property
+    def slope_taper(self) -> SlopeTaper:
+        """The tapering of steep triads."""
+        return SlopeTaper(self.taper, self.max_slope, self.critical_slope, self.slope_width)
+
+    def diffusivities(self, density: Field, n2: Field, params: dict, grid, physics) -> dict:
+        """``params`` with the ``gm_diffusivity`` (m2 s-1) of this state."""
+        return params
+
+    def prepare(self, density, n2, stretch, params: dict, grid, physics) -> Triads:
+        now = self.diffusivities(density, n2, params, grid, physics)
+        return prepare(
+            density, n2, stretch, now, grid, self.slope_taper, physics.gravity, physics.rho0
+        )
+
+    def fluxes(self, c: Field, prepared: Triads, grid) -> tuple[Field, Field, Field]:
+        return fluxes(c, prepared, grid)
 
 
 _COLUMNS, _SIDES = (
@@ -249,7 +295,10 @@ def _axis(difference: Field, rise, wet, grid, params: dict, taper: SlopeTaper, a
         up = fmap(taper.bounded, pick(rise[n]), d * tilt[n], name="rise")
         untilted = shares[triad] * up
         plain = untilted if plain is None else plain + untilted
-    floor, always = to_faces(params["isoneutral_floor"]), to_faces(params["lateral_diffusivity"])
+    floor, always = (
+        to_faces(params["isoneutral_floor"]),
+        to_faces(params.get("lateral_diffusivity", 0.0)),
+    )
     along = fmap(jnp.maximum, plain * K, conductance * floor) + conductance * always
     return _Axis(shares, d, hold(along), K, kappa)
 
@@ -271,7 +320,7 @@ def _steep(t: _Axis, rise, inverse, grid, taper: SlopeTaper, axis: str) -> dict:
     return found
 
 
-def _axis_fluxes(across: Field, step, iso: Isoneutral, axis: str):
+def _axis_fluxes(across: Field, step, iso: Triads, axis: str):
     """Flux through faces, and what goes up, by triad; ``step``: of the tracer, at interfaces around
     layers."""
     # r times a triad's weight is its share times the density difference across the face, which all
@@ -294,4 +343,4 @@ def _to_columns(of: dict, axis: str) -> Field:
     return first(high) + second(low)
 
 
-__all__ = ["TAPERS", "Isoneutral", "SlopeTaper", "fluxes", "prepare"]
+__all__ = ["TAPERS", "Isoneutral", "SlopeTaper", "Triads", "fluxes", "prepare"]

@@ -26,14 +26,19 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dogcm.components import option, parameter
+from dogcm.components.base import internal
+from dogcm.components.bijectors import Interval, LogInterval
 from dogcm.field import Field, exchange, fence, fmap, hold
 from dogcm.operators import common, mean_x_q2v, mean_x_u2c, mean_y_v2c, running_sum_down, sum_z
-from dogcm.physics.vertical_mixing import enhanced, stress_squared
+from dogcm.physics.interfaces import Column, Mixing, VerticalMixing, needs_layers
+from dogcm.physics.vertical_mixing import stress_squared
 
 _KAPPA = 0.4  # von Karman
 _EXTENT = 0.1  # of the surface layer, as a part of the boundary layer
@@ -48,20 +53,64 @@ _WEAKEST = 1e-10  # s-2: gives N a derivative
 _SLOW = 1e-6  # m2 s-2: of the shear
 _CLOSEST = 1e-6  # difference of two bulk Richardson numbers that are divided by
 _EKMAN = 0.7
+_AT_INTERFACES = {"shapes": ("scalar", "profile", "map"), "levels": "interfaces"}
 
 
-@dataclass(frozen=True)
-class KPP:
-    """Choices that are fixed when the model is compiled.
+class KPP(VerticalMixing):
+    """Mixing by profiles within a boundary layer (Large, McWilliams and Doney 1994)."""
 
-    Attributes:
-        layers: how many layers a surface layer can reach into, :func:`surface_layers`.
-        limits: whether the boundary layer of a sea that gains buoyancy is no deeper than the
-            Monin-Obukhov length and the Ekman layer.
-    """
+    kind: ClassVar[str] = "kpp"
+    source: ClassVar[str] = "doi:10.1029/94RG01872"
+    limits: bool = option(
+        False,
+        "1",
+        "a sea that gains buoyancy mixes no deeper than its Monin-Obukhov length and its Ekman "
+        "layer",
+    )
+    kpp_critical_richardson: float = parameter(
+        0.3,
+        "1",
+        "bulk Richardson number at the foot of the boundary layer",
+        bijector=LogInterval(0.05, 2.0),
+        gt=0,
+        le=5,
+    )
+    kpp_unresolved_shear: float = parameter(
+        1.8, "1", "factor of the squared shear that a grid does not resolve", ge=0, le=10
+    )
+    kpp_nonlocal: float = parameter(
+        10.0,
+        "1",
+        "strength of transport without regard to gradients (C*)",
+        bijector=Interval(0.0, 15.0),
+        ge=0,
+        le=15,
+    )
+    kpp_shear_mixing: float = parameter(
+        5e-3,
+        "m2 s-1",
+        "viscosity and diffusivity by shear below the boundary layer",
+        ge=0,
+        **_AT_INTERFACES,
+    )
+    kpp_shear_richardson: float = parameter(
+        0.7, "1", "Richardson number beyond which shear mixes no more", gt=0, **_AT_INTERFACES
+    )
+    # How many layers a surface layer can reach into.
+    layers: int = internal(1)
 
-    layers: int = 1
-    limits: bool = False
+    def prepared(self, dz) -> KPP:
+        return self.model_copy(update={"layers": surface_layers(dz)})
+
+    def check(self, config) -> None:
+        needs_layers(config, self.name(), 3)
+
+    def mix(self, column: Column, params: dict, grid, physics) -> Mixing:
+        drive = driving(
+            column.state, column.now, column.fluxes, column.eos, column.halos, grid, physics
+        )
+        layer = profiles(column, drive, params, grid, physics)
+        return Mixing(column.n2, layer.viscosity, layer.diffusivity, boundary_layer=layer)
 
 
 def surface_layers(dz) -> int:
@@ -150,27 +199,25 @@ def driving(s, now: dict, fluxes, eos, halos, grid, physics) -> Driving:
     return Driving(s.u, s.v, friction, buoyancy.crop(1), by_heat.crop(1), light)
 
 
-def profiles(
-    n2: Field, shear2: Field, drive: Driving, background: tuple, params: dict, grid, physics
-) -> Profiles:
+def profiles(column: Column, drive: Driving, params: dict, grid, physics) -> Profiles:
     """Depth of the boundary layer and mixing within and below it, with one halo cell.
 
     Args:
-        n2, shear2: s-2 at interfaces. background: viscosity and diffusivity (m2 s-1) below it, see
-            :mod:`dogcm.physics.background_mixing`.
+        physics: its ``vertical_mixing`` is the scheme.
     """
-    friction, buoyancy, n2 = hold(drive.friction, drive.buoyancy, n2.crop(1))
-    shear2 = shear2.crop(1)
-    richardson = bulk_richardson(n2, drive, friction, buoyancy, params, grid, physics.kpp.layers)
+    scheme = physics.vertical_mixing
+    friction, buoyancy, n2 = hold(drive.friction, drive.buoyancy, column.n2.crop(1))
+    shear2 = column.shear2.crop(1)
+    richardson = bulk_richardson(n2, drive, friction, buoyancy, params, grid, scheme.layers)
     depth = boundary_layer_depth(richardson, params["kpp_critical_richardson"], grid)
     passing = None
     if drive.light is not None:
         passing = _light_at(depth, drive.light, grid)
         buoyancy = buoyancy - drive.expansion * passing
-    if physics.kpp.limits:
+    if scheme.limits:
         depth = limited(depth, friction, buoyancy, grid)
     depth, buoyancy = hold(depth, buoyancy)
-    inner = interior(n2, shear2, background, params, grid, physics.enhanced_convection)
+    inner = interior(n2, shear2, column.background, params, physics.convection)
     return _profiles(depth, friction, buoyancy, *inner, passing, params, grid)
 
 
@@ -340,7 +387,7 @@ def limited(depth: Field, friction: Field, buoyancy: Field, grid) -> Field:
 
 
 def interior(
-    n2: Field, shear2: Field, background: tuple, params: dict, grid, convection: bool
+    n2: Field, shear2: Field, background: tuple, params: dict, convection
 ) -> tuple[Field, Field]:
     """Viscosity and diffusivity (m2 s-1) below the boundary layer: ``nu0 (1 - (Ri / Ri0)**2)**3``,
     background,
@@ -362,7 +409,7 @@ def interior(
             floor,
             name=name,
         )
-        out.append(enhanced(k, n2, params[f"convection_{name}"], params) if convection else k)
+        out.append(k if convection is None else convection.add(k, n2, name, params))
     return tuple(out)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from dogcm.field import Field, fence, hold
 from dogcm.operators import (
     diff_x_c2u,
@@ -15,6 +17,7 @@ from dogcm.operators import (
     mean_x_q2v,
     mean_y_q2u,
 )
+from dogcm.physics.lateral import FrictionOfForm
 
 
 def friction(u: Field, v: Field, viscosity, grid, no_slip: bool | float) -> tuple[Field, Field]:
@@ -56,3 +59,20 @@ def friction(u: Field, v: Field, viscosity, grid, no_slip: bool | float) -> tupl
 
 
 __all__ = ["friction"]
+
+
+class LaplacianFriction(FrictionOfForm):
+    """Laplacian of each velocity component, as MITgcm has it by default."""
+
+    kind: ClassVar[str] = "laplacian"
+
+    def form(self, u, v, viscosity, grid, wall) -> tuple[Field, Field]:
+        return friction(u, v, viscosity, grid, wall)
+
+    def check(self, config) -> None:
+        closure = config.physics.eddy_viscosity
+        if closure is not None:
+            raise ValueError(
+                f"physics.eddy_viscosity {closure.name()} acts on the stress tensor: it needs "
+                "physics.friction: stress"
+            )

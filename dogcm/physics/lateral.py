@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import jax.numpy as jnp
 
+from dogcm.components import option, parameter
+from dogcm.components.base import SHAPES
+from dogcm.dynamics.interfaces import BottomDrag, Friction, LateralDiffusion
 from dogcm.field import Field, fence, fmap, hold
 from dogcm.operators import (
     diff_x_c2u,
@@ -15,7 +20,7 @@ from dogcm.operators import (
     diff_y_u2q,
     diff_y_v2c,
 )
-from dogcm.physics.coefficients import at_faces, at_q
+from dogcm.physics.coefficients import at_faces, at_q, on_layers
 
 
 def spacing_scale(grid, reference: float, power: float) -> tuple:
@@ -122,3 +127,85 @@ def biharmonic_diffusive_fluxes(c: Field, diffusivity, grid) -> tuple[Field, Fie
     volume = grid.h_c * grid.area_c + (1.0 - grid.mask_c)
     curvature = hold((diff_x_u2c(fx) + diff_y_v2c(fy)) / volume * grid.mask_c)
     return diffusive_fluxes(curvature, diffusivity, grid)
+
+
+class FrictionOfForm(Friction):
+    """Friction with given viscosities in one of two forms."""
+
+    def form(self, u: Field, v: Field, viscosity, grid, wall) -> tuple[Field, Field]:
+        raise NotImplementedError
+
+    def accelerations(self, u: Field, v: Field, params: dict, grid) -> tuple[Field, Field]:
+        power, spacing, wall = self.viscosity_power, self.reference_spacing, self.wall_stress
+        scale = spacing_scale(grid, spacing, power)
+        viscosity = viscosities(params["lateral_viscosity"], scale, grid)
+        fu, fv = self.form(u, v, viscosity, grid, wall)
+        if self.biharmonic:
+            root = spacing_scale(grid, spacing, 0.5 * power)
+            value = params["biharmonic_viscosity"]
+            bu, bv = biharmonic_friction(u, v, value, grid, wall, root)
+            fu, fv = fu + bu, fv + bv
+        return fu, fv
+
+
+class StressFriction(FrictionOfForm):
+    """Divergence of a viscous stress: solid-body rotation feels none."""
+
+    kind: ClassVar[str] = "stress"
+    source: ClassVar[str] = (
+        "Griffies and Hallberg (2000), doi:10.1175/1520-0493(2000)128<2935:BFWASL>2.0.CO;2"
+    )
+
+    def form(self, u, v, viscosity, grid, wall) -> tuple[Field, Field]:
+        return friction(u, v, viscosity, grid, wall)
+
+
+class AlongLayers(LateralDiffusion):
+    """Diffusion along layers, harmonic and biharmonic."""
+
+    kind: ClassVar[str] = "along_layers"
+    lateral_diffusivity: float = parameter(
+        1e3, "m2 s-1", "harmonic diffusivity of tracers along layers", shapes=SHAPES, ge=0
+    )
+    biharmonic_diffusivity: float = parameter(
+        0.0,
+        "m4 s-1",
+        "biharmonic diffusivity of tracers along layers (0: off)",
+        shapes=SHAPES,
+        ge=0,
+    )
+
+    def fluxes(self, c: Field, params: dict, grid, harmonic: bool) -> list[tuple[Field, Field]]:
+        terms = []
+        if harmonic:
+            terms.append(diffusive_fluxes(c, params["lateral_diffusivity"], grid))
+        if self.biharmonic_diffusivity > 0:
+            terms.append(biharmonic_diffusive_fluxes(c, params["biharmonic_diffusivity"], grid))
+        return terms
+
+
+class Drag(BottomDrag):
+    """Linear and quadratic bottom drag."""
+
+    kind: ClassVar[str] = "drag"
+    no_slip: bool = option(
+        False, "1", "whether the bottom exerts viscous stress, besides bottom drag"
+    )
+    bottom_drag_linear: float = parameter(1e-4, "m s-1", "linear bottom drag", ge=0)
+    bottom_drag_quadratic: float = parameter(1e-3, "1", "quadratic bottom drag coefficient", ge=0)
+
+    def coefficients(self, params: dict, at, grid) -> tuple:
+        linear, quadratic = at(params["bottom_drag_linear"]), at(params["bottom_drag_quadratic"])
+        if self.no_slip:
+            # Velocity falls to zero over half a layer.
+            viscosity = at(on_layers(params["vertical_viscosity"]))
+            linear = linear + viscosity * (2.0 / grid.dz)
+        return linear, quadratic
+
+    def check(self, config) -> None:
+        owner = config.physics.background_mixing
+        if self.no_slip and "vertical_viscosity" not in owner.parameter_infos():
+            raise ValueError(
+                "physics.bottom_drag.no_slip takes vertical_viscosity, which "
+                f"physics.background_mixing: {owner.name()} does not have"
+            )

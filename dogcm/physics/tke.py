@@ -28,15 +28,19 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 
+from dogcm.components import parameter
 from dogcm.field import Field, fmap, hold
 from dogcm.operators import common
+from dogcm.physics.interfaces import Column, Mixing, VerticalMixing, needs_layers
 from dogcm.physics.vertical_mixing import diffuse, stress_squared
 
 NAME = "tke"
+_AT_INTERFACES = {"shapes": ("scalar", "profile", "map"), "levels": "interfaces"}
 # Weaker stratification (s-2) counts as this much: a length that is still longer than it matters,
 # with a derivative.
 _WEAKEST_N2 = 1e-10
@@ -190,6 +194,49 @@ def advance(
     ).named(NAME)
 
 
+class TKE(VerticalMixing):
+    """Mixing by turbulent kinetic energy, a prognostic variable (Gaspar et al. 1990)."""
+
+    kind: ClassVar[str] = "tke"
+    source: ClassVar[str] = "doi:10.1029/JC095iC09p16179"
+    tke_c_k: float = parameter(
+        0.1, "1", "viscosity over length times root of energy", gt=0, **_AT_INTERFACES
+    )
+    tke_c_eps: float = parameter(
+        0.7, "1", "dissipation times length over energy to the power 3/2", gt=0, **_AT_INTERFACES
+    )
+    tke_alpha: float = parameter(30.0, "1", "diffusivity of energy over viscosity", ge=0)
+    tke_surface_flux: float = parameter(
+        1.0, "1", "flux of energy through the surface over the friction velocity cubed", ge=0
+    )
+    tke_background: float = parameter(1e-6, "m2 s-2", "least energy", gt=0, **_AT_INTERFACES)
+
+    def carries(self) -> tuple[str, ...]:
+        return (NAME,)
+
+    def carried_halo(self) -> int:
+        return 1
+
+    def at_rest(self, like: Field, params: dict, grid) -> dict[str, Field]:
+        return {NAME: at_rest(like, params, grid)}
+
+    def check(self, config) -> None:
+        needs_layers(config, self.name(), 3)
+
+    def mix(self, column: Column, params: dict, grid, physics) -> Mixing:
+        n2, shear2 = column.n2, column.shear2
+        t = turbulence(column.carried[NAME], n2, shear2, column.background, params, grid)
+        wind = friction_velocity_cubed(column.now, grid, physics.rho0)
+        energy = advance(t, n2, shear2, wind, params, grid, physics.momentum_dt)
+        viscosity, diffusivity = t.viscosity, t.diffusivity
+        if physics.convection is not None:
+            more = lambda k, name: physics.convection.add(k, n2, name, params) * grid.mask_cw
+            viscosity, diffusivity = hold(
+                more(viscosity, "viscosity"), more(diffusivity, "diffusivity")
+            )
+        return Mixing(n2, viscosity, diffusivity, {NAME: energy})
+
+
 def _between(viscosity: Field, alpha, mask: Field, grid, dt: float) -> Field:
     """Exchange of energy (m) across the layers between two interfaces, 0 where the lower one is
     dry."""
@@ -209,6 +256,7 @@ def at_rest(like: Field, params: dict, grid) -> Field:
 
 __all__ = [
     "NAME",
+    "TKE",
     "Turbulence",
     "advance",
     "at_rest",

@@ -1,4 +1,4 @@
-"""Vertical mixing: Richardson-number scheme, convective adjustment, and the implicit solver."""
+"""What vertical mixing needs of a column, and the implicit solver."""
 
 from __future__ import annotations
 
@@ -69,81 +69,6 @@ def stress_squared(now: dict[str, Field], grid, halo: int = 0) -> Field | None:
                 )
             )
     return sum(squares[1:], squares[0]) if squares else None
-
-
-SCHEMES = ("richardson", "tke", "kpp")
-_MIXING = (
-    "mixing_richardson",
-    "convection_n2",
-    "convection_diffusivity",
-    "vertical_viscosity",
-    "vertical_diffusivity",
-    "convection_viscosity",
-)
-
-
-def unstable_share(n2, convection_n2):
-    """0 in a stable column to 1 at N2 = ``-convection_n2``: a ramp and no jump, so that it has a
-    derivative."""
-    return jnp.clip(-n2 * (1.0 / convection_n2), 0.0, 1.0)
-
-
-def enhanced(coefficient: Field, n2: Field, convection, params: dict) -> Field:
-    """A coefficient (m2 s-1), and ``convection`` (m2 s-1) on top of it where the column is
-    unstable."""
-    add = lambda k, n2, convection, scale: k + convection * unstable_share(n2, scale)
-    return fmap(add, coefficient, n2, convection, params["convection_n2"], name="convection")
-
-
-def richardson_mixing(
-    n2: Field, shear2: Field, params: dict, grid, background: tuple | None = None
-) -> tuple[Field, Field]:
-    """Viscosity and diffusivity (m2 s-1) at interfaces.
-
-    Pacanowski and Philander (1981), doi:10.1175/1520-0485(1981)011<1443:POVMIN>2.0.CO;2, with
-    exponent 2, plus an enhanced diffusivity and viscosity where the column is unstable. They ramp
-    up over a small range of N2 instead of jumping, so that they have a derivative. Each parameter
-    is a scalar, a profile over interfaces (nz - 1, 1, 1), or a map at cell centres.
-
-    Args:
-        background: viscosity and diffusivity without shear (m2 s-1); default: the parameters of
-            these names.
-    """
-    params = {n: params[n] for n in _MIXING}
-    if background is not None:
-        params["vertical_viscosity"], params["vertical_diffusivity"] = background
-
-    def coefficients(
-        n2,
-        s2,
-        richardson,
-        convection_n2,
-        convection,
-        background_viscosity,
-        background_diffusivity,
-        convection_viscosity,
-    ):
-        ri = jnp.maximum(n2, 0.0) / (s2 + 1e-10)
-        damping = 1.0 / (1.0 + 5.0 * ri)
-        nu = richardson * damping * damping
-        unstable = unstable_share(n2, convection_n2)
-        viscosity = nu + background_viscosity + convection_viscosity * unstable
-        diffusivity = nu * damping + background_diffusivity + convection * unstable
-        return viscosity, diffusivity
-
-    n2, shear2 = common(n2, shear2)
-    chosen = [params[name] for name in _MIXING]
-    viscosity = fmap(lambda *a: coefficients(*a)[0], n2, shear2, *chosen, name="viscosity")
-    diffusivity = fmap(lambda *a: coefficients(*a)[1], n2, shear2, *chosen, name="diffusivity")
-    return viscosity * grid.mask_cw, diffusivity * grid.mask_cw
-
-
-def on_layers(value):
-    """A parameter of interfaces at the bottom of each layer: a profile's last value holds at the
-    last layer's."""
-    if isinstance(value, Field) or jnp.ndim(value) == 0:
-        return value
-    return jnp.concatenate([value, value[-1:]])
 
 
 def to_u(coefficient: Field, grid) -> Field:

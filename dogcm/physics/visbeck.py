@@ -19,12 +19,16 @@ everywhere.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import jax.numpy as jnp
 
+from dogcm.components import parameter
+from dogcm.components.bijectors import LogInterval
 from dogcm.field import Field, fence, fmap, hold
 from dogcm.operators import common, diff_x_c2u, diff_y_c2v, mean_z_c2w, sum_x_u2c, sum_y_v2c, sum_z
+from dogcm.physics.isoneutral import Isoneutral
 
-KINDS = ("constant", "visbeck")
 HALO = 2  # of density
 _NONE = 1e-26  # s-8: keeps the ratio finite without gradients
 _SLOWEST = 1e-20  # s-2: a growth rate of 1e-10 s-1, whose root has a derivative
@@ -80,4 +84,41 @@ def diffusivity(
     return hold(fmap(bounded, sigma, *(params[n] for n in names), name="eddy diffusivity"))
 
 
-__all__ = ["HALO", "KINDS", "diffusivity", "growth_rate"]
+class Visbeck(Isoneutral):
+    """Isoneutral diffusion, and Gent-McWilliams skew fluxes by the growth rate of eddies (Visbeck
+    et al. 1997)."""
+
+    kind: ClassVar[str] = "visbeck"
+    source: ClassVar[str] = "doi:10.1175/1520-0485(1997)027<0381:SOEHTV>2.0.CO;2"
+    visbeck_alpha: float = parameter(
+        0.015,
+        "1",
+        "eddy diffusivity over length squared times growth rate",
+        bijector=LogInterval(1e-4, 1.0),
+        ge=0,
+        le=1,
+    )
+    visbeck_length: float = parameter(2e5, "m", "width of a baroclinic zone", gt=0)
+    visbeck_least: float = parameter(100.0, "m2 s-1", "eddy diffusivity without growth", ge=0)
+    visbeck_most: float = parameter(
+        2500.0, "m2 s-1", "eddy diffusivity of the fastest growth", gt=0
+    )
+
+    def tracer_halo(self) -> int:
+        return HALO
+
+    def check(self, config) -> None:
+        if self.visbeck_most <= self.visbeck_least:
+            raise ValueError(
+                f"parameters.visbeck_most {self.visbeck_most:g} m2 s-1 is not above visbeck_least "
+                f"{self.visbeck_least:g} m2 s-1"
+            )
+
+    def diffusivities(self, density: Field, n2: Field, params: dict, grid, physics) -> dict:
+        found = diffusivity(
+            density, n2, params, grid, self.max_slope, physics.gravity, physics.rho0
+        )
+        return {**params, "gm_diffusivity": found}
+
+
+__all__ = ["HALO", "Visbeck", "diffusivity", "growth_rate"]

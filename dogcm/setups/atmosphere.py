@@ -5,15 +5,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import jax.numpy as jnp
 import numpy as np
 
-from dogcm.field import Field
 from dogcm.io import curvilinear
 from dogcm.io.reading import calendar, meaning, plausible, reader, units
 from dogcm.io.reading.errors import InputError
 from dogcm.io.reading.request import Request
-from dogcm.physics.surface import RECORDS, SurfaceScheme, ice
+from dogcm.physics.surface import RECORDS, SurfaceScheme
 from dogcm.setups.config import Config, FileKeys, ForcingConfig, ForcingFile
 
 # Name in forcing.files that stands for a record: dew point (degC) for specific humidity.
@@ -44,32 +42,18 @@ _RATIO = 0.622  # of the gas constants of air and vapour
 def surface_scheme(config: Config) -> SurfaceScheme | None:
     """Choices of surface physics; None where records of fluxes are all there is."""
     f, p = config.forcing, config.physics
-    if (
-        f.bulk == "none"
-        and p.shortwave == "surface"
-        and not (f.balance_freshwater or f.balance_salt)
-    ):
+    chosen = f.bulk or p.shortwave or f.fluxes
+    if not (chosen or f.balance_freshwater or f.balance_salt):
         return None
     return SurfaceScheme(
-        bulk=f.bulk == "ncar",
-        iterations=f.bulk_iterations,
-        air_height=f.air_height,
-        relative_wind=f.relative_wind,
+        bulk=f.bulk,
         ice=p.sea_ice,
-        penetrating=p.shortwave != "surface",
+        shortwave=p.shortwave,
+        extra=tuple(f.fluxes.items()),
         balance_freshwater=f.balance_freshwater,
         balance_salt=f.balance_salt,
-        freezing_point="teos10" if p.equation_of_state == "teos10" else "millero",
+        freezing_point="teos10" if p.equation_of_state.kind == "teos10" else "millero",
     )
-
-
-def ice_at_rest(like: Field, physics) -> dict[str, Field]:
-    """A sea without ice, where the model has ice at all. like: a tracer of the tile, without
-    halo."""
-    if physics.surface is None or not physics.surface.ice:
-        return {}
-    blank = like.level(0)
-    return {name: blank.with_data(jnp.zeros_like(blank.data)).named(name) for name in ice.STATE}
 
 
 # ---- which fields --------------------------------------------------------------------------------
@@ -92,7 +76,7 @@ def choose(config: Config, offered: list[str]) -> list[str]:
         for n, keep in (("heat_flux", f.heat_flux), ("freshwater_flux", f.freshwater_flux))
         if not keep
     }
-    if f.bulk == "ncar":
+    if f.bulk is not None:
         dropped |= set(_SUPERSEDED)
         if {"wind_u", "wind_v"} <= files:
             dropped |= {"taux", "tauy"}
@@ -109,8 +93,8 @@ def _refuse_surplus(config: Config, files: set[str]) -> None:
         raise InputError(
             "forcing.files has dew_point and specific_humidity: one follows from the other, give one"
         )
-    if config.forcing.bulk == "none":
-        used = {"shortwave_down"} if config.physics.shortwave != "surface" else set()
+    if config.forcing.bulk is None:
+        used = {"shortwave_down"} if config.physics.shortwave is not None else set()
         idle = sorted((files & {*_AIR, DEW_POINT}) - used)
         if idle:
             raise InputError(
@@ -126,7 +110,7 @@ def _refuse_surplus(config: Config, files: set[str]) -> None:
 def _refuse_missing(config: Config, names: set[str]) -> None:
     f = config.forcing
     write = "give it as forcing.files.{0}: {{path: ..., variable: ...}}"
-    if f.bulk == "ncar":
+    if f.bulk is not None:
         for n in _NEEDED:
             if n not in names:
                 also = " (or dew_point)" if n == "specific_humidity" else ""
@@ -140,9 +124,9 @@ def _refuse_missing(config: Config, names: set[str]) -> None:
                 f"forcing.bulk: ncar needs {' and '.join(missing)}; {write.format(missing[0])}, or wind_speed beside a "
                 "given stress (taux, tauy)"
             )
-    elif config.physics.shortwave != "surface" and "shortwave_down" not in names:
+    elif config.physics.shortwave is not None and "shortwave_down" not in names:
         raise InputError(
-            f"physics.shortwave: {config.physics.shortwave} needs shortwave_down, of which heat_flux holds what the "
+            f"physics.shortwave: {config.physics.shortwave.name()} needs shortwave_down, of which heat_flux holds what the "
             f"sea does not reflect; {write.format('shortwave_down')}"
         )
 
@@ -191,7 +175,7 @@ def read(own: ForcingFile, name: str, forcing: ForcingConfig, plane: bool = Fals
         raise InputError(f"{where}: {error}; {better}") from None
     turned = meaning.sign(name, source.standard_name, asked, where)
     values = values if turned == 1.0 else 0.0 - values
-    plausible.check(values, name, asked, where, reader.place_of(source), source.unit)
+    plausible.check(values, name, asked, where, reader.place_of(source))
     source = replace(source, values=values, unit=wanted)
     source = in_order_of_the_year(source, asked, forcing.year, where)
     if name in _NEVER_NEGATIVE:

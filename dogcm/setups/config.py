@@ -8,21 +8,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
-from dogcm.dynamics.momentum import VORTICITY_SCHEMES
-from dogcm.dynamics.pressure import PROFILES as PRESSURE_PROFILES
-from dogcm.dynamics.tracer_advection import SCHEMES as ADVECTION_SCHEMES
+from dogcm.components import Component, collect, kinds_of, make
+from dogcm.components.base import options_of
+from dogcm.components.registry import component, slot_of
 from dogcm.grid.tripolar import TripolarGrid
-from dogcm.physics.background_mixing import KINDS as BACKGROUND_KINDS
-from dogcm.physics.eddy_viscosity import FORMS as VISCOSITY_FORMS
-from dogcm.physics.eddy_viscosity import SCHEMES as VISCOSITY_SCHEMES
-from dogcm.physics.isoneutral import TAPERS as SLOPE_TAPERS
-from dogcm.physics.surface.shortwave import JERLOV
-from dogcm.physics.surface.shortwave import PARAMETERS as LIGHT
-from dogcm.physics.vertical_mixing import SCHEMES as MIXING_SCHEMES
-from dogcm.physics.visbeck import KINDS as EDDY_COEFFICIENTS
 from dogcm.setups.free_surface_settings import check_free_surface
+from dogcm.timestepping import shipped  # noqa: F401 defines all components that ship
 from dogcm.timestepping.schemes import SCHEMES as TIME_SCHEMES
 from dogcm.tracers import NAMES_OF_STATE, PassiveTracers
 
@@ -215,16 +215,16 @@ class ForcingConfig(Section):
         "1",
         "surface fields by name, see the docs page on surface forcing: replaces or adds to the source",
     )
-    bulk: Literal["none", "ncar"] = par(
+    bulk: component(
+        "bulk",
         "none",
-        "1",
-        "heat, evaporation and stress from the air by the NCAR bulk formulae (Large and Yeager 2009)",
+        "heat, evaporation and stress from the state of the air",
+        "forcing.bulk",
+        True,
     )
-    bulk_iterations: int = par(2, "1", "bulk: iterations for the stability of the air", ge=2, le=5)
-    air_height: float = par(
-        10.0, "m", "height of air temperature and humidity (winds: 10 m)", ge=1, le=100
+    fluxes: dict[str, Any] = par(
+        dict, "1", "fluxes of one's own by name, {kind: package.module:Class, ...}"
     )
-    relative_wind: bool = par(True, "1", "bulk: stress from the wind relative to the current")
     balance_freshwater: bool = par(
         False,
         "1",
@@ -239,232 +239,49 @@ class ForcingConfig(Section):
     freshwater_flux: bool = par(True, "1", "use the source's fresh-water flux, if it has one")
     wind_amplitude: float = par(0.1, "N m-2", "idealised wind: largest stress")
 
+    @field_validator("fluxes")
+    @classmethod
+    def _fluxes_are_components(cls, entries: dict) -> dict:
+        made = {n: make("surface_flux", e, f"forcing.fluxes.{n}") for n, e in entries.items()}
+        return {n: c for n, c in made.items() if c is not None}
+
+    @field_serializer("fluxes")
+    def _entries(self, made: dict) -> dict:
+        return {n: c.entry() for n, c in made.items()}
+
+
+def _slot(slot: str, default: str, text: str, optional: bool = False) -> Any:
+    return component(slot, default, text, f"physics.{slot}", optional)
+
 
 class PhysicsConfig(Section):
-    """Choices of schemes, and constants nobody would want to learn."""
+    """Schemes, each with its own options, and constants nobody would want to learn."""
 
     gravity: float = par(9.81, "m s-2", "gravity", gt=0)
     rho0: float = par(1026.0, "kg m-3", "reference density", gt=0)
     heat_capacity: float = par(3991.868, "J kg-1 K-1", "heat capacity of sea water (TEOS-10)", gt=0)
     freezing: float | None = par(-1.9, "degC", "surface cooling stops here; null: never")
-    equation_of_state: Literal["teos10", "jmd95", "linear"] = par(
-        "teos10", "1", "equation of state; jmd95 takes potential temperature and practical salinity"
+    equation_of_state: _slot("equation_of_state", "teos10", "density of sea water")
+    tracer_advection: _slot("tracer_advection", "dst3_limited", "how tracers are carried")
+    momentum_advection: _slot(
+        "momentum_advection", "energy", "nonlinear terms of the momentum equation", True
     )
-    thermal_expansion: float = par(2.0e-4, "K-1", "linear equation of state", ge=0)
-    haline_contraction: float = par(7.4e-4, "kg g-1", "linear equation of state", ge=0)
-    tracer_advection: Literal[ADVECTION_SCHEMES] = par(
-        "dst3_limited", "1", "reconstruction of tracers at faces"
+    pressure: _slot("pressure", "layers", "density between layer centres")
+    coriolis: _slot("coriolis", "c_grid", "how the Coriolis force is averaged")
+    friction: _slot("friction", "stress", "lateral friction with given viscosities")
+    eddy_viscosity: _slot("eddy_viscosity", "none", "lateral viscosity that follows the flow", True)
+    lateral_diffusion: _slot(
+        "lateral_diffusion", "along_layers", "diffusion of tracers along layers", True
     )
-    momentum_advection: bool = par(True, "1", "nonlinear terms of the momentum equation")
-    vorticity_scheme: Literal[VORTICITY_SCHEMES] = par(
-        "energy",
-        "1",
-        "flux of relative vorticity: what it conserves, or weno5, which needs no viscosity",
-    )
-    no_slip: bool = par(True, "1", "whether coasts exert viscous stress")
-    slip: float | None = par(
-        None,
-        "1",
-        "partial slip: part of the stress of a no-slip coast that is missing; null: see no_slip",
-        ge=0,
-        le=1,
-    )
-    viscosity_scheme: Literal[VISCOSITY_SCHEMES] = par(
-        "constant",
-        "1",
-        "lateral viscosity by the parameters alone, or one that follows the flow besides",
-    )
-    viscosity_form: Literal[VISCOSITY_FORMS] = par(
-        "harmonic", "1", "form of the friction that follows the flow"
-    )
-    pressure: Literal[PRESSURE_PROFILES] = par(
-        "layers", "1", "density between layer centres: as layers, or linear"
-    )
-    coriolis: Literal["c_grid", "cd"] = par(
-        "c_grid",
-        "1",
-        "averaged on the C grid, or by the C-D scheme, which suppresses noise on coarse grids",
-    )
-    cd_time: float = par(
-        321428.0, "s", "coupling time of the two velocities of the C-D scheme", gt=0
-    )
-    friction: Literal["stress", "laplacian"] = par(
-        "stress",
-        "1",
-        "lateral friction: divergence of a stress tensor, or Laplacian of each component",
-    )
-    vertical_mixing: Literal[MIXING_SCHEMES] = par(
-        "richardson",
-        "1",
-        "vertical mixing: local in the Richardson number, by turbulent kinetic energy, or by K-profiles",
-    )
-    background_mixing: Literal[BACKGROUND_KINDS] = par(
-        "constant",
-        "1",
-        "vertical mixing without shear: vertical_diffusivity, or a profile that grows with depth",
-    )
-    tidal_mixing: bool = par(False, "1", "whether tides over the bottom add to background mixing")
-    enhanced_convection: bool = par(
-        True,
-        "1",
-        "tke, kpp: whether unstable columns also get convection_diffusivity and convection_viscosity",
-    )
-    kpp_limits: bool = par(
-        False,
-        "1",
-        "kpp: a sea that gains buoyancy mixes no deeper than its Monin-Obukhov length and its Ekman layer",
-    )
-    no_slip_bottom: bool = par(
-        False, "1", "whether the bottom exerts viscous stress, besides bottom drag"
-    )
-    shortwave: Literal["surface", "two_band", *JERLOV] = par(
-        "surface",
-        "1",
-        "where light is absorbed: in the first layer, or at depth; a Jerlov water type (I, IA, IB, II, "
-        "III) sets parameters.shortwave_*, two_band takes them as they are",
-    )
-    sea_ice: bool = par(
-        False, "1", "thermodynamic sea ice (Semtner 1976), which needs forcing.bulk"
-    )
-    isoneutral: bool = par(
-        False, "1", "eddies: isoneutral diffusion and Gent-McWilliams skew fluxes"
-    )
-    eddy_coefficient: Literal[EDDY_COEFFICIENTS] = par(
-        "constant",
-        "1",
-        "isoneutral: gm_diffusivity as it is, or by the growth rate of eddies (Visbeck et al. 1997)",
-    )
-    slope_taper: Literal[SLOPE_TAPERS] = par(
-        "gkw91", "1", "what happens where neutral surfaces are steep"
-    )
-    max_slope: float = par(
-        1e-2, "1", "slope of neutral surfaces where gkw91 and clipping begin", gt=0
-    )
-    critical_slope: float = par(
-        4e-3, "1", "slope of neutral surfaces at which dm95 has halved the fluxes", gt=0
-    )
-    slope_width: float = par(
-        1e-3, "1", "range of slopes over which dm95 goes from all to nothing", gt=0
-    )
-
-
-class ParameterConfig(Section):
-    """Physical parameters: leaves of the ``params`` tree, which later training may learn."""
-
-    lateral_viscosity: float = par(
-        5e5, "m2 s-1", "harmonic viscosity where cells are reference_spacing wide", ge=0
-    )
-    biharmonic_viscosity: float = par(
-        0.0, "m4 s-1", "biharmonic viscosity, scaled likewise (0: off)", ge=0
-    )
-    smagorinsky: float = par(
-        3.0, "1", "coefficient of physics.viscosity_scheme: smagorinsky", ge=0, le=10
-    )
-    leith: float = par(1.0, "1", "coefficient of physics.viscosity_scheme: leith", ge=0, le=10)
-    viscosity_power: float = par(
-        1.0, "1", "viscosity varies as (cell width / reference_spacing) to this power", ge=0
-    )
-    reference_spacing: float = par(444e3, "m", "cell width at which the viscosities hold", gt=0)
-    lateral_diffusivity: float = par(
-        1e3, "m2 s-1", "harmonic diffusivity of tracers along layers", ge=0
-    )
-    isoneutral_diffusivity: float = par(
-        1e3, "m2 s-1", "diffusivity of tracers along neutral surfaces (isoneutral)", ge=0
-    )
-    gm_diffusivity: float = par(
-        1e3, "m2 s-1", "Gent-McWilliams eddy diffusivity (isoneutral)", ge=0
-    )
-    visbeck_alpha: float = par(
-        0.015, "1", "visbeck: eddy diffusivity over length squared times growth rate", ge=0, le=1
-    )
-    visbeck_length: float = par(2e5, "m", "visbeck: width of a baroclinic zone", gt=0)
-    visbeck_least: float = par(100.0, "m2 s-1", "visbeck: eddy diffusivity without growth", ge=0)
-    visbeck_most: float = par(
-        2500.0, "m2 s-1", "visbeck: eddy diffusivity of the fastest growth", gt=0
-    )
-    isoneutral_floor: float = par(
-        0.0, "m2 s-1", "least diffusivity along layers where slopes are tapered (isoneutral)", ge=0
-    )
-    biharmonic_diffusivity: float = par(
-        0.0, "m4 s-1", "biharmonic diffusivity of tracers along layers (0: off)", ge=0
-    )
-    vertical_viscosity: float = par(1e-3, "m2 s-1", "background vertical viscosity", ge=0)
-    vertical_diffusivity: float = par(3e-5, "m2 s-1", "background vertical diffusivity", ge=0)
-    mixing_richardson: float = par(
-        5e-3, "m2 s-1", "Richardson-number mixing: viscosity without stratification", ge=0
-    )
-    convection_diffusivity: float = par(
-        1.0, "m2 s-1", "diffusivity where the column is unstable", ge=0
-    )
-    convection_viscosity: float = par(0.1, "m2 s-1", "viscosity where the column is unstable", ge=0)
-    convection_n2: float = par(1e-7, "s-2", "instability (-N2) at which it is fully reached", gt=0)
-    tke_c_k: float = par(0.1, "1", "tke: viscosity over length times root of energy", gt=0)
-    tke_c_eps: float = par(
-        0.7, "1", "tke: dissipation times length over energy to the power 3/2", gt=0
-    )
-    tke_alpha: float = par(30.0, "1", "tke: diffusivity of energy over viscosity", ge=0)
-    tke_surface_flux: float = par(
-        1.0, "1", "tke: flux of energy through the surface over the friction velocity cubed", ge=0
-    )
-    tke_background: float = par(1e-6, "m2 s-2", "tke: least energy", gt=0)
-    kpp_critical_richardson: float = par(
-        0.3, "1", "kpp: bulk Richardson number at the foot of the boundary layer", gt=0, le=5
-    )
-    kpp_unresolved_shear: float = par(
-        1.8, "1", "kpp: factor of the squared shear that a grid does not resolve", ge=0, le=10
-    )
-    kpp_nonlocal: float = par(
-        10.0, "1", "kpp: strength of transport without regard to gradients (C*)", ge=0, le=15
-    )
-    kpp_shear_mixing: float = par(
-        5e-3, "m2 s-1", "kpp: viscosity and diffusivity by shear below the boundary layer", ge=0
-    )
-    kpp_shear_richardson: float = par(
-        0.7, "1", "kpp: Richardson number beyond which shear mixes no more", gt=0
-    )
-    bryan_lewis_mean: float = par(
-        0.8e-4, "m2 s-1", "bryan_lewis: diffusivity at bryan_lewis_depth", ge=0
-    )
-    bryan_lewis_range: float = par(
-        1.05e-4, "m2 s-1", "bryan_lewis: increase from far above to far below that depth", ge=0
-    )
-    bryan_lewis_rate: float = par(
-        4.5e-3, "m-1", "bryan_lewis: one over the length over which it changes", gt=0
-    )
-    bryan_lewis_depth: float = par(2500.0, "m", "bryan_lewis: depth of the change", gt=0)
-    tidal_dissipation: float = par(
-        1e-3, "W m-2", "tidal mixing: energy dissipated near the bottom, per area", ge=0
-    )
-    tidal_decay: float = par(500.0, "m", "tidal mixing: height over which it decays", gt=0)
-    bottom_drag_linear: float = par(1e-4, "m s-1", "linear bottom drag", ge=0)
-    bottom_drag_quadratic: float = par(1e-3, "1", "quadratic bottom drag coefficient", ge=0)
-    sst_restoring_time: float = par(
-        60.0 * 86400, "s", "time scale of temperature restoring, for the first layer", gt=0
-    )
-    sss_restoring_time: float = par(
-        180.0 * 86400, "s", "time scale of salinity restoring, for the first layer", gt=0
-    )
-    bulk_momentum_factor: float = par(1.0, "1", "bulk: factor of the drag coefficient", ge=0)
-    bulk_heat_factor: float = par(1.0, "1", "bulk: factor of the Stanton number", ge=0)
-    bulk_moisture_factor: float = par(1.0, "1", "bulk: factor of the Dalton number", ge=0)
-    ocean_albedo: float = par(0.066, "1", "bulk: albedo of open water", ge=0, lt=1)
-    shortwave_red_fraction: float = par(0.58, "1", "part of the light that decays fast", gt=0, lt=1)
-    shortwave_red_depth: float = par(0.35, "m", "depth over which it decays", gt=0)
-    shortwave_blue_depth: float = par(23.0, "m", "depth over which the rest decays", gt=0)
-    ice_albedo: float = par(
-        0.75, "1", "sea ice: albedo where the air is colder than -2 degC", gt=0, lt=1
-    )
-    ice_melting_albedo: float = par(
-        0.60, "1", "sea ice: albedo where it is warmer than 0 degC", gt=0, lt=1
-    )
-    ice_conductivity: float = par(2.03, "W m-1 K-1", "sea ice: thermal conductivity", gt=0)
-    ice_salinity: float = par(4.0, "g kg-1", "sea ice: salinity", ge=0)
-    ice_lead_thickness: float = par(
-        0.3, "m", "sea ice: thickness below which open water remains", gt=0
-    )
-    ice_ocean_exchange: float = par(
-        6e-5, "m s-1", "sea ice: velocity of heat exchange with the sea below", ge=0
-    )
+    bottom_drag: _slot("bottom_drag", "drag", "stress of the sea floor", True)
+    vertical_mixing: _slot("vertical_mixing", "richardson", "vertical mixing")
+    convection: _slot("convection", "enhanced", "mixing of columns that are unstable", True)
+    background_mixing: _slot("background_mixing", "constant", "vertical mixing without shear")
+    tidal_mixing: _slot("tidal_mixing", "none", "what tides add to background mixing", True)
+    eddies: _slot("eddies", "none", "fluxes of tracers by mesoscale eddies", True)
+    shortwave: _slot("shortwave", "none", "where light is absorbed; none: in the first layer", True)
+    sea_ice: _slot("sea_ice", "none", "sea ice", True)
+    surface: _slot("surface", "records", "restoring to records, and the albedo of the sea")
 
 
 class TimeConfig(Section):
@@ -590,7 +407,6 @@ class Config(Section):
     initial: Annotated[InitialConfig, Field(default_factory=InitialConfig)]
     forcing: Annotated[ForcingConfig, Field(default_factory=ForcingConfig)]
     physics: Annotated[PhysicsConfig, Field(default_factory=PhysicsConfig)]
-    parameters: Annotated[ParameterConfig, Field(default_factory=ParameterConfig)]
     time: Annotated[TimeConfig, Field(default_factory=TimeConfig)]
     tracers: dict[str, Any] = par(
         dict,
@@ -598,6 +414,18 @@ class Config(Section):
         "passive tracers by name, {kind: KIND, ...}: see the docs page on passive tracers",
     )
     run: Annotated[RunConfig, Field(default_factory=RunConfig)]
+
+    def components(self) -> list[Component]:
+        """All components in use."""
+        sections = (self.grid, self.forcing, self.physics, self.time, self.run)
+        values = [getattr(s, n) for s in sections for n in type(s).model_fields]
+        found = [v for v in values if isinstance(v, Component)]
+        return found + list(self.forcing.fluxes.values())
+
+    @property
+    def parameters(self) -> dict[str, float]:
+        """Values of the learnable parameters of all components in use, by name."""
+        return {n: v for c in self.components() for n, v in c.leaves().items()}
 
     @field_validator("tracers")
     @classmethod
@@ -641,39 +469,9 @@ class Config(Section):
                 f"{LARGEST_ACCELERATION} velocity is slower than the tracers that it should follow; shorten time.step"
             )
         check_free_surface(self)
-        if self.physics.coriolis == "cd" and self.physics.cd_time < momentum:
-            raise ValueError(
-                f"physics.cd_time {self.physics.cd_time:g} s is shorter than the step of velocity, {momentum:g} s: the "
-                "C-D scheme couples its two velocities once a step"
-            )
-        if self.physics.sea_ice and self.forcing.bulk == "none":
-            raise ValueError(
-                "physics.sea_ice needs the air above the ice: set forcing.bulk: ncar, with its files"
-            )
-        for name, value in zip(LIGHT, JERLOV.get(self.physics.shortwave, ())):
-            setattr(self.parameters, name, value)
-        if self.physics.viscosity_scheme != "constant" and self.physics.friction != "stress":
-            raise ValueError(
-                f"physics.viscosity_scheme {self.physics.viscosity_scheme} acts on the stress tensor: it needs "
-                "physics.friction: stress"
-            )
-        if (
-            self.physics.vertical_mixing != "richardson"
-            and (len(self.grid.layers) or self.grid.nz) < 3
-        ):
-            raise ValueError(
-                f"physics.vertical_mixing {self.physics.vertical_mixing}: needs at least 3 layers (grid.nz)"
-            )
-        if self.physics.eddy_coefficient != "constant" and not self.physics.isoneutral:
-            raise ValueError(
-                f"physics.eddy_coefficient {self.physics.eddy_coefficient}: without physics.isoneutral there are no eddies "
-                "that it could be the coefficient of; set physics.isoneutral: true"
-            )
-        if self.parameters.visbeck_most <= self.parameters.visbeck_least:
-            raise ValueError(
-                f"parameters.visbeck_most {self.parameters.visbeck_most:g} m2 s-1 is not above visbeck_least "
-                f"{self.parameters.visbeck_least:g} m2 s-1"
-            )
+        for one in self.components():
+            one.check(self)
+        collect(self.components())
         needs_sphere = {"starter", "mitgcm"}
         for section in (self.bathymetry, self.initial, self.forcing):
             if section.source in needs_sphere and not self.grid.sphere:
@@ -710,17 +508,37 @@ class Config(Section):
 
 
 def parameter_table(
-    section: type[Section] = Config, prefix: str = ""
+    section: type[BaseModel] = Config, prefix: str = "", chosen: BaseModel | None = None
 ) -> list[tuple[str, str, Any, str]]:
-    """All parameters as rows ``(key, unit, default, meaning)``."""
+    """All parameters as rows ``(key, unit, default, meaning)``.
+
+    Args:
+        chosen: the configuration whose components' options are listed; default: those that are
+            used where nothing is said.
+    """
     rows = []
     for name, info in section.model_fields.items():
         key, kind = f"{prefix}{name}", info.annotation
+        value = getattr(chosen, name) if chosen is not None else None
         if isinstance(kind, type) and issubclass(kind, Section):
-            rows += parameter_table(kind, f"{key}.")
+            rows += parameter_table(kind, f"{key}.", value)
+        elif (slot := slot_of(info)) is not None:
+            rows += _component_rows(key, slot, info.description or "", value, chosen is not None)
         else:
             unit = (info.json_schema_extra or {}).get("unit", "1")
             rows.append(
                 (key, unit, info.get_default(call_default_factory=True), info.description or "")
             )
+    return rows
+
+
+def _component_rows(key: str, slot, text: str, value: Component | None, given: bool) -> list:
+    """The row of a slot, and those of the options of the component that fills it."""
+    kinds = [*kinds_of(slot.slot), *(["none"] if slot.optional else [])]
+    rows = [(key, "1", slot.default, f"{text}: {', '.join(kinds)}, or one's own")]
+    filling = type(value) if value is not None else None
+    if not given and slot.default != "none":
+        filling = kinds_of(slot.slot)[slot.default]
+    if filling is not None:
+        rows += [(f"{key}.{o.name}", o.unit, o.default, o.text) for o in options_of(filling)]
     return rows

@@ -26,7 +26,7 @@ def check_free_surface(config) -> None:
             f"time.barotropic_steps {t.barotropic_steps} belongs to time.free_surface: split; an implicit free surface "
             "takes no short steps: set it to 0"
         )
-    if config.physics.coriolis == "cd":
+    if config.physics.coriolis.kind == "cd":
         return
     if SCHEMES[t.scheme].coriolis == "extrapolated":
         raise ValueError(

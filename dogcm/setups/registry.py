@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import json
 from pathlib import Path
@@ -9,10 +10,38 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
-from dogcm.components.errors import ConfigError
+from dogcm.components import Component, ConfigError, kinds_of
+from dogcm.components.base import options_of
+from dogcm.components.names import did_you_mean
+from dogcm.components.registry import find, slot_of, slots
 from dogcm.setups.config import Config, Section
 
 _FOLDER = Path(__file__).parent / "configs"
+
+
+# Keys of earlier versions, and what says the same today.
+_MOVED = {
+    "physics.isoneutral": "physics.eddies: isoneutral",
+    "physics.eddy_coefficient": "physics.eddies: visbeck (or isoneutral)",
+    "physics.slope_taper": "physics.eddies.taper",
+    "physics.max_slope": "physics.eddies.max_slope",
+    "physics.critical_slope": "physics.eddies.critical_slope",
+    "physics.slope_width": "physics.eddies.slope_width",
+    "physics.vorticity_scheme": "physics.momentum_advection",
+    "physics.cd_time": "physics.coriolis.time",
+    "physics.no_slip": "physics.friction.no_slip",
+    "physics.slip": "physics.friction.slip",
+    "physics.viscosity_scheme": "physics.eddy_viscosity",
+    "physics.viscosity_form": "physics.eddy_viscosity.form",
+    "physics.enhanced_convection": "physics.convection: enhanced or none",
+    "physics.kpp_limits": "physics.vertical_mixing.limits",
+    "physics.no_slip_bottom": "physics.bottom_drag.no_slip",
+    "physics.thermal_expansion": "physics.equation_of_state.thermal_expansion",
+    "physics.haline_contraction": "physics.equation_of_state.haline_contraction",
+    "forcing.bulk_iterations": "forcing.bulk.iterations",
+    "forcing.air_height": "forcing.bulk.air_height",
+    "forcing.relative_wind": "forcing.bulk.relative_wind",
+}
 
 
 class _Loader(yaml.SafeLoader):
@@ -62,11 +91,77 @@ def load_config(source: str | Path | dict | Config, overrides: dict | list | tup
 
 def check_config(tree: dict) -> Config:
     """Validate a plain tree; see :func:`load_config`."""
+    tree = route_parameters(tree)
     _refuse_unknown(tree, Config, "")
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
         raise ConfigError("; ".join(map(violation, error.errors()))) from None
+
+
+def route_parameters(tree: dict) -> dict:
+    """``tree`` with the entries of its section ``parameters`` given to the components that own
+    them.
+
+    The section is a shorthand: ``parameters.tke_c_k`` is
+    ``physics.vertical_mixing: {kind: tke, tke_c_k: ...}``.
+
+    Raises:
+        ConfigError: no component in use has a parameter of that name.
+    """
+    if "parameters" not in tree:
+        return tree
+    given = tree["parameters"]
+    if not isinstance(given, dict):
+        raise ConfigError(f"parameters is a group of parameters, given: {given!r}")
+    out = copy.deepcopy({k: v for k, v in tree.items() if k != "parameters"})
+    owners = _owners(out)
+    for name, value in given.items():
+        if name not in owners:
+            raise ConfigError(_no_owner(str(name), owners))
+        section, key, kind = owners[name]
+        entry = section.get(key, kind)
+        entry = dict(entry) if isinstance(entry, dict) else {"kind": kind}
+        section[key] = {"kind": kind, **entry, name: value}
+    return out
+
+
+def _owners(tree: dict) -> dict[str, tuple[dict, str, str]]:
+    """By parameter: the section of ``tree`` and key of the component that owns it, and its
+    kind."""
+    found = {}
+    for name, info in Config.model_fields.items():
+        section = info.annotation
+        if not (isinstance(section, type) and issubclass(section, Section)):
+            continue
+        group = tree.setdefault(name, {})
+        if not isinstance(group, dict):
+            continue  # refused later
+        for key, field in section.model_fields.items():
+            slot = slot_of(field)
+            if slot is None:
+                continue
+            entry = group.get(key, slot.default)
+            kind = entry.get("kind", slot.default) if isinstance(entry, dict) else entry
+            if isinstance(entry, Component):
+                kind, group[key] = entry.name(), entry.entry()
+            if kind in (None, False, "none"):
+                continue
+            for parameter in find(slot.slot, kind, f"{name}.{key}").parameter_infos():
+                found[parameter] = (group, key, kind)
+    return found
+
+
+def _no_owner(name: str, owners: dict) -> str:
+    for slot in slots():
+        for kind, component in kinds_of(slot).items():
+            if name in component.parameter_infos():
+                return (
+                    f"parameters.{name} belongs to {slot}: {kind}, which this configuration does "
+                    "not use; choose that, or leave the parameter out"
+                )
+    hint = did_you_mean(name, owners) or _nearest_leaf(name, _all_keys(Config))
+    return f"unknown parameter parameters.{name}{hint}"
 
 
 def violation(error: dict) -> str:
@@ -112,8 +207,13 @@ def _read(source: str) -> dict:
 def _merge(base: dict, change: dict) -> dict:
     out = dict(base)
     for key, value in change.items():
-        both = isinstance(value, dict) and isinstance(out.get(key), dict)
-        out[key] = _merge(out[key], value) if both else value
+        old = out.get(key)
+        if isinstance(value, dict) and "kind" not in value and isinstance(old, str):
+            old = {"kind": old}  # options of a component that the base names by its kind alone
+        another = isinstance(value, dict) and isinstance(old, dict)
+        if another and value.get("kind", old.get("kind")) != old.get("kind"):
+            another = False  # of another kind the options of the base mean nothing
+        out[key] = _merge(old, value) if another else value
     return out
 
 
@@ -138,11 +238,30 @@ def set_key(tree: dict, key: str, value) -> None:
     """Put ``value`` at the dotted ``key``."""
     *parents, last = key.split(".")
     place = tree
-    for p in parents:
-        place = place.setdefault(p, {})
+    for n, p in enumerate(parents):
+        inner = place.setdefault(p, {})
+        if isinstance(inner, str) and _is_slot(parents[: n + 1]):
+            inner = place[p] = {"kind": inner}
+        if isinstance(inner, Component):
+            inner = place[p] = inner.entry()
+        place = inner
         if not isinstance(place, dict):
             raise ConfigError(f"{key}: {p} is a value, not a group of parameters")
+    if last == "kind" and _is_slot(parents) and place.get("kind", value) != value:
+        place.clear()  # options of another kind
     place[last] = value
+
+
+def _is_slot(parents: list[str]) -> bool:
+    """Whether the configuration holds a component there."""
+    section, info = Config, None
+    for name in parents:
+        info = section.model_fields.get(name) if section is not None else None
+        if info is None:
+            return False
+        kind = info.annotation
+        section = kind if isinstance(kind, type) and issubclass(kind, Section) else None
+    return info is not None and slot_of(info) is not None
 
 
 def _nearest(word: str, known, prefix: str = "") -> str:
@@ -157,6 +276,8 @@ def _refuse_unknown(tree, section: type[Section], prefix: str) -> None:
     for key, value in tree.items():
         info = section.model_fields.get(key)
         if info is None:
+            if f"{prefix}{key}" in _MOVED:
+                raise ConfigError(f"{prefix}{key} is now {_MOVED[f'{prefix}{key}']}")
             everywhere = _all_keys(Config)
             # A name that exists elsewhere is a matter of the wrong group, not of spelling.
             hint = "" if key in everywhere else _nearest(key, section.model_fields, prefix)
@@ -172,6 +293,10 @@ def _refuse_unknown(tree, section: type[Section], prefix: str) -> None:
 def _all_keys(section: type[Section], prefix: str = "") -> dict[str, str]:
     found = {}
     for name, info in section.model_fields.items():
+        slot = slot_of(info)
+        for component in kinds_of(slot.slot).values() if slot is not None else ():
+            for option in options_of(component):
+                found.setdefault(option.name, f"{prefix}{name}.{option.name}")
         if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
             found.update(_all_keys(info.annotation, f"{prefix}{name}."))
         else:

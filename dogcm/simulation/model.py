@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dogcm.components import Component
 from dogcm.decomp import Decomposition, Halo, LayoutError, layout_for, world
 from dogcm.diagnostics.monitor import Monitor, Reading
 from dogcm.dynamics.conjugate_gradients import DEGREE
@@ -18,11 +20,6 @@ from dogcm.dynamics.implicit_surface import ImplicitSurface
 from dogcm.field import Field
 from dogcm.grid.geometry import build_grid
 from dogcm.halo import connect
-from dogcm.physics import mixing_schemes
-from dogcm.physics.eos import TEOS10, LinearEOS
-from dogcm.physics.eos_jmd95 import JMD95
-from dogcm.physics.isoneutral import SlopeTaper
-from dogcm.physics.kpp import KPP, surface_layers
 from dogcm.physics.surface import RECORDS, Forcing
 from dogcm.setups import atmosphere, inputs
 from dogcm.setups.config import Config
@@ -75,14 +72,14 @@ class Model:
             self.split.wide,
             self.dtype,
         )
-        eos = _equation_of_state(self.config.physics)
+        eos = self.config.physics.equation_of_state
         self.scheme = SCHEMES[self.config.time.scheme]
         self.passive = PassiveTracers.declared(
             self.config.tracers, self.config.forcing.year * 86400.0
         )
         self.dynamics = Dynamics(
             self.halos,
-            eos.prepare(self.vertical.centres, self.dtype),
+            eos.prepare(self.vertical.centres, self.dtype, self.physics.rho0, self.physics.gravity),
             self.physics,
             self.scheme,
             self.split,
@@ -129,43 +126,17 @@ class Model:
             north_fold=self.horizontal.north_fold,
         )
 
-    def _biharmonic(self) -> bool:
-        return self.config.parameters.biharmonic_viscosity > 0
-
     def _physics(self) -> Physics:
-        c, p, t = self.config.physics, self.config.parameters, self.config.time
+        c, t, dz = self.config.physics, self.config.time, self.vertical.dz
+        names = [f.name for f in dataclasses.fields(Physics) if hasattr(c, f.name)]
+        chosen = {n: getattr(c, n) for n in names if n != "surface"}
+        ready = {n: v.prepared(dz) if isinstance(v, Component) else v for n, v in chosen.items()}
         return Physics(
             dt=t.step,
-            gravity=c.gravity,
-            rho0=c.rho0,
-            heat_capacity=c.heat_capacity,
-            freezing=c.freezing,
-            tracer_advection=c.tracer_advection,
-            no_slip=c.no_slip,
-            momentum_advection=c.momentum_advection,
-            biharmonic_momentum=self._biharmonic(),
-            biharmonic_tracers=p.biharmonic_diffusivity > 0,
-            viscosity_power=p.viscosity_power,
-            reference_spacing=p.reference_spacing,
-            eddies=SlopeTaper(c.slope_taper, c.max_slope, c.critical_slope, c.slope_width)
-            if c.isoneutral
-            else None,
-            pressure=c.pressure,
-            friction=c.friction,
-            no_slip_bottom=c.no_slip_bottom,
-            slip=c.slip,
-            vorticity_scheme=c.vorticity_scheme,
-            viscosity_scheme=c.viscosity_scheme,
-            viscosity_form=c.viscosity_form,
-            vertical_mixing=c.vertical_mixing,
-            background_mixing=c.background_mixing,
-            tidal_mixing=c.tidal_mixing,
-            enhanced_convection=c.enhanced_convection,
-            kpp=KPP(surface_layers(self.vertical.dz), c.kpp_limits),
-            eddy_coefficient=c.eddy_coefficient,
-            cd_time=c.cd_time if c.coriolis == "cd" else None,
             momentum_step=t.momentum_step,
+            records=c.surface,
             surface=atmosphere.surface_scheme(self.config),
+            **ready,
         )
 
     def _split(self, cells: np.ndarray | None) -> SplitExplicit | ImplicitSurface:
@@ -205,7 +176,7 @@ class Model:
         while per > 1 and (2 * per + 2 > columns or per + 2 > rows):
             per -= 1
         return SplitExplicit(
-            t.step, momentum_dt, steps, per, c.gravity, coriolis=c.coriolis != "cd"
+            t.step, momentum_dt, steps, per, c.gravity, coriolis=self.physics.cd_time is None
         )
 
     def _longest_short_step(self, cells: np.ndarray) -> float:
@@ -218,9 +189,8 @@ class Model:
         return float(_GRAVITY_WAVE_COURANT * limit[depth > 0].min())
 
     def _params(self) -> dict:
-        static = {"viscosity_power", "reference_spacing"}
-        values = self.config.parameters.model_dump() | self.passive.parameters()
-        return {k: jnp.asarray(v, self.dtype) for k, v in values.items() if k not in static}
+        values = self.config.parameters | self.passive.parameters()
+        return {k: jnp.asarray(v, self.dtype) for k, v in values.items()}
 
     def _scatter(self, function, *args, halo=0, at="c", vector=None) -> np.ndarray:
         return self.decomposition.scatter(
@@ -249,8 +219,9 @@ class Model:
             tracers[name] = Field(jnp.asarray(values, self.dtype), "c").named(name)
         tracers.update(self.passive.initial(self.grid))
         start = at_rest(tracers, self.scheme.memory, d_grid=self.physics.cd_time is not None)
-        carried = mixing_schemes.at_rest(start.temperature, self.params, self.grid, self.physics)
-        carried |= atmosphere.ice_at_rest(start.temperature, self.physics)
+        carried = {}
+        for one in self.physics.components():
+            carried |= one.at_rest(start.temperature, self.params, self.grid)
         solver = (jnp.int32(0),) if isinstance(self.split, ImplicitSurface) else ()
         return start.replace(closures={**start.closures, **carried}, solver=solver)
 
@@ -301,14 +272,6 @@ class Model:
             f"salinity {r.salinity:.4f} g/kg, largest speed {r.speed:.3f} m/s, sea level {r.eta_min:.2f} to "
             f"{r.eta_max:.2f} m"
         )
-
-
-def _equation_of_state(physics):
-    if physics.equation_of_state == "teos10":
-        return TEOS10()
-    if physics.equation_of_state == "jmd95":
-        return JMD95(physics.rho0, physics.gravity)
-    return LinearEOS(physics.thermal_expansion, physics.haline_contraction, physics.rho0)
 
 
 def time_steps(model: Model, steps: int, repeats: int = 5) -> list[float]:

@@ -136,7 +136,7 @@ def tables_of(model, every) -> list[Table]:
         ConfigError: a variable, basin or section that cannot be written.
     """
     run, tables = model.config.run, []
-    own = variables_of(model.passive, model.config.physics.equation_of_state)
+    own = variables_of(model.passive, model.config.physics.equation_of_state.kind)
     for name, config in run.output.items():
         interval = every(f"run.output.{name}.every", config.every)
         try:

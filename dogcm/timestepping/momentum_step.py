@@ -11,7 +11,7 @@ from dogcm.dynamics import coriolis_cd, momentum
 from dogcm.dynamics import free_surface as fs
 from dogcm.dynamics.continuity import divergence, interface_flow, stretch_u, stretch_v
 from dogcm.dynamics.implicit_surface import ImplicitSurface
-from dogcm.dynamics.pressure import hydrostatic_pressure, pressure_gradient
+from dogcm.dynamics.pressure import pressure_gradient
 from dogcm.field import Field, exchange, fence, fmap, hold
 from dogcm.operators import (
     add_top,
@@ -25,7 +25,7 @@ from dogcm.operators import (
     mean_y_v2c,
     sum_z,
 )
-from dogcm.physics import eddy_viscosity, laplacian, lateral, vertical_mixing
+from dogcm.physics import vertical_mixing
 from dogcm.physics.coefficients import at_u, at_v
 from dogcm.timestepping.physics import Physics
 from dogcm.timestepping.schemes import TimeScheme
@@ -81,22 +81,9 @@ class MomentumStep:
     def friction(self, u: Field, v: Field, params: dict, grid) -> tuple[Field, Field]:
         """Accelerations (m s-2) by lateral friction."""
         p = self.physics
-        scale = lateral.spacing_scale(grid, p.reference_spacing, p.viscosity_power)
-        viscosity = lateral.viscosities(params["lateral_viscosity"], scale, grid)
-        form = laplacian.friction if p.friction == "laplacian" else lateral.friction
-        wall = p.wall_stress
-        fu, fv = form(u, v, viscosity, grid, wall)
-        if p.biharmonic_momentum:
-            root = lateral.spacing_scale(grid, p.reference_spacing, 0.5 * p.viscosity_power)
-            bu, bv = lateral.biharmonic_friction(
-                u, v, params["biharmonic_viscosity"], grid, wall, root
-            )
-            fu, fv = fu + bu, fv + bv
-        if p.viscosity_scheme != "constant":
-            closure = eddy_viscosity.Closure(p.viscosity_scheme, p.viscosity_form, p.momentum_dt)
-            eu, ev = eddy_viscosity.eddy_friction(
-                u, v, params[p.viscosity_scheme], closure, grid, wall
-            )
+        fu, fv = p.friction.accelerations(u, v, params, grid)
+        if p.eddy_viscosity is not None:
+            eu, ev = p.eddy_viscosity.accelerations(u, v, params, grid, p)
             fu, fv = fu + eu, fv + ev
         return fu, fv
 
@@ -106,7 +93,7 @@ class MomentumStep:
         s, density, stretch, viscosity, now, params, grid, extra = inputs
         p, dt = self.physics, self.physics.momentum_dt
         u, v, eta = s.u, s.v, s.eta
-        pressure = hold(hydrostatic_pressure(density, stretch, grid, p.gravity, p.rho0, p.pressure))
+        pressure = hold(p.pressure.hydrostatic(density, stretch, grid, p))
         gu, gv = hold(*pressure_gradient(pressure, density, eta, grid, p.gravity, p.rho0))
         fu, fv = hold(*self.friction(u, v, params, grid))
         h_u, h_v = hold(grid.h_u * stretch_u(eta, grid), grid.h_v * stretch_v(eta, grid))
@@ -116,9 +103,9 @@ class MomentumStep:
         planetary = grid.f_q * grid.inv_h_q
 
         au, av = u * 0.0, v * 0.0
-        if p.momentum_advection:
+        if p.momentum_advection is not None:
             w = interface_flow(u * h_u, v * h_v, -divergence(U, V, grid), grid)
-            au, av = momentum.advection(u, v, w, grid, p.vorticity_scheme)
+            au, av = p.momentum_advection.accelerations(u, v, w, grid)
         cd = p.cd_time is not None
         forward_backward = self.scheme.coriolis == "forward_backward"
         if not (forward_backward or cd):
@@ -224,13 +211,11 @@ class MomentumStep:
     def drag(self, speed: Field, bottom: Field, params: dict, at, grid) -> Field:
         """Implicit bottom drag (m): the step times the drag velocity, in the deepest wet layer;
         ``at``: at_u or at_v."""
-        linear, quadratic = at(params["bottom_drag_linear"]), at(params["bottom_drag_quadratic"])
-        if self.physics.no_slip_bottom:
-            # Velocity falls to zero over half a layer.
-            linear = linear + at(vertical_mixing.on_layers(params["vertical_viscosity"])) * (
-                2.0 / grid.dz
-            )
-        drag = lambda s, b, cl, cq: (cl + cq * s) * b * self.physics.momentum_dt
+        scheme, dt = self.physics.bottom_drag, self.physics.momentum_dt
+        if scheme is None:
+            return bottom * 0.0
+        linear, quadratic = scheme.coefficients(params, at, grid)
+        drag = lambda s, b, cl, cq: (cl + cq * s) * b * dt
         return fmap(drag, speed, bottom, linear, quadratic, name="drag")
 
     def implicit_u(

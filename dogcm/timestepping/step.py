@@ -25,8 +25,9 @@ from dogcm.dynamics.continuity import stretch_c
 from dogcm.dynamics.implicit_surface import ImplicitSurface
 from dogcm.field import Field, as_one_row, exchange, hold
 from dogcm.operators import add_top
-from dogcm.physics import isoneutral, kpp, vertical_mixing, visbeck
-from dogcm.physics.mixing_schemes import CARRIED, Mixing, mix
+from dogcm.physics import vertical_mixing
+from dogcm.physics.background_mixing import background
+from dogcm.physics.interfaces import Column, Mixing
 from dogcm.physics.surface import Forcing, SurfaceFluxes, ice
 from dogcm.physics.surface.air_sea import Exchange, surface_exchange
 from dogcm.timestepping.momentum_step import MomentumInputs, MomentumStep
@@ -122,10 +123,7 @@ class Dynamics:
         with jax.named_scope("tracers"):
             eddies = None
             if p.eddies is not None:
-                q = self.eddy_parameters(density, n2, params, grid)
-                eddies = isoneutral.prepare(
-                    density, n2, stretch, q, grid, p.eddies, p.gravity, p.rho0
-                )
+                eddies = p.eddies.prepare(density, n2, stretch, params, grid, p)
             parts = TracerInputs(
                 s,
                 baro.eta,
@@ -296,14 +294,14 @@ class Dynamics:
         """The state with as much halo as a step uses up: what the hook gets."""
         p = self.physics
         depth, shallow, deepest = Halo.of(p.momentum_halo), Halo.of(p.tracer_halo), Halo.of(p.halo)
-        names, mixed = list(state.tracers), CARRIED[self.physics.vertical_mixing]
+        names, mixed = list(state.tracers), {n: h for n, h in p.carried.items() if h}
         u, v, eta, *rest = exchange(
             self.halos,
             (state.u, depth),
             (state.v, depth),
             (state.eta, deepest),
             *((state.tracers[n], shallow) for n in names),
-            *((state.closures[n], 1) for n in mixed),
+            *((state.closures[n], h) for n, h in mixed.items()),
         )
         tracers, carried = rest[: len(names)], rest[len(names) :]
         # Beyond a wall an exchange brings values from elsewhere. Stored: two dozen loops would each
@@ -325,20 +323,6 @@ class Dynamics:
         )
         shear2 = vertical_mixing.shear_squared(s.u, s.v, grid, stretch)
         n2, shear2 = hold(n2, shear2)
-        drive = (
-            kpp.driving(s, now, fluxes, self.eos, self.halos, grid, p)
-            if p.vertical_mixing == "kpp"
-            else None
-        )
-        return mix(s.closures, n2, shear2, now, params, grid, p, drive)
-
-    def eddy_parameters(self, density: Field, n2: Field, params: dict, grid) -> dict:
-        """``params``, with the Gent-McWilliams diffusivity of this state where it follows the
-        flow."""
-        p = self.physics
-        if p.eddy_coefficient == "constant":
-            return params
-        found = visbeck.diffusivity(
-            density, n2, params, grid, p.eddies.max_slope, p.gravity, p.rho0
-        )
-        return {**params, "gm_diffusivity": found}
+        floor = background(n2, params, grid, p)
+        column = Column(n2, shear2, floor, s.closures, s, now, fluxes, self.eos, self.halos)
+        return p.vertical_mixing.mix(column, params, grid, p)

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
-from dogcm.dynamics import tracer_advection, tracer_transport
 from dogcm.dynamics.continuity import convergence, interface_flow, stretch_c
-from dogcm.field import Field, fence, fmap, hold
+from dogcm.dynamics.interfaces import Flow
+from dogcm.field import Field, fence, hold
 from dogcm.operators import add_top, diff_z_w2c
-from dogcm.physics import isoneutral, kpp, lateral, vertical_mixing
+from dogcm.physics import kpp, vertical_mixing
 from dogcm.physics.surface import SurfaceFluxes
 from dogcm.timestepping.physics import Physics
 from dogcm.timestepping.state import State
@@ -77,18 +76,12 @@ class TracerStep:
             extra = with_sources(extra, own)
         contents = []
         terms["flow"] = flow_u, flow_v, w
-        staged = {}
-        if p.tracer_advection in tracer_transport.STAGED:
-            flow = tracer_transport.Flow(flow_u, flow_v, w, h_old, dt)
-            staged = tracer_transport.fluxes(
-                s.tracers, flow, p.tracer_advection, self.halos, s.steps, grid
-            )
+        flow = Flow(flow_u, flow_v, w, h_old, dt)
+        advective = p.tracer_advection.prepare(s.tracers, flow, self.halos, s.steps, grid)
         for name, c in s.tracers.items():
             noted = terms[name] = {}
             content = (
-                c * h_old
-                + self.explicit(c, flow_u, flow_v, w, params, grid, eddies, noted, staged.get(name))
-                * dt
+                c * h_old + self.explicit(c, advective(name), params, grid, eddies, noted) * dt
             )
             local = carried_by.get(name, c.level(0))
             source = entering.get(name)
@@ -119,49 +112,25 @@ class TracerStep:
             out = self.passive.held(out, h_new, params, grid, s.time + 0.5 * dt, dt)
         return out
 
-    def _one_stage(self, c, flow_u, flow_v, w, grid) -> tuple[Field, Field, Field]:
-        """Fluxes by the tracer advection schemes that take one step forward."""
-        dt, scheme = self.physics.dt, self.physics.tracer_advection
-        cu = fmap(
-            lambda f, i, d: jnp.abs(f) * i * (dt / d),
-            flow_u,
-            grid.inv_h_u,
-            grid.dx_u,
-            name="courant_u",
-        )
-        cv = fmap(
-            lambda f, i, d: jnp.abs(f) * i * (dt / d),
-            flow_v,
-            grid.inv_h_v,
-            grid.dy_v,
-            name="courant_v",
-        )
-        cw = fmap(lambda f: jnp.abs(f) * (dt / grid.dz_w), w, name="courant_w")
-        fx = flow_u * grid.dy_u * tracer_advection.reconstruct_x(c, flow_u, cu, scheme, grid)
-        fy = flow_v * grid.dx_v * tracer_advection.reconstruct_y(c, flow_v, cv, scheme, grid)
-        fz = w * tracer_advection.reconstruct_z(c, w, cw, scheme, grid)
-        return fx, fy, fz
-
-    def explicit(
-        self, c, flow_u, flow_v, w, params, grid, eddies=None, noted=None, carried=None
-    ) -> Field:
+    def explicit(self, c, advective, params, grid, eddies=None, noted=None) -> Field:
         """Rate of thickness times tracer (unit m s-1) by advection, lateral diffusion and eddies.
 
         Into ``noted`` go the fluxes through west and south faces and interfaces by advection, and
         by all together.
-        ``carried``: those by advection, where the scheme takes several stages.
+
+        Args:
+            advective: fluxes by advection. eddies: prepared, or None.
         """
         p = self.physics
-        fx, fy, fz = advective = carried or self._one_stage(c, flow_u, flow_v, w, grid)
-        if eddies is None:
-            dx, dy = lateral.diffusive_fluxes(c, params["lateral_diffusivity"], grid)
-        else:
-            dx, dy, up = isoneutral.fluxes(c, eddies, grid)
-            fz = fz + up
-        fx, fy = fx + dx, fy + dy
-        if p.biharmonic_tracers:
-            dx, dy = lateral.biharmonic_diffusive_fluxes(c, params["biharmonic_diffusivity"], grid)
-            fx, fy = fx + dx, fy + dy
+        fx, fy, fz = advective
+        own = p.eddies is not None and eddies is not None
+        if own:
+            dx, dy, up = p.eddies.fluxes(c, eddies, grid)
+            fx, fy, fz = fx + dx, fy + dy, fz + up
+        if p.lateral_diffusion is not None:
+            harmonic = not (own and p.eddies.along_layers)
+            for dx, dy in p.lateral_diffusion.fluxes(c, params, grid, harmonic):
+                fx, fy = fx + dx, fy + dy
         fx, fy, fz = hold(fx, fy, fz)
         if noted is not None:
             noted["advective"], noted["fluxes"] = advective, (fx, fy, fz)

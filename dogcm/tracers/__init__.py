@@ -2,27 +2,30 @@
 from and goes.
 
 A *kind* (:class:`TracerKind`) declares one or more tracers with their sources; a configuration
-declares any number of kinds by name. ``register`` adds kinds of your own, see
+declares any number of kinds by name. A kind of one's own is named ``package.module:Class``, see
 docs/passive_tracers.md.
 """
 
-from dogcm.tracers import age, dye, phosphorus, surface_history  # noqa: F401  (they register themselves)
-from dogcm.tracers.base import Sources, TracerKind, TracerVariable, Water, option, parameter
-from dogcm.tracers.kinds import KINDS, TracerError, make_kind, register, unit_of_option
-from dogcm.tracers.passive import NAMES_OF_STATE, PassiveTracers
+from dogcm.components import option, parameter
+from dogcm.tracers.age import IdealAge
+from dogcm.tracers.base import Sources, TracerKind, TracerVariable, Water
+from dogcm.tracers.dye import Dye
+from dogcm.tracers.passive import NAMES_OF_STATE, PassiveTracers, make_kind
+from dogcm.tracers.phosphorus import Phosphorus
+from dogcm.tracers.surface_history import SurfaceHistory
 
 __all__ = [
-    "KINDS",
     "NAMES_OF_STATE",
+    "Dye",
+    "IdealAge",
     "PassiveTracers",
+    "Phosphorus",
     "Sources",
-    "TracerError",
+    "SurfaceHistory",
     "TracerKind",
     "TracerVariable",
     "Water",
     "make_kind",
     "option",
     "parameter",
-    "unit_of_option",
-    "register",
 ]

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import jax.numpy as jnp
 
 from dogcm.field import Field
 from dogcm.tracers.base import Sources, TracerKind, TracerVariable, Water
-from dogcm.tracers.kinds import register
 
 
-@register("ideal_age")
 class IdealAge(TracerKind):
     """Time since water was in the surface layer, in years: grows by a year a year, 0 in the first
     layer.
 
     England (1995), doi:10.1175/1520-0485(1995)025<2756:TAOWAV>2.0.CO;2.
     """
+
+    kind: ClassVar[str] = "ideal_age"
 
     def variables(self) -> tuple[TracerVariable, ...]:
         text = "ideal age: time since water was in the surface layer"

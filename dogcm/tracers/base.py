@@ -6,29 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import jax
-from pydantic import BaseModel, ConfigDict, PrivateAttr
-from pydantic import Field as PydanticField
+from pydantic import PrivateAttr
 
+from dogcm.components import Component
 from dogcm.field import Field
-
-
-def option(default: Any, unit: str, text: str, **limits) -> Any:
-    """A documented option of a kind: default, unit, meaning, limits (``gt``, ``ge``, ``lt``,
-    ``le``)."""
-    factory = {"default_factory": default} if callable(default) else {"default": default}
-    return PydanticField(description=text, json_schema_extra={"unit": unit}, **factory, **limits)
-
-
-def parameter(default: float, unit: str, text: str, **limits) -> Any:
-    """An option that is a leaf of the model's ``params``, named ``LABEL.OPTION``: it has
-    derivatives, and may be
-    learned."""
-    return PydanticField(
-        default=default,
-        description=text,
-        json_schema_extra={"unit": unit, "learnable": True},
-        **limits,
-    )
 
 
 @dataclass(frozen=True)
@@ -88,14 +69,15 @@ class Sources:
     surface: dict[str, Field] = field(default_factory=dict)
 
 
-class TracerKind(BaseModel):
-    """Base of all kinds; a subclass declares options by :func:`option` and :func:`parameter`.
+class TracerKind(Component):
+    """Base of all kinds of passive tracers.
 
     Everything is evaluated on the tile without halo: sources are local, or reach up and down the
-        column.
+    column.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    slot: ClassVar[str] = "passive_tracer"
+    labelled: ClassVar[bool] = True
     needs_sphere: ClassVar[bool] = False  # whether it makes no sense on a plane
     _label: str = PrivateAttr("")
 
@@ -120,13 +102,3 @@ class TracerKind(BaseModel):
         """Values at the end of the step, of the tracers that are prescribed somewhere (all else is
         left alone)."""
         return {}
-
-    def leaves(self) -> dict[str, float]:
-        """Its learnable parameters with their values."""
-        return {n: getattr(self, n) for n in learnable_options(type(self))}
-
-
-def learnable_options(kind: type[TracerKind]) -> dict[str, str]:
-    """Names and units of a kind's learnable parameters."""
-    extras = {n: i.json_schema_extra or {} for n, i in kind.model_fields.items()}
-    return {n: e["unit"] for n, e in extras.items() if e.get("learnable")}

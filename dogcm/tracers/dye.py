@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
+from dogcm.components import option, parameter
 from dogcm.field import Field, where
-from dogcm.tracers.base import Sources, TracerKind, TracerVariable, Water, option, parameter
-from dogcm.tracers.kinds import register
+from dogcm.tracers.base import Sources, TracerKind, TracerVariable, Water
 from dogcm.tracers.region import check_limits, region
 
 
-@register("dye")
 class Dye(TracerKind):
     """Dye released in a region: once, steadily, or held at its value there."""
+
+    kind: ClassVar[str] = "dye"
 
     release: Literal["once", "held", "steady"] = option(
         "once",

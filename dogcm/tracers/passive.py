@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 
+from dogcm.components import ConfigError, make
 from dogcm.field import Field
 from dogcm.tracers.base import Sources, TracerKind, TracerVariable, Water
-from dogcm.tracers.kinds import TracerError, make_kind
 
 # What else the state, its files and the budgets hold.
 NAMES_OF_STATE = (
@@ -27,6 +27,17 @@ NAMES_OF_STATE = (
     "flow",
 )
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
+
+
+def make_kind(label: str, entry) -> TracerKind:
+    """The kind that an entry of the section ``tracers`` declares under ``label``; see
+    :func:`dogcm.components.make`."""
+    made = make("passive_tracer", entry, f"tracers.{label}")
+    if made is None:
+        raise ConfigError(f"tracers.{label}: none is no tracer; leave the entry out")
+    made = made.model_copy()  # a component given in Python may be declared twice
+    made._label = label
+    return made
 
 
 @dataclass(frozen=True)
@@ -50,22 +61,22 @@ class PassiveTracers:
             taken: names that mean something else.
 
         Raises:
-            TracerError: unknown kind or option, a name that is taken or declared twice.
+            ConfigError: unknown kind or option, a name that is taken or declared twice.
         """
         kinds = tuple(make_kind(str(label), entry) for label, entry in entries.items())
         owner: dict[str, str] = {}
         for kind in kinds:
             for v in kind.variables():
                 if v.name in taken or v.name.startswith("history_"):
-                    raise TracerError(
+                    raise ConfigError(
                         f"{kind.label}: {v.name!r} is already a variable of the model; choose another name"
                     )
                 if not _NAME.match(v.name):
-                    raise TracerError(
+                    raise ConfigError(
                         f"{kind.label}: {v.name!r} is no name for a variable: use letters, digits and _"
                     )
                 if v.name in owner:
-                    raise TracerError(
+                    raise ConfigError(
                         f"the tracer {v.name!r} is declared twice, by {owner[v.name]} and by {kind.label}: keep one"
                     )
                 owner[v.name] = kind.label
@@ -139,7 +150,7 @@ class PassiveTracers:
         known = {v.name for v in kind.variables()}
         for name in (*found.rates, *found.contents, *found.surface):
             if name not in known:
-                raise TracerError(
+                raise ConfigError(
                     f"{kind.label} gives a source of {name!r}, which it does not declare"
                 )
 

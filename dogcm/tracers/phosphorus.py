@@ -8,18 +8,19 @@ doi:10.1029/2006GB002857). The total is conserved to round-off.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import jax.numpy as jnp
 
+from dogcm.components import option, parameter
 from dogcm.field import Field, fmap
 from dogcm.operators import diff_z_w2c, running_sum_down, upper_z_c2w
-from dogcm.tracers.base import Sources, TracerKind, TracerVariable, Water, option, parameter
-from dogcm.tracers.kinds import register
+from dogcm.tracers.base import Sources, TracerKind, TracerVariable, Water
 from dogcm.tracers.light import daily_insolation
 
 PHOSPHATE, ORGANIC = "phosphate", "dop"
 
 
-@register("phosphorus")
 class Phosphorus(TracerKind):
     """A small biogeochemistry: the tracers ``phosphate`` and ``dop`` (mmol m-3).
 
@@ -28,6 +29,8 @@ class Phosphorus(TracerKind):
     (z / z0)^-martin``, z0 the deeper of that and ``euphotic_depth`` (Martin et al. 1987,
     doi:10.1016/0198-0149(87)90086-0). What reaches the bottom is remineralised there.
     """
+
+    kind: ClassVar[str] = "phosphorus"
 
     needs_sphere = True
     initial_phosphate: float = option(2.17, "mmol m-3", "uniform phosphate at the start", ge=0)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import jax.numpy as jnp
 from pydantic import model_validator
 
-from dogcm.tracers.base import Sources, TracerKind, TracerVariable, Water, option, parameter
-from dogcm.tracers.kinds import register
+from dogcm.components import option, parameter
+from dogcm.tracers.base import Sources, TracerKind, TracerVariable, Water
 
 
-@register("surface_history")
 class SurfaceHistory(TracerKind):
     """Taken up from the surface, whose value follows a time series, with a piston velocity k.
 
@@ -17,6 +18,8 @@ class SurfaceHistory(TracerKind):
     C, and stable for any step. ``C_s`` is linear between the given times, and constant before and
     after.
     """
+
+    kind: ClassVar[str] = "surface_history"
 
     times: tuple[float, ...] = option(
         (0.0,), "year", "of the values, since the start of model year 1"

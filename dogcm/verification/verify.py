@@ -296,8 +296,8 @@ def lake(config: Config, layout: str = "auto") -> Model:
             "initial": {"source": "profile", "surface_temperature": 20.0, "deep_temperature": 2.0},
             "forcing": {"source": "none", "year": config.forcing.year},
             "physics.freezing": None,
-            "physics.sea_ice": False,
-            "physics.shortwave": "surface",
+            "physics.sea_ice": "none",
+            "physics.shortwave": "none",
             # Over a slope diffusion bends isotherms and sets the ocean in motion, rightly (Phillips
             # 1970, doi:10.1016/0011-7471(70)90058-6): not what is asked here.
             "parameters.vertical_diffusivity": 0.0,

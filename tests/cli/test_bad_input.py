@@ -191,7 +191,7 @@ def test_nan_in_the_forcing(sea, capsys):
 
 def test_bathymetry_without_ocean(sea, capsys):
     rewrite("topography.nc", lambda d: d.assign(elevation=abs(d.elevation).assign_attrs(units="m")))
-    refused(capsys, "elevation", "bathymetry.sign: down")
+    refused(capsys, "no ocean")
 
 
 def test_unknown_forcing_field(sea, capsys):

@@ -53,7 +53,7 @@ def model():
     more = {
         "run.output": OUTPUT,
         "run.diagnostics": DIAGNOSTICS,
-        "physics.momentum_advection": False,
+        "physics.momentum_advection": "none",
     }
     m = dogcm.Model("channel", CHANNEL | more, comm=SerialCommunicator())
     rng = np.random.default_rng(0)

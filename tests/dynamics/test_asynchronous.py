@@ -151,8 +151,8 @@ def test_equal_steps_are_the_default():
         ),
         ({"time.momentum_step": -1.0}, ["momentum_step", "greater than or equal to 0"]),
         (
-            {"time.step": 86400.0, "physics.coriolis": "cd", "physics.cd_time": 50000.0},
-            ["cd_time", "86400"],
+            {"time.step": 86400.0, "physics.coriolis": "cd", "physics.coriolis.time": 50000.0},
+            ["coriolis.time", "86400"],
         ),
     ],
 )
@@ -169,7 +169,7 @@ def test_coupling_time_counts_in_steps_of_velocity():
             "time.step": 86400.0,
             "time.momentum_step": 1800.0,
             "physics.coriolis": "cd",
-            "physics.cd_time": 50000.0,
+            "physics.coriolis.time": 50000.0,
         },
     )
 

@@ -128,7 +128,7 @@ SMALL = {
     "grid.ny": 18,
     "grid.nz": 3,
     "physics.coriolis": "cd",
-    "physics.no_slip_bottom": True,
+    "physics.bottom_drag.no_slip": True,
     "physics.friction": "laplacian",
     "physics.pressure": "linear",
     "time.step": 7200,
@@ -144,5 +144,5 @@ def test_restart_gives_identical_bits():
 
 @one_rank
 def test_coupling_faster_than_a_step_is_refused():
-    with pytest.raises(ConfigError, match="cd_time"):
-        load_config("two_basin", {**SMALL, "physics.cd_time": 3600.0})
+    with pytest.raises(ConfigError, match="coriolis.time"):
+        load_config("two_basin", {**SMALL, "physics.coriolis.time": 3600.0})

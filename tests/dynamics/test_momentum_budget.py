@@ -21,8 +21,7 @@ SMALL = {"grid.nx": 18, "grid.ny": 12, "grid.nz": 4, "time.step": 3600}
 SCHEMES = {
     "forward_backward": {
         "physics.vertical_mixing": "kpp",
-        "physics.isoneutral": True,
-        "physics.eddy_coefficient": "visbeck",
+        "physics.eddies": "visbeck",
     },
     "cd": {
         "physics.coriolis": "cd",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dogcm.diagnostics import score_plots
 from dogcm.evaluation import baselines, score_table, scores
 from dogcm.evaluation.baselines import (
     Climatology,
@@ -14,6 +13,7 @@ from dogcm.evaluation.baselines import (
     Persistence,
 )
 from dogcm.evaluation.scores import ScoreError
+from dogcm.plots import scores as score_plots
 
 DAY, YEAR = 86400.0, 365 * 86400.0
 RNG = np.random.default_rng(4)

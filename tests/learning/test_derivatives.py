@@ -25,6 +25,8 @@ from dogcm.learning.derivatives import (
     second_order_decades,
 )
 from dogcm.physics import lateral, surface, vertical_mixing
+from dogcm.physics.background_mixing import background
+from dogcm.physics.interfaces import Column
 from dogcm.simulation.model import Model
 
 one_rank = pytest.mark.skipif(looks_like_mpi_launch(), reason="checked on one rank")
@@ -198,7 +200,10 @@ def schemes(model) -> dict:
 
     def mixing(s, q):
         shear2 = vertical_mixing.shear_squared(s["u"], s["v"], g, stretch(s))
-        return vertical_mixing.richardson_mixing(n2(s), shear2, q, g)
+        floor = background(n2(s), q, g, p)
+        column = Column(n2(s), shear2, floor, {}, None, {}, None, None, None)
+        found = p.vertical_mixing.mix(column, q, g, p)
+        return found.viscosity, found.diffusivity
 
     def pressure(s, q):
         total = hydrostatic_pressure(density(s), stretch(s), g, p.gravity, p.rho0)

@@ -129,7 +129,7 @@ GYRE = {
     "grid.ny": 10,
     "grid.nz": 2,
     "physics.tracer_advection": "upwind",
-    "physics.momentum_advection": False,
+    "physics.momentum_advection": "none",
 }
 BLOB = {"amplitude": 1.0, "lon": 600, "lat": 500, "depth": 500, "width": 250e3, "thickness": 1000}
 RECIPE = {

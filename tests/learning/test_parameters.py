@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dogcm.components.bijectors import Exp, Identity, Interval, LogInterval, Softplus
+from dogcm.components.registry import kinds_of, slots
 from dogcm.decomp import SerialCommunicator, world
 from dogcm.decomp.binding import looks_like_mpi_launch
 from dogcm.field import Field
-from dogcm.components.bijectors import Exp, Identity, Interval, LogInterval, Softplus
 from dogcm.learning.parameters import (
     PARAMETERS,
     LearnableError,
@@ -19,7 +20,8 @@ from dogcm.learning.parameters import (
     replicated,
 )
 from dogcm.physics import lateral, surface, vertical_mixing
-from dogcm.setups.config import ParameterConfig
+from dogcm.physics.background_mixing import background
+from dogcm.physics.interfaces import Column
 from dogcm.simulation.model import Model
 
 SMALL = {
@@ -29,7 +31,6 @@ SMALL = {
     "parameters.biharmonic_viscosity": 1e16,
     "parameters.biharmonic_diffusivity": 1e15,
 }
-STATIC = {"viscosity_power", "reference_spacing"}
 one_rank = pytest.mark.skipif(looks_like_mpi_launch(), reason="checked on one rank")
 
 
@@ -69,13 +70,15 @@ def test_doubling_is_a_step_of_log_two():
 
 # ---- names and shapes
 # ------------------------------------------------------------------------------
-def test_the_list_is_that_of_the_configuration():
-    fields = {
-        n: f.json_schema_extra["unit"]
-        for n, f in ParameterConfig.model_fields.items()
-        if n not in STATIC
+def test_the_list_is_that_of_the_components():
+    owned = {
+        name: info
+        for slot in slots()
+        for component in kinds_of(slot).values()
+        for name, info in component.parameter_infos().items()
     }
-    assert {n: p.unit for n, p in PARAMETERS.items()} == fields
+    assert owned.items() <= PARAMETERS.items()
+    assert len(owned) > 50
 
 
 @pytest.mark.parametrize(
@@ -205,8 +208,8 @@ def terms(model) -> dict:
             lambda q: lateral.biharmonic_diffusive_fluxes(c, q["biharmonic_diffusivity"], g),
         ),
         "mixing": (
-            vertical_mixing._MIXING,
-            lambda q: vertical_mixing.richardson_mixing(n2, shear2, q, g),
+            _MIXING,
+            lambda q: _mixing(d, n2, shear2, q, g),
         ),
         "drag u": (("bottom_drag_linear", "bottom_drag_quadratic"), drag(at_u, u, g.bottom_u)),
         "drag v": (("bottom_drag_linear", "bottom_drag_quadratic"), drag(at_v, v, g.bottom_v)),
@@ -215,6 +218,24 @@ def terms(model) -> dict:
             lambda q: [fluxes(q).heat, fluxes(q).salt],
         ),
     }
+
+
+_MIXING = (
+    "mixing_richardson",
+    "convection_n2",
+    "convection_diffusivity",
+    "vertical_viscosity",
+    "vertical_diffusivity",
+    "convection_viscosity",
+)
+
+
+def _mixing(dynamics, n2, shear2, params, grid):
+    p = dynamics.physics
+    floor = background(n2, params, grid, p)
+    column = Column(n2, shear2, floor, {}, None, {}, None, None, None)
+    found = p.vertical_mixing.mix(column, params, grid, p)
+    return found.viscosity, found.diffusivity
 
 
 TERMS = ["friction", "diffusion", "biharmonic diffusion", "mixing", "drag u", "drag v", "restoring"]

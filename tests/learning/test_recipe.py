@@ -22,7 +22,7 @@ from dogcm.learning.training_log import read_log
 TRUE_VISCOSITY = 5e3  # of the experiment gyre
 GRID = {"grid.nx": 12, "grid.ny": 10, "grid.nz": 2}
 # The gradient of simpler physics compiles faster.
-SIMPLE = {"physics.tracer_advection": "upwind", "physics.momentum_advection": False}
+SIMPLE = {"physics.tracer_advection": "upwind", "physics.momentum_advection": "none"}
 ALONE = ("velocity", "eta")
 RECIPE = {
     "name": "small",

@@ -72,7 +72,7 @@ def test_float32_keeps_small_anomalies():
 
 def test_pressure_is_rho0_g_z_and_some_levels_can_be_asked_for():
     T, S = sea(1)
-    eos = JMD95(rho0=1026.0, gravity=9.8).prepare(DEPTH, np.float64)
+    eos = JMD95().prepare(DEPTH, np.float64, rho0=1026.0, gravity=9.8)
     np.testing.assert_allclose(eos.anomaly(T, S).data, published(T, S, 1026.0, 9.8), atol=1e-9)
     below = eos.anomaly(T.level(slice(1, None)), S.level(slice(1, None)), slice(1, None)).data
     np.testing.assert_array_equal(below, eos.anomaly(T, S).data[1:])

@@ -14,15 +14,14 @@ from dogcm.decomp.binding import looks_like_mpi_launch
 from dogcm.field import Field
 from dogcm.learning.derivatives import check_derivatives
 from dogcm.physics.surface import SurfaceScheme, ice
-from dogcm.physics.surface.bulk import AirSea
-from dogcm.setups.config import ParameterConfig
+from dogcm.physics.surface.bulk import NCAR, AirSea
 
 pytestmark = pytest.mark.skipif(looks_like_mpi_launch(), reason="checked on one rank")
 DT, RHO0, CP = 7200.0, 1026.0, 3991.868
 PHYSICS = SimpleNamespace(
-    dt=DT, rho0=RHO0, heat_capacity=CP, surface=SurfaceScheme(bulk=True, ice=True)
+    dt=DT, rho0=RHO0, heat_capacity=CP, surface=SurfaceScheme(bulk=NCAR(), ice=ice.SemtnerIce())
 )
-PARAMS = {n: jnp.asarray(getattr(ParameterConfig(), n)) for n in ice.PARAMETERS}
+PARAMS = {n: jnp.asarray(getattr(ice.SemtnerIce(), n)) for n in ice.PARAMETERS}
 FLOWS = ("sensible", "latent", "longwave", "shortwave", "evaporation")
 
 

@@ -49,7 +49,6 @@ def sea():
         initial={},
         forcing={},
         physics={},
-        parameters={},
         time={},
         run={},
     )
@@ -344,7 +343,7 @@ SMALL = {
     "grid.nx": 24,
     "grid.ny": 18,
     "grid.nz": 4,
-    "physics.isoneutral": True,
+    "physics.eddies": "isoneutral",
     "physics.equation_of_state": "jmd95",
     "time.step": 7200,
     "parameters.isoneutral_floor": 50.0,
@@ -353,7 +352,7 @@ SMALL = {
 
 
 def test_bad_taper_is_refused():
-    with pytest.raises(ConfigError, match="slope_taper"):
-        Model("two_basin", {**SMALL, "physics.slope_taper": "gkw"}, comm=SerialCommunicator())
+    with pytest.raises(ConfigError, match="physics.eddies.taper"):
+        Model("two_basin", {**SMALL, "physics.eddies.taper": "gkw"}, comm=SerialCommunicator())
     with pytest.raises(ConfigError, match="max_slope"):
-        Model("two_basin", {**SMALL, "physics.max_slope": 0.0}, comm=SerialCommunicator())
+        Model("two_basin", {**SMALL, "physics.eddies.max_slope": 0.0}, comm=SerialCommunicator())

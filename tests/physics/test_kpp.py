@@ -18,6 +18,7 @@ from dogcm.field import Field, exchange
 from dogcm.learning.derivatives import check_derivatives
 from dogcm.operators import diff_z_w2c
 from dogcm.physics import kpp
+from dogcm.physics.interfaces import Column
 from dogcm.simulation.model import Model
 from dogcm.verification import verify
 
@@ -45,7 +46,7 @@ one_rank = pytest.mark.skipif(looks_like_mpi_launch(), reason="checked on one ra
 def column():
     """40 layers of a metre, compiled once; each test starts it anew. Limits act where the sea gains
     buoyancy only."""
-    return columns.column([1.0] * 40, DT, "kpp", physics={"kpp_limits": True})
+    return columns.column([1.0] * 40, DT, {"kind": "kpp", "limits": True})
 
 
 def advance(model, hours: float) -> None:
@@ -171,9 +172,9 @@ def mix(x, q, g, physics, light: bool = True) -> kpp.Profiles:
         expansion.crop(1),
         x["light"].crop(1) if light else None,
     )
-    return kpp.profiles(
-        x["n2"], x["s2"], drive, (q["vertical_viscosity"], q["vertical_diffusivity"]), q, g, physics
-    )
+    floor = q["vertical_viscosity"], q["vertical_diffusivity"]
+    column = Column(x["n2"], x["s2"], floor, {}, None, {}, None, None, None)
+    return kpp.profiles(column, drive, q, g, physics)
 
 
 @one_rank
@@ -257,7 +258,11 @@ def test_profiles_match_the_interior(sea):
     @jax.jit
     def run(x, g):
         inner = kpp.interior(
-            x["n2"], x["s2"], (q["vertical_viscosity"], q["vertical_diffusivity"]), q, g, True
+            x["n2"],
+            x["s2"],
+            (q["vertical_viscosity"], q["vertical_diffusivity"]),
+            q,
+            p.convection,
         )
         return mix(x, q, g, p), inner
 
@@ -311,7 +316,7 @@ def test_derivatives(sea):
 def test_gradient_from_a_cold_start(sea):
     """Rest, no flux, the same water everywhere: every leaf of the gradient is finite, on land
     too."""
-    g, physics = sea.grid, replace(sea.physics, kpp=kpp.KPP(1, limits=True))
+    g, physics = sea.grid, replace(sea.physics, vertical_mixing=kpp.KPP(layers=1, limits=True))
     x = {n: f * 0.0 for n, f in sea.random.items()} | {
         "friction": sea.random["friction"] * 0.0 + 1e-5
     }

@@ -107,7 +107,12 @@ def test_derivatives(rough):
 
 def test_no_slip_bottom_is_drag_over_half_a_layer(rough):
     g, d = rough.rough, rough.dynamics
-    wanted = dataclasses.replace(d, physics=dataclasses.replace(d.physics, no_slip_bottom=True))
+    wanted = dataclasses.replace(
+        d,
+        physics=dataclasses.replace(
+            d.physics, bottom_drag=d.physics.bottom_drag.model_copy(update={"no_slip": True})
+        ),
+    )
     params = {**rough.params, "bottom_drag_linear": 0.0, "bottom_drag_quadratic": 0.0}
     speed = filled(rough, 1.0, "u", g)
     for nu in (jnp.asarray(2e-3), jnp.full((2, 1, 1), 2e-3)):

@@ -245,13 +245,14 @@ SMALL = {"grid.nx": 18, "grid.ny": 12, "grid.nz": 4}
     "sets, says",
     [
         (
-            {"physics.viscosity_scheme": "leith", "physics.friction": "laplacian"},
+            {"physics.eddy_viscosity": "leith", "physics.friction": "laplacian"},
             "friction: stress",
         ),
-        ({"parameters.smagorinsky": 40.0}, "smagorinsky"),
-        ({"physics.slip": 1.5}, "slip"),
-        ({"physics.vorticity_scheme": "weno7"}, "vorticity_scheme"),
-        ({"parameters.leith": -1.0}, "leith"),
+        ({"physics.eddy_viscosity": "smagorinsky", "parameters.smagorinsky": 40.0}, "smagorinsky"),
+        ({"parameters.smagorinsky": 1.0}, "eddy_viscosity: smagorinsky"),
+        ({"physics.friction.slip": 1.5}, "slip"),
+        ({"physics.momentum_advection": "weno7"}, "did you mean weno5"),
+        ({"physics.eddy_viscosity": "leith", "parameters.leith": -1.0}, "leith"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(sets, says):
@@ -264,22 +265,18 @@ def test_choices_reach_the_step():
         "two_basin",
         SMALL
         | {
-            "physics.vorticity_scheme": "weno5",
-            "physics.slip": 0.25,
-            "physics.viscosity_scheme": "leith",
+            "physics.momentum_advection": "weno5",
+            "physics.friction.slip": 0.25,
+            "physics.eddy_viscosity": "leith",
             "physics.tracer_advection": "ppm",
         },
     )
     p = model.physics
-    assert (p.halo, p.momentum_halo, p.tracer_halo, p.wall_stress) == (4, 4, 3, 0.75)
+    assert (p.halo, p.momentum_halo, p.tracer_halo, p.friction.wall_stress) == (4, 4, 3, 0.75)
     jax.eval_shape(model.step, model.state, model.params, model.forcing, model.grid)
     plain = Model("two_basin", SMALL).physics
-    assert (plain.halo, plain.vorticity_scheme, plain.viscosity_scheme, plain.wall_stress) == (
-        2,
-        "energy",
-        "constant",
-        True,
-    )
+    assert (plain.halo, plain.momentum_advection.kind, plain.eddy_viscosity) == (2, "energy", None)
+    assert plain.friction.wall_stress is True
 
 
 def test_quadratic_bottom_drag(sea):

@@ -14,7 +14,7 @@ import pytest
 from dogcm.decomp.binding import looks_like_mpi_launch
 from dogcm.field import Field
 from dogcm.learning.derivatives import check_derivatives
-from dogcm.physics.surface import SurfaceScheme, bulk, ice, shortwave
+from dogcm.physics.surface import bulk, ice, shortwave
 
 coefficients = jax.jit(bulk.transfer_coefficients, static_argnames=("iterations", "height"))
 fluxes = jax.jit(bulk._fluxes, static_argnums=0)
@@ -69,7 +69,7 @@ def test_another_implementation_agrees(iterations):
 def test_fluxes_of_a_trade_wind_sea():
     """By hand: rho C U times the difference; long wave from Stefan's law; what is not reflected."""
     one = lambda x: jnp.asarray([[x]])
-    scheme = SurfaceScheme(bulk=True, iterations=5)
+    scheme = bulk.NCAR(iterations=5)
     out = fluxes(
         scheme,
         one(27.0),
@@ -125,7 +125,7 @@ def random_air(n=200, seed=3):
 
 def test_derivatives_of_bulk_fluxes():
     x = jax.tree.map(jnp.asarray, {**random_air(), "cm": 1.1, "ch": 0.9, "ce": 1.2, "albedo": 0.07})
-    scheme = SurfaceScheme(bulk=True)
+    scheme = bulk.NCAR()
     report = check_derivatives(lambda x: bulk._fluxes(scheme, **x), x, decades=2.0)
     assert report.passed, str(report)
 
@@ -148,7 +148,7 @@ def test_derivatives_are_finite_in_calm_neutral_and_extreme_air():
         "slp": values([1e5, 1e5, 0.0, 1e5, 1e5, 1e5]),
     }
     x = jax.tree.map(lambda a: a.astype(jnp.float32), x)  # where limits are met first
-    low = SurfaceScheme(bulk=True, air_height=2.0)
+    low = bulk.NCAR(air_height=2.0)
     loss = lambda x: sum(jnp.sum(f) for f in bulk._fluxes(low, **x).values())
     value, slope = jax.jit(
         jax.value_and_grad(loss), compiler_options={"xla_backend_optimization_level": 0}
@@ -159,7 +159,7 @@ def test_derivatives_are_finite_in_calm_neutral_and_extreme_air():
 
 def test_factors_scale_the_coefficients():
     x = jax.tree.map(jnp.asarray, random_air(20))
-    scheme = SurfaceScheme(bulk=True)
+    scheme = bulk.NCAR()
     one, other = (
         fluxes(scheme, **x, cm=m, ch=h, ce=e, albedo=0.0) for m, h, e in ((1, 1, 1), (2, 3, 4))
     )

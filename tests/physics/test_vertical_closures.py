@@ -11,14 +11,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import vertical_columns as columns
+from default_parameters import defaults
 
+from dogcm.components import make
 from dogcm.components.errors import ConfigError
 from dogcm.decomp import SerialCommunicator
 from dogcm.field import Field, exchange
 from dogcm.io.restart import read_restart, write_restart
 from dogcm.learning.derivatives import check_derivatives
 from dogcm.operators import lower_z_c2w, upper_z_c2w
-from dogcm.physics import background_mixing, mixing_schemes, tke, vertical_mixing
+from dogcm.physics import background_mixing, tke, vertical_mixing
+from dogcm.physics.interfaces import Column
 from dogcm.simulation.model import Model
 
 HOUR = 3600.0
@@ -29,7 +32,7 @@ SMALL = {
     "grid.nz": 6,
     "physics.vertical_mixing": "tke",
     "time.step": 3600,
-    "physics.tidal_mixing": True,
+    "physics.tidal_mixing": "st_laurent",
     "physics.background_mixing": "bryan_lewis",
 }
 
@@ -96,6 +99,7 @@ def test_restart_is_the_same_run(column, tmp_path):
 def sea():
     """Two basins with random energy, stratification of either sign, and shear."""
     model = Model("two_basin", SMALL, comm=SerialCommunicator())
+    model.params = defaults() | model.params
     rng = np.random.default_rng(3)
     shape = model.grid.mask_cw.interior.shape
     field = lambda v: (
@@ -199,6 +203,13 @@ def test_derivatives(sea):
     assert report["finite differences"].passed and report["Taylor decades"].passed, str(report)
 
 
+def mixed(physics, carried, n2, shear2, now, params, grid):
+    """Vertical mixing by the scheme of ``physics``, for one that needs no fluxes."""
+    floor = background_mixing.background(n2, params, grid, physics)
+    column = Column(n2, shear2, floor, carried, None, now, None, None, None)
+    return physics.vertical_mixing.mix(column, params, grid, physics)
+
+
 def test_gradient_from_a_cold_start(sea):
     """Rest, uniform energy, no wind, the same water everywhere: every leaf of the gradient is
     finite, on land too."""
@@ -216,9 +227,7 @@ def test_gradient_from_a_cold_start(sea):
     def loss(u, v, T, e, taux, q):
         shear2 = vertical_mixing.shear_squared(u, v, g, flat)
         n2 = (upper_z_c2w(T) - lower_z_c2w(T)) * 2e-6
-        m = mixing_schemes.mix(
-            {"tke": e}, n2, shear2, {"taux": taux}, {**sea.params, **q}, g, sea.physics
-        )
+        m = mixed(sea.physics, {"tke": e}, n2, shear2, {"taux": taux}, {**sea.params, **q}, g)
         return sum(jnp.sum(f.data**2) for f in (m.viscosity, m.diffusivity, m.closures["tke"]))
 
     at_rest = (g.mask_u * 0.0, g.mask_v * 0.0, one, g.mask_cw * 1e-6, g.wet_u.crop(2) * 0.0)
@@ -294,17 +303,14 @@ def test_tides_do_the_work_that_they_are_given(sea):
 @pytest.mark.parametrize("scheme", ["richardson", "tke"])
 def test_background_reaches_every_scheme(sea, scheme):
     """At rest in strong stratification the diffusivity is the profile and the tides' part."""
-    g, physics = sea.grid, replace(sea.physics, vertical_mixing=scheme)
+    g, physics = sea.grid, replace(sea.physics, vertical_mixing=make("vertical_mixing", scheme))
     n2, s2 = g.mask_cw * 1e-3, g.mask_cw * 0.0
     q = {**sea.params, "mixing_richardson": jnp.asarray(0.0)}
-    mixed = jax.jit(
-        lambda q, g, *a: (
-            mixing_schemes.mix({"tke": g.mask_cw * 1e-6}, *a, {}, q, g, physics).diffusivity
-        )
-    )
+    energy = {"tke": g.mask_cw * 1e-6}
+    diffusivity = jax.jit(lambda q, g, *a: mixed(physics, energy, *a, {}, q, g).diffusivity)
     expected = background_mixing.bryan_lewis(background_mixing.interface_depths(g), sea.params)
     expected = (background_mixing.tidal(n2, sea.params, g, physics.rho0) + expected) * g.mask_cw
-    np.testing.assert_allclose(mixed(q, g, n2, s2).interior, expected.interior, rtol=1e-12)
+    np.testing.assert_allclose(diffusivity(q, g, n2, s2).interior, expected.interior, rtol=1e-12)
 
 
 # ---- precision, refusals, layouts

@@ -22,8 +22,7 @@ SMALL = {
     "grid.nx": 24,
     "grid.ny": 18,
     "grid.nz": 6,
-    "physics.isoneutral": True,
-    "physics.eddy_coefficient": "visbeck",
+    "physics.eddies": "visbeck",
     "physics.tracer_advection": "centered",
     "time.step": 3600,
 }
@@ -33,7 +32,9 @@ one_rank = pytest.mark.skipif(looks_like_mpi_launch(), reason="checked on one ra
 @pytest.fixture(scope="module")
 def box():
     """A flat sea with walls to the north and south."""
-    return columns.column([40.0, 60.0, 100.0, 200.0, 300.0], 3600.0, "richardson")
+    return columns.column(
+        [40.0, 60.0, 100.0, 200.0, 300.0], 3600.0, "richardson", physics={"eddies": "visbeck"}
+    )
 
 
 def front(box, n2: float, m2: float) -> tuple[Field, Field]:
@@ -110,8 +111,9 @@ def test_derivatives(sea):
 @pytest.mark.parametrize(
     "change, words",
     [
-        ({"physics.isoneutral": False}, "isoneutral"),
-        ({"physics.eddy_coefficient": "eady"}, "eddy_coefficient"),
+        ({"physics.eddies": "isoneutral", "parameters.visbeck_length": 1e5}, "eddies: visbeck"),
+        ({"physics.eddies": "eady"}, "physics.eddies"),
+        ({"physics.eddy_coefficient": "eady"}, "is now physics.eddies"),
         ({"parameters.visbeck_length": 0.0}, "visbeck_length"),
         ({"parameters.visbeck_least": 3000.0}, "visbeck_least"),
     ],

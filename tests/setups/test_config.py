@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from dogcm.components.base import options_of
 from dogcm.components.errors import ConfigError
+from dogcm.components.registry import kinds_of, slot_of
 from dogcm.setups.config import (
     Config,
     ForcingFile,
@@ -42,6 +44,9 @@ def test_parameter_table_reaches_every_leaf():
                 yield from leaves(info.annotation, f"{prefix}{name}.")
             else:
                 yield prefix + name
+                if (slot := slot_of(info)) is not None and slot.default != "none":
+                    filling = kinds_of(slot.slot)[slot.default]
+                    yield from (f"{prefix}{name}.{o.name}" for o in options_of(filling))
 
     assert [row[0] for row in parameter_table()] == list(leaves(Config))
 
@@ -92,7 +97,10 @@ def test_overrides_do_not_change_what_they_override():
     "overrides, words",
     [
         ({"time.stp": 1}, ["time.stp", "did you mean time.step"]),
-        ({"grid.lateral_viscosity": 1}, ["grid.lateral_viscosity", "parameters.lateral_viscosity"]),
+        (
+            {"grid.lateral_viscosity": 1},
+            ["grid.lateral_viscosity", "physics.friction.lateral_viscosity"],
+        ),
         ({"gird.nx": 1}, ["gird", "did you mean grid"]),
         ({"time.step": "fast"}, ["time.step", "number", "fast"]),
         ({"time.step": -1}, ["time.step", "greater than 0", "-1"]),

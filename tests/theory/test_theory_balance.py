@@ -145,7 +145,7 @@ def test_thermal_wind_stays():
     between, only the oscillation is left: 0.5 %. The jet turned round is not in balance.
     """
     ny, dy, layers = 60, 10e3, np.full(10, 100.0)
-    model = plane(4, ny, layers, dy, dy, 900.0, f0=F0, physics={"momentum_advection": True})
+    model = plane(4, ny, layers, dy, dy, 900.0, f0=F0, physics={"momentum_advection": "energy"})
     y = (np.arange(ny) + 0.5 - ny / 2) * dy
     temperature, u, eta = front(y, layers)
     start(model, u=u[:, :, None], eta=eta[:, None], temperature=temperature[:, :, None])
@@ -250,7 +250,7 @@ def gyre(no_slip):
         f0=F0,
         beta=beta,
         periodic=False,
-        physics={"no_slip": no_slip},
+        physics={"friction": {"no_slip": no_slip, "viscosity_power": 0.0}},
         parameters={"lateral_viscosity": viscosity, "vertical_viscosity": 1.0},
     )
     y = (np.arange(n) + 0.5) * d

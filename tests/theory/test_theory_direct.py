@@ -18,7 +18,7 @@ from dogcm.physics.eos import (
     S_REF,
     T_REF,
     TEOS10,
-    LinearEOS,
+    PreparedLinear,
     teos10_density,
     teos10_reference_profile,
 )
@@ -115,7 +115,7 @@ def test_thermal_expansion_and_haline_contraction():
 def test_linear_equation_of_state():
     """Exact by definition; round-off of the products."""
     t, s, _ = ocean_samples()
-    eos = LinearEOS(alpha=1.7e-4, beta=7.6e-4, rho0=1027.0)
+    eos = PreparedLinear(alpha=1.7e-4, beta=7.6e-4, rho0=1027.0)
     anomaly = np.asarray(eos.anomaly(own(t, "c"), own(s, "c")).interior)
     expected = 1027.0 * (-1.7e-4 * (t - T_REF) + 7.6e-4 * (s - S_REF))
     assert np.abs(anomaly - expected).max() < 20 * EPS * 30

@@ -18,7 +18,6 @@ ALPHA = 2.0e-4  # K-1, thermal expansion of the linear equation of state
 # Everything that is not the term under test is off.
 INVISCID = {
     "lateral_viscosity": 0.0,
-    "viscosity_power": 0.0,
     "lateral_diffusivity": 0.0,
     "vertical_viscosity": 0.0,
     "vertical_diffusivity": 0.0,
@@ -74,10 +73,9 @@ def plane(
             "initial": {"source": "profile"},
             "forcing": {"source": "none"},
             "physics": {
-                "equation_of_state": "linear",
-                "thermal_expansion": ALPHA,
-                "momentum_advection": False,
-                "no_slip": False,
+                "equation_of_state": {"kind": "linear", "thermal_expansion": ALPHA},
+                "momentum_advection": "none",
+                "friction": {"no_slip": False, "viscosity_power": 0.0},
                 "freezing": None,
                 "tracer_advection": "centered",
                 **dict(physics),

@@ -17,7 +17,7 @@ from dogcm.decomp import SerialCommunicator
 from dogcm.decomp.binding import looks_like_mpi_launch
 from dogcm.field import Field
 from dogcm.physics import eddy_viscosity
-from dogcm.physics.eos import LinearEOS
+from dogcm.physics.eos import PreparedLinear
 from dogcm.setups import inputs
 from dogcm.simulation.model import Model
 
@@ -59,13 +59,13 @@ def box(monkeypatch, changes=(), thickness=None, powers=()) -> Model:
         "forcing.source": "none",
         "physics.gravity": 9.81 * L**2 / (H * T**2),
         "physics.rho0": 1026.0 * s["R"],
-        "physics.thermal_expansion": 2e-4 / s["K"],
-        "physics.haline_contraction": 7.4e-4 / s["S"],
-        "physics.no_slip": True,
+        "physics.equation_of_state.thermal_expansion": 2e-4 / s["K"],
+        "physics.equation_of_state.haline_contraction": 7.4e-4 / s["S"],
+        "physics.friction.no_slip": True,
         "parameters.lateral_viscosity": 300.0 * L**2 / T,
         "parameters.biharmonic_viscosity": 1e10 * L**4 / T,
-        "parameters.viscosity_power": 0.0,
-        "parameters.reference_spacing": 2e4 * L,
+        "physics.friction.viscosity_power": 0.0,
+        "physics.friction.reference_spacing": 2e4 * L,
         "parameters.lateral_diffusivity": 50.0 * L**2 / T,
         "parameters.vertical_viscosity": 1e-3 * H**2 / T,
         "parameters.vertical_diffusivity": 1e-4 * H**2 / T,
@@ -75,12 +75,14 @@ def box(monkeypatch, changes=(), thickness=None, powers=()) -> Model:
         "parameters.convection_n2": 1e-7 * (L / (H * T)) ** 2,
         "parameters.bottom_drag_linear": 1e-4 * H / T,
         "parameters.bottom_drag_quadratic": 0.0,
-        "physics.cd_time": 321428.0 * T,
+        "physics.coriolis.time": 321428.0 * T,
         "time.step": 600.0 * T,
         "time.barotropic_steps": 8,
     }
     m = Model("channel", values | dict(changes), comm=SerialCommunicator())
-    eos = LinearEOS(2e-4 / s["K"], 7.4e-4 / s["S"], 1026.0 * s["R"], 10.0 * s["K"], 35.0 * s["S"])
+    eos = PreparedLinear(
+        2e-4 / s["K"], 7.4e-4 / s["S"], 1026.0 * s["R"], 10.0 * s["K"], 35.0 * s["S"]
+    )
     m.dynamics = replace(m.dynamics, eos=eos)
     factor = {"u": L / T, "v": L / T, "eta": H, "temperature": s["K"], "salinity": s["S"]}
     m.state = started(m, factor)
@@ -142,13 +144,13 @@ CASES = {
         "time.free_surface": "implicit",
         "time.barotropic_steps": 0,
         "physics.coriolis": "cd",
-        "physics.viscosity_scheme": "smagorinsky",
+        "physics.eddy_viscosity": "smagorinsky",
     },
 }
 both = pytest.mark.parametrize(
     "case", [pytest.param("short steps", marks=pytest.mark.slow), "implicit"]
 )
-EDDIES = {"physics.isoneutral": True}
+EDDIES = {"physics.eddies": "isoneutral"}
 
 
 # ---- no water

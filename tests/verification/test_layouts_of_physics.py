@@ -19,14 +19,13 @@ from dogcm.simulation.model import Model
 OCEANS = {
     "tke": {
         "physics.vertical_mixing": "tke",
-        "physics.tidal_mixing": True,
+        "physics.tidal_mixing": "st_laurent",
         "physics.background_mixing": "bryan_lewis",
-        "physics.isoneutral": True,
-        "physics.eddy_coefficient": "visbeck",
+        "physics.eddies": "visbeck",
         "parameters.lateral_diffusivity": 0.0,
         "physics.tracer_advection": "centered",
         "physics.coriolis": "cd",
-        "physics.no_slip_bottom": True,
+        "physics.bottom_drag.no_slip": True,
         "physics.friction": "laplacian",
         "physics.pressure": "linear",
         "time.momentum_step": 1800.0,
@@ -42,14 +41,14 @@ OCEANS = {
     },
     "kpp": {
         "physics.vertical_mixing": "kpp",
-        "physics.kpp_limits": True,
+        "physics.vertical_mixing.limits": True,
         "physics.equation_of_state": "jmd95",
-        "physics.isoneutral": True,
+        "physics.eddies": "isoneutral",
         "parameters.isoneutral_floor": 50.0,
         "physics.tracer_advection": "weno5",
-        "physics.vorticity_scheme": "weno5",
-        "physics.viscosity_scheme": "leith",
-        "physics.viscosity_form": "biharmonic",
+        "physics.momentum_advection": "weno5",
+        "physics.eddy_viscosity": "leith",
+        "physics.eddy_viscosity.form": "biharmonic",
     },
 }
 # What shows that the schemes had something to do: a variable and the least of its largest value.

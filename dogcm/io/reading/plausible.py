@@ -63,14 +63,13 @@ _FEW = 2
 _JUMP = 1.0  # degC, g kg-1
 
 
-def check(values: np.ndarray, field: str, request, where: str, place, unit: str = "") -> None:
+def check(values: np.ndarray, field: str, request, where: str, place) -> None:
     """Refuse values that ``field`` cannot have.
 
     Args:
         values: in the unit of :data:`RANGES`, NaN where missing.
         request: :class:`dogcm.io.reading.request.Request`, whose ``range`` and ``missing`` overrule.
         where: what is read, for the message. place: index of a value -> where it lies.
-        unit: as which they were read.
 
     Raises:
         InputError: what was found, how often, where, and the key that says better.
@@ -87,8 +86,7 @@ def check(values: np.ndarray, field: str, request, where: str, place, unit: str 
         return
     usual = RANGES[field]
     low, high = request.range or (usual.low, usual.high)
-    as_read = f"{usual.unit} (read as '{unit}')" if unit not in ("", usual.unit) else usual.unit
-    _within(values, low, high, as_read, field, request, where, place)
+    _within(values, low, high, usual, field, request, where, place)
     if request.range:
         return
     _no_sentinel(values, finite, request, where, place)
@@ -98,13 +96,13 @@ def check(values: np.ndarray, field: str, request, where: str, place, unit: str 
     if most < usual.most and not request.unit:
         turned = f"{request.ask('sign', 'down')} that depth is positive, " * (field == "elevation")
         raise InputError(
-            f"{where} goes from {finite.min():.4g} to {finite.max():.4g} {as_read}: too little to "
+            f"{where} goes from {finite.min():.4g} to {finite.max():.4g} {usual.unit}: too little to "
             f"be {field}. {request.ask('unit', 'UNIT')} says in which unit it is, {turned}"
             f"{request.ask('range', '[LOW, HIGH]')} that it is right"
         )
 
 
-def _within(values, low, high, as_read, field, request, where, place) -> None:
+def _within(values, low, high, usual, field, request, where, place) -> None:
     beyond = (values < low) | (values > high)
     if not beyond.any():
         return
@@ -118,7 +116,7 @@ def _within(values, low, high, as_read, field, request, where, place) -> None:
         )
     advice.append(f"if they are right, {request.ask('range', '[LOW, HIGH]')} does")
     raise InputError(
-        f"{where} goes from {np.nanmin(values):.4g} to {np.nanmax(values):.4g} {as_read}; "
+        f"{where} goes from {np.nanmin(values):.4g} to {np.nanmax(values):.4g} {usual.unit}; "
         f"{len(at)} of {values.size} values lie beyond what {field} can be ({low:g} to {high:g}), "
         f"the first {place(at[0])}: {'; '.join(advice)}"
     )

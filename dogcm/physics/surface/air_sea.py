@@ -6,12 +6,14 @@ from dataclasses import dataclass, replace
 
 import jax
 
+from dogcm.components import ConfigError
 from dogcm.field import Field, exchange, hold
 from dogcm.operators import mean_x_c2u, mean_x_u2c, mean_y_c2v, mean_y_v2c
-from dogcm.physics.surface import bulk, ice, shortwave
+from dogcm.physics.surface import bulk, ice
 from dogcm.physics.surface.fluxes import SurfaceFluxes, global_mean, surface_fluxes
 
 _HALO = 2  # as records have it
+OWN_FLUXES = ("heat", "freshwater", "salt")
 _FLOWS = ("sensible", "latent", "longwave", "shortwave", "evaporation")
 
 
@@ -50,7 +52,7 @@ def surface_exchange(
     now, given, parts, frozen = dict(now), dict(now), {}, None
     air = None
     if scheme.bulk:
-        air = _bulk(now, state, params, scheme)
+        air = _bulk(now, state, params, scheme.bulk)
         parts = {n: getattr(air, n) for n in _FLOWS}
     if scheme.ice:
         own = {n: state.closures[n].crop(0) for n in ice.STATE}
@@ -61,16 +63,40 @@ def surface_exchange(
     now.update(_pushing(air, state, grid, physics, halos))
     if scheme.bulk:
         given["heat_flux"] = _heat(given, parts, frozen, physics)
+    own = _own_fluxes(scheme.extra, state, now, params, grid, physics)
+    for name, record in (("heat", "heat_flux"), ("freshwater", "freshwater_flux")):
+        if name in own:
+            given[record] = own[name] + given[record] if record in given else own[name]
     _freshwater(given, parts, frozen, scheme, grid, halos)
-    light = _light(given, air, frozen, params, grid, physics) if scheme.penetrating else None
+    light = None
+    if scheme.shortwave is not None:
+        light = _light(given, air, frozen, params, grid, physics)
     fluxes = surface_fluxes(given, temperature, salinity, thickness, params, grid, physics, light)
     if scheme.balance_salt and "sss" in given:
         salt = hold(fluxes.salt.crop(0))
         fluxes = replace(fluxes, salt=(salt - global_mean(salt, halos, grid)) * grid.wet_c)
+    if "salt" in own:
+        fluxes = replace(fluxes, salt=fluxes.salt + own["salt"] * grid.wet_c)
     if frozen is not None:
         new = {"ice_thickness": (frozen.thickness * grid.wet_c).crop(0)}
         fluxes = replace(fluxes, salt=fluxes.salt + frozen.salt * grid.wet_c, closures=new)
     return Exchange(now, hold_fluxes(fluxes), parts)
+
+
+def _own_fluxes(extra: tuple, state, now: dict, params: dict, grid, physics) -> dict[str, Field]:
+    """Sums of what components of one's own bring through the surface, by :data:`OWN_FLUXES`."""
+    total: dict[str, Field] = {}
+    temperature, salinity = (f.level(0).crop(0) for f in (state.temperature, state.salinity))
+    for label, one in extra:
+        found = one.fluxes(temperature, salinity, now, params, grid, state.time + 0.5 * physics.dt)
+        for name, flux in found.items():
+            if name not in OWN_FLUXES:
+                raise ConfigError(
+                    f"forcing.fluxes.{label} gives {name!r}; it may give {', '.join(OWN_FLUXES)}"
+                )
+            flux = flux.crop(0)
+            total[name] = total[name] + flux if name in total else flux
+    return total
 
 
 def hold_fluxes(f: SurfaceFluxes) -> SurfaceFluxes:
@@ -144,4 +170,6 @@ def _light(given: dict, air, frozen, params: dict, grid, physics) -> Field:
     if frozen is not None:
         entering = entering * (1.0 - frozen.concentration)
     to_kelvin = 1.0 / (physics.rho0 * physics.heat_capacity)
-    return shortwave.penetrating(hold(entering * to_kelvin * grid.wet_c), params, grid)
+    return physics.surface.shortwave.penetrating(
+        hold(entering * to_kelvin * grid.wet_c), params, grid
+    )

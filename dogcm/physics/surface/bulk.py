@@ -10,11 +10,14 @@ derivatives; nothing else departs from the papers.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 
+from dogcm.components import option, parameter
 from dogcm.field import Field, align
+from dogcm.physics.interfaces import Bulk
 
 AIR_DENSITY = 1.22  # kg m-3, where no pressure is given
 AIR_HEAT_CAPACITY = 1000.5  # J kg-1 K-1
@@ -32,6 +35,22 @@ _NEUTRAL = 1e-3  # |z/L| over which the Stanton number changes
 _LARGEST_ZETA = 10.0
 _LEAST_PRESSURE = 5e4  # Pa: land holds zeros
 FACTORS = ("bulk_momentum_factor", "bulk_heat_factor", "bulk_moisture_factor")
+
+
+class NCAR(Bulk):
+    """Heat, evaporation and stress from the air by the NCAR bulk formulae (Large and Yeager
+    2009)."""
+
+    kind: ClassVar[str] = "ncar"
+    source: ClassVar[str] = "Large and Yeager (2009), doi:10.1007/s00382-008-0441-3"
+    iterations: int = option(2, "1", "iterations for the stability of the air", ge=2, le=5)
+    air_height: float = option(
+        10.0, "m", "height of air temperature and humidity (winds: 10 m)", ge=1, le=100
+    )
+    relative_wind: bool = option(True, "1", "stress from the wind relative to the current")
+    bulk_momentum_factor: float = parameter(1.0, "1", "factor of the drag coefficient", ge=0)
+    bulk_heat_factor: float = parameter(1.0, "1", "factor of the Stanton number", ge=0)
+    bulk_moisture_factor: float = parameter(1.0, "1", "factor of the Dalton number", ge=0)
 
 
 @dataclass(frozen=True)
@@ -164,7 +183,9 @@ def air_density(now_pressure, celsius, humidity):
     return jnp.maximum(now_pressure, _LEAST_PRESSURE) / (GAS_CONSTANT * virtual)
 
 
-def ncar(now: dict, temperature: Field, current: tuple | None, params: dict, scheme) -> AirSea:
+def ncar(
+    now: dict, temperature: Field, current: tuple | None, params: dict, scheme: NCAR
+) -> AirSea:
     """Fluxes over open water.
 
     Args:

@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 
+from dogcm.components import parameter
+from dogcm.components.bijectors import Interval
 from dogcm.field import Field, fmap
 from dogcm.halo import differentiable_sums, once
+from dogcm.physics.interfaces import Bulk, SeaIce, Shortwave, Surface, SurfaceFlux
+
+
+class Records(Surface):
+    """Fluxes that records give, and restoring to records of temperature and salinity."""
+
+    kind: ClassVar[str] = "records"
+    sst_restoring_time: float = parameter(
+        60.0 * 86400, "s", "time scale of temperature restoring, for the first layer", gt=0
+    )
+    sss_restoring_time: float = parameter(
+        180.0 * 86400, "s", "time scale of salinity restoring, for the first layer", gt=0
+    )
+    ocean_albedo: float = parameter(
+        0.066, "1", "albedo of open water", bijector=Interval(0.0, 1.0), ge=0, lt=1
+    )
 
 
 @dataclass(frozen=True)
@@ -16,12 +35,9 @@ class SurfaceScheme:
     """Choices of surface physics beyond records of fluxes, fixed when the model is compiled.
 
     Attributes:
-        bulk: fluxes by the NCAR bulk formulae, :mod:`dogcm.physics.surface.bulk`. iterations: for
-            stability.
-        air_height: of air temperature and humidity (m). relative_wind: stress from the wind over
-            the current.
-        ice: thermodynamic sea ice, :mod:`dogcm.physics.surface.ice`.
-        penetrating: short wave is absorbed at depth, :mod:`dogcm.physics.surface.shortwave`.
+        bulk: fluxes from the state of the air, or None. ice: sea ice, or None.
+        shortwave: where light is absorbed; None: in the first layer.
+        extra: fluxes of one's own, by name.
         balance_freshwater: take the global mean off what evaporation, precipitation and rivers
             bring.
         balance_salt: take the global mean off what restoring of salinity brings.
@@ -29,12 +45,10 @@ class SurfaceScheme:
             :func:`dogcm.physics.surface.ice.freezing_point`.
     """
 
-    bulk: bool = False
-    iterations: int = 2
-    air_height: float = 10.0
-    relative_wind: bool = True
-    ice: bool = False
-    penetrating: bool = False
+    bulk: Bulk | None = None
+    ice: SeaIce | None = None
+    shortwave: Shortwave | None = None
+    extra: tuple[tuple[str, SurfaceFlux], ...] = ()
     balance_freshwater: bool = False
     balance_salt: bool = False
     freezing_point: str = "teos10"

@@ -19,10 +19,14 @@ of heat at once; their water and salt leave the sea, and they join h, in the nex
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax.numpy as jnp
 
+from dogcm.components import parameter
+from dogcm.components.bijectors import Interval
 from dogcm.field import Field, align
+from dogcm.physics.interfaces import SeaIce
 from dogcm.physics.surface import bulk
 
 DENSITY = 905.0  # kg m-3
@@ -73,6 +77,52 @@ def cover(thickness, lead):
     """Part of the cell under ice, and the thickness there (m). lead: h0, where ice is thin."""
     there = jnp.sqrt(thickness * thickness + lead * lead)
     return thickness / there, there
+
+
+class SemtnerIce(SeaIce):
+    """Thermodynamic sea ice without motion (Semtner 1976)."""
+
+    kind: ClassVar[str] = "semtner"
+    source: ClassVar[str] = "doi:10.1175/1520-0485(1976)006<0379:AMFTTG>2.0.CO;2"
+    ice_albedo: float = parameter(
+        0.75,
+        "1",
+        "albedo where the air is colder than -2 degC",
+        bijector=Interval(0.0, 1.0),
+        gt=0,
+        lt=1,
+    )
+    ice_melting_albedo: float = parameter(
+        0.60,
+        "1",
+        "albedo where it is warmer than 0 degC",
+        bijector=Interval(0.0, 1.0),
+        gt=0,
+        lt=1,
+    )
+    ice_conductivity: float = parameter(2.03, "W m-1 K-1", "thermal conductivity", gt=0)
+    ice_salinity: float = parameter(4.0, "g kg-1", "salinity", ge=0)
+    ice_lead_thickness: float = parameter(
+        0.3, "m", "thickness below which open water remains", gt=0
+    )
+    ice_ocean_exchange: float = parameter(
+        6e-5, "m s-1", "velocity of heat exchange with the sea below", ge=0
+    )
+
+    def carries(self) -> tuple[str, ...]:
+        return STATE
+
+    def at_rest(self, like: Field, params: dict, grid) -> dict[str, Field]:
+        """A sea without ice."""
+        blank = like.level(0)
+        return {n: blank.with_data(jnp.zeros_like(blank.data)).named(n) for n in STATE}
+
+    def check(self, config) -> None:
+        if config.forcing.bulk is None:
+            raise ValueError(
+                "physics.sea_ice needs the air above the ice: set forcing.bulk: ncar, with its "
+                "files"
+            )
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,15 @@ enters, the part ``R exp(-z / red) + (1 - R) exp(-z / blue)`` reaches depth z.
 
 from __future__ import annotations
 
+from copy import copy
+from typing import ClassVar
+
 import jax.numpy as jnp
 
+from dogcm.components import parameter
+from dogcm.components.bijectors import Interval
 from dogcm.field import Field, fmap
+from dogcm.physics.interfaces import Shortwave
 
 # Jerlov's optical water types, from clearest to murkiest (table 2 of the paper): R, red depth (m),
 # blue depth (m).
@@ -20,6 +26,45 @@ JERLOV = {
     "III": (0.78, 1.40, 7.9),
 }
 PARAMETERS = ("shortwave_red_fraction", "shortwave_red_depth", "shortwave_blue_depth")
+
+
+class TwoBand(Shortwave):
+    """Two bands of light that decay with depth."""
+
+    kind: ClassVar[str] = "two_band"
+    source: ClassVar[str] = (
+        "Paulson and Simpson (1977), doi:10.1175/1520-0485(1977)007<0952:IMITUO>2.0.CO;2"
+    )
+    shortwave_red_fraction: float = parameter(
+        0.58, "1", "part of the light that decays fast", bijector=Interval(0.0, 1.0), gt=0, lt=1
+    )
+    shortwave_red_depth: float = parameter(0.35, "m", "depth over which it decays", gt=0)
+    shortwave_blue_depth: float = parameter(23.0, "m", "depth over which the rest decays", gt=0)
+
+    def penetrating(self, entering: Field, params: dict, grid) -> Field:
+        return penetrating(entering, params, grid)
+
+
+def _water_type(name: str, values: tuple[float, float, float]) -> type[TwoBand]:
+    fields = {}
+    for parent, value in zip(PARAMETERS, values):
+        info = copy(TwoBand.model_fields[parent])
+        info.default = value
+        fields[parent] = info
+    space = {
+        "__doc__": f"Light in sea water of Jerlov's optical type {name}.",
+        "__module__": __name__,
+        "__qualname__": f"Jerlov{name}",
+        "__annotations__": {"kind": ClassVar[str], **dict.fromkeys(fields, float)},
+        "kind": name,
+        **fields,
+    }
+    return type(TwoBand)(f"Jerlov{name}", (TwoBand,), space)
+
+
+JerlovI, JerlovIA, JerlovIB, JerlovII, JerlovIII = (
+    _water_type(name, values) for name, values in JERLOV.items()
+)
 
 
 def penetrating(entering: Field, params: dict, grid) -> Field:
