@@ -20,11 +20,44 @@ _compiler.configure()
 
 __version__ = "0.1.0"
 
+# By module; a name that is another one there follows a colon.
+_BY_MODULE = {
+    "simulation.model": "Model",
+    "setups.registry": "load_config experiments",
+    "field": "Field fmap",
+    "components": "Component ConfigError option parameter kinds_of",
+    # What a scheme of one's own derives from.
+    "dynamics.interfaces": "TracerAdvection MomentumAdvection Pressure Coriolis Friction "
+    "EddyViscosity LateralDiffusion BottomDrag",
+    "dynamics.tracer_advection": "OneStageAdvection:OneStage DST3 LimitedDST3 Centered Upwind",
+    "physics.interfaces": "EquationOfState VerticalMixing Column Mixing Convection "
+    "BackgroundMixing TidalMixing Eddies SurfaceFlux",
+    "tracers": "TracerKind TracerVariable Sources Water IdealAge Dye SurfaceHistory Phosphorus",
+    # The schemes that ship.
+    "dynamics.tracer_transport": "WENO WENO5 WENO7 PPM",
+    "dynamics.momentum": "EnergyConserving EnstrophyConserving EnergyEnstrophyConserving "
+    "WENOVorticity",
+    "dynamics.coriolis_cd": "CGrid CDScheme",
+    "physics.lateral": "StressFriction AlongLayers Drag",
+    "physics.laplacian": "LaplacianFriction",
+    "physics.eddy_viscosity": "Smagorinsky Leith",
+    "physics.eos": "TEOS10 LinearEOS",
+    "physics.eos_jmd95": "JMD95",
+    "physics.richardson": "RichardsonMixing",
+    "physics.tke": "TKE",
+    "physics.kpp": "KPP",
+    "physics.convection": "EnhancedMixing",
+    "physics.background_mixing": "ConstantBackground BryanLewis StLaurent",
+    "physics.isoneutral": "Isoneutral",
+    "physics.visbeck": "Visbeck",
+    "physics.surface.bulk": "NCAR",
+    "physics.surface.ice": "SemtnerIce",
+    "physics.surface.shortwave": "TwoBand",
+}
 _PUBLIC = {
-    "Model": "dogcm.simulation.model",
-    "load_config": "dogcm.setups.registry",
-    "experiments": "dogcm.setups.registry",
-    "Field": "dogcm.field",
+    name.partition(":")[0]: (f"dogcm.{module}", name.rpartition(":")[2])
+    for module, names in _BY_MODULE.items()
+    for name in names.split()
 }
 
 __all__ = ["__version__", *_PUBLIC]
@@ -32,7 +65,8 @@ __all__ = ["__version__", *_PUBLIC]
 
 def __getattr__(name: str):
     if name in _PUBLIC:
-        return getattr(import_module(_PUBLIC[name]), name)
+        module, attribute = _PUBLIC[name]
+        return getattr(import_module(module), attribute)
     raise AttributeError(f"module 'dogcm' has no attribute {name!r}")
 
 

@@ -98,7 +98,18 @@ def _at(tree: dict, key: str) -> Any:
     for part in key.split("."):
         tree = tree[part]
     # A component's options have rows of their own.
-    return tree["kind"] if isinstance(tree, dict) and "kind" in tree else tree
+    if isinstance(tree, dict) and "kind" in tree:
+        return tree["kind"]
+    labelled = isinstance(tree, dict) and tree and all("kind" in _dict(v) for v in tree.values())
+    return list(tree) if labelled and key in _LABELLED else tree
+
+
+# Keys whose entries are components under labels.
+_LABELLED = ("forcing.fluxes", "tracers")
+
+
+def _dict(value: Any) -> dict:
+    return value if isinstance(value, dict) else {}
 
 
 def _plain(default: Any) -> Any:

@@ -127,7 +127,7 @@ class Component(BaseModel):
     @classmethod
     def name(cls) -> str:
         """How a configuration names it: its kind, or ``package.module:Class``."""
-        return cls.kind or f"{cls.__module__}:{cls.__qualname__}"
+        return vars(cls).get("kind") or f"{cls.__module__}:{cls.__qualname__}"
 
     @classmethod
     def parameter_infos(cls) -> dict[str, ParameterInfo]:
@@ -198,6 +198,11 @@ class OptionRow:
     default: Any
     text: str
     learnable: bool
+
+    @property
+    def row(self) -> tuple[str, Any, str]:
+        """Unit, default and meaning."""
+        return self.unit, self.default, self.text
 
 
 def options_of(component: type[Component]) -> Iterator[OptionRow]:

@@ -48,7 +48,8 @@ def remember(component: type[Component]) -> None:
             )
         kinds[component.kind] = component
     if not component.labelled:
-        _PARAMETERS.update(component.parameter_infos())
+        for name, info in component.parameter_infos().items():
+            _PARAMETERS.setdefault(name, info)
 
 
 def kinds_of(slot: str) -> dict[str, type[Component]]:
@@ -143,7 +144,10 @@ def _imported(slot: str, name: str, key: str) -> type[Component]:
     try:
         found = getattr(import_module(module), attribute)
     except Exception as error:  # noqa: BLE001 whatever a user's module raises
-        raise ConfigError(f"{key}: cannot import {name!r}: {error}") from None
+        hint = ""
+        if isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]:
+            hint = "; put its folder on PYTHONPATH, or install it"
+        raise ConfigError(f"{key}: cannot import {name!r}: {error}{hint}") from None
     base = _BASES[slot]
     if not (isinstance(found, type) and issubclass(found, base)):
         raise ConfigError(f"{key}: {name} is no {base.__module__}.{base.__qualname__}")
@@ -214,15 +218,21 @@ def collect(components: Iterable[Component]) -> dict[str, Component]:
     """The owner of every learnable parameter.
 
     Raises:
-        ConfigError: two components in use own a parameter of one name.
+        ConfigError: two components in use own a parameter of one name, or one has the name of
+            another component's parameter and another meaning.
     """
     owners: dict[str, Component] = {}
     for one in components:
-        for name in one.parameter_infos():
+        for name, info in one.parameter_infos().items():
             if name in owners:
                 raise ConfigError(
                     f"{owners[name].name()} and {one.name()} both have a parameter {name}; "
                     "rename one"
+                )
+            if not one.labelled and info != _PARAMETERS[name]:
+                raise ConfigError(
+                    f"{one.name()}: the parameter {name} of another component has another unit, "
+                    "shape or bijector; rename one"
                 )
             owners[name] = one
     return owners

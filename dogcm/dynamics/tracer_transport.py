@@ -92,6 +92,14 @@ class WENO7(_Staged):
     kind: ClassVar[str] = "weno7"
 
 
+def WENO(order: int = 5) -> _Staged:
+    """WENO advection of this order (5 or 7)."""
+    kinds = {5: WENO5, 7: WENO7}
+    if order not in kinds:
+        raise ValueError(f"WENO of order {order}: choose 5 or 7")
+    return kinds[order]()
+
+
 class PPM(_Staged):
     """Piecewise parabolic method, one dimension after the other: bounded in three dimensions."""
 

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from dogcm.components import Component, collect, kinds_of, make
-from dogcm.components.base import options_of
+from dogcm.components.base import options_of, summary
 from dogcm.components.registry import component, slot_of
 from dogcm.grid.tripolar import TripolarGrid
 from dogcm.setups.free_surface_settings import check_free_surface
@@ -432,8 +432,12 @@ class Config(Section):
     def _tracers_make_sense(cls, entries: dict) -> dict:
         from dogcm.diagnostics.variables import VARIABLES
 
-        PassiveTracers.declared(entries, taken=(*NAMES_OF_STATE, *VARIABLES))
-        return entries
+        declared = PassiveTracers.declared(entries, taken=(*NAMES_OF_STATE, *VARIABLES))
+        return {kind.label: kind for kind in declared.kinds}
+
+    @field_serializer("tracers")
+    def _tracer_entries(self, kinds: dict) -> dict:
+        return {label: kind.entry() for label, kind in kinds.items()}
 
     @model_validator(mode="after")
     def _consistent(self):
@@ -529,6 +533,17 @@ def parameter_table(
             rows.append(
                 (key, unit, info.get_default(call_default_factory=True), info.description or "")
             )
+            rows += _labelled_rows(key, value)
+    return rows
+
+
+def _labelled_rows(key: str, value: Any) -> list:
+    """Rows of the components that a section declares under labels."""
+    rows = []
+    for label, one in value.items() if isinstance(value, dict) else ():
+        if isinstance(one, Component):
+            rows.append((f"{key}.{label}", "1", "", summary(type(one))))
+            rows += [(f"{key}.{label}.{o.name}", *o.row) for o in options_of(type(one))]
     return rows
 
 
@@ -540,5 +555,5 @@ def _component_rows(key: str, slot, text: str, value: Component | None, given: b
     if not given and slot.default != "none":
         filling = kinds_of(slot.slot)[slot.default]
     if filling is not None:
-        rows += [(f"{key}.{o.name}", o.unit, o.default, o.text) for o in options_of(filling)]
+        rows += [(f"{key}.{o.name}", *o.row) for o in options_of(filling)]
     return rows

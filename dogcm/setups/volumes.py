@@ -80,7 +80,7 @@ def _read(own: _File, name: str):
 
 
 def _wanted(config: Config, name: str) -> str:
-    practical = config.physics.equation_of_state == "jmd95"
+    practical = config.physics.equation_of_state.kind == "jmd95"
     if name == "salinity":
         return "practical" if practical else "absolute"
     return "potential" if practical else "conservative"

@@ -75,6 +75,7 @@ def test_the_list_is_that_of_the_components():
         name: info
         for slot in slots()
         for component in kinds_of(slot).values()
+        if not component.labelled
         for name, info in component.parameter_infos().items()
     }
     assert owned.items() <= PARAMETERS.items()

@@ -360,9 +360,9 @@ def test_a_region_of_a_plane_does_not_come_again():
 def test_daylight_needs_a_latitude():
     with pytest.raises(ConfigError, match="cycle.*latlon"):
         load_config("gyre", {"tracers.cycle.kind": "phosphorus"})
-    assert load_config("gyre", {"tracers.age.kind": "ideal_age"}).tracers == {
-        "age": {"kind": "ideal_age"}
-    }
+    aged = load_config("gyre", {"tracers.age.kind": "ideal_age"})
+    assert aged.model_dump()["tracers"] == {"age": {"kind": "ideal_age"}}
+    assert load_config("gyre", {"tracers.age": "ideal_age"}) == aged
 
 
 def test_names_units_and_leaves():

@@ -75,11 +75,13 @@ def box(monkeypatch, changes=(), thickness=None, powers=()) -> Model:
         "parameters.convection_n2": 1e-7 * (L / (H * T)) ** 2,
         "parameters.bottom_drag_linear": 1e-4 * H / T,
         "parameters.bottom_drag_quadratic": 0.0,
-        "physics.coriolis.time": 321428.0 * T,
         "time.step": 600.0 * T,
         "time.barotropic_steps": 8,
     }
-    m = Model("channel", values | dict(changes), comm=SerialCommunicator())
+    values |= dict(changes)
+    if values.get("physics.coriolis") == "cd":
+        values["physics.coriolis.time"] = 321428.0 * T
+    m = Model("channel", values, comm=SerialCommunicator())
     eos = PreparedLinear(
         2e-4 / s["K"], 7.4e-4 / s["S"], 1026.0 * s["R"], 10.0 * s["K"], 35.0 * s["S"]
     )
