@@ -25,9 +25,9 @@ def field(values, unit="degC", lat=LAT, lon=LON, time=None, **attrs) -> xr.Datas
     return xr.Dataset({"f": ((name, "lat", "lon"), v, {"units": unit, **attrs})}, axes)
 
 
-def dated(values, times, unit="days since 2001-01-01", calendar="noleap", **more) -> xr.Dataset:
+def dated(values, times, since="days since 2001-01-01", calendar="noleap", **more) -> xr.Dataset:
     """Records with dates."""
-    when = ("time", np.asarray(times, float), {"units": unit, "calendar": calendar})
+    when = ("time", np.asarray(times, float), {"units": since, "calendar": calendar})
     return field(values, time=("time", when), **more)
 
 

@@ -186,6 +186,20 @@ def show_(
     return show.variables() if variables else show.parameters(experiment, set_ or [], inputs)
 
 
+@app.command(name="inputs")
+def inputs_(
+    target: Annotated[
+        str, typer.Argument(help="A netCDF file, the name of an experiment, or a YAML file.")
+    ],
+    set_: Sets = None,
+    inputs: Inputs = None,
+) -> int:
+    """Show what is understood of input files: units, axes, ranges, times, gaps and a small map."""
+    from dogcm.cli import inputs as page
+
+    return page.show(target, set_ or [], inputs)
+
+
 @app.command()
 def check() -> int:
     """Check the installation: versions, MPI, devices, messages between ranks. Start it as you would

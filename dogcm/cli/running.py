@@ -157,8 +157,12 @@ def go_on(
 
 
 def dry_run(config: Config, layout: str, days: float, binding) -> int:
-    """Show what a run would be; see :mod:`dogcm.cli.estimate`."""
-    from dogcm.cli import estimate
+    """Show what a run would be and what it reads; see :mod:`dogcm.cli.estimate`."""
+    from dogcm.cli import estimate, inputs
     from dogcm.simulation.model import Model
 
-    return estimate.show(Model(config, layout=layout), days, binding)
+    model = Model(config, layout=layout)
+    if model.comm.rank == 0:
+        inputs.report(config)
+        print()
+    return estimate.show(model, days, binding)

@@ -47,6 +47,7 @@ class ScatteredVariable:
     time_middle: FloatArray | None = None
     standard_name: str = ""
     attributes: dict[str, str] = field(default_factory=dict)
+    axes: dict[str, str] = field(default_factory=dict)
 
     space = 1  # axes of position
 

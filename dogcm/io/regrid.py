@@ -34,7 +34,7 @@ class GriddedVariable:
         path: The file.
         time_unit, calendar: Unit and calendar of `time` as the file spells them.
         time_middle: Middles of the bounds of `time`, or None.
-        standard_name, attributes: Of the variable in the file.
+        standard_name, attributes: Of the variable in the file. axes: Axis -> its name there.
         plane: `lat` and `lon` are y and x on a plane (km).
     """
 
@@ -51,6 +51,7 @@ class GriddedVariable:
     time_middle: FloatArray | None = None
     standard_name: str = ""
     attributes: dict[str, str] = field(default_factory=dict)
+    axes: dict[str, str] = field(default_factory=dict)
     plane: bool = False
 
     space = 2  # axes of position

@@ -27,7 +27,7 @@ from dogcm.setups.regridding import points as _points
 STARTER = Path(__file__).parent / "starter"
 # Components of vectors, which follow the directions of the grid: (to the east, to the north).
 VECTORS = vectors.PAIRS
-_STARTER_RECORDS = {"taux": "taux", "tauy": "tauy", "sst": "sst", "sss": "sss", "heat_flux": "qnet"}
+STARTER_RECORDS = {"taux": "taux", "tauy": "tauy", "sst": "sst", "sss": "sss", "heat_flux": "qnet"}
 
 
 def horizontal_grid(config: Config) -> LatLonGrid | CartesianGrid | RotatedGrid | TripolarGrid:
@@ -89,15 +89,24 @@ def _depth(config: Config, horizontal, vertical: VerticalGrid) -> np.ndarray:
     return bathy.remove_lakes(depth, **closing) if b.remove_lakes else depth
 
 
-def _measured_depth(b: BathymetryConfig, horizontal, deepest: float) -> np.ndarray:
-    """Depth (ny, nx) from a file of elevations or depths; land where it has no value."""
+def sea_floor(b: BathymetryConfig, plane: bool = False):
+    """Elevation of the sea floor (m, positive up) on the grid of its file, NaN where it has no value.
+
+    Raises:
+        InputError: see :func:`dogcm.io.reading.reader.read`.
+    """
     path, name = (
         (STARTER / "bathymetry.nc", "elevation") if b.source == "starter" else (b.path, b.variable)
     )
-    request = atmosphere.request(b, "bathymetry", not horizontal.spherical)
+    request = atmosphere.request(b, "bathymetry", plane)
     where = f"bathymetry: variable '{name}' of {path}"
     source = reader.read(path, name, request, "elevation")
-    source = reader.one_record(reader.one_level(source, request, where), request, where)
+    return reader.one_record(reader.one_level(source, request, where), request, where)
+
+
+def _measured_depth(b: BathymetryConfig, horizontal, deepest: float) -> np.ndarray:
+    """Depth (ny, nx) from a file of elevations or depths; land where it has no value."""
+    source = sea_floor(b, not horizontal.spherical)
     if b.fill == "none":
         check_cover(source, horizontal, "c", np.ones(horizontal.shape, bool))
     land = np.where(np.isfinite(source.values), source.values, 1.0)
@@ -149,7 +158,7 @@ def records(config: Config) -> list[str]:
     """
     offered = {
         "none": [],
-        "starter": list(_STARTER_RECORDS),
+        "starter": list(STARTER_RECORDS),
         "file": [],
         "gyre": ["taux"],
         "channel": ["taux", "sst"],
@@ -190,7 +199,7 @@ def _record(config: Config, name: str, at: str, horizontal, wet: np.ndarray) -> 
     if name == "specific_humidity":
         return _humidity(config, horizontal, wet)
     if f.source == "starter":
-        source = reader.read(STARTER / "surface.nc", _STARTER_RECORDS[name], field=name)
+        source = reader.read(STARTER / "surface.nc", STARTER_RECORDS[name], field=name)
         return on_grid(source, horizontal, at)
     if f.source == "mitgcm":
         return mitgcm.record(f.path, name, horizontal.shape)

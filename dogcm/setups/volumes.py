@@ -71,6 +71,13 @@ def source(config: Config, name: str, plane: bool = False):
     return replace(found, values=convert(found.values, scale, salinity, depth, lat))
 
 
+def scale_of(config: Config, name: str, plane: bool = False) -> str:
+    """Scale of the file, if its values are converted from it; else ""."""
+    own = file_of(config, name, plane)
+    scale = _scale(own, _read(own, name), name)
+    return "" if scale == _wanted(config, name) else scale
+
+
 def _read(own: _File, name: str):
     found = reader.read(own.path, own.variable, own.request, name)
     found = reader.one_record(found, own.request, own.where)
@@ -188,4 +195,4 @@ def _filled(levels: np.ndarray, horizontal) -> np.ndarray:
     return np.stack(out)
 
 
-__all__ = ["file_of", "initial", "source", "surface"]
+__all__ = ["file_of", "initial", "scale_of", "source", "surface"]

@@ -8,6 +8,7 @@ by their place in the file.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 
 import cftime
@@ -105,7 +106,10 @@ def order(
 
 
 def _by_date(found: list, year: float, same, request: Request, where: str) -> NDArray[np.intp]:
-    fractions = np.array([year_fraction(d) for d in found])
+    with warnings.catch_warnings():
+        # cftime warns of every date in year 0, which is how climatologies are dated.
+        warnings.simplefilter("ignore")
+        fractions = np.array([year_fraction(d) for d in found])
     years = np.array([d.year for d in found]) + fractions
     steps = np.diff(np.sort(years))
     interval = float(np.median(steps))

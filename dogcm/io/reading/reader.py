@@ -234,6 +234,7 @@ def _build(dataset, array, found: Axes, values: xr.DataArray, request, where, pa
         path=str(path),
         standard_name=str(array.attrs.get("standard_name", "")),
         attributes={k: str(v) for k, v in array.attrs.items()},
+        axes=found.names,
         **_times(dataset, found, request),
     )
     if "depth" in found.dims:
