@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-import cftime
 import numpy as np
 
+from dogcm.io.reading import calendar as times
 from dogcm.targets.errors import TargetError
 
 DAY = 86400.0
@@ -59,7 +59,7 @@ def decode_times(values, units: str, calendar: str, source: str) -> list:
             f"time axis of {source} is empty or not strictly increasing; repair or sort the file"
         )
     try:
-        return list(np.atleast_1d(cftime.num2date(numbers, units, calendar or "standard")))
+        return times.dates(numbers, units, calendar)
     except Exception as error:
         raise TargetError(
             f"time axis of {source} cannot be decoded (units '{units}', calendar '{calendar}': {error}); CF "
