@@ -64,7 +64,7 @@ class Form:
 
 
 def positions(form: Form):
-    """Latitudes (n), longitudes (m) as the file has them, of a globe or a region across Greenwich."""
+    """Latitudes and longitudes in the file, of a globe or a region across Greenwich."""
     count = int(form.rng.integers(7, 12))
     lat = np.linspace(-72, 72, count) + form.rng.uniform(-3, 3, count)
     if form.flip("latitudes descend"):
@@ -94,7 +94,7 @@ def turned(lat, lon, tilt: float = 25.0):
 
 
 def encode(form: Form, name: str, values: np.ndarray, kind: str, low: float, high: float):
-    """Values in a unit and a storage, missing where NaN: array, attributes, encoding, resolution."""
+    """Values in a unit and a storage: array, attributes, encoding, resolution."""
     unit, factor, shift = form.pick("unit", UNITS[kind])
     stored, ends = values * factor + shift, (low * factor + shift, high * factor + shift)
     attrs: dict = {"units": unit}
@@ -165,7 +165,7 @@ def levels(form: Form, depth: np.ndarray):
     return order, z, attrs
 
 
-def write(path: Path, form: Form, name: str, function, kind: str, limits, axes=(), **about) -> tuple:
+def write(path: Path, form: Form, name, function, kind, limits, axes=(), **about) -> tuple:
     """A file with one variable.
 
     Args:

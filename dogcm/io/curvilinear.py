@@ -57,7 +57,7 @@ class ScatteredVariable:
         return self.values.ndim - self.space - (self.depth is not None) > 0
 
     def spacing(self) -> FloatArray:
-        """Distance (radians) of each point to the farthest of its neighbours in the file, (points,).
+        """Distance (radians) of each point to the farthest of its neighbours in the file.
 
         Of points in no order: to the fourth nearest.
         """

@@ -91,18 +91,21 @@ def choose(config: Config, offered: list[str]) -> list[str]:
 def _refuse_surplus(config: Config, files: set[str]) -> None:
     if {DEW_POINT, "specific_humidity"} <= files:
         raise InputError(
-            "forcing.files has dew_point and specific_humidity: one follows from the other, give one"
+            "forcing.files has dew_point and specific_humidity: one follows from the other, give "
+            "one"
         )
     if config.forcing.bulk is None:
         used = {"shortwave_down"} if config.physics.shortwave is not None else set()
         idle = sorted((files & {*_AIR, DEW_POINT}) - used)
         if idle:
             raise InputError(
-                f"forcing.files.{idle[0]} is of no use without forcing.bulk: ncar; set that or leave it out"
+                f"forcing.files.{idle[0]} is of no use without forcing.bulk: ncar; set that or "
+                "leave it out"
             )
     elif {"wind_u", "wind_v"} <= files and files & {"taux", "tauy"}:
         raise InputError(
-            "forcing.files has winds and taux or tauy: bulk formulae make stress from winds; leave one of them out "
+            "forcing.files has winds and taux or tauy: bulk formulae make stress from winds; "
+            "leave one of them out "
             "(wind_speed alone gives heat and evaporation beside a given stress)"
         )
 
@@ -121,12 +124,14 @@ def _refuse_missing(config: Config, names: set[str]) -> None:
         if len(winds) == 1 or not (winds or "wind_speed" in names):
             missing = sorted({"wind_u", "wind_v"} - names)
             raise InputError(
-                f"forcing.bulk: ncar needs {' and '.join(missing)}; {write.format(missing[0])}, or wind_speed beside a "
+                f"forcing.bulk: ncar needs {' and '.join(missing)}; {write.format(missing[0])}, "
+                "or wind_speed beside a "
                 "given stress (taux, tauy)"
             )
     elif config.physics.shortwave is not None and "shortwave_down" not in names:
         raise InputError(
-            f"physics.shortwave: {config.physics.shortwave.name()} needs shortwave_down, of which heat_flux holds what the "
+            f"physics.shortwave: {config.physics.shortwave.name()} needs shortwave_down, of "
+            "which heat_flux holds what the "
             f"sea does not reflect; {write.format('shortwave_down')}"
         )
 
@@ -222,7 +227,8 @@ def convert(values, unit: str, wanted: str, accumulated: float = 0.0):
     amount = next((a for a in amounts if units.is_like(unit, a)), None)
     if amount and not accumulated:
         raise ValueError(
-            f"'{unit}' is an amount, '{wanted}' a rate: set accumulated to the seconds over which it was summed"
+            f"'{unit}' is an amount, '{wanted}' a rate: set accumulated to the seconds over "
+            "which it was summed"
         )
     if not accumulated:
         return units.convert(v, unit, wanted)
@@ -252,7 +258,8 @@ def spread_runoff(
         lat, lon, area = source.lat, source.lon, source.area
         if area is None:
             raise InputError(
-                f"forcing.files.runoff: {source.path} has no variable area (m2) beside the two-dimensional coordinates "
+                f"forcing.files.runoff: {source.path} has no variable area (m2) beside the "
+                "two-dimensional coordinates "
                 f"of {source.name}; rivers cannot be brought to wet cells without it"
             )
     else:

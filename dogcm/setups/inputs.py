@@ -90,7 +90,7 @@ def _depth(config: Config, horizontal, vertical: VerticalGrid) -> np.ndarray:
 
 
 def sea_floor(b: BathymetryConfig, plane: bool = False):
-    """Elevation of the sea floor (m, positive up) on the grid of its file, NaN where it has no value.
+    """Elevation of the sea floor (m, positive up) on the grid of its file, NaN where missing.
 
     Raises:
         InputError: see :func:`dogcm.io.reading.reader.read`.
@@ -172,7 +172,8 @@ def records(config: Config) -> list[str]:
     for a, b in sorted({*VECTORS.values()}) if config.grid.kind in ("rotated", "tripolar") else ():
         if (a in names) != (b in names):
             raise InputError(
-                f"forcing.files: {a} and {b} are turned together on a {config.grid.kind} grid; give both"
+                f"forcing.files: {a} and {b} are turned together on a {config.grid.kind} grid; "
+                "give both"
             )
     return names
 
@@ -229,7 +230,8 @@ def _humidity(config: Config, horizontal, wet: np.ndarray) -> np.ndarray:
         pressure = _from_file(config, "sea_level_pressure", horizontal, wet)
         if len(pressure) not in (1, len(dew_point)):
             raise InputError(
-                f"forcing.files: dew_point has {len(dew_point)} records and sea_level_pressure {len(pressure)}: "
+                f"forcing.files: dew_point has {len(dew_point)} records and sea_level_pressure "
+                f"{len(pressure)}: "
                 "humidity needs as many of both, or one steady pressure"
             )
     return atmosphere.humidity_at_dew_point(dew_point, pressure)
@@ -260,7 +262,8 @@ def _checked(values: np.ndarray, wet: np.ndarray, name: str, horizontal, vertica
         else:
             place += f", record {where[0] + 1}"
         raise InputError(
-            f"{name}: {int(bad.sum())} ocean cells have no valid value, the first at {place}; fill the gaps of the "
+            f"{name}: {int(bad.sum())} ocean cells have no valid value, the first at {place}; "
+            "fill the gaps of the "
             "input (key fill: nearest) or close these cells (bathymetry.straits)"
         )
     return np.where(wet, np.nan_to_num(values), 0.0)

@@ -139,7 +139,8 @@ def check_cover(source, horizontal, at: str, wet: np.ndarray) -> None:
     raise InputError(
         f"variable '{source.name}' of {source.path} does not cover the model's ocean: it has "
         f"{extent(source)}; {int(outside.sum())} of {int(wet.sum())} ocean cells lie outside, the "
-        f"first at {what[0]} {lat[j, i]:.2f}, {what[1]} {lon[j, i]:.2f}. Give a file that covers the "
+        f"first at {what[0]} {lat[j, i]:.2f}, {what[1]} {lon[j, i]:.2f}. Give a file that covers "
+        "the "
         "domain, or take the nearest values by the key fill: nearest"
     )
 
@@ -150,11 +151,6 @@ def covered(source, lat: np.ndarray, lon: np.ndarray, half_cell=0.0) -> np.ndarr
     if isinstance(source, ScatteredVariable):
         distance, spacing = curvilinear.distance_to(source, lat, lon)
         return distance <= np.maximum(_CELLS_AWAY * spacing, half_cell)
-    if source.lat.size < 2 or source.lon.size < 2:
-        raise InputError(
-            f"variable '{source.name}' of {source.path} has {source.lat.size} x {source.lon.size} "
-            "points: two or more in each direction are needed"
-        )
     y, past = source.lat, 0.5 if source.plane else 1.0
     south, north = y[0] - past * (y[1] - y[0]), y[-1] + past * (y[-1] - y[-2])
     inside = (lat >= south - 1e-6) & (lat <= north + 1e-6)

@@ -76,7 +76,9 @@ def _one(key: str, describe: Callable[[], list[str]]) -> Understood:
 
 def _volume(config: Config, name: str, plane: bool) -> list[str]:
     scale = volumes.scale_of(config, name, plane)
-    wanted = {"teos10": "TEOS-10"}.get(config.physics.equation_of_state, "the equation of state")
+    wanted = {"teos10": "TEOS-10"}.get(
+        config.physics.equation_of_state.kind, "the equation of state"
+    )
     note = (
         f"{scale}, converted for {wanted} by gsw" if scale else "taken to be on the model's scale"
     )

@@ -15,7 +15,7 @@ PAIRS = {n: pair for pair in (("taux", "tauy"), ("wind_u", "wind_v")) for n in p
 
 
 def eastward_and_northward(forcing, name: str, source, plane: bool):
-    """``source``, or what follows from it and the other component if they lie along the file's grid.
+    """``source``, turned together with the other component if they lie along the file's grid.
 
     They are turned by the angle from east to the grid's x axis, counter-clockwise, that the key
     ``axes: {angle: NAME}`` names.
@@ -35,9 +35,12 @@ def eastward_and_northward(forcing, name: str, source, plane: bool):
     if not own.axes.get("angle"):
         right = meaning.SAME[name][0]
         raise InputError(
-            f"{key}: variable '{own.variable}' of {own.path} is {source.standard_name}: along the axes "
-            f"of the file's own grid. {key}.axes: {{angle: NAME}} names the angle from east to its x "
-            f"axis, by which it is turned; {key}.standard_name: {right} says that it points east or "
+            f"{key}: variable '{own.variable}' of {own.path} is {source.standard_name}: along "
+            "the axes "
+            f"of the file's own grid. {key}.axes: {{angle: NAME}} names the angle from east to "
+            "its x "
+            f"axis, by which it is turned; {key}.standard_name: {right} says that it points east "
+            "or "
             "north all the same"
         )
     pair = PAIRS[name]

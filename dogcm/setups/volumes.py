@@ -35,7 +35,7 @@ class _File:
 
 
 def file_of(config: Config, name: str, plane: bool = False) -> _File:
-    """Which file holds the initial temperature or salinity, and what the configuration says of it."""
+    """Which file holds the initial temperature or salinity, and what is said of it."""
     i = config.initial
     own = i.temperature_file if name == "temperature" else i.salinity_file
     variable = i.temperature_variable if name == "temperature" else i.salinity_variable

@@ -36,7 +36,8 @@ def in_unit(name: str, values: np.ndarray, unit: str, source: str) -> np.ndarray
         low <= np.median(finite) <= high and np.mean((finite < low) | (finite > high)) < 0.01
     ):
         raise TargetError(
-            f"{source} is labelled '{unit}', but its values ({finite.min():.4g} to {finite.max():.4g} "
+            f"{source} is labelled '{unit}', but its values ({finite.min():.4g} to "
+            f"{finite.max():.4g} "
             f"{wanted}) cannot be "
             f"{name} in {wanted} ({low:g} to {high:g}): correct the units attribute of the file"
         )

@@ -104,7 +104,8 @@ def read_glorys(
     unknown = [v for v in variables if v not in FILE_NAMES]
     if unknown or not variables:
         raise TargetError(
-            f"no reanalysis variable for {unknown or 'an empty list'}; known: {', '.join(FILE_NAMES)}"
+            f"no reanalysis variable for {unknown or 'an empty list'}; known: "
+            f"{', '.join(FILE_NAMES)}"
         )
     needs = list(variables)
     if convert and {"temperature", "salinity"} & set(needs):
@@ -132,7 +133,8 @@ def _paths(files) -> list[Path]:
     missing = [p for p in found if not Path(p).is_file()]
     if missing or not found:
         raise TargetError(
-            f"no such reanalysis file: {missing[0] if missing else given}; check the path or pattern"
+            f"no such reanalysis file: {missing[0] if missing else given}; check the path or "
+            "pattern"
         )
     return [Path(p) for p in found]
 
@@ -161,7 +163,8 @@ class _Archive:
         for name in names:
             if not found[name]:
                 raise TargetError(
-                    f"variable '{FILE_NAMES[name]}' (target of {name}) is in none of {self.where}; the first "
+                    f"variable '{FILE_NAMES[name]}' (target of {name}) is in none of "
+                    f"{self.where}; the first "
                     f"file has {', '.join(sorted(map(str, _open(paths[0]).data_vars)))}"
                 )
         self._index = found
@@ -173,7 +176,8 @@ class _Archive:
             odd = sorted(set(first) ^ set(self._index[name]))
             if odd:
                 raise TargetError(
-                    f"{FILE_NAMES[names[0]]} and {FILE_NAMES[name]} of {self.where} are not there for the "
+                    f"{FILE_NAMES[names[0]]} and {FILE_NAMES[name]} of {self.where} are not "
+                    "there for the "
                     f"same times: {odd[0]} has only one of them"
                 )
         self.dates = [first[n] for n in select_period(first, period, self.where)]
@@ -185,7 +189,8 @@ class _Archive:
             wanted = tuple(d for d in _DIMS if d != "depth" or VARIABLES[name][1])
             if array.dims != wanted:
                 raise TargetError(
-                    f"variable '{array.name}' of {path} has dimensions {array.dims}; a reanalysis file has "
+                    f"variable '{array.name}' of {path} has dimensions {array.dims}; a "
+                    "reanalysis file has "
                     f"{wanted}"
                 )
         own = _axes(data, path)
@@ -212,7 +217,8 @@ class _Archive:
         for kept, dropped in self.axes.twice:
             if not np.allclose(values[:, kept], values[:, dropped], equal_nan=True):
                 raise TargetError(
-                    f"variable '{array.name}' of {self.where}: columns {kept + 1} and {dropped + 1} "
+                    f"variable '{array.name}' of {self.where}: columns {kept + 1} and "
+                    f"{dropped + 1} "
                     "lie at one longitude but hold other values; drop one"
                 )
         values = values[self.axes.lat_order][:, self.axes.lon_order]

@@ -68,7 +68,8 @@ class Profiles:
         bad = (np.abs(self.lat) > 90) | ~np.isfinite(self.lat) | ~np.isfinite(self.lon)
         if bad.any():
             raise TargetError(
-                f"profiles: {int(bad.sum())} have no valid position, the first is number {np.argmax(bad)}"
+                f"profiles: {int(bad.sum())} have no valid position, the first is number "
+                f"{np.argmax(bad)}"
             )
 
     def __len__(self) -> int:
@@ -95,7 +96,8 @@ class Profiles:
         inside = (self.times >= start) & (self.times <= start + length)
         if not inside.any():
             raise TargetError(
-                f"no profile between model day {start / 86400:.2f} and {(start + length) / 86400:.2f}; they "
+                f"no profile between model day {start / 86400:.2f} and "
+                f"{(start + length) / 86400:.2f}; they "
                 f"run from day {self.times.min() / 86400:.2f} to {self.times.max() / 86400:.2f}"
             )
         return self.pick(inside)
@@ -179,7 +181,8 @@ def _names(data: xr.Dataset, names: dict[str, str] | None, path) -> dict[str, st
     missing = [v for v in own.values() if v not in data.variables]
     if missing:
         raise TargetError(
-            f"{path} has no variable {', '.join(missing)}; it has {', '.join(map(str, data.variables))}"
+            f"{path} has no variable {', '.join(missing)}; it has "
+            f"{', '.join(map(str, data.variables))}"
         )
     return own
 
@@ -190,14 +193,16 @@ def _placed(raw: dict, own: dict[str, str], path) -> tuple[dict, dict[str, int]]
     if len(shape) != 2 or raw["salinity"].shape != shape or raw["lat"].shape != shape[:1]:
         raise TargetError(
             f"{path}: {own['temperature']} {shape}, {own['salinity']} {raw['salinity'].shape} and "
-            f"{own['lat']} {raw['lat'].shape} must be (profile, level), (profile, level) and (profile,)"
+            f"{own['lat']} {raw['lat'].shape} must be (profile, level), (profile, level) and "
+            "(profile,)"
         )
     nowhere = ~(np.abs(raw["lat"]) <= 90.0) | ~(np.abs(raw["lon"]) <= 720.0)
     never = ~np.isfinite(raw["time"]) & ~nowhere
     good = ~(nowhere | never)
     if not good.any():
         raise TargetError(
-            f"{path}: none of {shape[0]} profiles has a position ({own['lat']}, {own['lon']}) and a "
+            f"{path}: none of {shape[0]} profiles has a position ({own['lat']}, {own['lon']}) "
+            "and a "
             f"time ({own['time']})"
         )
     per_profile = {k: v[good] if v.shape[:1] == shape[:1] else v for k, v in raw.items()}

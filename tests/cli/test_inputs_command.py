@@ -72,7 +72,8 @@ def test_an_experiment(here, capsys):
     assert main(["inputs", "sea.yaml"]) == 0
     said = capsys.readouterr().out
     for part in (
-        "bathymetry\n", "taken for depth", "initial.temperature\n", "in_situ, converted for TEOS-10",
+        "bathymetry\n", "taken for depth", "initial.temperature\n",
+        "in_situ, converted for TEOS-10",
         "initial.salinity\n", "levels     5, 0 to 2000 m", "forcing.files.sst\n",
         "unit       degC, from 'K'", "12 records, in the order of a year",
     ):  # fmt: skip

@@ -42,7 +42,8 @@ def draw(seed, each):
 
 
 FIELDS = {
-    "sst": ("temperature", 15.0, 12.0), "sss": ("salinity", 34.0, 3.0), "taux": ("stress", 0.0, 0.3),
+    "sst": ("temperature", 15.0, 12.0), "sss": ("salinity", 34.0, 3.0),
+    "taux": ("stress", 0.0, 0.3),
     "freshwater_flux": ("water", 0.0, 5e-8),
 }  # fmt: skip
 

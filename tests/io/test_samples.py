@@ -20,7 +20,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "input_samples.md"
 AXES = {"axes": {"lat": "topo_lat", "lon": "topo_lon"}}
 T_POINTS = {"axes": {"lat": "gphit", "lon": "glamt"}}
 
-# File, what it is, variable, taken for, keys; then the refusal, or (shape, least, largest, missing).
+# File, what it is, variable, taken for, keys; then refusal, or (shape, least, largest, missing).
 ROWS: list[tuple] = [
     ("era5_regional.nc", "ERA5 winds across Greenwich, packed, north first", "u10", "wind_u", {},
      ((2, 161, 321), -15.063, 19.987, 0)),

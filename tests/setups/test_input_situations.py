@@ -1,4 +1,4 @@
-"""Files as users have them: each is read rightly or refused by name, with the key that would help."""
+"""Files as users have them, read rightly or refused by name with the key that would help."""
 
 from __future__ import annotations
 

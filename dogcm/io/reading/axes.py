@@ -64,8 +64,8 @@ class Axes:
     Attributes:
         dims: axis (``lat``, ``lon``, ``depth``, ``time``; ``x``, ``y`` on a plane) -> dimension; of
             scattered points ``points`` -> their dimensions.
-        lat, lon: positions (degrees; km on a plane): ``(n_lat,)`` and ``(n_lon,)``, or both with the
-            shape of the points' dimensions.
+        lat, lon: positions (degrees; km on a plane): ``(n_lat,)`` and ``(n_lon,)``, or both with
+            the shape of the points' dimensions.
         others: dimensions that are none of these.
     """
 
@@ -105,8 +105,10 @@ def find(dataset: xr.Dataset, array: xr.DataArray, request: Request, where: str)
         positions = lat.values, lon.values
     else:
         raise InputError(
-            f"{where}: {names[0]} has dimensions {lat.dims} and {names[1]} {lon.dims}; they must be "
-            f"the same two, or one each. {request.ask('axes', '{lat: NAME, lon: NAME}')} names others"
+            f"{where}: {names[0]} has dimensions {lat.dims} and {names[1]} {lon.dims}; they must "
+            "be "
+            f"the same two, or one each. {request.ask('axes', '{lat: NAME, lon: NAME}')} names "
+            "others"
         )
     used = {d for group in dims.values() for d in group}
     known, others = _rest(dataset, array, used, request, where)
@@ -122,12 +124,14 @@ def _refuse_unknown(dataset: xr.Dataset, request: Request, where: str) -> None:
     for axis, name in request.axes.items():
         if axis not in ("lat", "lon", "x", "y", "depth", "time", "angle"):
             raise InputError(
-                f"{request.ask('axes', f'{{{axis}: ...}}')}: no such axis; there are lat, lon, x, y, "
+                f"{request.ask('axes', f'{{{axis}: ...}}')}: no such axis; there are lat, lon, "
+                "x, y, "
                 "depth, time and angle"
             )
         if name not in dataset.variables and name not in dataset.dims:
             raise InputError(
-                f"{where}: {request.ask('axes', f'{{{axis}: {name}}}')} names what the file has not; "
+                f"{where}: {request.ask('axes', f'{{{axis}: {name}}}')} names what the file has "
+                "not; "
                 f"it has {', '.join(map(str, dataset.variables))}"
             )
 
@@ -160,7 +164,8 @@ def _positions(dataset, array, request: Request, where: str) -> tuple[str, str]:
         raise InputError(
             f"{where} has more than one pair of two-dimensional coordinates: "
             f"{', '.join(f'{a} and {b}' for a, b in flat)}; "
-            f"{request.ask('axes', f'{{lat: {flat[0][0]}, lon: {flat[0][1]}}}')} names the right one"
+            f"{request.ask('axes', f'{{lat: {flat[0][0]}, lon: {flat[0][1]}}}')} names the right "
+            "one"
         )
     if flat:
         return flat[0]
@@ -239,8 +244,10 @@ def _why_not(dataset, array, request: Request) -> str:
     text = f" ({'; '.join(odd)})" if odd else ""
     missing = "lat" if not request.axes.get("lat") else "lon"
     return (
-        f"dimensions {array.dims}: no {missing} axis found, geographic latitudes and longitudes are "
-        f"needed{text}. {request.ask('axes', '{lat: NAME, lon: NAME}')} names variables that hold them"
+        f"dimensions {array.dims}: no {missing} axis found, geographic latitudes and longitudes "
+        "are "
+        f"needed{text}. {request.ask('axes', '{lat: NAME, lon: NAME}')} names variables that "
+        "hold them"
     )
 
 
@@ -257,7 +264,8 @@ def _degrees(dataset, name: str, axis: str, request: Request, where: str) -> xr.
         values = units.convert(np.asarray(coordinate.values, float), unit, wanted)
     except ValueError as error:
         raise InputError(
-            f"{where}: coordinate '{name}' gives no {'km' if request.plane else 'degrees'}: {error}. "
+            f"{where}: coordinate '{name}' gives no {'km' if request.plane else 'degrees'}: "
+            f"{error}. "
             f"{request.ask('units', f'{{{axis}: UNIT}}')} says its unit"
         ) from None
     if not request.plane:
@@ -266,7 +274,8 @@ def _degrees(dataset, name: str, axis: str, request: Request, where: str) -> xr.
         if far.any():
             raise InputError(
                 f"{where}: coordinate '{name}' goes from {np.nanmin(values):.6g} to "
-                f"{np.nanmax(values):.6g} degrees, which no {'latitude' if axis == 'lat' else 'longitude'}"
+                f"{np.nanmax(values):.6g} degrees, which no "
+                f"{'latitude' if axis == 'lat' else 'longitude'}"
                 f" does; {request.ask('axes', f'{{{axis}: NAME}}')} or "
                 f"{request.ask('units', f'{{{axis}: UNIT}}')} says better"
             )
@@ -422,7 +431,8 @@ def depths(
         raw = -raw
     if (raw < -1.0).any():
         raise InputError(
-            f"{where}: its levels ('{name}') lie above the sea, up to {-raw.min():.4g} m; the ocean's "
+            f"{where}: its levels ('{name}') lie above the sea, up to {-raw.min():.4g} m; the "
+            "ocean's "
             f"lie below. {ask}"
         )
     order = np.argsort(raw)

@@ -1,8 +1,8 @@
 """Which part of the model's year each record of a file belongs to.
 
-Records of the surface are interpolated in time and repeated every year: record ``n`` of ``N`` stands
-for the middle of the ``n``-th part of the year. A file is therefore put in order by its dates, not
-by their place in the file.
+Records of the surface are interpolated in time and repeated every year: record ``n`` of ``N``
+stands for the middle of the ``n``-th part of the year. A file is therefore put in order by its
+dates, not by their place in the file.
 """
 
 from __future__ import annotations
@@ -30,6 +30,14 @@ def dates(numbers, unit: str, calendar: str) -> list:
     Raises:
         ValueError: no ``UNIT since DATE``, or a calendar that is not known.
     """
+    try:
+        return _dates(numbers, unit, calendar)
+    # cftime: beyond the calendar, beyond 64 bits, units that are no texts.
+    except (ValueError, OverflowError, TypeError, AttributeError) as error:
+        raise ValueError(str(error)) from None
+
+
+def _dates(numbers, unit: str, calendar: str) -> list:
     unit = unit.strip().removesuffix("UTC").strip()
     calendar = calendar or "standard"
     numbers = np.atleast_1d(np.asarray(numbers, float))
@@ -119,7 +127,8 @@ def _by_date(found: list, year: float, same, request: Request, where: str) -> ND
     if np.ptp(years) > 1.0 + 1.5 * interval:
         raise InputError(
             f"{where} {covered}, more than a year, but forcing.year is {year:g} days: records are "
-            f"repeated with that period. {request.ask('select', f'{{time: {min(found).year:04d}}}')} "
+            "repeated with that period. "
+            f"{request.ask('select', f'{{time: {min(found).year:04d}}}')} "
             "selects one year; or set forcing.year to what the file covers"
         )
     sorted_ = np.argsort(fractions, kind="stable")
@@ -138,9 +147,11 @@ def _by_date(found: list, year: float, same, request: Request, where: str) -> ND
     # A day more or less (leap years, calendars) shifts days, but not months.
     if np.ptp(offset) > max(_UNEVEN, 1.5 * n / year) or not -0.75 < offset.mean() < 1.25:
         raise InputError(
-            f"{where} {covered}, which do not cover the year evenly, but forcing.year is {year:g} days: "
+            f"{where} {covered}, which do not cover the year evenly, but forcing.year is "
+            f"{year:g} days: "
             f"records are repeated with that period, {n} of equal length; select one year "
-            f"({request.ask('select', '{time: YYYY}')}), or set forcing.year to what the file covers"
+            f"({request.ask('select', '{time: YYYY}')}), or set forcing.year to what the file "
+            "covers"
         )
     return np.array(kept)
 
@@ -148,9 +159,11 @@ def _by_date(found: list, year: float, same, request: Request, where: str) -> ND
 def _same_or_refuse(one: int, two: int, found: list, same, year: float, request, covered) -> None:
     if not same(one, two):
         raise InputError(
-            f"{covered}: {describe(found[one])} and {describe(found[two])} are the same part of the year "
+            f"{covered}: {describe(found[one])} and {describe(found[two])} are the same part of "
+            "the year "
             f"with other values, but forcing.year is {year:g} days: records are repeated with that "
-            f"period. {request.ask('select', f'{{time: {found[one].year:04d}}}')} selects one year; or "
+            f"period. {request.ask('select', f'{{time: {found[one].year:04d}}}')} selects one "
+            "year; or "
             "set forcing.year to what the file covers"
         )
 
@@ -165,7 +178,8 @@ def _whole_period(count: int, found: list, year: float, request, where: str) -> 
     if abs(days / year - 1.0) > 0.05:
         raise InputError(
             f"{where} has {count} records over {days:.4g} days, but forcing.year is {year:g} days: "
-            f"records are repeated with that period; {request.ask('select', '{time: YYYY}')} selects "
+            f"records are repeated with that period; {request.ask('select', '{time: YYYY}')} "
+            "selects "
             "one year, or set forcing.year to what the file covers"
         )
     return np.arange(count)
@@ -197,7 +211,8 @@ def _undated(count: int, time, unit: str, same, request, where: str) -> NDArray[
         for n in map(int, np.argsort(numbers)):
             if kept.setdefault(months[n], n) != n and not same(kept[months[n]], n):
                 raise InputError(
-                    f"{where} has {count} records, of which numbers {kept[months[n]] + 1} and {n + 1} "
+                    f"{where} has {count} records, of which numbers {kept[months[n]] + 1} and "
+                    f"{n + 1} "
                     f"should repeat each other as months of a year but do not; {ask}"
                 )
         return np.array([kept[m] for m in range(12)])

@@ -68,7 +68,7 @@ def check(values: np.ndarray, field: str, request, where: str, place) -> None:
 
     Args:
         values: in the unit of :data:`RANGES`, NaN where missing.
-        request: :class:`dogcm.io.reading.request.Request`, whose ``range`` and ``missing`` overrule.
+        request: what the configuration says: ``range`` and ``missing`` overrule.
         where: what is read, for the message. place: index of a value -> where it lies.
 
     Raises:
@@ -96,7 +96,8 @@ def check(values: np.ndarray, field: str, request, where: str, place) -> None:
     if most < usual.most and not request.unit:
         turned = f"{request.ask('sign', 'down')} that depth is positive, " * (field == "elevation")
         raise InputError(
-            f"{where} goes from {finite.min():.4g} to {finite.max():.4g} {usual.unit}: too little to "
+            f"{where} goes from {finite.min():.4g} to {finite.max():.4g} {usual.unit}: too "
+            "little to "
             f"be {field}. {request.ask('unit', 'UNIT')} says in which unit it is, {turned}"
             f"{request.ask('range', '[LOW, HIGH]')} that it is right"
         )
@@ -146,7 +147,8 @@ def _no_zero_land(values, request, where, place) -> None:
         return
     raise InputError(
         f"{where}: {int(zero.sum())} of {values.size} values are exactly 0, the first "
-        f"{place(np.argwhere(zero)[0])}: is it land? {request.ask('missing', '[0]')} takes them for "
+        f"{place(np.argwhere(zero)[0])}: is it land? {request.ask('missing', '[0]')} takes them "
+        "for "
         f"land, {request.ask('mask', 'VARIABLE')} names a variable that is 1 in water, and "
         f"{request.ask('range', '[LOW, HIGH]')} takes them as they are"
     )

@@ -38,8 +38,8 @@ def read(
         path: The file.
         name: The variable.
         request: What the configuration says of the file.
-        field: Name in :data:`dogcm.io.reading.plausible.RANGES`: values come out in its unit and are
-            checked; default: as stored, unchecked.
+        field: Name in :data:`dogcm.io.reading.plausible.RANGES`: values come out in its unit and
+            are checked; default: as stored, unchecked.
 
     Raises:
         FileNotFoundError: No such file.
@@ -53,6 +53,8 @@ def read(
         dataset = select(dataset, name, request, where)
         found = axes.find(dataset, dataset[name], request, where)
         array = _without_singles(dataset[name], found, request, where)
+        if not array.size:
+            raise InputError(f"{where} is empty: {dict(array.sizes)}")
         values = _values(array, dataset, request, where)
         if field == "elevation":
             _no_idle_mask(dataset, values, request, where)
@@ -98,7 +100,8 @@ def select(dataset: xr.Dataset, name: str, request: Request, where: str) -> xr.D
         dims = [d for d, kind in roles.items() if axis in (d, kind)]
         if not dims:
             raise InputError(
-                f"{where}: {request.ask('select', f'{{{axis}: {wanted}}}')} names no dimension of it; "
+                f"{where}: {request.ask('select', f'{{{axis}: {wanted}}}')} names no dimension "
+                "of it; "
                 f"it has {', '.join(roles)}"
             )
         picked = _pick(dataset, dims[0], roles[dims[0]], wanted, request, where)
@@ -137,7 +140,8 @@ def _pick(dataset, dim: str, kind, wanted, request: Request, where: str) -> list
             f"{' ...' if size > 12 else ''}. 'record N', first or last choose by number"
         )
     raise InputError(
-        f"{where}: dimension '{dim}' has no coordinate, so {wanted} means nothing; 'record N' (1 to "
+        f"{where}: dimension '{dim}' has no coordinate, so {wanted} means nothing; 'record N' (1 "
+        "to "
         f"{size}), first or last do"
     )
 
@@ -204,12 +208,13 @@ def _no_idle_mask(dataset, values: xr.DataArray, request: Request, where: str) -
         if land:
             raise InputError(
                 f"{where} has no land, but '{name}' of the same file has {land} points of it; "
-                f"{request.ask('mask', str(name))} applies it, {request.ask('mask', 'none')} does not"
+                f"{request.ask('mask', str(name))} applies it, {request.ask('mask', 'none')} "
+                "does not"
             )
 
 
 def _mask_declared(values: FloatArray, array: xr.DataArray) -> None:
-    """Values beyond ``valid_range``, ``valid_min``, ``valid_max`` are missing (CF, section 2.5.1)."""
+    """Values beyond ``valid_range``, ``valid_min``, ``valid_max`` are missing (CF 2.5.1)."""
     low, high = array.attrs.get("valid_range", (None, None))
     low, high = array.attrs.get("valid_min", low), array.attrs.get("valid_max", high)
     scale = float(array.encoding.get("scale_factor", 1.0))
@@ -243,7 +248,7 @@ def _build(dataset, array, found: Axes, values: xr.DataArray, request, where, pa
         numbers = np.take(numbers, order, axis=lead.index("depth"))
         common["depth"] = depth
     if found.scattered:
-        return _scattered(dataset, found, numbers, common)
+        return _scattered(dataset, found, numbers, common, where)
     return _gridded(found, numbers, common, request, where)
 
 
@@ -276,7 +281,9 @@ def _middles(dataset, time, numbers: FloatArray) -> FloatArray | None:
     return 0.5 * (low + high) if inside.all() else None
 
 
-def _scattered(dataset, found: Axes, numbers: FloatArray, common: dict) -> ScatteredVariable:
+def _scattered(
+    dataset, found: Axes, numbers: FloatArray, common: dict, where: str
+) -> ScatteredVariable:
     dims = found.dims["points"]
     area = next(
         (
@@ -287,12 +294,21 @@ def _scattered(dataset, found: Axes, numbers: FloatArray, common: dict) -> Scatt
         None,
     )
     lead = numbers.shape[: numbers.ndim - len(dims)]
+    numbers, areas = numbers.reshape(*lead, found.lat.size), square_metres(area)
+    lat, lon, shape = found.lat.ravel(), found.lon.ravel(), found.lat.shape
+    # Some models give land no position.
+    there = np.isfinite(lat) & np.isfinite(lon)
+    if not there.all():
+        lat, lon, numbers, shape = lat[there], lon[there], numbers[..., there], (int(there.sum()),)
+        areas = None if areas is None else areas[there]
+    if lat.size < 4:
+        raise InputError(f"{where}: {lat.size} of its points have a position, too few")
     return ScatteredVariable(
-        values=numbers.reshape(*lead, found.lat.size),
-        lat=found.lat.ravel(),
-        lon=found.lon.ravel(),
-        area=square_metres(area),
-        shape=found.lat.shape,
+        values=numbers,
+        lat=lat,
+        lon=lon,
+        area=areas,
+        shape=shape,
         **common,
     )
 
@@ -307,6 +323,10 @@ def _gridded(found: Axes, numbers, common: dict, request, where: str) -> Gridded
         lon = lon[order]
     else:
         lon, order, twice = axes.longitudes(found.lon, names["lon"], where)
+    if min(lat.size, lon.size) < 2:
+        raise InputError(
+            f"{where} has {lat.size} x {lon.size} points: two or more in each direction are needed"
+        )
     for kept, dropped in twice:
         one, two = numbers[..., kept], numbers[..., dropped]
         size = np.nanmax(np.abs(numbers)) if np.isfinite(numbers).any() else 0.0
@@ -348,7 +368,8 @@ def one_record(source, request: Request, where: str):
     count = len(source.values)
     if count > 1:
         raise InputError(
-            f"{where} has {count} records in time; {request.ask('select', '{time: record 1}')} or a "
+            f"{where} has {count} records in time; {request.ask('select', '{time: record 1}')} "
+            "or a "
             "date (YYYY-MM) selects one"
         )
     return replace(source, values=source.values[0], time=None, time_middle=None)

@@ -58,7 +58,8 @@ def _extent(source) -> str:
     count = count or f"{lat.size} x {lon.size} points"
     what = ("y", "x", " km") if getattr(source, "plane", False) else ("lat", "lon", "")
     return (
-        f"{what[0]} {np.nanmin(lat):.2f} to {np.nanmax(lat):.2f}, {what[1]} {np.nanmin(lon):.2f} to "
+        f"{what[0]} {np.nanmin(lat):.2f} to {np.nanmax(lat):.2f}, {what[1]} {np.nanmin(lon):.2f} "
+        "to "
         f"{np.nanmax(lon):.2f}{what[2]}, {count}"
     )
 
@@ -74,7 +75,8 @@ def _times(source) -> str:
         return f"{count} records, {time[0]:g} to {time[-1]:g} ('{source.time_unit}': no dates)"
     middle = " (middles of their bounds)" if source.time_middle is not None else ""
     return (
-        f"{count} records, {calendar.describe(found[0])} to {calendar.describe(found[-1])}, calendar "
+        f"{count} records, {calendar.describe(found[0])} to {calendar.describe(found[-1])}, "
+        "calendar "
         f"{source.calendar or 'standard'}{middle}"
     )
 
