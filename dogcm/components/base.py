@@ -29,6 +29,7 @@ from pydantic import Field as PydanticField
 
 from dogcm.components.bijectors import Bijector, Exp
 from dogcm.components.errors import ConfigError
+from dogcm.components.known import remember
 
 SHAPES = ("scalar", "profile", "map", "orthotropic")
 FACTOR_OF_TWO = float(np.log(2.0))
@@ -120,8 +121,6 @@ class Component(BaseModel):
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs) -> None:
         super().__pydantic_init_subclass__(**kwargs)
-        from dogcm.components.registry import remember
-
         remember(cls)
 
     @classmethod

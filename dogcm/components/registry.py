@@ -11,62 +11,25 @@ from pydantic import BeforeValidator, PlainSerializer, ValidationError
 
 from dogcm.components.base import Component, ParameterInfo, option, options_of
 from dogcm.components.errors import ConfigError
+from dogcm.components.known import BASES, KINDS, PARAMETERS
 from dogcm.components.names import did_you_mean
-
-# By slot, in the order of definition: the base class, and the kinds that have a name.
-_BASES: dict[str, type[Component]] = {}
-_KINDS: dict[str, dict[str, type[Component]]] = {}
-# Learnable parameters of all classes that have been defined.
-_PARAMETERS: dict[str, ParameterInfo] = {}
-
-
-def remember(component: type[Component]) -> None:
-    """Note a class that has just been defined; :class:`dogcm.components.Component` calls it.
-
-    Raises:
-        ConfigError: another class of its slot has the same kind.
-    """
-    if not component.slot:
-        return
-    if "slot" in vars(component):
-        # A module that is loaded anew defines its slot anew.
-        _BASES[component.slot] = component
-        _KINDS.setdefault(component.slot, {})
-        return
-    if component.kind and "kind" in vars(component):
-        kinds = _KINDS[component.slot]
-        other = kinds.get(component.kind)
-        same = other is None or (other.__module__, other.__qualname__) == (
-            component.__module__,
-            component.__qualname__,
-        )
-        if not same:
-            raise ConfigError(
-                f"two components of the slot {component.slot} are named {component.kind!r}: "
-                f"{other.__module__}.{other.__qualname__} and "
-                f"{component.__module__}.{component.__qualname__}; rename one"
-            )
-        kinds[component.kind] = component
-    if not component.labelled:
-        for name, info in component.parameter_infos().items():
-            _PARAMETERS.setdefault(name, info)
 
 
 def kinds_of(slot: str) -> dict[str, type[Component]]:
     """The classes of a slot that have a name, by kind."""
-    return dict(_KINDS.get(slot, {}))
+    return dict(KINDS.get(slot, {}))
 
 
 def slots() -> tuple[str, ...]:
     """All slots that are defined."""
-    return tuple(_BASES)
+    return tuple(BASES)
 
 
 def labelled_parameter(name: str) -> ParameterInfo | None:
     """What is known about ``LABEL.OPTION``, for any class whose components are labelled."""
     _, dot, option_name = name.partition(".")
-    for base in _BASES.values() if dot else ():
-        for one in _KINDS[base.slot].values() if base.labelled else ():
+    for base in BASES.values() if dot else ():
+        for one in KINDS[base.slot].values() if base.labelled else ():
             info = one.parameter_infos().get(option_name)
             if info is not None:
                 return replace(info, name=name)
@@ -75,7 +38,7 @@ def labelled_parameter(name: str) -> ParameterInfo | None:
 
 def known_parameters() -> dict[str, ParameterInfo]:
     """Learnable parameters of all components that have been defined, by name."""
-    return dict(_PARAMETERS)
+    return dict(PARAMETERS)
 
 
 def make(slot: str, entry: Any, key: str = "", default: str = "") -> Component | None:
@@ -130,7 +93,7 @@ def make(slot: str, entry: Any, key: str = "", default: str = "") -> Component |
 
 def find(slot: str, kind: Any, key: str = "") -> type[Component]:
     """The class of a kind, or of ``package.module:Class``; errors as for :func:`make`."""
-    kinds, key = _KINDS.get(slot, {}), key or slot
+    kinds, key = KINDS.get(slot, {}), key or slot
     if isinstance(kind, str) and kind in kinds:
         return kinds[kind]
     if isinstance(kind, str) and ":" in kind:
@@ -148,7 +111,7 @@ def _imported(slot: str, name: str, key: str) -> type[Component]:
         if isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]:
             hint = "; put its folder on PYTHONPATH, or install it"
         raise ConfigError(f"{key}: cannot import {name!r}: {error}{hint}") from None
-    base = _BASES[slot]
+    base = BASES[slot]
     if not (isinstance(found, type) and issubclass(found, base)):
         raise ConfigError(f"{key}: {name} is no {base.__module__}.{base.__qualname__}")
     return found
@@ -165,7 +128,7 @@ def _of_slot(component: Component, slot: str, key: str) -> Component:
 def _unknown_option(slot: str, kind, found: type[Component], name: str, key: str) -> str:
     hint = did_you_mean(name, found.model_fields)
     if not hint:
-        owners = [k for k, c in _KINDS.get(slot, {}).items() if name in c.model_fields]
+        owners = [k for k, c in KINDS.get(slot, {}).items() if name in c.model_fields]
         known = ", ".join(found.model_fields) or "none"
         hint = f"; it belongs to kind {owners[0]}" if owners else f"; it has {known}"
     return f"unknown parameter {key}.{name}: {kind} has no such option{hint}"
@@ -202,7 +165,7 @@ def component(slot: str, default: Any, text: str, key: str = "", optional: bool 
     def made(entry):
         found = make(slot, entry, key, default)
         if found is None and not optional:
-            raise ConfigError(f"{key}: none is no choice here; known: {', '.join(_KINDS[slot])}")
+            raise ConfigError(f"{key}: none is no choice here; known: {', '.join(KINDS[slot])}")
         return found
 
     return Annotated[
@@ -229,7 +192,7 @@ def collect(components: Iterable[Component]) -> dict[str, Component]:
                     f"{owners[name].name()} and {one.name()} both have a parameter {name}; "
                     "rename one"
                 )
-            if not one.labelled and info != _PARAMETERS[name]:
+            if not one.labelled and info != PARAMETERS[name]:
                 raise ConfigError(
                     f"{one.name()}: the parameter {name} of another component has another unit, "
                     "shape or bijector; rename one"
@@ -247,7 +210,6 @@ __all__ = [
     "known_parameters",
     "labelled_parameter",
     "make",
-    "remember",
     "slot_of",
     "slots",
 ]
