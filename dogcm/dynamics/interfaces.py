@@ -70,14 +70,26 @@ class MomentumAdvection(Component):
 
 
 class Pressure(Component):
-    """How density varies between layer centres in the hydrostatic pressure."""
+    """Hydrostatic pressure and its gradient along layers.
+
+    Attributes:
+        true_depths: whether the value of a partial cell is that at its own centre, and not at its
+            layer's.
+    """
 
     slot: ClassVar[str] = "pressure"
+    true_depths: ClassVar[bool] = False
 
     @abstractmethod
     def hydrostatic(self, density: Field, stretch: Field, grid, physics) -> Field:
         """Pressure anomaly over rho0 at layer centres (m2 s-2), from the density anomaly
         (kg m-3)."""
+
+    @abstractmethod
+    def gradient(
+        self, pressure: Field, density: Field, eta: Field, grid, physics
+    ) -> tuple[Field, Field]:
+        """Accelerations (m s-2) by the baroclinic pressure gradient, at west and south faces."""
 
 
 class Coriolis(Component):

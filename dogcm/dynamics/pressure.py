@@ -7,14 +7,17 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from dogcm.dynamics.interfaces import Pressure
-from dogcm.field import Field
+from dogcm.field import Field, fmap
 from dogcm.operators import (
+    common,
     diff_x_c2u,
     diff_y_c2v,
+    lower_z_c2w,
     mean_x_c2u,
     mean_y_c2v,
     mean_z_c2w,
     running_sum_down,
+    upper_z_c2w,
 )
 
 
@@ -41,17 +44,108 @@ def hydrostatic_pressure(
     return (upto - 0.5 * weight) * (stretch * (gravity / rho0))
 
 
+def cell_depths(grid) -> Field:
+    """Depth (m, positive down) at rest of the centre of every cell, also where the bottom cuts
+    it."""
+    top = grid.z_c - 0.5 * grid.dz
+    return grid.h_c * 0.5 + top
+
+
+def pressure_at_centres(
+    density: Field, slope: Field, stretch: Field, grid, gravity: float, rho0: float
+) -> Field:
+    """Pressure anomaly over rho0 (m2 s-2) at the centres of cells, partial cells at theirs.
+
+    Between two centres density is a cubic with the given slopes. In dry cells the value has no
+    meaning.
+
+    Args:
+        slope: of density with depth (kg m-4) at centres.
+    """
+    depth = cell_depths(grid)
+    z = depth.level(slice(0, 1))
+    # Up to the surface density is linear.
+    first = z * (density.level(slice(0, 1)) - z * slope.level(slice(0, 1)) * 0.5)
+    distance = diff_z_downwards(depth)
+    bend = diff_z_downwards(slope) * (distance * distance) * (1.0 / 12.0)
+    steps = mean_z_c2w(density) * distance - bend
+    both = first.with_data(jnp.concatenate([first.data, steps.data]))
+    return running_sum_down(both) * (stretch * (gravity / rho0))
+
+
+def at_true_depths(eos, temperature: Field, salinity: Field, density: Field, grid) -> Field:
+    """``density`` (anomaly, kg m-3, at the depths of layers) with that of partial cells at the
+    depth of their own centres, linear in depth between the layer and the one above."""
+    layers = slice(1, None)
+    T, S = temperature.level(layers), salinity.level(layers)
+    higher = eos.anomaly(T, S, slice(None, -1))
+    depth, z = cell_depths(grid).level(layers), grid.z_c[1:]
+    own, wet = density.level(layers), grid.mask_c.level(layers)
+
+    def brought(own, higher, depth, wet):
+        return own + (higher - own) * ((z - depth) / grid.dz_w) * wet
+
+    below = fmap(brought, *common(own, higher, depth, wet), name="density")
+    top = density.level(slice(0, 1)).crop(below.halo)
+    return density.crop(below.halo).with_data(jnp.concatenate([top.data, below.data]))
+
+
+def density_slope(density: Field, grid) -> Field:
+    """How density grows with depth (kg m-4) at the centres of cells: of the parabola through three
+    centres, at the surface and at the bottom through the last three."""
+    depth = cell_depths(grid)
+    distance = diff_z_downwards(depth)
+    safe = fmap(lambda d: jnp.maximum(d, 1e-3), distance, name="distance")
+    rate = diff_z_downwards(density) / safe
+    if density.shape[0] < 3:
+        pad = rate.data if rate.shape[0] else jnp.zeros_like(density.data)
+        return density.with_data(jnp.concatenate([pad[:1], pad])[: density.shape[0]])
+    r, h, wet = rate.data, safe.data, grid.mask_cw.crop(rate.halo).data
+    middle = (r[:-1] * h[1:] + r[1:] * h[:-1]) / (h[1:] + h[:-1])
+    curve = (r[1:] - r[:-1]) / (h[1:] + h[:-1])
+    # The deepest wet cell: beyond its own interface nothing is known.
+    foot = r[:-1] + curve_above(curve) * h[:-1]
+    inner = jnp.where(wet[1:] > 0, middle, foot)
+    top = r[:1] - curve[:1] * h[:1]
+    last = r[-1:] + curve[-1:] * h[-1:]
+    return density.with_data(jnp.concatenate([top, inner, last]))
+
+
+def curve_above(curve):
+    """Curvature one interface higher; none above the first."""
+    return jnp.concatenate([jnp.zeros_like(curve[:1]), curve[:-1]])
+
+
+def diff_z_downwards(f: Field) -> Field:
+    """Each layer below an interface less the one above it."""
+    return lower_z_c2w(f) - upper_z_c2w(f)
+
+
 def pressure_gradient(
-    pressure: Field, density: Field, eta: Field, grid, gravity: float, rho0: float
+    pressure: Field,
+    density: Field,
+    eta: Field,
+    grid,
+    gravity: float,
+    rho0: float,
+    depth: Field | None = None,
 ) -> tuple[Field, Field]:
     """Accelerations (m s-2) by the baroclinic pressure gradient, at west and south faces.
 
     The second term accounts for the slope of z* surfaces, which rise with eta and fade towards the
     bottom: ``z = eta - z_c (1 + eta / H)`` for the depth at rest ``z_c`` (Adcroft and Campin 2004,
     doi:10.1016/j.ocemod.2003.09.003).
+
+    Args:
+        depth: at rest of the centres of cells (m) where that differs along a layer; the pressure of
+            the deeper of two neighbours is then compared at the depth of the other, with the mean
+            density of both in between.
     """
     safe_depth = grid.depth_c + (1.0 - grid.wet_c)
-    rise = eta - (eta / safe_depth) * grid.z_c
+    if depth is None:
+        rise = eta - (eta / safe_depth) * grid.z_c
+    else:
+        rise = eta - (eta / safe_depth) * depth - depth
     slope = gravity / rho0
     fx = diff_x_c2u(pressure) + mean_x_c2u(density) * diff_x_c2u(rise) * slope
     fy = diff_y_c2v(pressure) + mean_y_c2v(density) * diff_y_c2v(rise) * slope
@@ -67,6 +161,43 @@ class LayeredDensity(Pressure):
         return hydrostatic_pressure(
             density, stretch, grid, physics.gravity, physics.rho0, self.kind
         )
+
+    def gradient(self, pressure, density, eta, grid, physics) -> tuple[Field, Field]:
+        return pressure_gradient(pressure, density, eta, grid, physics.gravity, physics.rho0)
+
+
+class TrueDepths(Pressure):
+    """Density linear from centre to centre, and water compared at the same depth where the bottom
+    cuts cells.
+
+    Temperature and salinity of a partial cell are those at its own centre, which is where
+    observations and profiles have them. An ocean whose density is linear in depth then stays at
+    rest over any bathymetry; under another profile currents are as weak as the trapezoidal rule is
+    accurate. The default takes partial cells for whole ones, so that any density that is uniform
+    along layers stays at rest, but one that is uniform at true depths does not.
+    """
+
+    kind: ClassVar[str] = "true_depths"
+    source: ClassVar[str] = (
+        "Adcroft, Hill and Marshall (1997), "
+        "doi:10.1175/1520-0493(1997)125<2293:ROTBSC>2.0.CO;2; Barnier et al. (2006), "
+        "doi:10.1007/s10236-006-0082-1"
+    )
+    true_depths: ClassVar[bool] = True
+
+    def hydrostatic(self, density: Field, stretch: Field, grid, physics) -> Field:
+        slope = density_slope(density, grid)
+        return pressure_at_centres(density, slope, stretch, grid, physics.gravity, physics.rho0)
+
+    def gradient(self, pressure, density, eta, grid, physics) -> tuple[Field, Field]:
+        depth, g, rho0 = cell_depths(grid), physics.gravity, physics.rho0
+        fu, fv = pressure_gradient(pressure, density, eta, grid, g, rho0, depth)
+        slope = density_slope(density, grid)
+        square = lambda f: f * f
+        # What the cubic between the two centres adds to their mean density.
+        bx = diff_x_c2u(slope) * square(diff_x_c2u(depth)) * (g / rho0 / 12.0)
+        by = diff_y_c2v(slope) * square(diff_y_c2v(depth)) * (g / rho0 / 12.0)
+        return fu - bx / grid.dx_u * grid.mask_u, fv - by / grid.dy_v * grid.mask_v
 
 
 class LinearDensity(LayeredDensity):

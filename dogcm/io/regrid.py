@@ -366,13 +366,23 @@ def fill_missing(
     return np.stack(filled).reshape(v.shape)
 
 
+def _interp_columns(v: FloatArray, src: FloatArray, dst: FloatArray) -> FloatArray:
+    """:func:`interp_depth` to depths that differ from column to column."""
+    k = np.clip(np.searchsorted(src, dst, side="right") - 1, 0, src.size - 2)
+    w = np.clip((dst - src[k]) / (src[k + 1] - src[k]), 0.0, 1.0)
+    take = lambda n: np.take_along_axis(v, np.broadcast_to(n, (*v.shape[:-3], *n.shape)), axis=-3)
+    lower, upper = take(k), take(k + 1)
+    return np.where(w == 0.0, lower, np.where(w == 1.0, upper, (1 - w) * lower + w * upper))
+
+
 def interp_depth(values: ArrayLike, src_z: ArrayLike, dst_z: ArrayLike) -> FloatArray:
     """Linear interpolation in depth, constant above the first and below the last level.
 
     Args:
         values: `(..., n, ny, nx)`, the depth axis third from the end.
         src_z: `(n,)` depths of the levels (m, positive down), strictly ascending.
-        dst_z: `(m,)` wanted depths (m, positive down), any order.
+        dst_z: `(m,)` wanted depths (m, positive down), any order; or `(m, ny, nx)`, of every
+            column its own.
 
     Returns:
         `(..., m, ny, nx)`. NaN in a level that takes part gives NaN.
@@ -388,7 +398,9 @@ def interp_depth(values: ArrayLike, src_z: ArrayLike, dst_z: ArrayLike) -> Float
     if np.any(np.diff(src) <= 0):
         raise ValueError("src_z must be strictly ascending depths (m, positive down)")
     if src.size == 1:
-        return np.repeat(v, dst.size, axis=-3)
+        return np.repeat(v, len(dst), axis=-3)
+    if dst.ndim == 3:
+        return _interp_columns(v, src, dst)
     k = np.clip(np.searchsorted(src, dst, side="right") - 1, 0, src.size - 2)
     w = np.clip((dst - src[k]) / (src[k + 1] - src[k]), 0.0, 1.0)[:, None, None]
     lower, upper = v[..., k, :, :], v[..., k + 1, :, :]

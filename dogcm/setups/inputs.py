@@ -131,18 +131,18 @@ def initial_tracer(
     if i.source == "mitgcm":
         values = mitgcm.initial(i.path, name, horizontal.shape, vertical.nz)
     elif i.source == "profile":
-        values = _profile(config, name, horizontal, vertical)
+        values = _profile(config, name, horizontal, volumes.depths(config, vertical, cells))
     else:
         values = volumes.initial(config, name, horizontal, vertical, cells)
     return _checked(values, cells > 0, name, horizontal, vertical)
 
 
-def _profile(config: Config, name: str, horizontal, vertical) -> np.ndarray:
+def _profile(config: Config, name: str, horizontal, depths: np.ndarray) -> np.ndarray:
     i = config.initial
-    shape = (vertical.nz, *horizontal.shape)
+    shape = (len(depths), *horizontal.shape)
     if name == "salinity":
         return np.full(shape, i.salinity)
-    decay = np.exp(-vertical.centres / i.thermocline)[:, None, None]
+    decay = np.exp(-depths / i.thermocline).reshape(len(depths), *depths.shape[1:] or (1, 1))
     top = np.full(horizontal.shape, i.surface_temperature)
     if i.meridional:
         lat = _points(horizontal, "c")[0]

@@ -172,7 +172,21 @@ def initial(config: Config, name: str, horizontal, vertical, cells: np.ndarray) 
     )
     if own.fill == "nearest":
         levels = _filled(levels, horizontal)
-    return regrid.interp_depth(levels, found.depth, vertical.centres)
+    return regrid.interp_depth(levels, found.depth, depths(config, vertical, cells))
+
+
+def depths(config: Config, vertical, cells: np.ndarray) -> np.ndarray:
+    """Depths (m) at which the values of cells hold: of layers (nz,), or where the pressure gradient
+    takes partial cells at their own depth, of cells (nz, ny, nx).
+
+    Args:
+        cells: thickness (m), (nz, ny, nx), 0 on land.
+    """
+    if not config.physics.pressure.true_depths:
+        return vertical.centres
+    whole = np.broadcast_to(np.asarray(vertical.dz)[:, None, None], cells.shape)
+    top = np.asarray(vertical.edges)[:-1, None, None]
+    return top + 0.5 * np.where(cells > 0, cells, whole)
 
 
 def _check_depth(own: _File, found, centres: np.ndarray) -> None:

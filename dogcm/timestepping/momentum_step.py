@@ -11,7 +11,6 @@ from dogcm.dynamics import coriolis_cd, momentum
 from dogcm.dynamics import free_surface as fs
 from dogcm.dynamics.continuity import divergence, interface_flow, stretch_u, stretch_v
 from dogcm.dynamics.implicit_surface import ImplicitSurface
-from dogcm.dynamics.pressure import pressure_gradient
 from dogcm.field import Field, exchange, fence, fmap, hold
 from dogcm.operators import (
     add_top,
@@ -94,7 +93,7 @@ class MomentumStep:
         p, dt = self.physics, self.physics.momentum_dt
         u, v, eta = s.u, s.v, s.eta
         pressure = hold(p.pressure.hydrostatic(density, stretch, grid, p))
-        gu, gv = hold(*pressure_gradient(pressure, density, eta, grid, p.gravity, p.rho0))
+        gu, gv = hold(*p.pressure.gradient(pressure, density, eta, grid, p))
         fu, fv = hold(*self.friction(u, v, params, grid))
         h_u, h_v = hold(grid.h_u * stretch_u(eta, grid), grid.h_v * stretch_v(eta, grid))
         U, V = hold(sum_z(u * h_u), sum_z(v * h_v))

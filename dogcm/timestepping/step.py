@@ -23,6 +23,7 @@ from dogcm.decomp.depth import Halo
 from dogcm.dynamics import free_surface as fs
 from dogcm.dynamics.continuity import stretch_c
 from dogcm.dynamics.implicit_surface import ImplicitSurface
+from dogcm.dynamics.pressure import at_true_depths
 from dogcm.field import Field, as_one_row, exchange, hold
 from dogcm.operators import add_top
 from dogcm.physics import vertical_mixing
@@ -106,7 +107,9 @@ class Dynamics:
             mixing = self._mixing(s, density, stretch, now, params, grid, fluxes)
             n2, viscosity, diffusivity = mixing.n2, mixing.viscosity, mixing.diffusivity
         with jax.named_scope("momentum"):
-            moved = MomentumInputs(s, density, stretch, viscosity, now, params, grid, extra)
+            moved = MomentumInputs(
+                s, self._weighed(s, density, grid), stretch, viscosity, now, params, grid, extra
+            )
             predicted = self.momentum.predict(moved)
         with jax.named_scope("free_surface"):
             baro = self.split.advance(
@@ -229,7 +232,9 @@ class Dynamics:
         now, fluxes = driven.now, driven.fluxes
         viscosity = self._mixing(s, density, stretch, now, params, grid, fluxes).viscosity
         new = self.momentum.predict(
-            MomentumInputs(s, density, stretch, viscosity, now, params, grid, extra)
+            MomentumInputs(
+                s, self._weighed(s, density, grid), stretch, viscosity, now, params, grid, extra
+            )
         )
         return (new.u.crop(0) - s.u.crop(0)) * (1 / dt), (new.v.crop(0) - s.v.crop(0)) * (1 / dt)
 
@@ -314,6 +319,13 @@ class Dynamics:
             tracers={n: t.named(n) for n, t in zip(names, tracers)},
             closures={**state.closures, **dict(zip(mixed, carried))},
         )
+
+    def _weighed(self, s: State, density: Field, grid) -> Field:
+        """Density (kg m-3) as the pressure gradient takes it: of partial cells at their own
+        depth, where it asks for that."""
+        if not self.physics.pressure.true_depths:
+            return density
+        return at_true_depths(self.eos, s.temperature, s.salinity, density, grid)
 
     def _mixing(self, s: State, density, stretch, now, params, grid, fluxes=None) -> Mixing:
         """From the state with halos; ``fluxes``: through the surface, which kpp asks for."""
