@@ -51,10 +51,10 @@ def read(
         where = f"{request.key}: {where}" if request.key else where
         _check_name(dataset, name, path)
         dataset = select(dataset, name, request, where)
+        if not dataset[name].size:
+            raise InputError(f"{where} is empty: its dimensions are {dict(dataset[name].sizes)}")
         found = axes.find(dataset, dataset[name], request, where)
         array = _without_singles(dataset[name], found, request, where)
-        if not array.size:
-            raise InputError(f"{where} is empty: {dict(array.sizes)}")
         values = _values(array, dataset, request, where)
         if field == "elevation":
             _no_idle_mask(dataset, values, request, where)
