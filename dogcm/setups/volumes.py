@@ -94,7 +94,7 @@ def _wanted(config: Config, name: str) -> str:
 
 
 def _scale(own: _File, found, name: str) -> str:
-    says = own.request.standard_name or found.standard_name
+    says = own.request.standard_name or seawater.said_name(found)
     if name == "temperature":
         return seawater.temperature_scale(says)
     return seawater.salinity_scale(says, found.attributes.get("units", own.request.unit))
@@ -138,7 +138,7 @@ def surface(config: Config, name: str, source):
         source: ``sst`` or ``sss`` as :func:`dogcm.setups.atmosphere.read` gives it.
     """
     own, kind = config.forcing.files[name], {"sst": "temperature", "sss": "salinity"}[name]
-    says, wanted = own.standard_name or source.standard_name, _wanted(config, kind)
+    says, wanted = own.standard_name or seawater.said_name(source), _wanted(config, kind)
     if kind == "temperature":
         scale = seawater.temperature_scale(says).replace("in_situ", "potential")
     else:

@@ -577,6 +577,17 @@ def test_scales_are_those_of_the_equation_of_state(save, eos, kind):
     np.testing.assert_allclose(t, want, atol=8e-3)  # linear between levels
 
 
+def test_long_names_and_prescribed_names_say_it_too(save):
+    data = volume(long_name="Annual mean in-situ temperature").rename(s="so")
+    change = {"initial.salinity_variable": "so"}
+    T = np.interp(1000.0, DEPTH, 20.0 - 5e-3 * DEPTH)
+    p = gsw.p_from_z(-1000.0, 2.0)
+    SA = gsw.SA_from_SP(35.0, p, 78.0, 2.0)
+    path = save(data)
+    found = [initial(path, n, **change)[-1, 4, 4] for n in ("temperature", "salinity")]
+    np.testing.assert_allclose(found, [gsw.CT_from_t(SA, T, p), SA], atol=8e-3)
+
+
 def test_surface_values_are_converted_too(save):
     path = save(field([35.0] * 12, "1", standard_name="sea_surface_practical_salinity"))
     want = gsw.SA_from_SP(35.0, 0.0, 78.0, 2.0)

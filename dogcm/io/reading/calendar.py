@@ -31,7 +31,10 @@ def dates(numbers, unit: str, calendar: str) -> list:
         ValueError: no ``UNIT since DATE``, or a calendar that is not known.
     """
     try:
-        return _dates(numbers, unit, calendar)
+        with warnings.catch_warnings():
+            # cftime warns of every date in year 0, which is how climatologies are dated.
+            warnings.simplefilter("ignore")
+            return _dates(numbers, unit, calendar)
     # cftime: beyond the calendar, beyond 64 bits, units that are no texts.
     except (ValueError, OverflowError, TypeError, AttributeError) as error:
         raise ValueError(str(error)) from None
@@ -115,8 +118,7 @@ def order(
 
 def _by_date(found: list, year: float, same, request: Request, where: str) -> NDArray[np.intp]:
     with warnings.catch_warnings():
-        # cftime warns of every date in year 0, which is how climatologies are dated.
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # of year 0, as above
         fractions = np.array([year_fraction(d) for d in found])
     years = np.array([d.year for d in found]) + fractions
     steps = np.diff(np.sort(years))

@@ -5,6 +5,8 @@ IOC, SCOR and IAPSO (2010), https://www.teos-10.org/pubs/TEOS-10_Manual.pdf.
 
 from __future__ import annotations
 
+import re
+
 import gsw
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +19,33 @@ _SURFACE = ("sea_surface_temperature", "sea_surface_skin_temperature")
 _SURFACE += ("sea_surface_subskin_temperature", "sea_surface_foundation_temperature")
 _PRACTICAL = ("sea_water_practical_salinity", "sea_surface_practical_salinity")
 _PRACTICAL_UNITS = ("1e-3", "psu", "pss", "pss-78", "0.001", "1", "ppt")
+
+
+# In the words of a long name, and by the names that CMIP prescribes.
+_WORDS = (
+    (re.compile(r"conservative temperature"), "sea_water_conservative_temperature"),
+    (re.compile(r"potential temperature"), "sea_water_potential_temperature"),
+    (re.compile(r"in[- _]?situ temperature"), "sea_water_temperature"),
+    (re.compile(r"absolute salinity"), "sea_water_absolute_salinity"),
+    (re.compile(r"practical salinity"), "sea_water_practical_salinity"),
+)
+_PRESCRIBED = {
+    "thetao": "sea_water_potential_temperature",
+    "bigthetao": "sea_water_conservative_temperature",
+    "so": "sea_water_practical_salinity",
+    "sos": "sea_water_practical_salinity",
+}
+
+
+def said_name(source) -> str:
+    """Standard name of a variable; without one, what its long name or its own name says of it."""
+    if source.standard_name:
+        return source.standard_name
+    long_name = source.attributes.get("long_name", "").lower()
+    for words, name in _WORDS:
+        if words.search(long_name):
+            return name
+    return _PRESCRIBED.get(source.name, "")
 
 
 def temperature_scale(standard_name: str) -> str:
