@@ -36,6 +36,7 @@ class GriddedVariable:
         time_middle: Middles of the bounds of `time`, or None.
         standard_name, attributes: Of the variable in the file. axes: Axis -> its name there.
         plane: `lat` and `lon` are y and x on a plane (km).
+        lat_faces, lon_faces: Faces of the cells, `(n + 1,)`, where the file has bounds.
     """
 
     values: FloatArray
@@ -53,6 +54,8 @@ class GriddedVariable:
     attributes: dict[str, str] = field(default_factory=dict)
     axes: dict[str, str] = field(default_factory=dict)
     plane: bool = False
+    lat_faces: FloatArray | None = None
+    lon_faces: FloatArray | None = None
 
     space = 2  # axes of position
 
@@ -63,14 +66,18 @@ class GriddedVariable:
 
     @property
     def lat_edges(self) -> FloatArray:
-        """Latitudes of the cell faces, midway between the points, within [-90, 90]."""
+        """Latitudes of the cell faces, else midway between the points, within [-90, 90]."""
+        if self.lat_faces is not None:
+            return self.lat_faces
         if self.plane:
             return edges_from_centres(self.lat)
         return np.clip(edges_from_centres(self.lat), -90.0, 90.0)
 
     @property
     def lon_edges(self) -> FloatArray:
-        """Longitudes of the cell faces, midway between the points; spans at most 360 degrees."""
+        """Longitudes of the cell faces, else midway between the points; at most 360 degrees."""
+        if self.lon_faces is not None and np.ptp(self.lon_faces) <= 360.0 + 1e-6:
+            return self.lon_faces
         edges = edges_from_centres(self.lon)
         gap = self.lon[0] + 360.0 - self.lon[-1]
         if not self.plane and is_periodic(self.lon):

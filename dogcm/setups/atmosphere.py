@@ -105,8 +105,8 @@ def _refuse_surplus(config: Config, files: set[str]) -> None:
     elif {"wind_u", "wind_v"} <= files and files & {"taux", "tauy"}:
         raise InputError(
             "forcing.files has winds and taux or tauy: bulk formulae make stress from winds; "
-            "leave one of them out "
-            "(wind_speed alone gives heat and evaporation beside a given stress)"
+            "leave one of them out (wind_speed alone gives heat and evaporation beside a given "
+            "stress)"
         )
 
 
@@ -124,15 +124,13 @@ def _refuse_missing(config: Config, names: set[str]) -> None:
         if len(winds) == 1 or not (winds or "wind_speed" in names):
             missing = sorted({"wind_u", "wind_v"} - names)
             raise InputError(
-                f"forcing.bulk: ncar needs {' and '.join(missing)}; {write.format(missing[0])}, "
-                "or wind_speed beside a "
-                "given stress (taux, tauy)"
+                f"forcing.bulk: ncar needs {' and '.join(missing)}; {write.format(missing[0])}, or "
+                "wind_speed beside a given stress (taux, tauy)"
             )
     elif config.physics.shortwave is not None and "shortwave_down" not in names:
         raise InputError(
-            f"physics.shortwave: {config.physics.shortwave.name()} needs shortwave_down, of "
-            "which heat_flux holds what the "
-            f"sea does not reflect; {write.format('shortwave_down')}"
+            f"physics.shortwave: {config.physics.shortwave.name()} needs shortwave_down, of which "
+            f"heat_flux holds what the sea does not reflect; {write.format('shortwave_down')}"
         )
 
 
@@ -227,8 +225,8 @@ def convert(values, unit: str, wanted: str, accumulated: float = 0.0):
     amount = next((a for a in amounts if units.is_like(unit, a)), None)
     if amount and not accumulated:
         raise ValueError(
-            f"'{unit}' is an amount, '{wanted}' a rate: set accumulated to the seconds over "
-            "which it was summed"
+            f"'{unit}' is an amount, '{wanted}' a rate: set accumulated to the seconds over which "
+            "it was summed"
         )
     if not accumulated:
         return units.convert(v, unit, wanted)
@@ -259,8 +257,8 @@ def spread_runoff(
         if area is None:
             raise InputError(
                 f"forcing.files.runoff: {source.path} has no variable area (m2) beside the "
-                "two-dimensional coordinates "
-                f"of {source.name}; rivers cannot be brought to wet cells without it"
+                f"two-dimensional coordinates of {source.name}; rivers cannot be brought to wet "
+                "cells without it"
             )
     else:
         lat, lon = (a.ravel() for a in np.meshgrid(source.lat, source.lon, indexing="ij"))

@@ -231,8 +231,7 @@ def _humidity(config: Config, horizontal, wet: np.ndarray) -> np.ndarray:
         if len(pressure) not in (1, len(dew_point)):
             raise InputError(
                 f"forcing.files: dew_point has {len(dew_point)} records and sea_level_pressure "
-                f"{len(pressure)}: "
-                "humidity needs as many of both, or one steady pressure"
+                f"{len(pressure)}: humidity needs as many of both, or one steady pressure"
             )
     return atmosphere.humidity_at_dew_point(dew_point, pressure)
 
@@ -262,8 +261,7 @@ def _checked(values: np.ndarray, wet: np.ndarray, name: str, horizontal, vertica
         else:
             place += f", record {where[0] + 1}"
         raise InputError(
-            f"{name}: {int(bad.sum())} ocean cells have no valid value, the first at {place}; "
-            "fill the gaps of the "
-            "input (key fill: nearest) or close these cells (bathymetry.straits)"
+            f"{name}: {int(bad.sum())} ocean cells have no valid value, the first at {place}; fill "
+            "the gaps of the input (key fill: nearest) or close these cells (bathymetry.straits)"
         )
     return np.where(wet, np.nan_to_num(values), 0.0)

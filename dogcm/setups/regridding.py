@@ -115,7 +115,7 @@ def _wrapped(source, values: np.ndarray, horizontal):
     if abs(np.diff(source.lon_edges[[0, -1]])[0] - length) > 0.5 * step:
         return source, values
     lon = np.concatenate([[source.lon[-1] - length], source.lon, [source.lon[0] + length]])
-    return replace(source, lon=lon), np.concatenate(
+    return replace(source, lon=lon, lon_faces=None), np.concatenate(
         [values[..., -1:], values, values[..., :1]], axis=-1
     )
 
@@ -140,8 +140,7 @@ def check_cover(source, horizontal, at: str, wet: np.ndarray) -> None:
         f"variable '{source.name}' of {source.path} does not cover the model's ocean: it has "
         f"{extent(source)}; {int(outside.sum())} of {int(wet.sum())} ocean cells lie outside, the "
         f"first at {what[0]} {lat[j, i]:.2f}, {what[1]} {lon[j, i]:.2f}. Give a file that covers "
-        "the "
-        "domain, or take the nearest values by the key fill: nearest"
+        "the domain, or take the nearest values by the key fill: nearest"
     )
 
 

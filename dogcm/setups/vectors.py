@@ -35,13 +35,10 @@ def eastward_and_northward(forcing, name: str, source, plane: bool):
     if not own.axes.get("angle"):
         right = meaning.SAME[name][0]
         raise InputError(
-            f"{key}: variable '{own.variable}' of {own.path} is {source.standard_name}: along "
-            "the axes "
-            f"of the file's own grid. {key}.axes: {{angle: NAME}} names the angle from east to "
-            "its x "
-            f"axis, by which it is turned; {key}.standard_name: {right} says that it points east "
-            "or "
-            "north all the same"
+            f"{key}: variable '{own.variable}' of {own.path} is {source.standard_name}: along the "
+            f"axes of the file's own grid. {key}.axes: {{angle: NAME}} names the angle from east "
+            f"to its x axis, by which it is turned; {key}.standard_name: {right} says that it "
+            "points east or north all the same"
         )
     pair = PAIRS[name]
     other = next(n for n in pair if n != name)

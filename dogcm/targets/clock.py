@@ -63,8 +63,7 @@ def decode_times(values, units: str, calendar: str, source: str) -> list:
     except Exception as error:
         raise TargetError(
             f"time axis of {source} cannot be decoded (units '{units}', calendar '{calendar}': "
-            f"{error}); CF "
-            "wants units like 'hours since 1950-01-01'"
+            f"{error}); CF wants units like 'hours since 1950-01-01'"
         ) from None
 
 

@@ -37,8 +37,7 @@ def in_unit(name: str, values: np.ndarray, unit: str, source: str) -> np.ndarray
     ):
         raise TargetError(
             f"{source} is labelled '{unit}', but its values ({finite.min():.4g} to "
-            f"{finite.max():.4g} "
-            f"{wanted}) cannot be "
-            f"{name} in {wanted} ({low:g} to {high:g}): correct the units attribute of the file"
+            f"{finite.max():.4g} {wanted}) cannot be {name} in {wanted} ({low:g} to {high:g}): "
+            "correct the units attribute of the file"
         )
     return out

@@ -163,9 +163,8 @@ class _Archive:
         for name in names:
             if not found[name]:
                 raise TargetError(
-                    f"variable '{FILE_NAMES[name]}' (target of {name}) is in none of "
-                    f"{self.where}; the first "
-                    f"file has {', '.join(sorted(map(str, _open(paths[0]).data_vars)))}"
+                    f"variable '{FILE_NAMES[name]}' (target of {name}) is in none of {self.where}; "
+                    f"the first file has {', '.join(sorted(map(str, _open(paths[0]).data_vars)))}"
                 )
         self._index = found
         self._choose(names, period)
@@ -176,9 +175,8 @@ class _Archive:
             odd = sorted(set(first) ^ set(self._index[name]))
             if odd:
                 raise TargetError(
-                    f"{FILE_NAMES[names[0]]} and {FILE_NAMES[name]} of {self.where} are not "
-                    "there for the "
-                    f"same times: {odd[0]} has only one of them"
+                    f"{FILE_NAMES[names[0]]} and {FILE_NAMES[name]} of {self.where} are not there "
+                    f"for the same times: {odd[0]} has only one of them"
                 )
         self.dates = [first[n] for n in select_period(first, period, self.where)]
 
@@ -189,9 +187,8 @@ class _Archive:
             wanted = tuple(d for d in _DIMS if d != "depth" or VARIABLES[name][1])
             if array.dims != wanted:
                 raise TargetError(
-                    f"variable '{array.name}' of {path} has dimensions {array.dims}; a "
-                    "reanalysis file has "
-                    f"{wanted}"
+                    f"variable '{array.name}' of {path} has dimensions {array.dims}; a reanalysis "
+                    f"file has {wanted}"
                 )
         own = _axes(data, path)
         if self.axes is not None and not self.axes.same(own):
@@ -218,8 +215,7 @@ class _Archive:
             if not np.allclose(values[:, kept], values[:, dropped], equal_nan=True):
                 raise TargetError(
                     f"variable '{array.name}' of {self.where}: columns {kept + 1} and "
-                    f"{dropped + 1} "
-                    "lie at one longitude but hold other values; drop one"
+                    f"{dropped + 1} lie at one longitude but hold other values; drop one"
                 )
         values = values[self.axes.lat_order][:, self.axes.lon_order]
         return in_unit(

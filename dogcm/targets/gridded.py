@@ -115,10 +115,9 @@ class TargetGrid:
         if bare.sum() > most * wet.sum():
             raise TargetError(
                 f"{source} does not cover the ocean: {int(bare.sum())} of {int(wet.sum())} wet "
-                "cells "
-                f"({100 * bare.sum() / wet.sum():.1f} %) have no target, {self.describe(bare)}; "
-                "use global "
-                f"data, a smaller model domain, or a larger max_uncovered (now {most:g})"
+                f"cells ({100 * bare.sum() / wet.sum():.1f} %) have no target, "
+                f"{self.describe(bare)}; use global data, a smaller model domain, or a larger "
+                f"max_uncovered (now {most:g})"
             )
 
 

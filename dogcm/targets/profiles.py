@@ -97,8 +97,8 @@ class Profiles:
         if not inside.any():
             raise TargetError(
                 f"no profile between model day {start / 86400:.2f} and "
-                f"{(start + length) / 86400:.2f}; they "
-                f"run from day {self.times.min() / 86400:.2f} to {self.times.max() / 86400:.2f}"
+                f"{(start + length) / 86400:.2f}; they run from day {self.times.min() / 86400:.2f} "
+                f"to {self.times.max() / 86400:.2f}"
             )
         return self.pick(inside)
 
@@ -201,9 +201,8 @@ def _placed(raw: dict, own: dict[str, str], path) -> tuple[dict, dict[str, int]]
     good = ~(nowhere | never)
     if not good.any():
         raise TargetError(
-            f"{path}: none of {shape[0]} profiles has a position ({own['lat']}, {own['lon']}) "
-            "and a "
-            f"time ({own['time']})"
+            f"{path}: none of {shape[0]} profiles has a position ({own['lat']}, {own['lon']}) and "
+            f"a time ({own['time']})"
         )
     per_profile = {k: v[good] if v.shape[:1] == shape[:1] else v for k, v in raw.items()}
     return per_profile, {

@@ -126,3 +126,47 @@ def test_read_bad_dimensions_coordinates_units(tmp_path):
     dataset(units="glorp").to_netcdf(tmp_path / "d.nc")
     with pytest.raises(ValueError, match="glorp.*d.nc|d.nc.*glorp"):
         read(tmp_path / "d.nc", "temp", field="temperature")
+
+
+def test_bounds_are_the_faces_of_cells(tmp_path):
+    """Cells of unequal size, whose faces do not lie midway between their points."""
+    lat, lon = np.array([50.0, -10.0, -60.0]), np.array([-120.0, 10.0, 100.0])
+    south = np.array([[40.0, 90.0], [-30.0, 40.0], [-90.0, -30.0]])
+    west = np.array([[-180.0, -60.0], [-60.0, 40.0], [40.0, 180.0]])
+    data = xr.Dataset(
+        {
+            "f": (("lat", "lon"), np.arange(9.0).reshape(3, 3), {"units": "m"}),
+            "lat_bnds": (("lat", "two"), south),
+            "lon_bnds": (("lon", "two"), west),
+        },
+        {
+            "lat": ("lat", lat, {"units": "degrees_north", "bounds": "lat_bnds"}),
+            "lon": ("lon", lon, {"units": "degrees_east", "bounds": "lon_bnds"}),
+        },
+    )
+    data.to_netcdf(tmp_path / "a.nc")
+    v = read(tmp_path / "a.nc", "f")
+    assert v.lat_edges.tolist() == [-90.0, -30.0, 40.0, 90.0]
+    assert v.lon.tolist() == [10.0, 100.0, 240.0]
+    assert v.lon_edges.tolist() == [-60.0, 40.0, 180.0, 300.0]
+    data["lat_bnds"][1] = [-30.0, 20.0]  # they no longer join up
+    data.to_netcdf(tmp_path / "b.nc")
+    assert read(tmp_path / "b.nc", "f").lat_edges.tolist() == [-85.0, -35.0, 20.0, 80.0]
+
+
+def test_points_in_no_order(tmp_path):
+    """An unstructured grid: latitude and longitude of each cell, land without a position."""
+    rng = np.random.default_rng(3)
+    lat, lon = rng.uniform(-80, 80, 300), rng.uniform(-180, 180, 300)
+    field = 10.0 + 0.1 * lat
+    lat[:20] = lon[:20] = np.nan
+    data = xr.Dataset(
+        {
+            "f": ("cell", field, {"units": "degC", "coordinates": "clat clon"}),
+            "clat": ("cell", np.deg2rad(lat), {"units": "radian", "standard_name": "latitude"}),
+            "clon": ("cell", np.deg2rad(lon), {"units": "radian", "standard_name": "longitude"}),
+        }
+    )
+    data.to_netcdf(tmp_path / "a.nc")
+    v = read(tmp_path / "a.nc", "f", field="sst")
+    assert v.values.shape == (280,) and np.allclose(v.values, 10.0 + 0.1 * v.lat)

@@ -66,7 +66,9 @@ class Axes:
             scattered points ``points`` -> their dimensions.
         lat, lon: positions (degrees; km on a plane): ``(n_lat,)`` and ``(n_lon,)``, or both with
             the shape of the points' dimensions.
-        others: dimensions that are none of these.
+        others: dimensions that are none of these. names: axis -> name in the file.
+        bounds: ``lat``, ``lon`` -> edges of each cell ``(n, 2)`` in the unit of the positions,
+            where the file has them.
     """
 
     dims: dict[str, tuple[str, ...]]
@@ -74,6 +76,7 @@ class Axes:
     lon: FloatArray
     others: tuple[str, ...] = ()
     names: dict[str, str] = field(default_factory=dict)
+    bounds: dict[str, FloatArray] = field(default_factory=dict)
 
     @property
     def scattered(self) -> bool:
@@ -106,14 +109,14 @@ def find(dataset: xr.Dataset, array: xr.DataArray, request: Request, where: str)
     else:
         raise InputError(
             f"{where}: {names[0]} has dimensions {lat.dims} and {names[1]} {lon.dims}; they must "
-            "be "
-            f"the same two, or one each. {request.ask('axes', '{lat: NAME, lon: NAME}')} names "
+            f"be the same two, or one each. {request.ask('axes', '{lat: NAME, lon: NAME}')} names "
             "others"
         )
     used = {d for group in dims.values() for d in group}
     known, others = _rest(dataset, array, used, request, where)
     found = dict(zip(("lat", "lon"), names)) | {k: v for k, v in known.items()}
-    return Axes(dims | {k: (v,) for k, v in known.items()}, *positions, others, found)
+    dims |= {k: (v,) for k, v in known.items()}
+    return Axes(dims, *positions, others, found, _bounds(dataset, names, request))
 
 
 def _pair(request: Request) -> tuple[str, str]:
@@ -124,15 +127,13 @@ def _refuse_unknown(dataset: xr.Dataset, request: Request, where: str) -> None:
     for axis, name in request.axes.items():
         if axis not in ("lat", "lon", "x", "y", "depth", "time", "angle"):
             raise InputError(
-                f"{request.ask('axes', f'{{{axis}: ...}}')}: no such axis; there are lat, lon, "
-                "x, y, "
-                "depth, time and angle"
+                f"{request.ask('axes', f'{{{axis}: ...}}')}: no such axis; there are lat, lon, x, "
+                "y, depth, time and angle"
             )
         if name not in dataset.variables and name not in dataset.dims:
             raise InputError(
                 f"{where}: {request.ask('axes', f'{{{axis}: {name}}}')} names what the file has "
-                "not; "
-                f"it has {', '.join(map(str, dataset.variables))}"
+                f"not; it has {', '.join(map(str, dataset.variables))}"
             )
 
 
@@ -245,8 +246,7 @@ def _why_not(dataset, array, request: Request) -> str:
     missing = "lat" if not request.axes.get("lat") else "lon"
     return (
         f"dimensions {array.dims}: no {missing} axis found, geographic latitudes and longitudes "
-        "are "
-        f"needed{text}. {request.ask('axes', '{lat: NAME, lon: NAME}')} names variables that "
+        f"are needed{text}. {request.ask('axes', '{lat: NAME, lon: NAME}')} names variables that "
         "hold them"
     )
 
@@ -265,8 +265,7 @@ def _degrees(dataset, name: str, axis: str, request: Request, where: str) -> xr.
     except ValueError as error:
         raise InputError(
             f"{where}: coordinate '{name}' gives no {'km' if request.plane else 'degrees'}: "
-            f"{error}. "
-            f"{request.ask('units', f'{{{axis}: UNIT}}')} says its unit"
+            f"{error}. {request.ask('units', f'{{{axis}: UNIT}}')} says its unit"
         ) from None
     if not request.plane:
         limit = 90.0 + 1e-3 if axis == "lat" else 1080.0
@@ -275,11 +274,43 @@ def _degrees(dataset, name: str, axis: str, request: Request, where: str) -> xr.
             raise InputError(
                 f"{where}: coordinate '{name}' goes from {np.nanmin(values):.6g} to "
                 f"{np.nanmax(values):.6g} degrees, which no "
-                f"{'latitude' if axis == 'lat' else 'longitude'}"
-                f" does; {request.ask('axes', f'{{{axis}: NAME}}')} or "
+                f"{'latitude' if axis == 'lat' else 'longitude'} does; "
+                f"{request.ask('axes', f'{{{axis}: NAME}}')} or "
                 f"{request.ask('units', f'{{{axis}: UNIT}}')} says better"
             )
     return coordinate.copy(data=values)
+
+
+def _bounds(dataset, names: tuple[str, str], request: Request) -> dict[str, FloatArray]:
+    """Edges of cells along one-dimensional coordinates, by their attribute ``bounds``."""
+    out = {}
+    for axis, name, own in zip(("lat", "lon"), names, _pair(request)):
+        attrs = dataset[name].attrs
+        bounds = dataset.variables.get(str(attrs.get("bounds", "")))
+        if bounds is None or bounds.shape != (dataset[name].size, 2):
+            continue
+        unit = request.units.get(own) or str(attrs.get("units", "degree"))
+        numbers = np.asarray(bounds.values, float)
+        out[axis] = units.convert(numbers, unit, "km" if request.plane else "degree")
+    return out
+
+
+def faces(centres: FloatArray, bounds: FloatArray | None, turn: float = 0.0) -> FloatArray | None:
+    """Faces ``(n + 1,)`` of ascending cells whose bounds ``(n, 2)`` join up; else None.
+
+    Args:
+        turn: after which positions repeat (360 for longitudes); 0: they do not.
+    """
+    if bounds is None:
+        return None
+    b = np.sort(bounds, axis=1)
+    if turn:
+        b = b - turn * np.round((b.mean(1) - centres) / turn)[:, None]
+    slack = 1e-3 * float(np.median(np.diff(centres)))
+    inside = (b[:, 0] <= centres + slack) & (centres <= b[:, 1] + slack)
+    if not inside.all() or not np.allclose(b[1:, 0], b[:-1, 1], rtol=0.0, atol=slack):
+        return None
+    return np.append(b[:, 0], b[-1, 1])
 
 
 def _rectilinear(lat: xr.DataArray, lon: xr.DataArray):
@@ -350,8 +381,8 @@ def monotonic(values: FloatArray, name: str, where: str) -> FloatArray:
     if not np.all(np.isfinite(values)) or not (np.all(steps > 0) or np.all(steps < 0)):
         bad = int(np.argmax(~np.isfinite(values[1:]) | (steps * np.sign(np.nanmedian(steps)) <= 0)))
         raise InputError(
-            f"coordinate '{name}' of {where} is not strictly monotonic (near index "
-            f"{bad}: {values[bad : bad + 2]}); sort or repair the file"
+            f"coordinate '{name}' of {where} is not strictly monotonic (near index {bad}: "
+            f"{values[bad : bad + 2]}); sort or repair the file"
         )
     return values
 
@@ -432,8 +463,7 @@ def depths(
     if (raw < -1.0).any():
         raise InputError(
             f"{where}: its levels ('{name}') lie above the sea, up to {-raw.min():.4g} m; the "
-            "ocean's "
-            f"lie below. {ask}"
+            f"ocean's lie below. {ask}"
         )
     order = np.argsort(raw)
     return raw[order] + 0.0, order  # + 0.0 turns -0.0 into 0.0

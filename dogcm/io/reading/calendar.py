@@ -130,8 +130,8 @@ def _by_date(found: list, year: float, same, request: Request, where: str) -> ND
         raise InputError(
             f"{where} {covered}, more than a year, but forcing.year is {year:g} days: records are "
             "repeated with that period. "
-            f"{request.ask('select', f'{{time: {min(found).year:04d}}}')} "
-            "selects one year; or set forcing.year to what the file covers"
+            f"{request.ask('select', f'{{time: {min(found).year:04d}}}')} selects one year; or set "
+            "forcing.year to what the file covers"
         )
     sorted_ = np.argsort(fractions, kind="stable")
     kept = [int(sorted_[0])]
@@ -149,9 +149,8 @@ def _by_date(found: list, year: float, same, request: Request, where: str) -> ND
     # A day more or less (leap years, calendars) shifts days, but not months.
     if np.ptp(offset) > max(_UNEVEN, 1.5 * n / year) or not -0.75 < offset.mean() < 1.25:
         raise InputError(
-            f"{where} {covered}, which do not cover the year evenly, but forcing.year is "
-            f"{year:g} days: "
-            f"records are repeated with that period, {n} of equal length; select one year "
+            f"{where} {covered}, which do not cover the year evenly, but forcing.year is {year:g} "
+            f"days: records are repeated with that period, {n} of equal length; select one year "
             f"({request.ask('select', '{time: YYYY}')}), or set forcing.year to what the file "
             "covers"
         )
@@ -162,11 +161,9 @@ def _same_or_refuse(one: int, two: int, found: list, same, year: float, request,
     if not same(one, two):
         raise InputError(
             f"{covered}: {describe(found[one])} and {describe(found[two])} are the same part of "
-            "the year "
-            f"with other values, but forcing.year is {year:g} days: records are repeated with that "
-            f"period. {request.ask('select', f'{{time: {found[one].year:04d}}}')} selects one "
-            "year; or "
-            "set forcing.year to what the file covers"
+            f"the year with other values, but forcing.year is {year:g} days: records are repeated "
+            f"with that period. {request.ask('select', f'{{time: {found[one].year:04d}}}')} "
+            "selects one year; or set forcing.year to what the file covers"
         )
 
 
@@ -181,8 +178,7 @@ def _whole_period(count: int, found: list, year: float, request, where: str) -> 
         raise InputError(
             f"{where} has {count} records over {days:.4g} days, but forcing.year is {year:g} days: "
             f"records are repeated with that period; {request.ask('select', '{time: YYYY}')} "
-            "selects "
-            "one year, or set forcing.year to what the file covers"
+            "selects one year, or set forcing.year to what the file covers"
         )
     return np.arange(count)
 
@@ -214,8 +210,7 @@ def _undated(count: int, time, unit: str, same, request, where: str) -> NDArray[
             if kept.setdefault(months[n], n) != n and not same(kept[months[n]], n):
                 raise InputError(
                     f"{where} has {count} records, of which numbers {kept[months[n]] + 1} and "
-                    f"{n + 1} "
-                    f"should repeat each other as months of a year but do not; {ask}"
+                    f"{n + 1} should repeat each other as months of a year but do not; {ask}"
                 )
         return np.array([kept[m] for m in range(12)])
     raise InputError(f"{where} has {count} records ('{unit}' gives no dates), no months: {ask}")

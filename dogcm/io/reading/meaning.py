@@ -139,8 +139,8 @@ def sign(field: str, standard_name: str, request: Request, where: str) -> float:
     ask = request.ask("standard_name", SAME[field][0])
     if others or "upward" in name or (field in _VECTORS and ("eastw" in name or "northw" in name)):
         raise InputError(
-            f"{where} is {name} by its standard name, not {field} ({SAME[field][0]}); "
-            f"if the file is wrong about it, {ask} says better"
+            f"{where} is {name} by its standard name, not {field} ({SAME[field][0]}); if the file "
+            f"is wrong about it, {ask} says better"
         )
     return turned
 

@@ -96,10 +96,9 @@ def check(values: np.ndarray, field: str, request, where: str, place) -> None:
     if most < usual.most and not request.unit:
         turned = f"{request.ask('sign', 'down')} that depth is positive, " * (field == "elevation")
         raise InputError(
-            f"{where} goes from {finite.min():.4g} to {finite.max():.4g} {usual.unit}: too "
-            "little to "
-            f"be {field}. {request.ask('unit', 'UNIT')} says in which unit it is, {turned}"
-            f"{request.ask('range', '[LOW, HIGH]')} that it is right"
+            f"{where} goes from {finite.min():.4g} to {finite.max():.4g} {usual.unit}: too little "
+            f"to be {field}. {request.ask('unit', 'UNIT')} says in which unit it is, "
+            f"{turned}{request.ask('range', '[LOW, HIGH]')} that it is right"
         )
 
 
@@ -148,7 +147,6 @@ def _no_zero_land(values, request, where, place) -> None:
     raise InputError(
         f"{where}: {int(zero.sum())} of {values.size} values are exactly 0, the first "
         f"{place(np.argwhere(zero)[0])}: is it land? {request.ask('missing', '[0]')} takes them "
-        "for "
-        f"land, {request.ask('mask', 'VARIABLE')} names a variable that is 1 in water, and "
+        f"for land, {request.ask('mask', 'VARIABLE')} names a variable that is 1 in water, and "
         f"{request.ask('range', '[LOW, HIGH]')} takes them as they are"
     )

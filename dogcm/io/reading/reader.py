@@ -75,9 +75,8 @@ def open_dataset(path: Path) -> xr.Dataset:
     # The engines raise errors of many kinds for damaged files.
     except Exception as error:
         raise InputError(
-            f"{path} cannot be read as netCDF ({type(error).__name__}: {error}); it "
-            "may be cut short or of another format: get it again, or look at it "
-            "with ncdump -h"
+            f"{path} cannot be read as netCDF ({type(error).__name__}: {error}); it may be cut "
+            "short or of another format: get it again, or look at it with ncdump -h"
         ) from error
 
 
@@ -100,9 +99,8 @@ def select(dataset: xr.Dataset, name: str, request: Request, where: str) -> xr.D
         dims = [d for d, kind in roles.items() if axis in (d, kind)]
         if not dims:
             raise InputError(
-                f"{where}: {request.ask('select', f'{{{axis}: {wanted}}}')} names no dimension "
-                "of it; "
-                f"it has {', '.join(roles)}"
+                f"{where}: {request.ask('select', f'{{{axis}: {wanted}}}')} names no dimension of "
+                f"it; it has {', '.join(roles)}"
             )
         picked = _pick(dataset, dims[0], roles[dims[0]], wanted, request, where)
         dataset = dataset.isel({dims[0]: picked})
@@ -136,13 +134,13 @@ def _pick(dataset, dim: str, kind, wanted, request: Request, where: str) -> list
         if same.any():
             return [int(np.argmax(same))]
         raise InputError(
-            f"{where}: no {dim} is {wanted}; it has {', '.join(map(str, here[:12]))}"
-            f"{' ...' if size > 12 else ''}. 'record N', first or last choose by number"
+            f"{where}: no {dim} is {wanted}; it has "
+            f"{', '.join(map(str, here[:12]))}{' ...' if size > 12 else ''}. 'record N', first or "
+            "last choose by number"
         )
     raise InputError(
         f"{where}: dimension '{dim}' has no coordinate, so {wanted} means nothing; 'record N' (1 "
-        "to "
-        f"{size}), first or last do"
+        f"to {size}), first or last do"
     )
 
 
@@ -208,8 +206,8 @@ def _no_idle_mask(dataset, values: xr.DataArray, request: Request, where: str) -
         if land:
             raise InputError(
                 f"{where} has no land, but '{name}' of the same file has {land} points of it; "
-                f"{request.ask('mask', str(name))} applies it, {request.ask('mask', 'none')} "
-                "does not"
+                f"{request.ask('mask', str(name))} applies it, {request.ask('mask', 'none')} does "
+                "not"
             )
 
 
@@ -335,8 +333,16 @@ def _gridded(found: Axes, numbers, common: dict, request, where: str) -> Gridded
                 f"{where}: columns {kept + 1} and {dropped + 1} lie at the same longitude, "
                 f"{found.lon[kept]:g} and {found.lon[dropped]:g}, but hold other values; drop one"
             )
+    part = lambda axis, index: found.bounds[axis][index] if axis in found.bounds else None
+    north = np.argsort(lat)
     return GriddedVariable(
-        np.take(numbers, order, axis=-1), np.sort(lat), lon, plane=request.plane, **common
+        np.take(numbers, order, axis=-1),
+        lat[north],
+        lon,
+        plane=request.plane,
+        lat_faces=axes.faces(lat[north], part("lat", north)),
+        lon_faces=axes.faces(lon, part("lon", order), 0.0 if request.plane else 360.0),
+        **common,
     )
 
 
@@ -368,9 +374,8 @@ def one_record(source, request: Request, where: str):
     count = len(source.values)
     if count > 1:
         raise InputError(
-            f"{where} has {count} records in time; {request.ask('select', '{time: record 1}')} "
-            "or a "
-            "date (YYYY-MM) selects one"
+            f"{where} has {count} records in time; {request.ask('select', '{time: record 1}')} or "
+            "a date (YYYY-MM) selects one"
         )
     return replace(source, values=source.values[0], time=None, time_middle=None)
 

@@ -59,8 +59,7 @@ def _extent(source) -> str:
     what = ("y", "x", " km") if getattr(source, "plane", False) else ("lat", "lon", "")
     return (
         f"{what[0]} {np.nanmin(lat):.2f} to {np.nanmax(lat):.2f}, {what[1]} {np.nanmin(lon):.2f} "
-        "to "
-        f"{np.nanmax(lon):.2f}{what[2]}, {count}"
+        f"to {np.nanmax(lon):.2f}{what[2]}, {count}"
     )
 
 
@@ -76,8 +75,7 @@ def _times(source) -> str:
     middle = " (middles of their bounds)" if source.time_middle is not None else ""
     return (
         f"{count} records, {calendar.describe(found[0])} to {calendar.describe(found[-1])}, "
-        "calendar "
-        f"{source.calendar or 'standard'}{middle}"
+        f"calendar {source.calendar or 'standard'}{middle}"
     )
 
 
