@@ -17,7 +17,7 @@ from dogcm.learning.checkpointing import MENU
 from dogcm.learning.initial import CHANGEABLE, InitialChange, InitialSet
 from dogcm.learning.losses import COMPARED
 from dogcm.learning.parameters import LearnableSet
-from dogcm.setups.config import Config, Section, par
+from dogcm.setups.config import Config, FileKeys, Section, par
 from dogcm.setups.inputs import vertical_grid
 from dogcm.setups.registry import load_config, read_yaml, set_key, split_setting, violation
 
@@ -40,6 +40,7 @@ _KEYS_OF = {
     "mean": ("sst",),
     "hold": ("sst",),
     "anomaly": ("sst",),
+    "file": ("sst",),
 }
 
 
@@ -81,6 +82,7 @@ class TargetsRecipe(Section):
     )
     path: str = par("", "1", "sst: CF netCDF file, (time, lat, lon)")
     variable: str = par("sst", "1", "sst: variable in the file")
+    file: Annotated[FileKeys, Field(default_factory=FileKeys)]
     period: tuple[str, str] | None = par(
         None, "1", "sst: first and last day, YYYY-MM-DD; null: all records"
     )

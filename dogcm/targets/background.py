@@ -24,6 +24,7 @@ from dogcm.field import Field
 from dogcm.io.restart import write_restart
 from dogcm.io.root import RootTask
 from dogcm.physics.surface import RECORDS, Forcing
+from dogcm.setups.atmosphere import request
 from dogcm.simulation.model import Model
 from dogcm.targets import Clock, TargetError, TargetGrid, Targets, read_sst
 from dogcm.targets.finer import on_root_only
@@ -52,6 +53,7 @@ def read_observed(targets, grid: TargetGrid, year: float, mask_ice: bool = True)
         mask_ice=mask_ice,
         year=year,
         clock=None if targets.period is None else Clock(int(targets.period[0][:4]), year),
+        request=request(targets.file, "targets.file"),
     )
     if found.times.size < 2:
         raise TargetError(

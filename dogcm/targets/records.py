@@ -16,7 +16,7 @@ from dogcm.io.root import OutputError, on_root
 from dogcm.learning.losses import observe
 from dogcm.learning.problem import Window, stacked
 from dogcm.learning.recipe import Recipe
-from dogcm.setups.config import Config
+from dogcm.setups.config import Config, FileKeys
 from dogcm.simulation.model import Model
 from dogcm.targets.background import make_background
 from dogcm.targets.blobs import with_blobs
@@ -68,6 +68,7 @@ def truth_of(recipe: Recipe) -> dict:
         kept = (
             "seasons",
             *(("hold", "variable", "period", "monthly", "mean", "test") if t.hold else ()),
+            *(("file",) if t.hold and t.file != FileKeys() else ()),
         )
         # A file may move.
         return (

@@ -19,10 +19,12 @@ from dogcm.io.restart import write_restart
 from dogcm.learning.groups import Ranks
 from dogcm.learning.recipe import load_recipe
 from dogcm.learning.training import _last, _targets, build
+from dogcm.setups import inputs
+from dogcm.setups.registry import load_config
 from dogcm.simulation.model import Model
-from dogcm.targets import TargetError
+from dogcm.targets import TargetError, TargetGrid
 from dogcm.targets import records as twin
-from dogcm.targets.background import climatology, make_background, through_means
+from dogcm.targets.background import climatology, make_background, read_observed, through_means
 from dogcm.targets.observed import observed, reach, with_anomaly
 
 DAY = 86400.0
@@ -313,3 +315,42 @@ def test_intervals_of_means_are_those_of_the_records(setup, held):
         make_background(
             load_recipe(tree, {"targets.spinup": 5}).targets, folder, held.model, twin.record_path
         )
+
+
+def test_what_the_file_does_not_say(tmp_path):
+    """Keys of the recipe: unit, axes, missing values."""
+    grid = _grid_of_two_basin()
+    lat, lon = np.arange(-88.0, 89.0, 4.0), np.arange(2.0, 360.0, 4.0)
+    values = np.broadcast_to(
+        290.0 + 5.0 * np.cos(np.deg2rad(lat))[:, None], (3, lat.size, lon.size)
+    ).copy()
+    values[:, :, :3] = -9999.0
+    days = ("time", [15.0, 45.0, 75.0], {"units": "days since 2001-01-01"})
+    data = xr.Dataset(
+        {"t": (("time", "yy", "xx"), values)},
+        {"time": days, "yy": ("yy", lat), "xx": ("xx", lon)},
+    )
+    data.to_netcdf(tmp_path / "bare.nc")
+    targets = {"kind": "sst", "path": str(tmp_path / "bare.nc"), "variable": "t"}
+    keys = {
+        "unit": "K",
+        "axes": {"lat": "yy", "lon": "xx"},
+        "units": {"lat": "degrees_north", "lon": "degrees_east"},
+        "missing": [-9999],
+    }
+    tree = {"experiment": "two_basin", "loss": {"factors": {"sst": 1}}}
+    tree["learnable"] = ["sst_restoring_time"]
+    read = lambda own: read_observed(
+        load_recipe({**tree, "targets": own}).targets, grid, 365 * 86400.0
+    )
+    with pytest.raises(TargetError, match="targets.file.axes: {lat: NAME, lon: NAME}"):
+        read(targets)
+    found = read({**targets, "file": keys}).values["sst"]
+    inside = np.isfinite(found)
+    assert inside.any() and 16.0 < found[inside].min() < found[inside].max() < 22.0
+
+
+def _grid_of_two_basin():
+    c = load_config("two_basin")
+    horizontal, vertical = inputs.horizontal_grid(c), inputs.vertical_grid(c)
+    return TargetGrid(horizontal, vertical, inputs.cell_thickness(c, horizontal, vertical))
