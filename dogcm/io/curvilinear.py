@@ -202,19 +202,22 @@ def pour(
     to_lat: ArrayLike,
     to_lon: ArrayLike,
     wet: ArrayLike,
+    plane: bool = False,
 ):
     """Bring amounts (m3 s-1) at points to the nearest wet cells, without losing any.
 
     Args:
         amount: (n, points), NaN counts as nothing. to_lat, to_lon, wet: (ny, nx).
+        plane: positions are y and x on a plane.
 
     Returns:
         (n, ny, nx), amounts by cell.
     """
+    vectors = (lambda y, x: np.stack([y, x], axis=-1)) if plane else unit_vectors
     a, wet = np.nan_to_num(np.asarray(amount, float)), np.asarray(wet, bool)
     some = (a != 0).any(0)
-    tree = cKDTree(unit_vectors(np.asarray(to_lat)[wet], np.asarray(to_lon)[wet]))
-    _, nearest = tree.query(unit_vectors(np.asarray(lat)[some], np.asarray(lon)[some]))
+    tree = cKDTree(vectors(np.asarray(to_lat)[wet], np.asarray(to_lon)[wet]))
+    _, nearest = tree.query(vectors(np.asarray(lat)[some], np.asarray(lon)[some]))
     out = np.zeros((len(a), *wet.shape))
     sums = np.zeros((len(a), int(wet.sum())))
     for record, values in zip(sums, a[:, some]):

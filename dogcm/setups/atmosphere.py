@@ -13,6 +13,7 @@ from dogcm.io.reading.errors import InputError
 from dogcm.io.reading.request import Request
 from dogcm.physics.surface import RECORDS, SurfaceScheme
 from dogcm.setups.config import Config, FileKeys, ForcingConfig, ForcingFile
+from dogcm.setups.regridding import edges
 
 # Name in forcing.files that stands for a record: dew point (degC) for specific humidity.
 DEW_POINT = "dew_point"
@@ -249,28 +250,50 @@ def spread_runoff(
 ) -> np.ndarray:
     """Rivers into the nearest wet cells (m s-1), (n, ny, nx); no water is lost.
 
+    Of a region, what lies outside its limits stays outside.
+
     Args:
-        wet, to_lat, to_lon: cells that have water, and the centres of all (degrees), (ny, nx).
+        wet, to_lat, to_lon: cells that have water, and the centres of all (degrees; km on a
+            plane), (ny, nx).
     """
-    if isinstance(source, curvilinear.ScatteredVariable):
-        lat, lon, area = source.lat, source.lon, source.area
-        if area is None:
-            raise InputError(
-                f"forcing.files.runoff: {source.path} has no variable area (m2) beside the "
-                f"two-dimensional coordinates of {source.name}; rivers cannot be brought to wet "
-                "cells without it"
-            )
-    else:
-        lat, lon = (a.ravel() for a in np.meshgrid(source.lat, source.lon, indexing="ij"))
-        band = np.diff(np.sin(np.deg2rad(source.lat_edges)))[:, None] * np.deg2rad(
-            np.diff(source.lon_edges)
-        )
-        area = (band * horizontal.radius**2).ravel()
+    lat, lon, area = _river_cells(source, horizontal)
     ny, nx = horizontal.shape
     if horizontal.north_fold:
         # A river ends in one of two copies of a cell; the exchange sees to the other.
         wet = np.array(wet)
         wet[-1, nx // 2 :] = False
-    amount = source.values.reshape(-1, lat.size) * area
+    amount = source.values.reshape(-1, lat.size) * area * _within(horizontal, lat, lon)
     cells = horizontal.metrics(np.arange(ny), np.arange(nx)).area_c
-    return curvilinear.pour(amount, lat, lon, to_lat, to_lon, wet) / cells
+    plane = not horizontal.spherical
+    return curvilinear.pour(amount, lat, lon, to_lat, to_lon, wet, plane) / cells
+
+
+def _river_cells(source, horizontal) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Latitudes, longitudes (km on a plane) and areas (m2) of the cells of a source, (points,)."""
+    if isinstance(source, curvilinear.ScatteredVariable):
+        if source.area is None:
+            raise InputError(
+                f"forcing.files.runoff: {source.path} has no variable area (m2) beside the "
+                f"two-dimensional coordinates of {source.name}; rivers cannot be brought to wet "
+                "cells without it"
+            )
+        return source.lat, source.lon, source.area
+    lat, lon = (a.ravel() for a in np.meshgrid(source.lat, source.lon, indexing="ij"))
+    if source.plane:
+        area = np.diff(source.lat_edges)[:, None] * np.diff(source.lon_edges) * 1e6
+    else:
+        band = np.diff(np.sin(np.deg2rad(source.lat_edges)))[:, None] * np.deg2rad(
+            np.diff(source.lon_edges)
+        )
+        area = band * horizontal.radius**2
+    return lat, lon, area.ravel()
+
+
+def _within(horizontal, lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
+    """Which points belong to the model: all, unless it is a region between limits."""
+    if horizontal.curvilinear or horizontal.periodic_x and horizontal.spherical:
+        return np.ones(lat.shape, bool)
+    y, x = edges(horizontal)
+    along = lon if not horizontal.spherical else x[0] + np.mod(lon - x[0], 360.0)
+    inside = (lat >= y[0]) & (lat <= y[-1])
+    return inside & ((along >= x[0]) & (along <= x[-1]) | horizontal.periodic_x)

@@ -17,6 +17,7 @@ from toy_inputs import (
     field,
     floor,
     initial,
+    ocean,
     sea,
     surface,
     volume,
@@ -24,8 +25,12 @@ from toy_inputs import (
 )
 
 from dogcm.decomp.binding import looks_like_mpi_launch
+from dogcm.io.reading import plausible
 from dogcm.io.reading.errors import InputError
-from dogcm.setups import inputs
+from dogcm.physics.surface import RECORDS
+from dogcm.setups import atmosphere, inputs, vectors
+from dogcm.setups.config import ForcingConfig, ForcingFile
+from dogcm.setups.regridding import check_cover
 
 pytestmark = pytest.mark.skipif(looks_like_mpi_launch(), reason="checked on one rank")
 
@@ -92,6 +97,41 @@ def test_winds_over_a_region_do_not_fill_the_globe(save):
     assert np.allclose(surface(path, fill="nearest"), 5.0)
     there = {"grid.lon": [8, 12], "grid.lat": [59, 61], "grid.nx": 4, "grid.ny": 4}
     assert np.allclose(surface(path, change=there), 5.0)
+
+
+def test_rivers_of_the_globe_do_not_end_in_a_region(save):
+    """Those within the model's limits reach it, the others do not."""
+    lat, lon = np.arange(-88.0, 90, 4), np.arange(2.0, 360, 4)
+    globe = field(np.full((12, lat.size, lon.size), 1e-8), "m s-1", lat=lat, lon=lon)
+    c = sea(**{"forcing.files": {"runoff": {"path": str(save(globe)), "variable": "f"}}})
+    horizontal, cells = ocean(c)
+    found = inputs.record(c, "runoff", horizontal, cells[0] > 0)
+    area = horizontal.metrics(np.arange(8), np.arange(10)).area_c
+    assert (found * area).sum(axis=(1, 2)) == pytest.approx(1e-8 * area.sum(), rel=0.02)
+
+
+def test_a_real_region_does_not_fill_the_globe(data_dir):
+    """AROME's winds over the Norwegian Sea: along its own grid, and of three hours."""
+    path = data_dir / "samples" / "arome.nc"
+    if not path.is_file():
+        pytest.skip(f"no {path}")
+    own = {"variable": "x_wind_10m", "select": {"time": "record 1"}}
+    c = sea()
+    entry = ForcingFile(path=str(path), **own)
+    source = atmosphere.read(entry, "wind_u", c.forcing)
+    with pytest.raises(InputError, match="is x_wind: along the axes of the file's own grid"):
+        vectors.eastward_and_northward(
+            ForcingConfig(files={"wind_u": entry, "wind_v": entry}), "wind_u", source, False
+        )
+    with pytest.raises(
+        InputError, match="does not cover the model's ocean: it has lat 60.32 to 64.1"
+    ):
+        check_cover(source, ocean(c)[0], "c", np.ones((8, 10), bool))
+
+
+def test_units_of_the_records_and_of_plausible_values_agree():
+    for name, (_, unit, _) in RECORDS.items():
+        assert plausible.RANGES[name].unit == unit, name
 
 
 # ---- levels, records -----------------------------------------------------------------------------

@@ -65,6 +65,26 @@ def test_a_wind_that_rises_across_the_basin(tmp_path, attrs, periodic):
     assert found[0, 8, 0] == pytest.approx(1e-4 * 600 if periodic else 0.0)
 
 
+def test_rivers(tmp_path):
+    """They reach the nearest water, and only those of the basin."""
+    flow = np.zeros((Y.size, X.size))
+    flow[20, 2] = 1e-6  # on land, at x = 50 km
+    path = write(tmp_path / "rivers.nc", "r", flow, "m s-1")
+    slope = np.where(X < 130.0, 30.0, -1000.0) + np.zeros((Y.size, 1))
+    floor = write(tmp_path / "floor.nc", "elevation", slope, "m")
+    c = basin(**{
+        "forcing.files": {"runoff": {"path": path, "variable": "r"}},
+        "bathymetry.source": "file", "bathymetry.path": floor,
+    })  # fmt: skip
+    horizontal, _, cells = grid(c)
+    found = inputs.record(c, "runoff", horizontal, cells[0] > 0)[0]
+    assert np.argwhere(found > 0).tolist() == [[8, 2]]
+    assert (found * 50e3**2).sum() == pytest.approx(1e-6 * 20e3**2)
+    far = basin(**{"forcing.files": c.forcing.model_dump()["files"], "grid.y0": -7e5})
+    horizontal, _, cells = grid(far)
+    assert not inputs.record(far, "runoff", horizontal, cells[0] > 0).any()
+
+
 def test_sea_floor_and_water(tmp_path):
     slope = -200.0 - X + np.zeros((Y.size, 1))
     slope[:, :5] = 30.0
