@@ -107,7 +107,9 @@ def test_rivers_of_the_globe_do_not_end_in_a_region(save):
     horizontal, cells = ocean(c)
     found = inputs.record(c, "runoff", horizontal, cells[0] > 0)
     area = horizontal.metrics(np.arange(8), np.arange(10)).area_c
-    assert (found * area).sum(axis=(1, 2)) == pytest.approx(1e-8 * area.sum(), rel=0.02)
+    assert (found * area).sum(axis=(1, 2)) == pytest.approx(
+        1e-8 * area.sum(), rel=0.15
+    )  # whole source cells
 
 
 def test_a_real_region_does_not_fill_the_globe(data_dir):
