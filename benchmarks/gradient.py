@@ -83,7 +83,8 @@ def memory(case: Case, steps: int) -> str:
     }
     predicted = predict_memory("nested", steps, 1.0, of[1])
     return (
-        f"one state: {state / 1e6:.2f} MB; one step's gradient: {of[1]:.1f} states; {steps} steps, nested checkpoints: "
+        f"one state: {state / 1e6:.2f} MB; one step's gradient: {of[1]:.1f} states; {steps} steps, "
+        f"nested checkpoints: "
         f"{of[steps]:.1f} states (predicted {predicted:.1f})"
     )
 
@@ -114,8 +115,10 @@ def main() -> None:
                 time.process_time if options.cpu_time else time.perf_counter,
             )
             text = (
-                f"forward {1e3 * c['forward']:.2f} ms/step, value and gradient {1e3 * c['gradient']:.2f} ms/step: "
-                f"{c['ratio']:.2f} times the forward run (first call with compilation {c['compile']:.0f} s)"
+                f"forward {1e3 * c['forward']:.2f} ms/step, value and gradient "
+                f"{1e3 * c['gradient']:.2f} ms/step: "
+                f"{c['ratio']:.2f} times the forward run (first call with compilation "
+                f"{c['compile']:.0f} s)"
             )
         if case.model.comm.rank == 0:
             print(f"{name}: {text}", flush=True)

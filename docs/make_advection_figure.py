@@ -103,7 +103,8 @@ def draw(courant: float = 0.25, cells: int = 80) -> None:
         ax.plot(x, shape, color="0.6", lw=1)
         ax.plot(x, end, ".-", ms=4, lw=1)
         ax.set_title(
-            f"{scheme}: mean error {np.abs(end - shape).mean():.3f}, {end.min():.3f} to {end.max():.3f}",
+            f"{scheme}: mean error {np.abs(end - shape).mean():.3f}, {end.min():.3f} to "
+            f"{end.max():.3f}",
             fontsize=9,
         )
         print(scheme, np.abs(end - shape).mean(), end.min(), end.max(), flush=True)

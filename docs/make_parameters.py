@@ -16,9 +16,10 @@ from dogcm.setups.config import (
 
 _HEAD = """# All parameters
 
-Written by `python docs/make_parameters.py` from the configuration's own definition. Set any of them in a YAML file, with
-`--set key=value` on the command line, or with `overrides={"key": value}` in Python. `dogcm show EXPERIMENT` prints the values
-that an experiment uses.
+Written by `python docs/make_parameters.py` from the configuration's own definition. Set any of them
+in a YAML file, with `--set key=value` on the command line, or with `overrides={"key": value}` in
+Python. `dogcm show EXPERIMENT` prints the values that an experiment uses. A section each lists
+the options of every scheme that ships; those marked learnable are leaves of `params`.
 """
 
 

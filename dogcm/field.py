@@ -91,7 +91,7 @@ class Field:
     halo: Halo = Halo()
     name: str = _Label("")
 
-    # ---- inspection -------------------------------------------------------------------------
+    # ---- inspection
     @property
     def shape(self) -> tuple[int, ...]:
         return self.data.shape
@@ -120,7 +120,7 @@ class Field:
         shape = getattr(self.data, "shape", "?")
         return f"{label}[{self.at}, {self.halo}, shape {shape}]"
 
-    # ---- structure --------------------------------------------------------------------------
+    # ---- structure
     def named(self, name: str) -> Field:
         return Field(self.data, self.at, self.halo, _Label(name[:80]))
 
@@ -150,7 +150,7 @@ class Field:
     def astype(self, dtype) -> Field:
         return self.with_data(self.data.astype(dtype))
 
-    # ---- arithmetic -------------------------------------------------------------------------
+    # ---- arithmetic
     def __add__(self, other):
         return _binary(operator.add, "+", self, other)
 
@@ -220,7 +220,8 @@ def _mismatch(what: str, a: Field, b: Field) -> str:
     if a.at != b.at:
         return (
             f"cannot {what} {a!r} and {b!r}: the first is at {_describe(a.at)}, the second at "
-            f"{_describe(b.at)}. Bring one to the other's place with mean_*, diff_* or reconstruct_*."
+            f"{_describe(b.at)}. Bring one to the other's place with mean_*, diff_* or "
+            f"reconstruct_*."
         )
     return f"cannot {what} {a!r} and {b!r}: tiles of {a.tile_shape} and {b.tile_shape} cells"
 

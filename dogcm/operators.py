@@ -152,7 +152,7 @@ def _moved(f: Field, dim: int, step: int) -> Field:
     return Field(data, f.at, f.halo.less(**{side: 1}), f.name)
 
 
-# ---- vertical ------------------------------------------------------------------------------------
+# ---- vertical
 # Axis -3, k = 0 at the surface. Interface k lies between layers k and k + 1.
 
 

@@ -37,7 +37,7 @@ def make(at="c", halo=0, lead=(), name="", seed=0, tile=(NY, NX)) -> Field:
     return Field(jnp.asarray(data), at, h).named(name)
 
 
-# ---- cropping ------------------------------------------------------------------------------------
+# ---- cropping
 
 
 def test_shape_of_tile_and_interior():
@@ -68,7 +68,7 @@ def test_operands_are_cropped_to_what_both_have():
     np.testing.assert_array_equal(out.data, a.crop(out.halo).data * b.crop(out.halo).data)
 
 
-# ---- errors --------------------------------------------------------------------------------------
+# ---- errors
 
 
 def test_mixing_places_names_both_operands():
@@ -145,7 +145,7 @@ def test_no_silent_conversion_to_arrays_or_truth():
         fmap(jnp.add, 1.0, 2.0)
 
 
-# ---- arithmetic ----------------------------------------------------------------------------------
+# ---- arithmetic
 
 OPERATIONS = {
     "+": lambda a, b: a + b,
@@ -206,7 +206,7 @@ def test_levels():
     np.testing.assert_array_equal(f.level(slice(1, 3)).data, f.data[1:3])
 
 
-# ---- as a pytree ---------------------------------------------------------------------------------
+# ---- as a pytree
 
 
 def test_labels_cause_no_second_compilation():
@@ -278,7 +278,7 @@ def test_fields_cost_nothing_at_run_time():
     assert flops[0] <= flops[1]
 
 
-# ---- hold ----------------------------------------------------------------------------------------
+# ---- hold
 
 
 def _held(data):
@@ -314,7 +314,6 @@ def test_hold_keeps_derivatives():
 
 
 # ---- as one row
-# ------------------------------------------------------------------------------------
 def test_as_one_row_is_the_same_function_on_the_common_halo():
     rng = np.random.default_rng(4)
     deep = Field(jnp.asarray(rng.normal(size=(3, 8, 9))), "c", Halo(2, 2, 2, 2))

@@ -75,7 +75,7 @@ def test_every_operator_of_the_module_is_tested_here():
     assert len(TWO_POINT) >= 30
 
 
-# ---- two-point stencils --------------------------------------------------------------------------
+# ---- two-point stencils
 
 
 @pytest.mark.parametrize("name", TWO_POINT)
@@ -161,7 +161,7 @@ def test_location_of_corner_means():
     np.testing.assert_array_equal(out.data, located("q", (3, 4), out.halo).data)
 
 
-# ---- neighbours ----------------------------------------------------------------------------------
+# ---- neighbours
 
 
 @pytest.mark.parametrize("name", MOVES)
@@ -184,7 +184,7 @@ def test_neighbours_at_the_same_kind_of_place(name, at, tile, halo, lead):
     np.testing.assert_array_equal(out.interior, np.asarray(f.data)[..., rows[:, None], columns])
 
 
-# ---- vertical ------------------------------------------------------------------------------------
+# ---- vertical
 
 
 @given(nz=depths, tile=shapes, halo=halos, at=st.sampled_from("cuvq"))
@@ -256,7 +256,7 @@ def test_common_crops_to_the_smallest_halo_whatever_the_place():
     assert a.halo == b.halo == Halo(1, 0, 1, 0) and (a.at, b.at) == ("c", "u")
 
 
-# ---- calculus ------------------------------------------------------------------------------------
+# ---- calculus
 
 
 def test_differences_are_minus_the_adjoint_of_differences():

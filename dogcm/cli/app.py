@@ -19,7 +19,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="A differentiable, tiled global ocean model. Starts alone, under mpirun and under srun.",
-    epilog="Exit status: 0 done, 1 a check fell short, 2 unusable command or configuration, 3 unusable file, "
+    epilog="Exit status: 0 done, 1 a check fell short, 2 unusable command or configuration, 3 "
+    "unusable file, "
     "4 the model blew up, 5 MPI and launcher do not fit, 70 an error inside dogcm, "
     "75 asked to stop (with --resume: start again), 130 interrupted.",
 )
@@ -214,7 +215,8 @@ def verify(
     what: Annotated[
         str,
         typer.Argument(
-            help="layout, restart, conservation, gradients or all; or mitgcm: beside MITgcm's results."
+            help="layout, restart, conservation, gradients or all; or mitgcm: beside MITgcm's "
+            "results."
         ),
     ] = "all",
     experiment: Annotated[

@@ -101,7 +101,8 @@ def _devices() -> str:
     devices = jax.devices()
     if binding.platform == "cuda" and devices[0].platform == "cpu":
         raise RuntimeError(
-            f"GPU {binding.device} was found, but jax computes on the CPU: install jax[cuda12] or jax[cuda13]"
+            f"GPU {binding.device} was found, but jax computes on the CPU: install jax[cuda12] or "
+            f"jax[cuda13]"
         )
     value = float(jax.jit(lambda x: (x * x).sum())(jax.numpy.arange(4.0)))
     if value != 14.0:
@@ -128,7 +129,8 @@ def _reproducible() -> str:
         )
     if "cse_barrier_expander" not in flags:
         raise RuntimeError(
-            f"XLA_FLAGS is {flags!r}: without cse_barrier_expander among the disabled passes a step is slow"
+            f"XLA_FLAGS is {flags!r}: without cse_barrier_expander among the disabled passes a "
+            f"step is slow"
         )
     return "compiled without fused multiply-adds: the same bits on every layout"
 
@@ -162,12 +164,14 @@ def _halo() -> str:
     wanted = padded[:, tile.j0 : tile.j1 + 4, tile.i0 : tile.i1 + 4]
     if not np.array_equal(got, wanted):
         raise RuntimeError(
-            f"{int((got != wanted).sum())} halo cells hold a wrong value: MPI and mpi4jax do not fit together"
+            f"{int((got != wanted).sum())} halo cells hold a wrong value: MPI and mpi4jax do not "
+            f"fit together"
         )
     total = float(jax.jit(halos.psum)(jnp.asarray([comm.rank + 1.0]))[0])
     if total != comm.size * (comm.size + 1) / 2:
         raise RuntimeError(
-            f"the sum of the ranks' numbers came out as {total}: MPI and mpi4jax do not fit together"
+            f"the sum of the ranks' numbers came out as {total}: MPI and mpi4jax do not fit "
+            f"together"
         )
     return f"every halo cell has its neighbour's value ({layout.describe()}), sums are right"
 

@@ -83,7 +83,10 @@ def describe(error: BaseException) -> str:
         return f"{place}{error.strerror}"
     text = str(error).strip() or type(error).__name__
     if status_of(error) == INTERNAL:
-        return f"{type(error).__name__}: {text}\nthis looks like an error inside dogcm; --debug shows where"
+        return (
+            f"{type(error).__name__}: {text}\nthis looks like an error inside dogcm; --debug shows "
+            f"where"
+        )
     return text
 
 

@@ -31,16 +31,20 @@ def show(model: Model, days: float, binding) -> int:
     print(table)
     out.print(_memory_table(gathered))
     print(
-        "fields: all arrays of state, grid, parameters and forcing; work: what the compiler plans for a step "
-        "besides;\nprocess: largest resident size of this process so far, with Python and libraries."
+        "fields: all arrays of state, grid, parameters and forcing; work: what the compiler plans "
+        "for a step "
+        "besides;\nprocess: largest resident size of this process so far, with Python and "
+        "libraries."
     )
     years = days / 365.0
     wet = sum(g["wet"] for g in gathered)
     print(
-        f"speed: {seconds * 1e3:.1f} ms a step, measured over {_SAMPLE_STEPS} steps on these ranks (thrown away): "
+        f"speed: {seconds * 1e3:.1f} ms a step, measured over {_SAMPLE_STEPS} steps on these ranks "
+        f"(thrown away): "
         f"{wet / seconds / 1e6:.2f} million wet cell-steps/s, "
         f"{years / (steps * seconds / 86400):.3g} simulated years per day\n"
-        f"{days:g} days ({years:.2f} years) are {steps} steps: about {_duration(steps * seconds)} without output"
+        f"{days:g} days ({years:.2f} years) are {steps} steps: about {_duration(steps * seconds)} "
+        f"without output"
     )
     print("dry run: nothing was written")
     return OK

@@ -36,7 +36,8 @@ def configuration(
         except ConfigError as error:
             if "needs a path" in str(error):
                 raise ConfigError(
-                    f"{source} reads its inputs from files that are not part of dogcm: give their folder by "
+                    f"{source} reads its inputs from files that are not part of dogcm: give their "
+                    f"folder by "
                     "--inputs FOLDER"
                 ) from None
             raise

@@ -24,7 +24,8 @@ _EXPLAINED = {
     "layout": "every variable of the state has the same value in every cell",
     "restart": "stopping and going on changes no value",
     "conservation": "residuals are of the size of rounding (epsilon of the arithmetic)",
-    "gradients": "derivatives are those of one rank, and agree with differences and with each other",
+    "gradients": "derivatives are those of one rank, and agree with differences and with each "
+    "other",
 }
 
 
@@ -45,7 +46,8 @@ def verify_mitgcm(
     """
     if config.bathymetry.source != "mitgcm":
         raise ConfigError(
-            f"dogcm verify mitgcm: {config.name} does not read MITgcm's inputs; leave --experiment out"
+            f"dogcm verify mitgcm: {config.name} does not read MITgcm's inputs; leave --experiment "
+            f"out"
         )
     if asynchronous or config.time.momentum_step:
         return _asynchronous(config, reference, days, layout)
@@ -61,13 +63,15 @@ def verify_mitgcm(
         lambda text: out.print(f"[dim]{escape(text)}[/]"),
     )
     out.print(
-        f"[bold]mitgcm[/]: {escape(config.name)}, {config.run.precision}, steps of {config.time.step:g} s"
+        f"[bold]mitgcm[/]: {escape(config.name)}, {config.run.precision}, steps of "
+        f"{config.time.step:g} s"
     )
     out.print(_twin(rows))
     passed = all(row.passed for row in rows)
     verdict = "[green]passed[/]" if passed else "[red]FELL SHORT[/]"
     out.print(
-        f"{verdict}: differences beside those of two runs of MITgcm that differ in tracer advection alone"
+        f"{verdict}: differences beside those of two runs of MITgcm that differ in tracer "
+        f"advection alone"
     )
     return OK if passed else FELL_SHORT
 
@@ -94,15 +98,18 @@ def _asynchronous(config: Config, reference: str | None, days: float | None, lay
         lambda text: out.print(f"[dim]{escape(text)}[/]"),
     )
     out.print(
-        f"[bold]mitgcm[/]: {escape(config.name)}, {config.run.precision}, steps of {config.time.step:g} s, of velocity "
+        f"[bold]mitgcm[/]: {escape(config.name)}, {config.run.precision}, steps of "
+        f"{config.time.step:g} s, of velocity "
         f"{config.time.momentum_step:g} s"
     )
     out.print(_statistics(rows))
     passed = all(row.passed for row in rows)
     out.print(
         f"{'[green]passed[/]' if passed else '[red]FELL SHORT[/]'}: standard deviations within "
-        f"{mitgcm_asynchronous.BAR['theta']:.0%} (tracers) and {mitgcm_asynchronous.BAR['u']:.0%} (flow and sea level), "
-        f"means within {mitgcm_asynchronous.MEAN_BAR['theta']:.0%} of one (flow: {mitgcm_asynchronous.MEAN_BAR['u']:.0%}), "
+        f"{mitgcm_asynchronous.BAR['theta']:.0%} (tracers) and {mitgcm_asynchronous.BAR['u']:.0%} "
+        f"(flow and sea level), "
+        f"means within {mitgcm_asynchronous.MEAN_BAR['theta']:.0%} of one (flow: "
+        f"{mitgcm_asynchronous.MEAN_BAR['u']:.0%}), "
         f"from day {mitgcm_asynchronous.FIRST_DAY_OF_BAR} on"
     )
     return OK if passed else FELL_SHORT

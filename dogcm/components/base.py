@@ -147,7 +147,7 @@ class Component(BaseModel):
         """What a configuration says of it: its name and all its options."""
         return {"kind": self.name(), **self.model_dump(mode="json")}
 
-    # ---- what the model collects ---------------------------------------------------------------
+    # ---- what the model collects
     def momentum_halo(self) -> int:
         """Halo cells of velocity that one step uses up for it."""
         return 0

@@ -35,7 +35,8 @@ def network_alone(dynamics, corrector: Corrector) -> Callable:
     fluxes = sorted(n for n, kind in corrector.config.outputs.items() if kind != "tendency")
     if fluxes:
         raise ValueError(
-            f"corrector.outputs: without physics all must be of kind tendency, not so {', '.join(fluxes)}"
+            f"corrector.outputs: without physics all must be of kind tendency, not so "
+            f"{', '.join(fluxes)}"
         )
     dt, every = dynamics.physics.dt, corrector.config.every
 

@@ -83,12 +83,14 @@ class CorrectorConfig(_Section):
     rates: dict[str, float | list[float]] = _par(
         lambda: {"temperature": 0.1, "salinity": 0.02, VELOCITY: 0.01, SEA_LEVEL: 0.05},
         "unit day-1",
-        "largest tendency of each variable (K, g kg-1, m s-1 or m a day): one number, or one for each level",
+        "largest tendency of each variable (K, g kg-1, m s-1 or m a day): one number, or one for "
+        "each level",
     )
     maps: Literal[0, 1, 3, 5] = _par(
         0,
         "1",
-        "learned maps of every output's tendency: none, the mean, also an annual cycle (3), of two harmonics (5); they belong to one grid",
+        "learned maps of every output's tendency: none, the mean, also an annual cycle (3), of two "
+        "harmonics (5); they belong to one grid",
     )
     learn_maps: bool = _par(
         True,
@@ -98,7 +100,8 @@ class CorrectorConfig(_Section):
     maps_only: tuple[str, ...] = _par(
         (),
         "1",
-        "outputs that maps alone correct: the network has no say in them, and what short rollouts teach it cannot make them drift",
+        "outputs that maps alone correct: the network has no say in them, and what short rollouts "
+        "teach it cannot make them drift",
     )
     diffusivity: float = _par(
         1000.0, "m2 s-1", "kind diffusive: the diffusivity that is multiplied", gt=0
@@ -106,7 +109,8 @@ class CorrectorConfig(_Section):
     strength: float = _par(
         1.0,
         "1",
-        "factor of all rates: about (this spacing / that of training)^2 where a corrector moves to another grid",
+        "factor of all rates: about (this spacing / that of training)^2 where a corrector moves to "
+        "another grid",
         ge=0,
     )
     every: int = _par(

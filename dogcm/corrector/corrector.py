@@ -121,7 +121,8 @@ class Corrector:
             return dynamics
         if outputs.SEA_LEVEL in self.config.outputs:
             raise ValueError(
-                "corrector.outputs: eta is for a network without physics; the free surface keeps the ocean's volume, "
+                "corrector.outputs: eta is for a network without physics; the free surface keeps "
+                "the ocean's volume, "
                 "which a correction would not"
             )
         hook, every = (self.hook, 1) if self.config.maps else (self.tendency, self.config.every)
@@ -129,7 +130,8 @@ class Corrector:
         if other is not None:
             if dynamics.extra_every != every:
                 raise ValueError(
-                    f"this corrector acts at every {every} steps, but the tendency that is installed acts "
+                    f"this corrector acts at every {every} steps, but the tendency that is "
+                    f"installed acts "
                     f"at every {dynamics.extra_every} steps; give both the same interval"
                 )
             hook = lambda *now: _sum(other(*now), mine(*now))
@@ -163,19 +165,22 @@ def build_corrector(config: CorrectorConfig, halos, nz: int) -> Corrector:
         return Corrector(config, halos, nz, None)
     if halos.layout.north_fold:
         raise LayoutError(
-            "correctors do not work on tripolar grids yet: beyond the fold a network would see the ocean upside down, and "
+            "correctors do not work on tripolar grids yet: beyond the fold a network would see the "
+            "ocean upside down, and "
             "the two copies of a cell would differ; use grid.kind: latlon or rotated"
         )
     for name, value in config.scales:
         if isinstance(value, list) and len(value) not in (1, nz):
             raise ValueError(
-                f"corrector.scales.{name} has {len(value)} numbers: give 1, or one for each of {nz} levels"
+                f"corrector.scales.{name} has {len(value)} numbers: give 1, or one for each of "
+                f"{nz} levels"
             )
     for name, value in config.rates.items():
         wanted = 1 if name == outputs.SEA_LEVEL else nz
         if isinstance(value, list) and len(value) != wanted:
             raise ValueError(
-                f"corrector.rates: {name} has {len(value)} numbers: give 1, or one for each of {wanted} levels"
+                f"corrector.rates: {name} has {len(value)} numbers: give 1, or one for each of "
+                f"{wanted} levels"
             )
     layout = halos.layout
     check_corners(layout)
@@ -193,7 +198,8 @@ def build_corrector(config: CorrectorConfig, halos, nz: int) -> Corrector:
     layout = layout if config.kind == "unet" else halos.layout  # where the deepest halos are
     if network.mask_depth(config.halo) > min(layout.smallest_tile):
         raise LayoutError(
-            f"{layout.describe()}: a deep halo of {network.reach} cells does not fit the smallest tile; "
+            f"{layout.describe()}: a deep halo of {network.reach} cells does not fit the smallest "
+            f"tile; "
             "set corrector.halo: layer, or use fewer tiles"
         )
     return corrector

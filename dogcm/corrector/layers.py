@@ -53,7 +53,8 @@ def check_corners(layout: Layout) -> None:
     if ((sw & ne & ~se & ~nw) | (se & nw & ~sw & ~ne)).any():
         raise LayoutError(
             f"{layout.describe()}: two tiles meet only at a corner between tiles of land, which a "
-            "convolution reads and an exchange cannot fill; choose another layout (for example PXx1)"
+            "convolution reads and an exchange cannot fill; choose another layout (for example "
+            "PXx1)"
         )
 
 

@@ -38,7 +38,8 @@ def coarse_layout(layout: Layout) -> Layout:
     if min(np.diff(c).min() for c in cuts) < 1:
         rows, columns = layout.smallest_tile
         raise LayoutError(
-            f"{layout.describe()}: the smallest tile ({rows} x {columns} cells) cannot be coarsened again; "
+            f"{layout.describe()}: the smallest tile ({rows} x {columns} cells) cannot be "
+            f"coarsened again; "
             "use fewer tiles, or fewer poolings (a smaller depth) in the network"
         )
     for axis, old in ((1, layout.cuts_x), (0, layout.cuts_y)):
@@ -46,7 +47,8 @@ def coarse_layout(layout: Layout) -> Layout:
         for p, edge in enumerate(old[1:-1]):
             if edge % 2 and (~table[p] & table[p + 1]).any():
                 raise LayoutError(
-                    f"{layout.describe()}: the cut at {'ji'[axis]} = {edge} divides a pair of cells of a "
+                    f"{layout.describe()}: the cut at {'ji'[axis]} = {edge} divides a pair of "
+                    f"cells of a "
                     "tile without ocean, which nobody would compute; choose a layout with even cuts"
                 )
     shape = (_half(layout.shape[0]), _half(layout.shape[1]))

@@ -66,8 +66,8 @@ def load_weights(path: str | Path, config: CorrectorConfig, like):
         want = f"{tuple(wanted[name].shape)}" if name in wanted else "absent"
         if have != want:
             raise WeightsError(
-                f"{path} holds the weights of another network: {name} is {have} there and {want} here"
-                + _differences(saved, config)
+                f"{path} holds the weights of another network: {name} is {have} there and {want} "
+                f"here" + _differences(saved, config)
             )
         if not np.isfinite(arrays[name]).all():
             raise WeightsError(f"{path}: {name} holds numbers that are not finite")

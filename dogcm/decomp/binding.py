@@ -167,13 +167,18 @@ def require_world_size(size: int, env: Mapping[str, str] | None = None) -> None:
         "srun" if _is_slurm_step(env) and _first_integer(_SIZE[:2], env) is None else "mpirun"
     )
     advice = (
-        "choose another plug-in ('srun --mpi=list' names them): --mpi=pmix fits Open MPI, --mpi=pmi2 fits MPICH; "
+        "choose another plug-in ('srun --mpi=list' names them): --mpi=pmix fits Open MPI, "
+        "--mpi=pmi2 fits MPICH; "
         "or use mpirun inside the allocation"
         if launcher == "srun"
-        else "take the mpirun that belongs to the MPI library which mpi4py loads (launch/mpirun.sh does)"
+        else (
+            "take the mpirun that belongs to the MPI library which mpi4py loads (launch/mpirun.sh "
+            "does)"
+        )
     )
     raise RuntimeError(
-        f"{launcher} started {expected} ranks, but MPI sees {size}: they do not fit together; {advice} (launch/README.md)"
+        f"{launcher} started {expected} ranks, but MPI sees {size}: they do not fit together; "
+        f"{advice} (launch/README.md)"
     )
 
 
@@ -257,7 +262,8 @@ def bind_device(share: bool | None = None) -> DeviceBinding:
     warnings: list[str] = []
     if gpus and wanted and not _jax_has_cuda():
         warnings.append(
-            f"{len(gpus)} GPU(s) on this machine, but jax is installed without CUDA, so the CPU is used; "
+            f"{len(gpus)} GPU(s) on this machine, but jax is installed without CUDA, so the CPU is "
+            f"used; "
             "install jax[cuda12] or jax[cuda13], or set JAX_PLATFORMS=cpu if the CPU is meant"
         )
         gpus = []
@@ -269,7 +275,8 @@ def bind_device(share: bool | None = None) -> DeviceBinding:
     if size > 1:
         if _jax_devices_are_open():
             warnings.append(
-                "JAX opened its devices before dogcm chose one: call bind_device() before the first computation"
+                "JAX opened its devices before dogcm chose one: call bind_device() before the "
+                "first computation"
             )
         env["CUDA_VISIBLE_DEVICES"] = device
     if ranks_per_device > 1:
@@ -277,7 +284,8 @@ def bind_device(share: bool | None = None) -> DeviceBinding:
         env.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{0.9 / ranks_per_device:.3f}")
         if not share:
             warnings.append(
-                f"{ranks_per_device} ranks share GPU {device} and will run slower than one; start as many ranks as GPUs "
+                f"{ranks_per_device} ranks share GPU {device} and will run slower than one; start "
+                f"as many ranks as GPUs "
                 f"({len(gpus)} on this machine), or set DOGCM_SHARE_GPU=1 if this is meant"
             )
     return DeviceBinding("cuda", device, rank, size, ranks_per_device, cpus, tuple(warnings))
@@ -299,10 +307,12 @@ def _core_warnings(size: int, cpus: tuple[int, ...]) -> list[str]:
     if size > 1 and machine > 1 and len(cpus) == machine:
         if size > machine:
             return [
-                f"{size} ranks share {machine} cores and wait for each other's turn: fine for tests, slow for work"
+                f"{size} ranks share {machine} cores and wait for each other's turn: fine for "
+                f"tests, slow for work"
             ]
         return [
-            f"ranks are not bound to cores ({size} ranks, each with {machine} threads): start with launch/mpirun.sh, "
+            f"ranks are not bound to cores ({size} ranks, each with {machine} threads): start with "
+            f"launch/mpirun.sh, "
             "mpirun --bind-to core or srun --cpu-bind=cores"
         ]
     return []

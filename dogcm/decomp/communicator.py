@@ -107,7 +107,8 @@ class MPICommunicator:
 def _group_size(ranks: int, groups: int) -> int:
     if groups < 1 or ranks % groups:
         raise ValueError(
-            f"{ranks} rank{'s' * (ranks != 1)} cannot be split into {groups} groups of equal size; start a multiple of "
+            f"{ranks} rank{'s' * (ranks != 1)} cannot be split into {groups} groups of equal size; "
+            f"start a multiple of "
             f"{groups} ranks, or ask for other groups"
         )
     return ranks // groups

@@ -185,22 +185,26 @@ def _check_fold(shape: tuple[int, int], cuts_x, cuts_y, min_cells: int, periodic
     if nx % 2 or not periodic_x:
         what = f"{nx} columns" if nx % 2 else "closed walls in x"
         raise LayoutError(
-            f"a grid with a north fold needs an even number of columns that close on themselves, not {what}: "
+            f"a grid with a north fold needs an even number of columns that close on themselves, "
+            f"not {what}: "
             "column i of the last row meets column nx - 1 - i; change grid.nx"
         )
     if any(a + b != nx for a, b in zip(cuts_x, cuts_x[::-1])):
         raise LayoutError(
-            f"{name}: the cuts {tuple(cuts_x)} in x are not symmetric about the middle column {nx // 2}; beyond a north "
+            f"{name}: the cuts {tuple(cuts_x)} in x are not symmetric about the middle column "
+            f"{nx // 2}; beyond a north "
             "fold each tile has to meet a whole one"
         )
     if len(cuts_x) > 2 and np.diff(cuts_x).min() < min_cells + 1:
         raise LayoutError(
-            f"{name}: the narrowest tile has {np.diff(cuts_x).min()} columns, and a north fold needs one more than the halo "
+            f"{name}: the narrowest tile has {np.diff(cuts_x).min()} columns, and a north fold "
+            f"needs one more than the halo "
             f"of {min_cells}; use at most {max(nx // (min_cells + 1), 1)} tiles in x"
         )
     if cuts_y[-1] - cuts_y[-2] < min_cells + 1:
         raise LayoutError(
-            f"{name}: the northern tiles have {cuts_y[-1] - cuts_y[-2]} rows, and a north fold needs one more than the halo "
+            f"{name}: the northern tiles have {cuts_y[-1] - cuts_y[-2]} rows, and a north fold "
+            f"needs one more than the halo "
             f"of {min_cells}; use at most {max(ny // (min_cells + 1), 1)} tiles in y"
         )
 
@@ -253,11 +257,13 @@ def make_layout(
         widths = np.diff(cuts)
         if len(cuts) != parts + 1 or cuts[0] != 0 or cuts[-1] != cells or (widths <= 0).any():
             raise LayoutError(
-                f"layout {px}x{py}: the cuts {cuts} in {name} do not divide 0..{cells} into {parts} tiles"
+                f"layout {px}x{py}: the cuts {cuts} in {name} do not divide 0..{cells} into "
+                f"{parts} tiles"
             )
         if parts > 1 and widths.min() < min_cells:
             raise LayoutError(
-                f"layout {px}x{py}: tiles of {widths.min()} cells in {name} are narrower than the halo "
+                f"layout {px}x{py}: tiles of {widths.min()} cells in {name} are narrower than the "
+                f"halo "
                 f"of {min_cells}; use at most {cells // min_cells} tiles in {name}"
             )
     if north_fold:
@@ -316,7 +322,8 @@ def choose_layout(
                 best, best_cost = layout, cost
     if best is None:
         raise LayoutError(
-            f"no layout of {size} tiles fits a grid of {shape[1]} x {shape[0]} cells (tiles need at "
+            f"no layout of {size} tiles fits a grid of {shape[1]} x {shape[0]} cells (tiles need "
+            f"at "
             f"least {min_cells} cells a side, and {size} of them must hold ocean); use fewer ranks"
         )
     return best

@@ -107,14 +107,14 @@ def find_basins(horizontal, wet: np.ndarray, names=None) -> Basins:
     for name in chosen:
         if name not in found:
             raise BasinError(
-                f"this grid has no basin {name!r} that land and the usual lines close off: it has {', '.join(found)}"
+                f"this grid has no basin {name!r} that land and the usual lines close off: it has "
+                f"{', '.join(found)}"
             )
     cells = np.stack([found[n] for n in chosen])
     return Basins(tuple(chosen), cells, np.stack([_south_faces(c, wet, row) for c in cells]))
 
 
 # ---- parts
-# -----------------------------------------------------------------------------------------
 def _fill(horizontal, wet: np.ndarray) -> tuple[dict[str, np.ndarray], int | None]:
     """Basins by name, and the row whose south faces are their southern end."""
     open_u, open_v = open_faces(horizontal, wet)

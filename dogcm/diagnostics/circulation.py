@@ -120,7 +120,6 @@ def freshwater(volume, salt, reference: float = REFERENCE_SALINITY):
 
 
 # ---- density classes
-# -------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class DensityClasses:
     """Classes of potential density.

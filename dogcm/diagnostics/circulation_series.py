@@ -40,7 +40,6 @@ _DEPTH = {"sigma0": 0.0, "sigma2": 2000.0}
 
 
 # ---- what is averaged: functions (Scene) -> Field
-# --------------------------------------------------
 def _flow_u(s: Scene) -> Field:
     return sum_z(s.terms["flow"][0] * s.grid.dy_u)
 
@@ -227,7 +226,6 @@ def _sums_of_rows(f: dict[str, Field], faces, halos) -> list[jax.Array]:
 
 
 # ---- sections
-# --------------------------------------------------------------------------------------
 def _points(c) -> dict[str, tuple]:
     """Points of the sections asked for, by name."""
     named = {
@@ -261,7 +259,6 @@ def _crosses_water(horizontal, wet, name: str, points, c) -> bool:
 
 
 # ---- the file
-# --------------------------------------------------------------------------------------
 def _axes(model, c: Circulation) -> dict[str, Axis]:
     axes = {}
     for key, (values, unit) in model.horizontal.coordinates().items():
@@ -296,7 +293,10 @@ def _variables(c: Circulation, model) -> list[SeriesVariable]:
     names = axis_names(model.horizontal)
     x, y = names["lon"], names["lat"]
     V, north = SeriesVariable, ("basin", f"{y}_v")
-    psi = "meridional overturning stream function: northward transport above, less the net northward transport"
+    psi = (
+        "meridional overturning stream function: northward transport above, less the net northward "
+        "transport"
+    )
     out = [
         V(
             "overturning",
@@ -338,7 +338,8 @@ def _variables(c: Circulation, model) -> list[SeriesVariable]:
             north,
             "kg s-1",
             "northward_ocean_freshwater_transport",
-            f"northward transport of fresh water, relative to {numbers.REFERENCE_SALINITY:g} g kg-1",
+            f"northward transport of fresh water, relative to {numbers.REFERENCE_SALINITY:g} g "
+            f"kg-1",
         ),
         V("heat_content", ("basin",), "J", "", "heat above 0 degC"),
         V(
@@ -377,10 +378,11 @@ def _variables(c: Circulation, model) -> list[SeriesVariable]:
                 ("section",),
                 "kg s-1",
                 "",
-                f"transport of fresh water relative to {numbers.REFERENCE_SALINITY:g} g kg-1, {left}",
+                f"transport of fresh water relative to {numbers.REFERENCE_SALINITY:g} g kg-1, "
+                f"{left}",
             ),
         ]
     return out
 
 
-__all__ = ["Circulation", "FILE"]
+__all__ = ["Circulation"]

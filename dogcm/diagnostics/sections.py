@@ -114,7 +114,8 @@ def faces_along(horizontal, points, name: str = "section") -> list[tuple[str, in
         _check_inside(name, here, lat, x, y, periodic)
         if horizontal.north_fold and lat > horizontal.join + (y[1] - y[0]):
             raise SectionError(
-                f"{name}: the point ({here:g}, {lat:g}) lies north of {horizontal.join:g} degrees, where the lines of a "
+                f"{name}: the point ({here:g}, {lat:g}) lies north of {horizontal.join:g} degrees, "
+                f"where the lines of a "
                 "tripolar grid leave parallels and meridians; end the section there"
             )
         nodes.append((int(np.abs(y - lat).argmin()), int(np.abs(copies - here).argmin()) + offset))
@@ -138,7 +139,6 @@ def line(horizontal, points, tile, dtype=np.float64, name: str = "section") -> L
 
 
 # ---- parts
-# -----------------------------------------------------------------------------------------
 def _beside(points, horizontal, x: np.ndarray) -> list[float]:
     """Longitudes of the points without jumps; the first one on the grid."""
     lon = [p[0] for p in points]
@@ -161,7 +161,8 @@ def _check_inside(name, lon, lat, x, y, periodic) -> None:
     inside_x = periodic or x[0] - (x[1] - x[0]) <= lon <= x[-1] + (x[-1] - x[-2])
     if not (inside_x and y[0] - (y[1] - y[0]) <= lat <= y[-1] + (y[-1] - y[-2])):
         raise SectionError(
-            f"{name}: the point ({lon:g}, {lat:g}) lies outside the grid, which spans {x[0]:g} to {x[-1]:g} in x and "
+            f"{name}: the point ({lon:g}, {lat:g}) lies outside the grid, which spans {x[0]:g} to "
+            f"{x[-1]:g} in x and "
             f"{y[0]:g} to {y[-1]:g} in y"
         )
 

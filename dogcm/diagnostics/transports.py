@@ -131,7 +131,6 @@ def overturning_strength(
 
 
 # ---- parts
-# -----------------------------------------------------------------------------------------
 def _sums(halos, layers: jax.Array) -> jax.Array:
     """Sums over the horizontal and all ranks, order-independent, with the derivatives of plain
     ones."""

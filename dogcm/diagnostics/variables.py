@@ -575,7 +575,6 @@ def _(s: Scene) -> Field:
 
 
 # ---- budgets
-# ---------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class BudgetTerm:
     """Computes one term of a budget."""

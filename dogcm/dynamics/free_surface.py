@@ -228,7 +228,6 @@ def _short_step(scheme, eta, U, V, coefficients, grid):
 
 
 # ---- the adjoint
-# ----------------------------------------------------------------------------------
 def adjoint_reach(scheme: SplitExplicit) -> Halo:
     """The halo that the adjoint of ``per_exchange`` short steps uses up."""
     m = scheme.per_exchange

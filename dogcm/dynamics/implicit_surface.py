@@ -71,7 +71,10 @@ class ImplicitSurface:
 
     def describe(self) -> str:
         """For the start table."""
-        return f"implicit free surface, residual below {self.tolerance:g} within {self.iterations} iterations"
+        return (
+            f"implicit free surface, residual below {self.tolerance:g} within {self.iterations} "
+            f"iterations"
+        )
 
     def advance(
         self,

@@ -107,9 +107,8 @@ class PPM(_Staged):
 
 
 # ---- WENO
-# ------------------------------------------------------------------------------------------ Stage
-# by stage: what remains of the mean of the fluxes so far, the part of the newest, and for which
-# share of the step their mean acts before the next stage.
+# Stage by stage: what remains of the mean of the fluxes so far, the part of the newest, and for
+# which share of the step their mean acts before the next stage.
 _STAGES = ((0.0, 1.0, 1.0), (0.5, 0.5, 0.5), (1 / 3, 2 / 3, 1.0))
 
 
@@ -161,7 +160,7 @@ def _weno(c: Field, flow: Flow, scheme: str, grid) -> Fluxes:
     )
 
 
-# ---- PPM -------------------------------------------------------------------------------------------
+# ---- PPM
 def _everywhere(flow: Flow, halos, grid) -> Flow:
     """The flow also in the halo, where the dimensions that go first have to be computed again."""
     d = _PPM_HALO

@@ -41,7 +41,8 @@ class Climatology:
         basis = _basis(times, harmonics, year)
         if times.size < basis.shape[1] or np.linalg.matrix_rank(basis) < basis.shape[1]:
             raise ScoreError(
-                f"a climatology of {harmonics} harmonics needs at least {basis.shape[1]} records spread over "
+                f"a climatology of {harmonics} harmonics needs at least {basis.shape[1]} records "
+                f"spread over "
                 f"the year, got {times.size}"
             )
         flat = fields.reshape(times.size, -1)

@@ -177,7 +177,8 @@ def _other(folder: Path, setup: Setup, layout: str, comm) -> Contender:
     grid."""
     if truth_of(recipe_in(folder)) != truth_of(setup.recipe):
         raise ConfigError(
-            f"{folder} was trained on another truth or grid than {setup.recipe.name}: compare runs whose recipes have "
+            f"{folder} was trained on another truth or grid than {setup.recipe.name}: compare runs "
+            f"whose recipes have "
             "the same targets and the same grid"
         )
     other, trained = trained_in(folder, layout, comm)
@@ -226,7 +227,8 @@ def scores_of(
     count = setup.test.count(steps)
     if count < 1:
         raise ValueError(
-            f"no test window is long enough for leads of {steps} steps: give shorter --days, or raise "
+            f"no test window is long enough for leads of {steps} steps: give shorter --days, or "
+            f"raise "
             "targets.days or targets.test in the recipe"
         )
     chosen = np.unique(np.linspace(0, count - 1, min(count, windows)).round().astype(int))
@@ -277,11 +279,15 @@ class Judge:
         seasonal = times[-1] - times[0] >= 11.0 / 12.0 * year - 1.0 and len(times) >= 10
         observed = getattr(train, "usual", None)
         number = "three" if observed else "two"
-        note = f"anomalies are those from the climatology (mean, {number} harmonics of the year) of the training part"
+        note = (
+            f"anomalies are those from the climatology (mean, {number} harmonics of the year) of "
+            f"the training part"
+        )
         if not seasonal:
             note = (
                 "no climatology among the contenders: the training records span "
-                f"{(times[-1] - times[0]) / 86400:g} days, less than a year; anomalies are those from their mean"
+                f"{(times[-1] - times[0]) / 86400:g} days, less than a year; anomalies are those "
+                f"from their mean"
             )
         if self.book is None:
             return {}, seasonal, note

@@ -103,7 +103,8 @@ class ScoreBook:
             counts = {len(c) for c in (*seeds.values(), *there.values())}
             if len(counts) > 1:
                 raise ScoreError(
-                    f"{key[3]} and {reference} were scored on different numbers of cases {sorted(counts)} "
+                    f"{key[3]} and {reference} were scored on different numbers of cases "
+                    f"{sorted(counts)} "
                     f"({key[0]}, day {key[2]:g}): give every contender the same cases"
                 )
             base = np.mean([np.mean([c[0] for c in cases]) for cases in there.values()])
@@ -143,7 +144,8 @@ def score_table(
                     )
                 if np.shape(values) != np.shape(truth[name]) or np.shape(values)[1] != len(leads):
                     raise ScoreError(
-                        f"{contender}, {name}: forecasts {np.shape(values)}, truth {np.shape(truth[name])} "
+                        f"{contender}, {name}: forecasts {np.shape(values)}, truth "
+                        f"{np.shape(truth[name])} "
                         f"and {len(leads)} leads do not fit; needed is (cases, leads, [nz,] ny, nx)"
                     )
                 for case in range(np.shape(values)[0]):

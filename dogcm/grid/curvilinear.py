@@ -100,7 +100,8 @@ class RotatedGrid(Curvilinear):
         lon, lat = self.pole
         if not -90 <= lat <= 90:
             raise ValueError(
-                f"the pole of a rotated grid at latitude {lat}: it must lie within -90 and 90 degrees"
+                f"the pole of a rotated grid at latitude {lat}: it must lie within -90 and 90 "
+                f"degrees"
             )
         z, x = unit(lat, lon), unit(90.0 - lat, lon + 180.0)
         object.__setattr__(self, "_axes", np.stack([x, np.cross(z, x), z]))

@@ -62,11 +62,13 @@ class TripolarGrid(Curvilinear):
     def __post_init__(self):
         if self.nx % 2:
             raise ValueError(
-                f"a tripolar grid of {self.nx} columns: nx must be even, so that the last row can be folded"
+                f"a tripolar grid of {self.nx} columns: nx must be even, so that the last row can "
+                f"be folded"
             )
         if not -90 <= self.south < self.join < 90:
             raise ValueError(
-                f"tripolar grid: join latitude {self.join} must lie between {self.south} and 90 degrees"
+                f"tripolar grid: join latitude {self.join} must lie between {self.south} and 90 "
+                f"degrees"
             )
         if self.mercator and self.south <= -89.9:
             raise ValueError(
@@ -74,7 +76,8 @@ class TripolarGrid(Curvilinear):
             )
         if self.ny < 4 or self.cap_rows < 2 or self.join_row < 2:
             raise ValueError(
-                f"a tripolar grid of {self.ny} rows has {self.cap_rows} north of {self.join} degrees: 2 at least are "
+                f"a tripolar grid of {self.ny} rows has {self.cap_rows} north of {self.join} "
+                f"degrees: 2 at least are "
                 "needed there and south of it; use more rows or a lower join latitude"
             )
 
@@ -82,7 +85,7 @@ class TripolarGrid(Curvilinear):
     def shape(self) -> tuple[int, int]:
         return self.ny, self.nx
 
-    # ---- rows ------------------------------------------------------------------------------------
+    # ---- rows
     @property
     def cap_rows(self) -> int:
         """Rows north of the join: as many as make heights agree there."""
@@ -134,7 +137,7 @@ class TripolarGrid(Curvilinear):
         """Angle between the circle through the poles at row y and the line between them."""
         return 2 * np.arctan(np.tan(np.deg2rad(90.0 - self._middle(y)) / 2) / self._kappa)
 
-    # ---- places ----------------------------------------------------------------------------------
+    # ---- places
     def positions(self, y, x):
         """See :class:`dogcm.grid.curvilinear.Curvilinear`."""
         y, x = (np.array(a, float) for a in np.broadcast_arrays(y, x))
@@ -169,7 +172,7 @@ class TripolarGrid(Curvilinear):
         out[self.join_row - 1 :, [0, -1, middle - 1, middle]] = True
         return out
 
-    # ---- metrics ---------------------------------------------------------------------------------
+    # ---- metrics
     # In half cells: line m lies at y = m / 2, and part m between lines m and m + 1; likewise in x.
     def _scale(self, theta, sigma):
         """Metres per radian of theta in the cap."""

@@ -143,7 +143,7 @@ class OutputFile:
         """Upper limit of the size of one record."""
         return record_bytes(self.variables.values(), self._model)
 
-    # ---- records -------------------------------------------------------------------------------
+    # ---- records
     def append(self, fields: dict[str, Field | np.ndarray], start: float, end: float) -> None:
         """Add a record.
 
@@ -194,7 +194,7 @@ class OutputFile:
             task.do(data.close)
             task.error = failed or task.error
 
-    # ---- opening -------------------------------------------------------------------------------
+    # ---- opening
     def _create(self, attributes: dict) -> None:
         task = RootTask(self._comm, self.path)
         task.do(require_space, self.path, self.record_bytes() + HEADER_BYTES)
@@ -335,7 +335,7 @@ class OutputFile:
             data.createDimension("nv", 2)
             data.createVariable("time_bnds", "f8", ("time", "nv"))
 
-    # ---- continuing ----------------------------------------------------------------------------
+    # ---- continuing
     def _resume(self, now: float) -> None:
         task = RootTask(self._comm, self.path)
         kept = task.do(self._drop_later, now)

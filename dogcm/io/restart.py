@@ -86,7 +86,7 @@ def fingerprint(model) -> str | None:
     return digest.hexdigest() if model.comm.rank == 0 else None
 
 
-# ---- writing -------------------------------------------------------------------------------------
+# ---- writing
 def write_restart(path: str | Path, model, attributes: dict | None = None) -> Path:
     """Write the model's present state; to be called on every rank.
 
@@ -188,7 +188,7 @@ def _settle(partial: Path, path: Path) -> None:
             os.replace(partial, path)
 
 
-# ---- reading -------------------------------------------------------------------------------------
+# ---- reading
 def read_restart(path: str | Path, model) -> State:
     """The state in a restart, scattered to this model's tiles; to be called on every rank.
 
@@ -240,7 +240,8 @@ def _check(path: Path, grid: str, model, names: dict[str, int]) -> tuple[dict, l
                 damaged = []
     except (OSError, RuntimeError, AttributeError, KeyError, ValueError, IndexError) as error:
         raise RestartError(
-            f"{path} is damaged or not a restart ({type(error).__name__}: {error}); take an earlier one"
+            f"{path} is damaged or not a restart ({type(error).__name__}: {error}); take an "
+            f"earlier one"
         ) from None
     if not sound or damaged:
         what = ", ".join(damaged) or "the header"
@@ -265,7 +266,8 @@ def _warnings(header: dict, model) -> list[str]:
         )
     if header["dt"] != model.physics.dt or header["scheme"] != _scheme(model):
         found.append(
-            f"the restart was made with steps of {header['dt']:g} s of {header['scheme']}, this run "
+            f"the restart was made with steps of {header['dt']:g} s of {header['scheme']}, this "
+            f"run "
             f"takes {model.physics.dt:g} s of {_scheme(model)}: its old accelerations are dropped"
         )
     if header["precision"] != model.dtype.name:

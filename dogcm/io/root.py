@@ -96,7 +96,8 @@ def require_space(path: str | Path, need: int) -> None:
     free = free_bytes(path)
     if free < need:
         raise OutputError(
-            f"the disk of {path} is full: {megabytes(need)} needed, {megabytes(free)} free; {_ADVICE}"
+            f"the disk of {path} is full: {megabytes(need)} needed, {megabytes(free)} free; "
+            f"{_ADVICE}"
         )
 
 

@@ -188,7 +188,7 @@ def _best_factors(count: int, levels: int) -> tuple[int, ...]:
     return min(found, key=sum)
 
 
-# ---- memory --------------------------------------------------------------------------------------
+# ---- memory
 def predict_memory(
     menu: str, steps: int, state_bytes: float, residual_bytes: float, message_bytes: float = 0.0
 ) -> float:

@@ -51,7 +51,10 @@ def _draw(decomposition, grid, count: int, seed: int) -> np.ndarray:
             chosen[places] = 1.0
             chosen = chosen.reshape(area.shape)
         else:
-            error = f"loss.columns: {count} columns cannot be drawn from {np.count_nonzero(area)} that are wet"
+            error = (
+                f"loss.columns: {count} columns cannot be drawn from {np.count_nonzero(area)} that "
+                f"are wet"
+            )
     error = decomposition.comm.broadcast(error)
     if error is not None:
         raise ValueError(error)

@@ -82,7 +82,8 @@ class DerivativeReport:
         order = [np.nan, *_orders(np.array(self.ladder), np.array(self.remainders))]
         for h, d, r, o in zip(self.ladder, self.differences, self.remainders, order):
             lines.append(
-                f"{h:8.0e}  {d:11.2e}  {r:10.2e}  {'' if np.isnan(o) or r < self.floor else f'{o:6.2f}'}"
+                f"{h:8.0e}  {d:11.2e}  {r:10.2e}  "
+                f"{'' if np.isnan(o) or r < self.floor else f'{o:6.2f}'}"
             )
         for c in self.checks:
             sign = "at least" if c.at_least else "at most"
@@ -172,8 +173,8 @@ def _ladder(value, inputs, d, f, slope, ladder, total):
     differences, remainders = [], []
     for h in ladder:
         up, down = value(step(h)), value(step(-h))
-        central = jax.tree.map(lambda a, b, s: (a - b) / (2 * h) - s, up, down, slope)
-        rest = jax.tree.map(lambda a, b, s: a - b - h * s, up, f, slope)
+        central = jax.tree.map(lambda a, b, s, h=h: (a - b) / (2 * h) - s, up, down, slope)
+        rest = jax.tree.map(lambda a, b, s, h=h: a - b - h * s, up, f, slope)
         differences.append(_ratio(norm(central), steepness))
         remainders.append(_ratio(norm(rest), size))
     return differences, remainders

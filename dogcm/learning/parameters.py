@@ -177,7 +177,8 @@ class LearnableSet:
                 low, high = item.bijector.low, item.bijector.high
                 if not bool(jnp.all((value > low) & (value < high))):
                     raise LearnableError(
-                        f"{item.name} cannot be learned from a start of {float(jnp.min(value)):g} {item.info.unit}: it "
+                        f"{item.name} cannot be learned from a start of {float(jnp.min(value)):g} "
+                        f"{item.info.unit}: it "
                         f"has to lie between {low:g} and {high:g}; set parameters.{item.name}"
                     )
         return self._start(params, grid)
@@ -260,7 +261,8 @@ def _shaped(item: Learnable, value, grid):
     if not item.tiled:
         if fields or (item.shape == "scalar" and jnp.ndim(value)):
             raise LearnableError(
-                f"{item.name} is not a scalar in this model, and cannot be learned as a {item.shape}"
+                f"{item.name} is not a scalar in this model, and cannot be learned as a "
+                f"{item.shape}"
             )
         levels = grid.nz - (item.info.levels == "interfaces")
         return value if item.shape == "scalar" else jnp.broadcast_to(value, (levels, 1, 1))

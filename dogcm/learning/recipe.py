@@ -78,7 +78,8 @@ class TargetsRecipe(Section):
     blobs: list[BlobRecipe] = par(
         list,
         "1",
-        "twin: anomalies, added to the truth after its first record, which rollouts start from, was written",
+        "twin: anomalies, added to the truth after its first record, which rollouts start from, "
+        "was written",
     )
     path: str = par("", "1", "sst: CF netCDF file, (time, lat, lon)")
     variable: str = par("sst", "1", "sst: variable in the file")
@@ -164,7 +165,8 @@ class LossRecipe(Section):
     columns: dict[_AT_CENTRES, int] = par(
         dict,
         "1",
-        "variables that are known at so many columns only, drawn by area: 'temperature: 60' for 60 profiles",
+        "variables that are known at so many columns only, drawn by area: 'temperature: 60' for 60 "
+        "profiles",
     )
 
 
@@ -188,7 +190,8 @@ class ColumnsRecipe(Section):
     factors: dict[str, list[Annotated[float, Field(gt=0)]]] = par(
         dict,
         "1",
-        "by parameter, which is learned as a map: what each column may multiply it by, one at a time",
+        "by parameter, which is learned as a map: what each column may multiply it by, one at a "
+        "time",
     )
     after: int = par(3, "1", "after how many passes", ge=0)
     days: float = par(10.0, "days", "length of the forecasts", gt=0)
@@ -257,7 +260,8 @@ class Recipe(Section):
     initial: dict[Literal[tuple(CHANGEABLE)], InitialRecipe] = par(
         dict,
         "1",
-        "variables whose initial state is learned, in one window: [NAME], or NAME: {scale, length, depth}",
+        "variables whose initial state is learned, in one window: [NAME], or NAME: {scale, length, "
+        "depth}",
     )
     corrector: Annotated[CorrectorConfig, Field(default_factory=CorrectorConfig)]
     weights: str = par(
@@ -301,7 +305,8 @@ class Recipe(Section):
         LearnableSet(self.learnable)
         if not self.learnable and self.corrector.kind == "none" and not self.initial:
             raise ValueError(
-                "nothing to learn: name physical parameters under learnable or variables under initial, or give a "
+                "nothing to learn: name physical parameters under learnable or variables under "
+                "initial, or give a "
                 "corrector a kind"
             )
         self._check_initial()
@@ -313,8 +318,10 @@ class Recipe(Section):
             not self.corrector.maps or not self.physics or self.targets.kind == "sst"
         ):
             raise ValueError(
-                "first_guess.passes: a first guess is of the corrector's maps beside the physics, from a truth of whole "
-                "states: set corrector.maps to 1 or 3, physics: true, and targets.kind to twin or finer"
+                "first_guess.passes: a first guess is of the corrector's maps beside the physics, "
+                "from a truth of whole "
+                "states: set corrector.maps to 1 or 3, physics: true, and targets.kind to twin or "
+                "finer"
             )
         self._check_columns()
         if not self.loss.factors:
@@ -332,12 +339,14 @@ class Recipe(Section):
         for item in items:
             if item.held and item.name not in searched:
                 raise ValueError(
-                    f"learnable: {item.name} is held, and first_guess.columns.factors does not find it either"
+                    f"learnable: {item.name} is held, and first_guess.columns.factors does not "
+                    f"find it either"
                 )
         for name in searched:
             if name not in maps:
                 raise ValueError(
-                    f"first_guess.columns.factors: {name} is not learned as a map; write learnable: [{name}: map]"
+                    f"first_guess.columns.factors: {name} is not learned as a map; write "
+                    f"learnable: [{name}: map]"
                 )
         if searched and not self.first_guess.passes:
             raise ValueError(
@@ -353,7 +362,8 @@ class Recipe(Section):
             )
         if self.initial and self.batch * self.groups > 1:
             raise ValueError(
-                "initial: a change of the initial state belongs to one window: batch and groups must be 1"
+                "initial: a change of the initial state belongs to one window: batch and groups "
+                "must be 1"
             )
         odd = sorted(set(self.loss.columns) - set(self.loss.factors))
         if odd:
@@ -373,14 +383,16 @@ class Recipe(Section):
         """What is not moved by the network would be persistence."""
         if self.corrector.kind == "none" or self.learnable:
             raise ValueError(
-                "physics: false leaves a network alone: give the corrector a kind, and learnable: []"
+                "physics: false leaves a network alone: give the corrector a kind, and learnable: "
+                "[]"
             )
         still = sorted(
             n for n in self.loss.factors if _MOVED_BY.get(n, n) not in self.corrector.outputs
         )
         if still:
             raise ValueError(
-                f"corrector.outputs: without physics nothing moves {', '.join(still)}, which loss.factors compares"
+                f"corrector.outputs: without physics nothing moves {', '.join(still)}, which "
+                f"loss.factors compares"
             )
 
     def config(self) -> Config:

@@ -126,7 +126,8 @@ def _read(path: Path) -> tuple[dict, dict[str, np.ndarray]]:
             raise ValueError(f"format {header['format']}")
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise CheckpointError(
-            f"{path} is damaged or no training checkpoint ({type(error).__name__}: {error}); take an earlier one"
+            f"{path} is damaged or no training checkpoint ({type(error).__name__}: {error}); take "
+            f"an earlier one"
         ) from None
     return header, arrays
 

@@ -122,7 +122,7 @@ class Trainer:
         self._update = jax.jit(self.optimiser.update)
         self._check_windows()
 
-    # ---- one update ----------------------------------------------------------------------------
+    # ---- one update
     def _shares(self, trainable, windows, fixed, steps: int):
         """Shares of the loss by window, and the gradient of their mean."""
 
@@ -177,7 +177,6 @@ class Trainer:
         return self._generator.choice(count, wanted, replace=wanted > count)
 
     # ---- when something is not finite
-    # --------------------------------------------------------------
     def _roll_back(self, shares, gradient, windows: list[int]) -> str:
         where = self._blame(shares, gradient, windows)
         self.weights, update = self.good
@@ -187,8 +186,10 @@ class Trainer:
         )
         if self.progress.failures >= self.patience:
             raise TrainingError(
-                f"training gave up at update {p.update + 1} after {self.progress.failures} failures in a row, "
-                f"although the learning rate was halved each time. Last: {where}. Try a smaller learning rate, shorter "
+                f"training gave up at update {p.update + 1} after {self.progress.failures} "
+                f"failures in a row, "
+                f"although the learning rate was halved each time. Last: {where}. Try a smaller "
+                f"learning rate, shorter "
                 "rollouts, or a smaller time step"
             )
         return where
@@ -221,12 +222,14 @@ class Trainer:
             different = self.ranks.fingerprints(self.weights)
             if different:
                 raise TrainingError(
-                    f"after update {self.progress.update} the ranks no longer hold the same weights: "
-                    f"{', '.join(different[:4])} differs from rank 0; nothing was saved. This is an error in the "
+                    f"after update {self.progress.update} the ranks no longer hold the same "
+                    f"weights: "
+                    f"{', '.join(different[:4])} differs from rank 0; nothing was saved. This is "
+                    f"an error in the "
                     "machine or in dogcm, not in your recipe"
                 )
 
-    # ---- the loop --------------------------------------------------------------------------------
+    # ---- the loop
     @property
     def updates(self) -> int:
         """Number of updates of the whole curriculum."""
@@ -245,7 +248,8 @@ class Trainer:
         for stage in self.curriculum:
             if self.targets.count(stage.steps) < 1:
                 raise TrainingError(
-                    f"no window is long enough for rollouts of {stage.steps} steps: provide more targets, or a "
+                    f"no window is long enough for rollouts of {stage.steps} steps: provide more "
+                    f"targets, or a "
                     "shorter curriculum"
                 )
 
@@ -265,7 +269,7 @@ class Trainer:
             each(self.step())
         return self.weights
 
-    # ---- checkpoints -----------------------------------------------------------------------------
+    # ---- checkpoints
     def content(self) -> tuple[dict, dict]:
         """All that a resumed training needs: a tree of arrays, and a dict that JSON can hold."""
         p = replace(self.progress, generator=self._generator.bit_generator.state)

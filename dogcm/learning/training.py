@@ -151,8 +151,10 @@ def _check_one_window(setup: Setup) -> None:
         count = setup.train.count(setup.steps(stage.days, "curriculum"))
         if count > 1:
             raise ConfigError(
-                f"initial: a change of the initial state belongs to one window, but {count} windows of {stage.days:g} "
-                "days fit into the records for training; make the rollouts of every stage as long as these, for "
+                f"initial: a change of the initial state belongs to one window, but {count} "
+                f"windows of {stage.days:g} "
+                "days fit into the records for training; make the rollouts of every stage as long "
+                "as these, for "
                 "instance with targets.days the same and targets.test: 0"
             )
 
@@ -200,7 +202,8 @@ def _loss(setup: Setup):
         count = setup.train.count(steps)
         if count < 1:
             raise ConfigError(
-                f"targets.days: no rollout of {steps // setup.every} records fits into the part for training; make a "
+                f"targets.days: no rollout of {steps // setup.every} records fits into the part "
+                f"for training; make a "
                 "longer truth or shorter rollouts"
             )
         first, last = [], []
@@ -403,8 +406,10 @@ def start_text(setup: Setup, trainer: Trainer) -> str:
     """What is about to be trained."""
     r, numbers = setup.ranks, sum(x.size for x in jax.tree.leaves(setup.trainable))
     text = (
-        f"training {setup.recipe.name}: {numbers} numbers{' on this tile' if r.tiles.size > 1 else ''}, "
-        f"{trainer.updates} updates, {r.groups} group{'s' * (r.groups > 1)} of {setup.model.layout.describe()}"
+        f"training {setup.recipe.name}: {numbers} "
+        f"numbers{' on this tile' if r.tiles.size > 1 else ''}, "
+        f"{trainer.updates} updates, {r.groups} group{'s' * (r.groups > 1)} of "
+        f"{setup.model.layout.describe()}"
     )
     done = trainer.progress.update
     return text + (f", from update {done}" if done else "")
@@ -418,7 +423,8 @@ def _check_folder(folder: Path, resume: bool, overwrite: bool) -> None:
         any(folder.glob("checkpoint_*.npz")) or (folder / RECIPE_FILE).exists()
     ):
         raise OutputError(
-            f"{folder} holds a training already: go on with it (--resume), replace it (--overwrite), or choose "
+            f"{folder} holds a training already: go on with it (--resume), replace it "
+            f"(--overwrite), or choose "
             "another output folder (--output)"
         )
 

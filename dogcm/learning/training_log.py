@@ -92,7 +92,8 @@ def _event_writer(folder: Path, done: int):
         from tensorboardX import SummaryWriter
     except ImportError:
         raise ConfigError(
-            "tensorboard: true needs the package tensorboardX (pip install tensorboardX); training.csv is "
+            "tensorboard: true needs the package tensorboardX (pip install tensorboardX); "
+            "training.csv is "
             "written in any case"
         ) from None
     return SummaryWriter(str(folder), purge_step=done + 1)

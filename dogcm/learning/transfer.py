@@ -75,7 +75,8 @@ def _read(folder: Path, wanted: dict[str, tuple], model, found: dict[str, np.nda
         if name not in arrays or arrays[name].shape[compared] != shape[compared]:
             there = f"{list(arrays[name].shape)}" if name in arrays else "not there"
             raise ConfigError(
-                f"weights: {path} is of another corrector ({name} is {there}, {list(shape)} here); give corrector "
+                f"weights: {path} is of another corrector ({name} is {there}, {list(shape)} here); "
+                f"give corrector "
                 "the same kind, width, depth, inputs, outputs and maps"
             )
         found[name] = arrays[name]
@@ -92,12 +93,14 @@ def _on_this_grid(fields: dict[str, np.ndarray], config, model, path) -> dict[st
         return fields
     if {config.grid.kind, model.config.grid.kind} != {"latlon"}:
         raise ConfigError(
-            f"weights: maps in {path} can go to another grid only if both are latlon; set corrector.maps: 0"
+            f"weights: maps in {path} can go to another grid only if both are latlon; set "
+            f"corrector.maps: 0"
         )
     horizontal, vertical = inputs.horizontal_grid(config), inputs.vertical_grid(config)
     if not np.array_equal(vertical.dz, model.vertical.dz):
         raise ConfigError(
-            f"weights: the maps in {path} are for other layers ({vertical.nz}, {model.vertical.nz} here)"
+            f"weights: the maps in {path} are for other layers ({vertical.nz}, {model.vertical.nz} "
+            f"here)"
         )
     wet = inputs.cell_thickness(config, horizontal, vertical) > 0
     old, new = horizontal.coordinates(), model.horizontal.coordinates()

@@ -97,7 +97,8 @@ def _as_noted(transpose: Callable) -> Callable:
     def forward(inputs, constants, outputs, note):
         if any(c.perturbed for c in jax.tree.leaves(constants, is_leaf=is_marked)):
             raise NotImplementedError(
-                "the derivative with respect to the grid, of a step that is repeated: checkpoint with 'none' or 'halo'"
+                "the derivative with respect to the grid, of a step that is repeated: checkpoint "
+                "with 'none' or 'halo'"
             )
         value = lambda tree: jax.tree.map(lambda x: x.value, tree, is_leaf=is_marked)
         return value(outputs), (value(note), value(constants))

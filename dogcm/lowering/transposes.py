@@ -38,7 +38,7 @@ def _linear(name: str, function, shape, transpose, several: bool = False) -> Pri
     return primitive
 
 
-# ---- neighbours --------------------------------------------------------------------------------
+# ---- neighbours
 _OF_PAIRS = {
     "diff": lambda low, high: high - low,
     "drop": lambda low, high: low - high,
@@ -85,7 +85,7 @@ def pairs(x, kind: str, axis: int):
     return _pairs_p.bind(x, kind=kind, axis=axis)
 
 
-# ---- a level on top ----------------------------------------------------------------------------
+# ---- a level on top
 def _added(x, level):
     return jnp.concatenate([(x[..., 0, :, :] + level)[..., None, :, :], x[..., 1:, :, :]], axis=-3)
 
@@ -109,7 +109,7 @@ def add_to_first(x, level):
     return _first_p.bind(x, level)
 
 
-# ---- ends of an array --------------------------------------------------------------------------
+# ---- ends of an array
 def _with_ends(x, *, axis, low, high):
     size = x.shape[axis]
     return [
@@ -155,7 +155,7 @@ def with_ends(x, axis: int, low: int, high: int) -> list:
     return _ends_p.bind(x, axis=axis, low=low, high=high)
 
 
-# ---- three in a row ----------------------------------------------------------------------------
+# ---- three in a row
 def _joined(low, middle, high, *, axis):
     around = [(0, 0, 0)] * middle.ndim
     around[axis] = (low.shape[axis], high.shape[axis], 0)
@@ -192,7 +192,7 @@ def joined(low, middle, high, axis: int):
     return _joined_p.bind(low, middle, high, axis=axis)
 
 
-# ---- all four sides ----------------------------------------------------------------------------
+# ---- all four sides
 # Sides in the order south, north, west, east; a slab of one is a slice along this axis, at the
 # lower or the upper end.
 _SIDES = ((-2, False), (-2, True), (-1, False), (-1, True))

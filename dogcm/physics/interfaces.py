@@ -63,7 +63,8 @@ class Column:
         n2, shear2: squares of buoyancy frequency and shear (s-2) at interfaces.
         background: least viscosity and diffusivity (m2 s-1): numbers, profiles, maps or Fields.
         carried: ``State.closures``, with the halo that the scheme asks for.
-        state: with halos. now: forcing of this moment by name. fluxes: through the surface, or None.
+        state: with halos. now: forcing of this moment by name.
+        fluxes: through the surface, or None.
         eos: prepared equation of state. halos: of this tile.
     """
 

@@ -132,7 +132,6 @@ def _has(data, name: str) -> bool:
 
 
 # ---- maps
-# ------------------------------------------------------------------------------------------
 def surface(data, name: str):
     """The last record of a variable at the surface, ``(y, x)``; ``speed`` is computed at cell
     centres.
@@ -353,7 +352,6 @@ def _save(figure, path: Path) -> Path:
 
 
 # ---- section
-# ---------------------------------------------------------------------------------------
 def zonal_mean(field: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """Mean over x of ``(z, y, x)`` where there is water, NaN where there is none.
 

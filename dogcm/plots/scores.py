@@ -60,7 +60,8 @@ def draw_by_lead(rows: list[dict], score: str, path, variables=None, depth: str 
     variables = list(variables or there)
     if not variables or set(variables) - set(there):
         raise ScorePlotError(
-            f"no {score} of {set(variables) - set(there) or 'anything'} at depth {depth!r}; have {there}"
+            f"no {score} of {set(variables) - set(there) or 'anything'} at depth {depth!r}; have "
+            f"{there}"
         )
     figure, axes = plt.subplots(
         1,

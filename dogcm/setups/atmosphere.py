@@ -57,7 +57,7 @@ def surface_scheme(config: Config) -> SurfaceScheme | None:
     )
 
 
-# ---- which fields --------------------------------------------------------------------------------
+# ---- which fields
 def choose(config: Config, offered: list[str]) -> list[str]:
     """Names of the surface fields to be read, in the order of RECORDS.
 
@@ -135,7 +135,7 @@ def _refuse_missing(config: Config, names: set[str]) -> None:
         )
 
 
-# ---- reading -------------------------------------------------------------------------------------
+# ---- reading
 def request(own: FileKeys, key: str, plane: bool = False) -> Request:
     """What a section of the configuration says of its file. plane: the grid is Cartesian."""
     return Request(

@@ -51,7 +51,8 @@ class GridConfig(Section):
     kind: Literal["latlon", "cartesian", "rotated", "tripolar"] = par(
         "latlon",
         "1",
-        "latitude-longitude (rotated: about another pole; tripolar: two poles in the north), or a flat plane",
+        "latitude-longitude (rotated: about another pole; tripolar: two poles in the north), or a "
+        "flat plane",
     )
     nx: int = par(90, "cells", "cells in x (eastward)", ge=2)
     ny: int = par(40, "cells", "cells in y (northward)", ge=2)
@@ -213,7 +214,8 @@ class ForcingConfig(Section):
     files: dict[str, ForcingFile] = par(
         dict,
         "1",
-        "surface fields by name, see the docs page on surface forcing: replaces or adds to the source",
+        "surface fields by name, see the docs page on surface forcing: replaces or adds to the "
+        "source",
     )
     bulk: component(
         "bulk",
@@ -233,7 +235,8 @@ class ForcingConfig(Section):
     balance_salt: bool = par(
         False,
         "1",
-        "take the global mean off salinity restoring, at every step: it then moves salt and makes none",
+        "take the global mean off salinity restoring, at every step: it then moves salt and makes "
+        "none",
     )
     heat_flux: bool = par(True, "1", "use the source's heat flux, if it has one")
     freshwater_flux: bool = par(True, "1", "use the source's fresh-water flux, if it has one")
@@ -291,7 +294,8 @@ class TimeConfig(Section):
     momentum_step: float = par(
         0.0,
         "s",
-        "shorter step of velocity for asynchronous spin-up: distorts all but the steady state; 0: step",
+        "shorter step of velocity for asynchronous spin-up: distorts all but the steady state; 0: "
+        "step",
         ge=0,
     )
     scheme: Literal[tuple(TIME_SCHEMES)] = par(
@@ -325,7 +329,8 @@ class TimeConfig(Section):
     short_steps_per_exchange: int = par(
         0,
         "1",
-        "short steps (implicit: products with the matrix) per halo exchange; 0: chosen from the tile size",
+        "short steps (implicit: products with the matrix) per halo exchange; 0: chosen from the "
+        "tile size",
         ge=0,
     )
 
@@ -366,7 +371,8 @@ class DiagnosticsConfig(Section):
     basins: list[str] | None = par(
         None,
         "1",
-        "global, atlantic, indo_pacific, indian, pacific; null: the first three where the grid has them",
+        "global, atlantic, indo_pacific, indian, pacific; null: the first three where the grid has "
+        "them",
     )
     named_sections: list[str] | None = par(
         None, "1", "see the docs page on diagnostics; null: all that cross water"
@@ -444,7 +450,8 @@ class Config(Section):
         for kind in PassiveTracers.declared(self.tracers).kinds:
             if kind.needs_sphere and not self.grid.sphere:
                 raise ValueError(
-                    f"tracers.{kind.label}: its kind needs daylight at a latitude, so grid.kind: latlon"
+                    f"tracers.{kind.label}: its kind needs daylight at a latitude, so grid.kind: "
+                    f"latlon"
                 )
         if (
             self.grid.kind in ("latlon", "rotated")
@@ -464,13 +471,16 @@ class Config(Section):
         step, momentum = self.time.step, self.time.momentum_step or self.time.step
         if momentum > step:
             raise ValueError(
-                f"time.momentum_step {momentum:g} s is longer than time.step {step:g} s: it is the shorter of the two "
+                f"time.momentum_step {momentum:g} s is longer than time.step {step:g} s: it is the "
+                f"shorter of the two "
                 "(time.step is that of tracers and the clock); 0 makes them equal"
             )
         if step > LARGEST_ACCELERATION * momentum:
             raise ValueError(
-                f"time.step {step:g} s is {step / momentum:.4g} times time.momentum_step {momentum:g} s: beyond "
-                f"{LARGEST_ACCELERATION} velocity is slower than the tracers that it should follow; shorten time.step"
+                f"time.step {step:g} s is {step / momentum:.4g} times time.momentum_step "
+                f"{momentum:g} s: beyond "
+                f"{LARGEST_ACCELERATION} velocity is slower than the tracers that it should "
+                f"follow; shorten time.step"
             )
         check_free_surface(self)
         for one in self.components():
@@ -488,7 +498,8 @@ class Config(Section):
                 and not getattr(section, "files", None)
             ):
                 raise ValueError(
-                    f"source {section.source!r} needs a path: --set {type(section).__name__[:-6].lower()}.path=..."
+                    f"source {section.source!r} needs a path: --set "
+                    f"{type(section).__name__[:-6].lower()}.path=..."
                 )
         return self
 

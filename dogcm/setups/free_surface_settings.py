@@ -19,25 +19,30 @@ def check_free_surface(config) -> None:
         return
     if config.grid.kind == "tripolar":
         raise ValueError(
-            "time.free_surface implicit: its solver does not know the fold of a tripolar grid yet; use time.free_surface: split"
+            "time.free_surface implicit: its solver does not know the fold of a tripolar grid yet; "
+            "use time.free_surface: split"
         )
     if t.barotropic_steps:
         raise ValueError(
-            f"time.barotropic_steps {t.barotropic_steps} belongs to time.free_surface: split; an implicit free surface "
+            f"time.barotropic_steps {t.barotropic_steps} belongs to time.free_surface: split; an "
+            f"implicit free surface "
             "takes no short steps: set it to 0"
         )
     if config.physics.coriolis.kind == "cd":
         return
     if SCHEMES[t.scheme].coriolis == "extrapolated":
         raise ValueError(
-            f"time.scheme {t.scheme} leaves turning the depth-mean flow to short steps, which time.free_surface: implicit "
+            f"time.scheme {t.scheme} leaves turning the depth-mean flow to short steps, which "
+            f"time.free_surface: implicit "
             "does not take: use a forward_backward scheme, or physics.coriolis: cd"
         )
     turn, limit = largest_f(config.grid) * (t.momentum_step or t.step), largest_f_dt(t.implicitness)
     if turn > limit:
         raise ValueError(
-            f"time.free_surface implicit with time.implicitness {t.implicitness:g} is stable up to f dt = {limit:.2g}, and "
-            f"here it reaches {turn:.2g}: shorten time.step (or time.momentum_step), bring implicitness nearer to 1, or "
+            f"time.free_surface implicit with time.implicitness {t.implicitness:g} is stable up to "
+            f"f dt = {limit:.2g}, and "
+            f"here it reaches {turn:.2g}: shorten time.step (or time.momentum_step), bring "
+            f"implicitness nearer to 1, or "
             "use physics.coriolis: cd"
         )
 

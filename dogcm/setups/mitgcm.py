@@ -25,12 +25,14 @@ def _read(folder: str, name: str, shape: tuple[int, ...]) -> np.ndarray:
     path = Path(folder) / name
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path} is missing: point the path at the folder with MITgcm's tutorial_global_oce_latlon inputs"
+            f"{path} is missing: point the path at the folder with MITgcm's "
+            f"tutorial_global_oce_latlon inputs"
         )
     expected = int(np.prod(shape)) * 4
     if path.stat().st_size != expected:
         raise ValueError(
-            f"{path} has {path.stat().st_size} bytes, {expected} expected for float32 {shape}: damaged or another grid"
+            f"{path} has {path.stat().st_size} bytes, {expected} expected for float32 {shape}: "
+            f"damaged or another grid"
         )
     return np.fromfile(path, ">f4").reshape(shape).astype(float)
 

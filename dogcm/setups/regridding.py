@@ -120,7 +120,7 @@ def _wrapped(source, values: np.ndarray, horizontal):
     )
 
 
-# ---- cover ---------------------------------------------------------------------------------------
+# ---- cover
 def check_cover(source, horizontal, at: str, wet: np.ndarray) -> None:
     """Refuse a source that ends before the model's ocean does.
 

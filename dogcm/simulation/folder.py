@@ -50,7 +50,8 @@ def check_folder(folder: Path, config, overwrite: bool, restart_from: Path | Non
         "or continue it from its last restart" if name == config.name else "or the right folder"
     )
     raise OutputError(
-        f"{folder} holds {held}: choose another output folder, allow it to be overwritten (--overwrite), "
+        f"{folder} holds {held}: choose another output folder, allow it to be overwritten "
+        f"(--overwrite), "
         f"{advice}"
     )
 
@@ -62,7 +63,8 @@ def _check_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise OutputError(
-            f"cannot write into the output folder {folder} ({error.strerror or error}); choose another one"
+            f"cannot write into the output folder {folder} ({error.strerror or error}); choose "
+            f"another one"
         ) from None
 
 
@@ -108,8 +110,10 @@ def check_space(folder: Path, needs: dict[str, int]) -> None:
             f"{n} {megabytes(b)}" for n, b in sorted(needs.items(), key=lambda kv: -kv[1])[:4]
         )
         raise OutputError(
-            f"the run would write up to {megabytes(need)} into {folder} ({items}), but {megabytes(free)} "
-            "are free: write fewer variables or less often (run.output), keep fewer restarts, or choose another "
+            f"the run would write up to {megabytes(need)} into {folder} ({items}), but "
+            f"{megabytes(free)} "
+            "are free: write fewer variables or less often (run.output), keep fewer restarts, or "
+            "choose another "
             "folder"
         )
 

@@ -93,7 +93,7 @@ class Model:
         self.monitor = Monitor(self.halos, self.physics)
         self._advance = jax.jit(self._many_steps, donate_argnums=0)
 
-    # ---- building ------------------------------------------------------------------------------
+    # ---- building
     def _on_root(self, function, *args):
         """``function`` on rank 0, None elsewhere; an error there reaches every rank as the same
         error."""
@@ -113,8 +113,10 @@ class Model:
         if min(self.horizontal.shape) < depth:
             ny, nx = self.horizontal.shape
             raise LayoutError(
-                f"a grid of {nx} x {ny} cells is smaller than the halo of {depth} that these schemes need; use a larger "
-                "grid, or schemes of lower order (physics.tracer_advection, vorticity_scheme, viscosity_form)"
+                f"a grid of {nx} x {ny} cells is smaller than the halo of {depth} that these "
+                f"schemes need; use a larger "
+                "grid, or schemes of lower order (physics.tracer_advection, vorticity_scheme, "
+                "viscosity_form)"
             )
         return layout_for(
             self.horizontal.shape,
@@ -225,7 +227,7 @@ class Model:
         solver = (jnp.int32(0),) if isinstance(self.split, ImplicitSurface) else ()
         return start.replace(closures={**start.closures, **carried}, solver=solver)
 
-    # ---- running -------------------------------------------------------------------------------
+    # ---- running
     def _many_steps(self, state, count, params, forcing, grid):
         return jax.lax.fori_loop(0, count, lambda _, s: self.step(s, params, forcing, grid), state)
 
@@ -243,7 +245,8 @@ class Model:
         count = days * 86400.0 / self.physics.dt
         if abs(count - round(count)) > 1e-6 or round(count) < 1:
             raise ValueError(
-                f"{days:g} days is not a whole number of steps of {self.physics.dt:g} s (it is {count:.4g}); "
+                f"{days:g} days is not a whole number of steps of {self.physics.dt:g} s (it is "
+                f"{count:.4g}); "
                 "change the interval or time.step"
             )
         return round(count)
@@ -268,8 +271,10 @@ class Model:
         """A few lines on the present state."""
         r = self.read()
         return (
-            f"{self.config.name} after {r.time / 86400:.1f} days: mean temperature {r.temperature:.4f} degC, "
-            f"salinity {r.salinity:.4f} g/kg, largest speed {r.speed:.3f} m/s, sea level {r.eta_min:.2f} to "
+            f"{self.config.name} after {r.time / 86400:.1f} days: mean temperature "
+            f"{r.temperature:.4f} degC, "
+            f"salinity {r.salinity:.4f} g/kg, largest speed {r.speed:.3f} m/s, sea level "
+            f"{r.eta_min:.2f} to "
             f"{r.eta_max:.2f} m"
         )
 

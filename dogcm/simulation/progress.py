@@ -98,7 +98,8 @@ class Progress:
         )
         return (
             f"{date_of(r.time, self._year_days)}  day {r.time / 86400:g}  {sypd:.3g} SYPD  "
-            f"ETA {_duration(left)}  CFL {r.cfl:.3f}  KE {r.kinetic_energy:.3e} J/m3  |u| {r.speed:.2f} m/s  drift {drift}"
+            f"ETA {_duration(left)}  CFL {r.cfl:.3f}  KE {r.kinetic_energy:.3e} J/m3  |u| "
+            f"{r.speed:.2f} m/s  drift {drift}"
         )
 
 

@@ -124,7 +124,7 @@ class _Run:
         self.record: files.RunRecord | None = None
         self._step_seconds = 0.0
 
-    # ---- before the first step -------------------------------------------------------------------
+    # ---- before the first step
     def _steps(self, what: str, days: float) -> int:
         try:
             return self.model.steps_in(days)
@@ -197,7 +197,7 @@ class _Run:
                 f"cannot write into {self.folder}: {error.strerror or error}"
             ) from None
 
-    # ---- the loop --------------------------------------------------------------------------------
+    # ---- the loop
     def go(self) -> Reading:
         """Run; see :func:`run`."""
         with Signals() as signals:
@@ -279,7 +279,7 @@ class _Run:
             m.state, self.sums, self.fluxes, 0, m.params, m.forcing, m.grid
         )
 
-    # ---- events ----------------------------------------------------------------------------------
+    # ---- events
     def _at_event(self, tell: Progress, last: bool) -> Reading:
         """Check the state first; then write what is due."""
         reading = self.model.read()
@@ -335,7 +335,7 @@ class _Run:
             for p in old:
                 p.unlink(missing_ok=True)
 
-    # ---- checks ----------------------------------------------------------------------------------
+    # ---- checks
     def _check(self, r: Reading) -> None:
         """Stop on every rank if the state cannot be that of an ocean."""
         if r.finite and r.speed <= SPEED_LIMIT and max(abs(r.eta_min), abs(r.eta_max)) <= ETA_LIMIT:
@@ -345,8 +345,10 @@ class _Run:
         more = f"; and on {len(where) - 4} more ranks" if len(where) > 4 else ""
         date = date_of(r.time, self.config.forcing.year)
         raise ModelBlewUp(
-            f"the model blew up by step {int(self.model.state.steps)} ({date}): {'; '.join(where[:4])}{more}."
-            f"{self._unsolved()} {self._last_good()}. A smaller time.step, more viscosity (parameters.lateral_viscosity) or a "
+            f"the model blew up by step {int(self.model.state.steps)} ({date}): "
+            f"{'; '.join(where[:4])}{more}."
+            f"{self._unsolved()} {self._last_good()}. A smaller time.step, more viscosity "
+            f"(parameters.lateral_viscosity) or a "
             "look at the bathymetry there may help"
         )
 
@@ -356,7 +358,8 @@ class _Run:
             return ""
         t = self.config.time
         return (
-            f" The implicit free surface had not reached its time.solver_tolerance of {t.solver_tolerance:g} after "
+            f" The implicit free surface had not reached its time.solver_tolerance of "
+            f"{t.solver_tolerance:g} after "
             f"{t.solver_iterations} iterations: raise time.solver_iterations, or shorten time.step."
         )
 

@@ -146,7 +146,8 @@ def tables_of(model, every) -> list[Table]:
     if run.diagnostics.every:
         if "diagnostics" in run.output:
             raise ConfigError(
-                f"run.output.diagnostics: {CIRCULATION_FILE} is run.diagnostics' own; choose another name"
+                f"run.output.diagnostics: {CIRCULATION_FILE} is run.diagnostics' own; choose "
+                f"another name"
             )
         tables.append(
             CirculationTable(model, every("run.diagnostics.every", run.diagnostics.every))
@@ -181,7 +182,7 @@ class Compiled:
             for name, values in new.items():
                 combine = _COMBINE[self.tables[name][0]]
                 new[name] = jax.tree.map(
-                    lambda s, x: combine(s, x.astype(s.dtype)), sums[name], values
+                    lambda s, x, combine=combine: combine(s, x.astype(s.dtype)), sums[name], values
                 )
             return state, new, fluxes
 
@@ -195,7 +196,7 @@ class Compiled:
             of_step = (before, jax.eval_shape(self.dynamics.step_with_parts, before, *parts[2:])[2])
         shapes = jax.eval_shape(self.addends, *parts, *of_step)
         return {
-            name: jax.tree.map(lambda s: self.zero(name, s.shape), tree)
+            name: jax.tree.map(lambda s, name=name: self.zero(name, s.shape), tree)
             for name, tree in shapes.items()
         }
 

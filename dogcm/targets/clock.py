@@ -60,7 +60,7 @@ def decode_times(values, units: str, calendar: str, source: str) -> list:
         )
     try:
         return times.dates(numbers, units, calendar)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 whatever a decoder raises
         raise TargetError(
             f"time axis of {source} cannot be decoded (units '{units}', calendar '{calendar}': "
             f"{error}); CF wants units like 'hours since 1950-01-01'"

@@ -113,7 +113,8 @@ class Targets:
         for name, array in self.values.items():
             if tuple(array.shape[-2:]) != tuple(shape):
                 raise TargetError(
-                    f"target {name} is on a grid of {array.shape[-2:]} cells, the model has {tuple(shape)}: "
+                    f"target {name} is on a grid of {array.shape[-2:]} cells, the model has "
+                    f"{tuple(shape)}: "
                     "regrid or coarsen it first"
                 )
 
@@ -145,9 +146,11 @@ class Targets:
     def _within(self, first: float, last: float) -> None:
         if first < self.times[0] - _TOLERANCE or last > self.times[-1] + _TOLERANCE:
             raise TargetError(
-                f"targets run from model day {self.times[0] / 86400:.2f} to {self.times[-1] / 86400:.2f}, "
+                f"targets run from model day {self.times[0] / 86400:.2f} to "
+                f"{self.times[-1] / 86400:.2f}, "
                 "wanted is "
-                f"day {first / 86400:.2f} to {last / 86400:.2f}: choose another period or read more records"
+                f"day {first / 86400:.2f} to {last / 86400:.2f}: choose another period or read "
+                f"more records"
             )
 
     def window(self, start: float, length: float) -> Targets:
@@ -159,7 +162,8 @@ class Targets:
         inside = (self.times >= start - _TOLERANCE) & (self.times <= start + length + _TOLERANCE)
         if not inside.any():
             raise TargetError(
-                f"no target between model day {start / 86400:.2f} and {(start + length) / 86400:.2f}; "
+                f"no target between model day {start / 86400:.2f} and "
+                f"{(start + length) / 86400:.2f}; "
                 f"records run from day {self.times[0] / 86400:.2f} to {self.times[-1] / 86400:.2f}"
             )
         values = {n: v[inside] for n, v in self.values.items()}

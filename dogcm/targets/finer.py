@@ -45,7 +45,8 @@ class CoarseGrainer:
     def __init__(self, fine: Model, coarse: Model):
         if coarse.state.d_grid and not fine.state.d_grid:
             raise TargetError(
-                "targets: the recipe's ocean turns by the C-D scheme, the finer one does not and has no velocities for "
+                "targets: the recipe's ocean turns by the C-D scheme, the finer one does not and "
+                "has no velocities for "
                 "it; set physics.coriolis: cd in targets.changes"
             )
         self.fine, self.coarse = fine, coarse
@@ -62,14 +63,16 @@ class CoarseGrainer:
             self._coarsening = Coarsening(fine, coarse)
         except TargetError as error:
             raise TargetError(
-                f"targets: {error}. The faces of the recipe's grid must be faces of the finer one: choose grid.nx "
+                f"targets: {error}. The faces of the recipe's grid must be faces of the finer one: "
+                f"choose grid.nx "
                 "and grid.ny (and dx, dy, lon, lat) of targets.changes as whole multiples"
             ) from None
         notes = [f"truth: {p} (they are remapped)" for p in nesting_problems(fine, coarse)]
         empty, wet, lost = self._coarsening.missing()
         if empty or lost > 1e-12:
             notes.append(
-                f"truth: {empty} of {wet} ocean cells hold no water of the finer run and are left out; "
+                f"truth: {empty} of {wet} ocean cells hold no water of the finer run and are left "
+                f"out; "
                 f"{100 * lost:.2g} % of its water lies in land"
             )
         return "\n".join(notes)

@@ -243,7 +243,7 @@ class _Archive:
 def _open(path: Path):
     try:
         return xr.open_dataset(path, decode_times=False, mask_and_scale=True)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 whatever a netCDF library raises
         raise TargetError(f"{path} cannot be read as netCDF ({error}); get it again") from None
 
 

@@ -155,7 +155,8 @@ def _check_interval(times: np.ndarray, interval: float) -> None:
     between = np.diff(times)
     if abs(between.mean() / interval - 1) > _SAME:
         raise TargetError(
-            f"targets.every: {interval / 86400:g} days, but the records are {between.mean() / 86400:g} days apart; "
+            f"targets.every: {interval / 86400:g} days, but the records are "
+            f"{between.mean() / 86400:g} days apart; "
             "with targets.mean both have to be the same"
         )
 

@@ -149,7 +149,8 @@ def _present(folder: Path, description: dict) -> bool:
         return False
     if not _same(json.loads(manifest.read_text())["truth"], description):
         raise OutputError(
-            f"{folder} holds the truth of another recipe (experiment, changes, length or interval differ); choose "
+            f"{folder} holds the truth of another recipe (experiment, changes, length or interval "
+            f"differ); choose "
             "another output folder, or another targets.folder"
         )
     return True

@@ -49,9 +49,11 @@ def nesting_problems(fine: TargetGrid, coarse: TargetGrid) -> list[str]:
     if a.shape != b.shape or not np.allclose(a, b, **_CLOSE):
         shared = sum(bool(np.isclose(a, z, atol=1e-6).any()) for z in b)
         out.append(
-            f"layers differ ({fine.vertical.nz} to {a[-1]:.0f} m, {coarse.vertical.nz} to {b[-1]:.0f} m; "
+            f"layers differ ({fine.vertical.nz} to {a[-1]:.0f} m, {coarse.vertical.nz} to "
+            f"{b[-1]:.0f} m; "
             f"{shared} of "
-            f"{b.size} coarse interfaces are fine ones): set grid.layers of one to that of the other"
+            f"{b.size} coarse interfaces are fine ones): set grid.layers of one to that of the "
+            f"other"
         )
     return out
 

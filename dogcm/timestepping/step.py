@@ -248,7 +248,7 @@ class Dynamics:
         """Steps tracers."""
         return TracerStep(self.halos, self.physics, self.passive)
 
-    # ---- parts --------------------------------------------------------------------------------
+    # ---- parts
     def surface(self, s: State, now: dict, stretch: Field, params: dict, grid) -> Exchange:
         """What drives this step at the surface; the state with halos, ``now``: the records of this
         moment."""

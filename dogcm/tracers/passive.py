@@ -69,15 +69,18 @@ class PassiveTracers:
             for v in kind.variables():
                 if v.name in taken or v.name.startswith("history_"):
                     raise ConfigError(
-                        f"{kind.label}: {v.name!r} is already a variable of the model; choose another name"
+                        f"{kind.label}: {v.name!r} is already a variable of the model; choose "
+                        f"another name"
                     )
                 if not _NAME.match(v.name):
                     raise ConfigError(
-                        f"{kind.label}: {v.name!r} is no name for a variable: use letters, digits and _"
+                        f"{kind.label}: {v.name!r} is no name for a variable: use letters, digits "
+                        f"and _"
                     )
                 if v.name in owner:
                     raise ConfigError(
-                        f"the tracer {v.name!r} is declared twice, by {owner[v.name]} and by {kind.label}: keep one"
+                        f"the tracer {v.name!r} is declared twice, by {owner[v.name]} and by "
+                        f"{kind.label}: keep one"
                     )
                 owner[v.name] = kind.label
         return cls(kinds, year)

@@ -37,7 +37,8 @@ class SurfaceHistory(TracerKind):
     def _series(self):
         if len(self.times) != len(self.values) or not self.times:
             raise ValueError(
-                f"{len(self.times)} times and {len(self.values)} values: give one value for each time"
+                f"{len(self.times)} times and {len(self.values)} values: give one value for each "
+                f"time"
             )
         if any(b <= a for a, b in zip(self.times, self.times[1:])):
             raise ValueError("times must increase")

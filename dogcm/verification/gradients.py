@@ -220,7 +220,10 @@ def verify_gradients(
     if model.comm.size == 1:
         other = load_config(config, {"time.short_steps_per_exchange": 3})
         theirs, title = _gradient(Rollout(Model(other), steps)), halo_uses(config)
-        note = "one rank has one layout: start it with several (mpirun -n 2 dogcm verify gradients) to compare layouts"
+        note = (
+            "one rank has one layout: start it with several (mpirun -n 2 dogcm verify gradients) "
+            "to compare layouts"
+        )
     elif model.comm.rank == 0:
         theirs = _gradient(Rollout(Model(config, comm=SerialCommunicator()), steps))
     figures = _compare(ours, theirs, SERIAL_LIMIT * eps) if model.comm.rank == 0 else None
@@ -259,7 +262,10 @@ def _compare(ours: dict, theirs: dict, limit: float) -> list[Figure]:
             if not relative <= worst:  # also for NaN
                 worst, where = relative, name
         what = "the loss" if part == "loss" else f"gradient by {part}"
-        meaning = f"largest relative difference{f', in {where}' if where else ''}; largest value {size:.2g}"
+        meaning = (
+            f"largest relative difference{f', in {where}' if where else ''}; largest value "
+            f"{size:.2g}"
+        )
         figures.append(Figure(what, worst, limit, "", meaning))
     return figures
 

@@ -55,7 +55,8 @@ def reference_folder(inputs: str | Path, reference: str | Path | None = None) ->
     missing = [name for name in (STATES, YARDSTICK) if not (folder / name).is_file()]
     if missing:
         raise InputError(
-            f"{folder} has no {' and no '.join(missing)}: give the folder of MITgcm's results by --reference"
+            f"{folder} has no {' and no '.join(missing)}: give the folder of MITgcm's results by "
+            f"--reference"
         )
     return folder
 
@@ -80,7 +81,8 @@ def check_reference(folder: Path, shape: tuple[int, int, int], days) -> None:
             )
         if data["theta"].shape[1:] != tuple(shape):
             raise InputError(
-                f"{folder / STATES} is of a grid of {data['theta'].shape[1:]} cells, the model of {shape}"
+                f"{folder / STATES} is of a grid of {data['theta'].shape[1:]} cells, the model of "
+                f"{shape}"
             )
 
 

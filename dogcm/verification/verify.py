@@ -118,7 +118,6 @@ def _gathered(model: Model) -> dict[str, np.ndarray]:
 
 
 # ---- layout
-# ----------------------------------------------------------------------------------------
 def verify_layout(config: Config | str, steps: int = 200, layout: str = "auto") -> Comparisons:
     """Compare this launch's ranks with one tile that rank 0 runs alone, after ``steps`` steps.
 
@@ -161,7 +160,6 @@ def halo_uses(config: Config) -> str:
 
 
 # ---- restart
-# ---------------------------------------------------------------------------------------
 def verify_restart(config: Config | str, steps: int = 200, layout: str = "auto") -> Comparisons:
     """Compare ``steps`` steps in one go with half of them, a restart file, and the other half."""
     from dogcm.io.restart import read_restart, write_restart
@@ -187,7 +185,6 @@ def verify_restart(config: Config | str, steps: int = 200, layout: str = "auto")
 
 
 # ---- conservation
-# ----------------------------------------------------------------------------------
 class Budget:
     """Content of volume, heat and salt, and what entered through the surface, as order-independent
     sums."""
@@ -272,7 +269,10 @@ def budget_figures(model: Model, steps: int) -> list[Figure]:
     scale = np.maximum(np.abs(before), np.abs(entered))
     figures = []
     for name, r, s, e in zip(Budget.names, residual, scale, entered):
-        meaning = f"change of {name} less what entered ({e / s:+.2e} of the content), relative to the content"
+        meaning = (
+            f"change of {name} less what entered ({e / s:+.2e} of the content), relative to the "
+            f"content"
+        )
         figures.append(Figure(name, float(abs(r) / s), BUDGET_LIMIT * eps, "", meaning))
     off = jnp.where(
         model.grid.mask_c.interior > 0, jnp.abs(state.tracers[_DYE].interior - 1.0), 0.0

@@ -109,7 +109,7 @@ def test_the_sound_sea_is_accepted(sea):
     assert list(model.forcing.records) == ["sst"]
 
 
-# ---- files ---------------------------------------------------------------------------------------
+# ---- files
 @pytest.mark.parametrize("name", ["topography.nc", "hydrography.nc", "sst.nc"])
 def test_missing_file(sea, name, capsys):
     Path(name).unlink()
@@ -144,7 +144,7 @@ def test_raw_file_of_another_size(tmp_path, monkeypatch, capsys):
     assert "8 bytes" in capsys.readouterr().err
 
 
-# ---- what is in them -----------------------------------------------------------------------------
+# ---- what is in them
 def test_wrong_dimensions(sea, capsys):
     rewrite("topography.nc", lambda d: d.rename(lat="row").drop_vars("row"))
     refused(capsys, "topography.nc", "row")
@@ -198,7 +198,7 @@ def test_unknown_forcing_field(sea, capsys):
     refused(capsys, "wind", "taux", sets=["forcing.files={wind: {path: sst.nc, variable: sst}}"])
 
 
-# ---- layout, intervals, output -------------------------------------------------------------------
+# ---- layout, intervals, output
 def test_layout_that_does_not_fit(sea, capsys):
     assert main(["run", "sea.yaml", "--layout", "6x1"]) == 2
     assert "narrower than the halo" in capsys.readouterr().err
@@ -231,7 +231,7 @@ def test_unwritable_folder(sea, target, capsys):
     assert Path("occupied").read_text() == "mine"
 
 
-# ---- restarts ------------------------------------------------------------------------------------
+# ---- restarts
 GYRE = [
     "--set",
     "grid.nx=12",

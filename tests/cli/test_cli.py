@@ -51,11 +51,12 @@ def finished(tmp_path_factory) -> Path:
     return folder
 
 
-# ---- light commands ------------------------------------------------------------------------------
+# ---- light commands
 def test_help_is_quick_and_loads_no_jax():
     code = (
         "import sys; from dogcm.cli import main; status = main(['run', '--help']); "
-        "assert not {'jax', 'mpi4py', 'xarray', 'matplotlib'} & set(sys.modules), 'heavy import'; sys.exit(status)"
+        "assert not {'jax', 'mpi4py', 'xarray', 'matplotlib'} & set(sys.modules), 'heavy import'; "
+        "sys.exit(status)"
     )
     job = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
@@ -150,7 +151,7 @@ def test_check_notices_a_wrong_halo(monkeypatch):
         check._halo()
 
 
-# ---- run, restart, plot --------------------------------------------------------------------------
+# ---- run, restart, plot
 def test_run_writes_everything(finished):
     names = {p.name for p in finished.iterdir()}
     assert {"config.yaml", "daily.nc", "monitor.csv", "run.json"} <= names
@@ -211,7 +212,7 @@ def test_dry_run_measures_and_writes_nothing(tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.iterdir())
 
 
-# ---- options -------------------------------------------------------------------------------------
+# ---- options
 def test_years_are_the_forcing_s():
     config = running.configuration("gyre", ["forcing.year=360"])
     assert running.duration(config, None, 2) == 720
@@ -234,7 +235,7 @@ def test_inputs_leave_other_sources_alone(tmp_path):
     assert config.run.precision == "float32"
 
 
-# ---- errors --------------------------------------------------------------------------------------
+# ---- errors
 @pytest.mark.parametrize(
     "words, status, says",
     [
@@ -321,7 +322,7 @@ def test_under_mpirun_one_rank_speaks_and_all_end(alone, repository):
         assert "Traceback" not in job.stderr
 
 
-# ---- pictures ------------------------------------------------------------------------------------
+# ---- pictures
 def test_zonal_mean_counts_water_only():
     field = np.array([[[1.0, 3.0, np.nan]], [[np.nan] * 3]])
     weights = np.array([[[1.0, 3.0, 7.0]], [[0.0] * 3]])

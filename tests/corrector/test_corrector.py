@@ -174,7 +174,7 @@ def serial(request, basin):
     )
 
 
-# ---- one rank ------------------------------------------------------------------------------------
+# ---- one rank
 
 
 def test_gradient_against_differences(serial):
@@ -541,7 +541,7 @@ def test_measured_halo_strategy(basin):
     assert chosen.config.halo in ("layer", "deep") and chosen.config.kind == "column"
 
 
-# ---- weights in files, configuration -------------------------------------------------------------
+# ---- weights in files, configuration
 
 
 def test_weights_return_from_their_file(tmp_path, basin):
@@ -612,7 +612,6 @@ def test_scales_for_each_level(basin):
 
 
 # ---- in the time step
-# ------------------------------------------------------------------------------
 
 
 def test_an_untrained_corrector_is_no_corrector():
@@ -656,7 +655,6 @@ def test_correctors_add_up(basin):
 
 
 # ---- several ranks
-# ---------------------------------------------------------------------------------
 
 
 def cuts(name="unet"):

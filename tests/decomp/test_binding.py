@@ -265,7 +265,10 @@ def test_affinity_is_ours():
 
 
 def test_nothing_heavy_is_imported(alone):
-    code = "import sys, dogcm.decomp.binding as b; b.bind_device(); print([m for m in ('jax', 'mpi4py') if m in sys.modules])"
+    code = (
+        "import sys, dogcm.decomp.binding as b; b.bind_device(); print([m for m in ('jax', "
+        "'mpi4py') if m in sys.modules])"
+    )
     result = subprocess.run(
         [sys.executable, "-c", code], env=alone, capture_output=True, text=True, check=True
     )

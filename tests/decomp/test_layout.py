@@ -105,7 +105,7 @@ def test_walls_and_dropped_tiles_close_chains():
     assert_consistent(closed)
 
 
-# ---- automatic choice ----------------------------------------------------------------------------
+# ---- automatic choice
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 6, 7, 8, 12, 24])
@@ -151,7 +151,7 @@ def test_real_ocean_is_cut_for_many_numbers_of_ranks():
     assert dropped, "no layout of the real ocean drops a tile of land"
 
 
-# ---- requests and errors -------------------------------------------------------------------------
+# ---- requests and errors
 
 
 def test_requests_by_name():

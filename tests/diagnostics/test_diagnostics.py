@@ -52,7 +52,6 @@ def from_streamfunction(psi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 # ---- stream functions
-# ------------------------------------------------------------------------------
 def test_overturning_gives_back_a_stream_function(o):
     """Spread over the faces of each row at random; in both basins, to round-off."""
     rng, basins = np.random.default_rng(1), np.asarray(halves(o))
@@ -97,7 +96,6 @@ def test_barotropic_stream_function_of_a_gyre():
 
 
 # ---- sections
-# --------------------------------------------------------------------------------------
 def test_transport_does_not_depend_on_the_path(o):
     """A difference of the stream function, straight, by a detour, and backwards with the other
     sign."""
@@ -149,7 +147,6 @@ def test_named_sections_run_from_land_to_land(name):
 
 
 # ---- basins
-# ----------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def earth():
     """Horizontal grid and wet columns of the 4-degree ocean."""
@@ -204,7 +201,6 @@ def test_absent_and_unknown_basins_are_refused(earth):
 
 
 # ---- density classes
-# -------------------------------------------------------------------------------
 def test_density_classes_add_up_to_the_depth_integral(o):
     rng = np.random.default_rng(7)
     T, S = (
@@ -263,7 +259,6 @@ def test_row_sums_do_not_hide_bad_values(o):
 
 
 # ---- monitor
-# ---------------------------------------------------------------------------------------
 def test_enstrophy_and_surface_temperature(monitor):
     """Solid-body rotation on a flat channel has vorticity 2 a sin(lat) / R everywhere inside."""
     flat = ocean(
@@ -323,7 +318,6 @@ def test_runs_are_compared_to_the_bit(tmp_path):
 
 
 # ---- layouts
-# ---------------------------------------------------------------------------------------
 def everything(o):
     """All numbers of a flow in motion, and its reading."""
     state, rng = in_motion(o), np.random.default_rng(11)

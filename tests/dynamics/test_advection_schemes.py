@@ -26,7 +26,6 @@ NX, NY, LAYERS = 18, 12, np.array([40.0, 50.0, 75.0, 110.0, 150.0, 160.0])
 
 
 # ---- one reconstruction
-# ----------------------------------------------------------------------------
 def polynomial(degree: int, layers):
     """Coefficients, and means over the layers of a monotone polynomial."""
     p = np.random.default_rng(degree).normal(size=degree + 1) * 0.01 ** np.arange(degree + 1)
@@ -105,7 +104,6 @@ def test_smoothness_indicators_are_the_published_ones():
 
 
 # ---- a sea with islands
-# ------------------------------------------------------------------------------
 class Sea:
     """A channel with islands, uneven layers and partial cells, and a random flow of 0.2 cells a
     step."""
@@ -270,7 +268,6 @@ def test_float32_stays_and_small_tracers_scale():
 
 
 # ---- order
-# -------------------------------------------------------------------------------------------
 def errors(scheme: str, cells: int) -> float:
     """Mean error after a quarter turn of a sine around a channel, in short steps; between extremes
     for PPM, whose
@@ -308,7 +305,6 @@ def test_order_of_convergence(scheme, order):
 
 
 # ---- layouts, settings
-# -------------------------------------------------------------------------------
 @pytest.mark.ranks(2)
 @pytest.mark.mpi(min_size=2)
 def test_the_same_bits_on_tiles():

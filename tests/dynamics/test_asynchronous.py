@@ -47,7 +47,6 @@ def model() -> Model:
 
 
 # ---- conservation
-# ----------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def figures(model):
     return {f.name: f for f in verify.budget_figures(model, STEPS)}
@@ -62,7 +61,6 @@ def test_budgets_close_to_rounding(figures, name):
 
 
 # ---- distorted physics
-# -------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def basin() -> Model:
     flat = {
@@ -133,7 +131,6 @@ def test_velocity_advances_by_its_own_step(basin):
 
 
 # ---- configuration and restarts
-# ------------------------------------------------------------------------
 def test_equal_steps_are_the_default():
     physics = Model.__new__(Model)
     physics.vertical = VerticalGrid(np.full(4, 1000.0))
@@ -193,7 +190,6 @@ def test_a_restart_leaves_asynchronous_stepping(model, tmp_path):
 
 
 # ---- beside MITgcm
-# -------------------------------------------------------------------------------------
 def test_statistics_are_weighted_over_water():
     found = mitgcm_asynchronous.statistics(np.array([1.0, 3.0, 99.0]), np.array([3.0, 1.0, 0.0]))
     assert (found.low, found.high, found.mean) == (1.0, 3.0, 1.5) and found.sd == pytest.approx(

@@ -41,7 +41,6 @@ def model() -> Model:
 
 
 # ---- the solver
-# ------------------------------------------------------------------------------------
 def system(model, stiffness=300.0) -> cg.Helmholtz:
     """A matrix on the model's grid with rough coefficients."""
     g = model.grid
@@ -122,7 +121,6 @@ def test_single_precision_stays_single(model):
 
 
 # ---- waves and steady flows
-# ------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def basin() -> Model:
     flat = {
@@ -246,7 +244,6 @@ def test_a_geostrophic_current_stays():
 
 
 # ---- conservation
-# ----------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def figures():
     m = two_basin(ASYNCHRONOUS)
@@ -270,7 +267,6 @@ def test_budgets_close_to_rounding(figures, name):
 
 
 # ---- derivatives
-# -----------------------------------------------------------------------------------
 def surface_step(model):
     """One step of the free surface as a function of all that enters it, and a place to
     differentiate it at."""
@@ -399,7 +395,6 @@ def test_surface_is_the_same_to_the_bit_on_every_layout():
 
 
 # ---- running and settings
-# --------------------------------------------------------------------------
 @one_rank
 def test_a_run_whose_solver_gives_up_says_so():
     m = channel({"time.solver_iterations": 1})

@@ -153,7 +153,7 @@ def test_inventory_and_conservation():
     assert scores.conservation_residual(start, end)["volume"] == pytest.approx(0.1)
 
 
-# ---- baselines -----------------------------------------------------------------------------------
+# ---- baselines
 def seasonal(times, shape=(2, 3)):
     amplitude = np.arange(1.0, 7.0).reshape(shape)
     phase = 2 * np.pi * np.asarray(times)[:, None, None] / YEAR
@@ -209,7 +209,7 @@ def test_persistence_and_its_damped_kin():
     assert baselines.YEAR == YEAR
 
 
-# ---- tables and pictures -------------------------------------------------------------------------
+# ---- tables and pictures
 LEADS = np.array([10.0, 20.0]) * DAY
 
 

@@ -39,7 +39,7 @@ def tiled(horizontal, halo=3):
     return grid, connect(layout, comm)
 
 
-# ---- balance -------------------------------------------------------------------------------------
+# ---- balance
 def imbalance(horizontal, speed=20.0) -> float:
     """Acceleration of a zonal flow in balance (Williamson et al. 1992,
     doi:10.1016/S0021-9991(05)80016-6, case 2), root
@@ -114,7 +114,7 @@ def test_a_zonal_flow_stays_in_balance_to_second_order(make):
     assert fine < 20 * plain and plain < 0.004
 
 
-# ---- a blob over the pole ------------------------------------------------------------------------
+# ---- a blob over the pole
 @one_rank
 def test_a_blob_crosses_the_pole_and_comes_back():
     """Solid-body rotation: beside its analytic place on the other side, and at its start again;
@@ -175,7 +175,7 @@ def test_a_blob_crosses_the_pole_and_comes_back():
     assert float(there.min()) > -1e-3 and float(back.max()) < 1.0
 
 
-# ---- the whole model -----------------------------------------------------------------------------
+# ---- the whole model
 TOY = {
     "name": "toy_tripolar",
     "grid": {

@@ -40,7 +40,7 @@ def rough():
     return cells, built(LatLonGrid.regular(12, 8), cells)
 
 
-# ---- horizontal ----------------------------------------------------------------------------------
+# ---- horizontal
 
 
 @given(
@@ -145,7 +145,7 @@ def test_unfit_edges_are_refused(lon, lat, says):
         LatLonGrid(np.array(lon, float), np.array(lat, float))
 
 
-# ---- vertical ------------------------------------------------------------------------------------
+# ---- vertical
 
 
 def test_layers():
@@ -166,7 +166,7 @@ def test_stretched_layers_fill_the_depth(nz, depth, top):
     assert (np.diff(dz) >= -1e-9).all() and (dz > 0).all()
 
 
-# ---- thicknesses and masks -----------------------------------------------------------------------
+# ---- thicknesses and masks
 
 
 def test_column_depths_and_partial_cells(rough):
@@ -279,7 +279,7 @@ def test_a_tile_is_a_window_of_the_whole_grid(rough):
         )
 
 
-# ---- against MITgcm ------------------------------------------------------------------------------
+# ---- against MITgcm
 
 
 @pytest.fixture(scope="module")

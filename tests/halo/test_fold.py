@@ -141,7 +141,7 @@ def check_adjoint(layout, comm):
 
 def check_sums(layout, comm):
     """Points stored twice count once: the sum is that over originals, on every layout."""
-    d, halos, t = Decomposition(layout, comm), connect(layout, comm), layout.tile(comm.rank)
+    halos, t = connect(layout, comm), layout.tile(comm.rank)
     whole = {at: np.random.default_rng(4).normal(size=SHAPE) for at in "cuv"}
     counts = {at: np.ones(SHAPE) for at in whole}
     mine = np.zeros(SHAPE)

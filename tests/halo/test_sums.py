@@ -25,7 +25,7 @@ def numbers(seed=0, n=N, spread=12):
     return rng.normal(size=n) * 10.0 ** rng.uniform(-spread, spread, n)
 
 
-# ---- one rank ------------------------------------------------------------------------------------
+# ---- one rank
 
 
 @given(st.lists(st.floats(-1e15, 1e15), min_size=N, max_size=N))
@@ -115,7 +115,7 @@ def test_serial_backend_is_its_own_world():
         np.testing.assert_array_equal(reduce(x), x)
 
 
-# ---- several ranks -------------------------------------------------------------------------------
+# ---- several ranks
 
 SHAPE = (3, 12, 18)
 

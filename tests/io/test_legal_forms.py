@@ -141,7 +141,7 @@ def test_bathymetry(tmp_path, seed):
     draw(seed, each)
 
 
-# ---- targets -------------------------------------------------------------------------------------
+# ---- targets
 @pytest.fixture(scope="module")
 def grid():
     c = load_config("two_basin", {"grid.nx": 12, "grid.ny": 8, "grid.lat": [-40, 40]})

@@ -34,7 +34,6 @@ X = {"a": jnp.linspace(0.5, 2.0, 12).reshape(3, 4), "b": jnp.asarray(0.7)}
 
 
 # ---- the check itself
-# --------------------------------------------------------------------------------
 def smooth(x):
     return {"y": jnp.sin(x["a"]) * x["b"] ** 2, "z": jnp.sum(x["a"] ** 3)}
 
@@ -146,7 +145,6 @@ def test_directions_are_alike_on_all_ranks_but_for_fields():
 
 
 # ---- schemes
-# -----------------------------------------------------------------------------------------
 SMALL = {"grid.nx": 12, "grid.ny": 10, "grid.nz": 4}
 
 
@@ -342,7 +340,6 @@ def test_gradients_are_finite_where_nothing_moves(model, everything, case):
 
 
 # ---- ranks
-# -------------------------------------------------------------------------------------------
 @pytest.mark.mpi(min_size=2)
 def test_the_check_works_across_ranks():
     comm = world()

@@ -120,7 +120,6 @@ def test_what_changes_from_forecast_to_forecast_is_left_alone():
 
 
 # ---- maps of parameters, column by column
-# ---------------------------------------------------------------
 SEARCHED = MAPPED | {
     "learnable": ["vertical_diffusivity: map", "lateral_viscosity"],
     "targets": RECIPE["targets"] | {"changes": {"parameters.vertical_diffusivity": 3e-3}},

@@ -18,7 +18,6 @@ from dogcm.halo import HaloExchange, SerialBackend, connect, differentiable_sum
 from dogcm.simulation.model import Model
 
 # ---- a small model with everything that talks to other ranks
-# ---------------------------------------
 
 SHAPE = (12, 18)
 STEPS = 5
@@ -169,7 +168,7 @@ def test_maximum_over_ranks_has_no_derivative():
     np.testing.assert_allclose(gradient, jnp.full_like(x, jax.jit(halos.pmax)(jnp.max(x))))
 
 
-# ---- the ocean -----------------------------------------------------------------------------------
+# ---- the ocean
 
 SMALL = {"grid.nx": 18, "grid.ny": 12, "grid.nz": 5, "run.monitor_every": 1.0}
 ROLLOUT = 2

@@ -123,7 +123,7 @@ def test_what_cannot_be_changed(kind, says):
         InitialChange(**kind)
 
 
-# ---- recipes -------------------------------------------------------------------------------------
+# ---- recipes
 GYRE = {
     "grid.nx": 12,
     "grid.ny": 10,
@@ -208,7 +208,6 @@ def test_an_anomaly_is_found_again(tmp_path):
 
 
 # ---- columns
-# ---------------------------------------------------------------------------------------
 def columns_on(comm, layout):
     depth = np.random.default_rng(1).uniform(-200, 590, SHAPE).clip(0)
     return tile(comm, layout, LatLonGrid.regular(24, 24), depth, np.array([100.0, 200.0, 300.0]))
@@ -241,7 +240,6 @@ def test_a_few_columns():
 
 
 # ---- tiles
-# -------------------------------------------------------------------------------------------
 @pytest.mark.mpi(min_size=2)
 @pytest.mark.parametrize("px", [1, 2])
 def test_tiles_give_the_same_bits(px):

@@ -34,7 +34,7 @@ SMALL = {
 one_rank = pytest.mark.skipif(looks_like_mpi_launch(), reason="checked on one rank")
 
 
-# ---- bijectors -----------------------------------------------------------------------------------
+# ---- bijectors
 BIJECTORS = [
     Identity(),
     Exp(),
@@ -69,7 +69,6 @@ def test_doubling_is_a_step_of_log_two():
 
 
 # ---- names and shapes
-# ------------------------------------------------------------------------------
 def test_the_list_is_that_of_the_components():
     owned = {
         name: info
@@ -117,7 +116,6 @@ def test_what_cannot_be_learned_is_refused(items, says):
 
 
 # ---- on a model
-# --------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def model() -> Model:
     return Model("two_basin", SMALL, comm=SerialCommunicator())
@@ -311,7 +309,7 @@ def test_viscosity_at_a_coastal_corner_is_that_of_the_water(model):
     assert set(np.unique(np.round(corners, 12))) == {0.0, 3.0}
 
 
-# ---- priors --------------------------------------------------------------------------------------
+# ---- priors
 @one_rank
 def test_prior_of_scalars_and_profiles(model):
     learn = LearnableSet(
@@ -355,7 +353,7 @@ def test_prior_of_maps(model, shape):
             assert prior(rough) == pytest.approx(level)
 
 
-# ---- ranks ---------------------------------------------------------------------------------------
+# ---- ranks
 @pytest.mark.mpi(min_size=2)
 def test_maps_and_priors_across_ranks():
     """A bumpy map, its halo, and the prior with its slope are those of one rank."""

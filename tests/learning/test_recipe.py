@@ -74,7 +74,7 @@ def test_evaluation_beside_baselines(run, capsys):
         "below 1500 m",
     }
     rmse = {(r["variable"], r["depth"], r["lead_days"], r["contender"]): r["rmse"] for r in rows}
-    for *key, contender in rmse:
+    for *key, _contender in rmse:
         assert rmse[*key, "trained"] < 0.1 * rmse[*key, "uncorrected"]
     trained, before = ([r for r in rows if r["contender"] == c] for c in ("trained", "uncorrected"))
     for new, old in zip(trained, before, strict=True):

@@ -234,7 +234,7 @@ def test_bad_requests(toy, options, says):
         rollout(toy.step, toy.start(0), PARAMS, toy.forcing, None, 6, **options)
 
 
-# ---- across ranks --------------------------------------------------------------------------------
+# ---- across ranks
 def messages(jaxpr, times: int = 1) -> int:
     """Messages that a program sends: loops count as often as they run."""
     total = 0

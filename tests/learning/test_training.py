@@ -146,7 +146,7 @@ def test_norm_is_that_of_all_leaves():
     assert float(ranks.norm(tree)) == pytest.approx(5.0)
 
 
-# ---- failures ------------------------------------------------------------------------------------
+# ---- failures
 def test_roll_back_from_a_bad_window():
     """A NaN in the targets: named, nothing learned from it, the learning rate halved, and training
     goes on."""
@@ -195,7 +195,6 @@ def test_too_short_targets():
 
 
 # ---- checkpoints
-# ----------------------------------------------------------------------------------
 def saved(trainer, toy, folder):
     tree, header = trainer.content()
     path = checkpoint_path(folder, trainer.progress.update)
@@ -256,7 +255,6 @@ def test_checkpoints_hold_no_pickle(learned, tmp_path):
 
 
 # ---- across ranks
-# ---------------------------------------------------------------------------------
 def compare(found, expected, comm, tolerance):
     for name in ("log_k", "pull"):
         assert abs(found[name] - expected[name]) < tolerance

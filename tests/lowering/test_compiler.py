@@ -14,7 +14,8 @@ CHOICE = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 PROGRAM = """
 import ctypes, dogcm, re, threading
 lib = ctypes.CDLL(None)
-lib.malloc.restype, lib.malloc.argtypes, lib.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+lib.malloc.restype, lib.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+lib.free.argtypes = [ctypes.c_void_p]
 text = lambda name: open("/proc/self/" + name).read()
 held = lambda: int(re.search(r"VmRSS:\\s+(\\d+)", text("status"))[1]) // 1024
 huge = lambda: sum(map(int, re.findall(r"AnonHugePages:\\s+(\\d+)", text("smaps")))) // 1024

@@ -122,7 +122,7 @@ def surrounded(x, edges=edges_of, frame=frame_of):
     total = 0.0
     for s, n, w, e in ((1, 2, 2, 1), (2, 1, 0, 3), (0, 0, 1, 1)):
         south, north, west, east, whole = edges(jnp.sin(x), (n, s, e, w))
-        wide = lambda rows: jnp.concatenate([rows[..., :w], rows, rows[..., :e]], -1)
+        wide = lambda rows, w=w, e=e: jnp.concatenate([rows[..., :w], rows, rows[..., :e]], -1)
         total += jnp.sum(jnp.sin(frame(whole * x, wide(north), wide(south), east, west)) ** 2)
         total += jnp.sum(
             frame(x, wide(edges(X, (n, s, e, w))[1]), wide(south), east, edges(X, (n, s, e, w))[2])
@@ -174,7 +174,6 @@ def test_the_cotangent_is_stored_and_the_value_is_not():
 
 
 # ---- the vertical solver
-# --------------------------------------------------------------------------
 
 NZ = 6
 
@@ -276,7 +275,6 @@ def test_second_derivative_of_the_solution():
 
 
 # ---- the limiter
-# ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("scheme", ["dst3_limited", "dst3"])

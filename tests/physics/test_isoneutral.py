@@ -290,7 +290,6 @@ def test_floor_where_slopes_are_tapered(sea):
 
 
 # ---- derivatives
-# ---------------------------------------------------------------------------------------
 def test_derivatives(sea):
     params = off(isoneutral_diffusivity=800.0, gm_diffusivity=1500.0, lateral_diffusivity=30.0)
 
@@ -338,7 +337,6 @@ def test_maps_of_coefficients(sea):
 
 
 # ---- in the model
-# --------------------------------------------------------------------------------------
 SMALL = {
     "grid.nx": 24,
     "grid.ny": 18,

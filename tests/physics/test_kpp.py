@@ -41,7 +41,6 @@ one_rank = pytest.mark.skipif(looks_like_mpi_launch(), reason="checked on one ra
 
 
 # ---- one column, through the real step
-# -----------------------------------------------------------------
 @pytest.fixture(scope="module")
 def column():
     """40 layers of a metre, compiled once; each test starts it anew. Limits act where the sea gains
@@ -133,7 +132,6 @@ def test_warming_holds_the_wind_s_layer_shallow(column):
 
 
 # ---- the scheme alone, on an ocean with land
-# -----------------------------------------------------------
 @pytest.fixture(scope="module")
 def sea():
     """Two basins with random stratification of either sign, flow, wind, and fluxes of either
@@ -239,7 +237,7 @@ def test_velocity_scales_are_continuous():
     """The published forms, to the rounding of their constants; kappa u* where neutral; free
     convection in a calm."""
     for which, limit in ((kpp._MOMENTUM, 0.2), (kpp._TRACER, 1.0)):
-        at = lambda zeta, u=0.01: float(
+        at = lambda zeta, u=0.01, which=which: float(
             kpp.velocity_scale(jnp.asarray(u), jnp.asarray(zeta * u**3), which)
         )
         assert at(0.0) == pytest.approx(0.004) and at(-1e-9) == pytest.approx(at(1e-9), rel=1e-6)
@@ -346,7 +344,6 @@ def test_maps_and_profiles_of_coefficients(sea):
 
 
 # ---- whole ocean
-# ---------------------------------------------------------------------------------------
 @one_rank
 def test_ten_days_of_an_ocean_conserve_heat_and_salt():
     model = Model("two_basin", {**SMALL, "grid.nx": 18, "grid.ny": 12}, comm=SerialCommunicator())

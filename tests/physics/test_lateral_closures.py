@@ -82,7 +82,6 @@ def globe() -> Sea:
 
 
 # ---- vorticity
-# ---------------------------------------------------------------------------------------
 def turning(u, v, g, scheme):
     q = momentum.vorticity(u, v, g) * g.inv_h_q
     if scheme == "energy":
@@ -126,7 +125,6 @@ def test_weno_vorticity_is_carried_exactly_where_it_is_linear():
 
 
 # ---- friction that follows the flow
-# --------------------------------------------------------------------
 @pytest.mark.parametrize("closure", CLOSURES, **named)
 @pytest.mark.parametrize("wall", [True, False, 0.5])
 def test_friction_only_takes_energy(globe, closure, wall):
@@ -213,7 +211,6 @@ def test_float32_stays():
 
 
 # ---- given viscosities, walls
-# ----------------------------------------------------------------------------
 def test_biharmonic_friction_takes_energy_whatever_the_grid_does(globe):
     """Even where viscosity falls several-fold from one end of a sphere to the other."""
     g, (u, v) = globe.grid, globe.flow()
@@ -237,7 +234,6 @@ def test_partial_slip_lies_between(sea):
 
 
 # ---- settings
-# ----------------------------------------------------------------------------------------------
 SMALL = {"grid.nx": 18, "grid.ny": 12, "grid.nz": 4}
 
 
@@ -290,7 +286,6 @@ def test_quadratic_bottom_drag(sea):
 
 
 # ---- layouts
-# -------------------------------------------------------------------------------------------------
 @pytest.mark.ranks(2)
 @pytest.mark.mpi(min_size=2)
 def test_the_same_bits_on_tiles():

@@ -22,7 +22,6 @@ pytestmark = pytest.mark.skipif(looks_like_mpi_launch(), reason="checked on one 
 
 
 # ---- Large and Yeager
-# --------------------------------------------------------------------------------
 def test_drag_coefficient_of_neutral_air():
     """The curve of 2004 (1000 C = 2.70/U + 0.142 + 0.0764 U) where the wind is moderate, 2009's in
     storms."""
@@ -168,7 +167,6 @@ def test_factors_scale_the_coefficients():
 
 
 # ---- light
-# -------------------------------------------------------------------------------------------
 def column(layers, bottom):
     """A grid of three columns: deep, with a partial bottom cell, and one layer; all that light
     needs of a grid."""
@@ -221,7 +219,6 @@ def test_published_depth_of_light():
 
 
 # ---- freezing
-# ----------------------------------------------------------------------------------------
 def test_freezing_point():
     s = np.array([0.0, 2.0, 10.0, 34.0, 40.0])
     np.testing.assert_allclose(ice.freezing_point(s), gsw.CT_freezing_poly(s, 0, 1), atol=1e-6)

@@ -38,7 +38,6 @@ SMALL = {
 
 
 # ---- one column, through the real step
-# -----------------------------------------------------------------
 @pytest.fixture(scope="module")
 def column():
     """60 layers of a metre, compiled once; each test starts it anew."""
@@ -94,7 +93,6 @@ def test_restart_is_the_same_run(column, tmp_path):
 
 
 # ---- the scheme alone, on an ocean with land
-# -----------------------------------------------------------
 @pytest.fixture(scope="module")
 def sea():
     """Two basins with random energy, stratification of either sign, and shear."""
@@ -266,7 +264,6 @@ def test_the_wind_s_flux(sea):
 
 
 # ---- background
-# ----------------------------------------------------------------------------------------
 def test_bryan_lewis(sea):
     """Their numbers: 0.3 cm2 s-1 near the surface, 1.3 in the deep ocean, 0.8 in between."""
     found = np.asarray(
@@ -314,7 +311,6 @@ def test_background_reaches_every_scheme(sea, scheme):
 
 
 # ---- precision, refusals, layouts
-# ----------------------------------------------------------------------
 def test_float32_stays_float32():
     model = Model("two_basin", {**SMALL, "run.precision": "float32"}, comm=SerialCommunicator())
     new = jax.eval_shape(model.step, model.state, model.params, model.forcing, model.grid)

@@ -48,7 +48,6 @@ def read(c, name):
 
 
 # ---- what is needed
-# ----------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", atmosphere._NEEDED)
 def test_missing_field_is_named(folder, name):
     with pytest.raises(InputError, match=f"ncar needs {name}.*forcing.files.{name}: "):
@@ -101,7 +100,6 @@ def test_refused_before_the_first_step(folder, capsys):
 
 
 # ---- units
-# -------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "value, unit, wanted, accumulated, expected",
     [
@@ -181,7 +179,6 @@ def test_dew_point_gives_humidity(folder):
 
 
 # ---- time axes
-# ---------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "count, hours, good",
     [(365, 24, True), (366, 24, True), (1460, 6, True), (730, 24, False), (48, 6, False)],
@@ -207,7 +204,6 @@ def test_records_have_to_cover_the_year(folder, count, hours, good):
 
 
 # ---- curvilinear grids and rivers
-# ----------------------------------------------------------------------
 def turned(values, folder, name="field", unit="m s-1"):
     """A file whose rows and columns follow neither latitudes nor longitudes."""
     y, x = np.meshgrid(np.linspace(-89, 89, 90), np.linspace(0, 358, 120), indexing="ij")

@@ -29,7 +29,10 @@ def _why_not() -> str | None:
         if shutil.which(name, path=SEARCH_PATH) is None
     ]
     if missing:
-        return f"no Slurm here: {', '.join(missing)} not found (apt-get install slurm-wlm munge libpmix-dev)"
+        return (
+            f"no Slurm here: {', '.join(missing)} not found (apt-get install slurm-wlm munge "
+            f"libpmix-dev)"
+        )
     if os.geteuid() != 0:
         return "only root can start munged and slurmd"
     if looks_like_mpi_launch():

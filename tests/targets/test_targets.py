@@ -29,7 +29,7 @@ from dogcm.timestepping.state import at_rest
 DAY = 86400.0
 RNG = np.random.default_rng(11)
 
-# ---- reanalysis ----------------------------------------------------------------------------------
+# ---- reanalysis
 LAT, LON = np.arange(-80.0, 90.5, 2.0), np.arange(-180.0, 180.0, 2.0)
 # Stored in single precision, as in the real files.
 DEPTH = (
@@ -373,7 +373,7 @@ def test_files_and_periods_that_do_not_fit(archive, tmp_path):
         read_glorys(archive / "b.nc", flat)
 
 
-# ---- sea surface temperature ---------------------------------------------------------------------
+# ---- sea surface temperature
 def test_ersst(data_dir):
     path = data_dir / "ersstv5" / "ersstv5_monthly_201001_201712.nc"
     grid = TargetGrid(
@@ -397,7 +397,7 @@ def test_ersst(data_dir):
     )
 
 
-# ---- targets in memory ---------------------------------------------------------------------------
+# ---- targets in memory
 def pair() -> Targets:
     eta = np.stack([np.full((4, 6), 1.0), np.full((4, 6), 3.0), np.full((4, 6), 4.0)])
     eta[0, 0, 0] = np.nan

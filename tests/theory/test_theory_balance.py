@@ -12,7 +12,6 @@ F0 = 1e-4  # s-1
 
 
 # ---- inertial oscillation
-# --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dt", [1200.0, 7200.0])
@@ -51,7 +50,6 @@ def test_inertial_oscillation(dt):
 
 
 # ---- geostrophic adjustment
-# ----------------------------------------------------------------------------
 
 
 def adjusted():
@@ -102,7 +100,6 @@ def test_geostrophic_adjustment():
 
 
 # ---- thermal wind
-# -----------------------------------------------------------------------------------------
 
 
 FRONT, CONTRAST, SCALE = (
@@ -160,7 +157,8 @@ def test_thermal_wind_stays():
         np.abs(0.5 * (shear[:, 1:] + shear[:, :-1]) - expected).max() / np.abs(expected).max()
     )
     print(
-        f"jet {jet:.3f} m/s: changed by {off:.2e}, temperature by {moved:.2e}; shear off by {shear_off:.2e}"
+        f"jet {jet:.3f} m/s: changed by {off:.2e}, temperature by {moved:.2e}; shear off by "
+        f"{shear_off:.2e}"
     )
     assert off < 0.01 and moved < 0.01, f"jet changed by {off:.2e}, temperature by {moved:.2e}"
     assert shear_off < 0.005, f"shear differs from thermal wind by {shear_off:.2e}"
@@ -172,7 +170,6 @@ def test_thermal_wind_stays():
 
 
 # ---- Ekman transport
-# --------------------------------------------------------------------------------------
 
 
 def test_ekman_transport():
@@ -207,7 +204,8 @@ def test_ekman_transport():
     expected = -tau / (RHO0 * F0)
     off = np.abs(at_u - expected).max() / np.abs(expected).max()
     print(
-        f"Ekman transport {at_u[ny // 2]:.5f} m2/s, expected {expected[ny // 2]:.5f}; off by {off:.2e}"
+        f"Ekman transport {at_u[ny // 2]:.5f} m2/s, expected {expected[ny // 2]:.5f}; off by "
+        f"{off:.2e}"
     )
     assert off < 3e-3, f"transport of the upper half off by {off:.2e}: {at_u} for {expected}"
     assert np.abs(upper + lower).max() < 1e-3 * np.abs(expected).max(), (
@@ -229,7 +227,6 @@ def test_ekman_transport():
 
 
 # ---- Munk's gyre
-# -----------------------------------------------------------------------------------------
 
 
 def gyre(no_slip):
@@ -354,7 +351,8 @@ def test_munk_gyre(no_slip):
         -np.diff(p[inner]).mean() / g["d"] / g["sverdrup"] for p in (found, exact)
     )
     print(
-        f"gyre, no-slip {no_slip}: section off by {off:.2e}; against Munk: maximum {top / exact_top - 1:+.2e}, "
+        f"gyre, no-slip {no_slip}: section off by {off:.2e}; against Munk: maximum "
+        f"{top / exact_top - 1:+.2e}, "
         f"reach {reach / 1e3:.1f} km for {exact_reach / 1e3:.1f}; "
         f"interior {sverdrup:.3f} of Sverdrup's for {expected:.3f}"
     )

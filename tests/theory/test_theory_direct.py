@@ -27,7 +27,6 @@ EPS = np.finfo(float).eps
 
 
 # ---- equation of state
-# ------------------------------------------------------------------------------
 
 
 def test_teos10_check_value():
@@ -65,7 +64,8 @@ def test_teos10_density_against_gsw():
     error = ours - gsw.rho(s, t, depth)
     largest, rms = np.abs(error).max(), np.sqrt((error**2).mean())
     print(
-        f"density against gsw at the Boussinesq pressure: largest {largest:.2e}, rms {rms:.2e} kg m-3"
+        f"density against gsw at the Boussinesq pressure: largest {largest:.2e}, rms {rms:.2e} kg "
+        f"m-3"
     )
     assert largest < 1e-3 and rms < 3e-4, f"largest {largest:.2e}, rms {rms:.2e} kg m-3"
     error = ours - gsw.rho(s, t, gsw.p_from_z(-depth, 0.0))
@@ -122,7 +122,6 @@ def test_linear_equation_of_state():
 
 
 # ---- energy
-# -----------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +200,6 @@ def test_barotropic_coriolis_conserves_energy(rough):
 
 
 # ---- averaging over short steps
-# -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("steps", [2, 3, 5, 10, 30, 77])
@@ -225,7 +223,6 @@ def test_averaging_weights(steps):
 
 
 # ---- friction on the sphere
-# -----------------------------------------------------------------------------
 
 
 def cap(n):

@@ -22,7 +22,6 @@ EPS = np.finfo(float).eps
 
 
 # ---- advection
-# ------------------------------------------------------------------------------------------
 
 
 class Carried:
@@ -267,7 +266,6 @@ def test_zonal_flow_on_the_sphere():
 
 
 # ---- diffusion, friction, drag
-# -----------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

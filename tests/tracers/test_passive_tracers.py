@@ -89,7 +89,6 @@ def values(m, state, name) -> np.ndarray:
 
 
 # ---- whole steps
-# -----------------------------------------------------------------------------------
 @one_rank
 def test_age_grows_a_year_a_year_below_and_is_zero_above(model):
     age, wet = values(model, model.after, "age"), model.gather(model.grid.mask_c) > 0
@@ -197,7 +196,6 @@ def test_derivative_of_mean_age(model):
 
 
 # ---- kinds alone
-# -----------------------------------------------------------------------------------
 def water_of(m, kind, tracers: dict, time=0.0, dt=DAY) -> Water:
     own = {n: jnp.asarray(v, m.dtype) for n, v in kind.leaves().items()}
     return Water(tracers, m.grid.h_c.crop(0), own, m.grid, jnp.asarray(time), dt, YEAR)
@@ -296,7 +294,6 @@ def test_float32_stays_float32():
 
 
 # ---- declaring
-# -------------------------------------------------------------------------------------
 BAD = [
     ({"age": {"kind": "ideal_agee"}}, ["age", "ideal_agee", "did you mean ideal_age"]),
     ({"age": {"kind": "nowhere.near:Kind"}}, ["cannot import", "nowhere"]),

@@ -156,7 +156,6 @@ EDDIES = {"physics.eddies": "isoneutral"}
 
 
 # ---- no water
-# ----------------------------------------------------------------------------------------
 class Garbage:
     """An exchange that leaves nonsense beyond the walls of a closed box."""
 
@@ -198,7 +197,6 @@ def test_values_on_land_and_beyond_walls_are_not_read(monkeypatch, case):
 
 
 # ---- units
-# ---------------------------------------------------------------------------------------------
 @both
 def test_other_units_give_the_same_bits(monkeypatch, case):
     """All lengths, times, temperatures... times a power of two: after scaling back not a bit has
@@ -222,7 +220,6 @@ def test_other_units_give_the_same_bits(monkeypatch, case):
 
 
 # ---- directions
-# ----------------------------------------------------------------------------------------
 def turned(a: np.ndarray) -> np.ndarray:
     """Values at centres after a quarter turn to the left: what was east is north."""
     return np.swapaxes(a, -1, -2)[..., ::-1]

@@ -61,7 +61,7 @@ def test_one_rank_says_that_it_has_one_layout():
     assert result.passed and "several ranks" in result.note
 
 
-# ---- conservation --------------------------------------------------------------------------------
+# ---- conservation
 @pytest.fixture(scope="module")
 def ocean() -> Model:
     """The global ocean with a fresh-water flux, so that volume changes as well."""
@@ -102,7 +102,7 @@ def test_lake_at_rest_stays_at_rest():
     assert figure.passed, figure
 
 
-# ---- what makes a verification fail --------------------------------------------------------------
+# ---- what makes a verification fail
 def test_comparison_finds_one_changed_bit():
     a = np.linspace(0, 1, 12).reshape(3, 4)
     b = a.copy()
@@ -136,7 +136,7 @@ def test_command_prints_variables_and_verdict(monkeypatch, capsys):
     assert "eta" in out and "passed" in out
 
 
-# ---- gradients -----------------------------------------------------------------------------------
+# ---- gradients
 class Toy:
     """Stands in for the ocean, which takes minutes to compile: a loss with one exchange and one
     sum."""

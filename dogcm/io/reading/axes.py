@@ -137,7 +137,7 @@ def _refuse_unknown(dataset: xr.Dataset, request: Request, where: str) -> None:
             )
 
 
-# ---- positions -----------------------------------------------------------------------------------
+# ---- positions
 def _plane(dataset, array, request: Request, where: str) -> tuple[str, str]:
     """Names of y and x (1-D) for a model on a plane."""
     found = {}
@@ -324,7 +324,7 @@ def _rectilinear(lat: xr.DataArray, lon: xr.DataArray):
     return None
 
 
-# ---- the other dimensions ------------------------------------------------------------------------
+# ---- the other dimensions
 def _rest(dataset, array, used: set[str], request: Request, where: str):
     """Depth and time among the dimensions that hold no positions, and what is left."""
     known: dict[str, str] = {}
@@ -370,7 +370,7 @@ def role(dataset, array, dim: str, request: Request) -> str | None:
     return None
 
 
-# ---- order ---------------------------------------------------------------------------------------
+# ---- order
 def monotonic(values: FloatArray, name: str, where: str) -> FloatArray:
     """``values``, if finite and strictly monotonic.
 

@@ -90,7 +90,7 @@ def _check_name(dataset: xr.Dataset, name: str, path: Path) -> None:
     raise InputError(f"{path} has no variable '{name}': {hint}It has {', '.join(have) or 'none'}")
 
 
-# ---- records, levels, members --------------------------------------------------------------------
+# ---- records, levels, members
 def select(dataset: xr.Dataset, name: str, request: Request, where: str) -> xr.Dataset:
     """The file with what ``select`` of the configuration leaves of the variable ``name``."""
     for axis, wanted in request.select.items():
@@ -164,7 +164,7 @@ def _without_singles(array: xr.DataArray, found: Axes, request: Request, where: 
     return array.isel({d: 0 for d in found.others})
 
 
-# ---- values --------------------------------------------------------------------------------------
+# ---- values
 def _values(array: xr.DataArray, dataset, request: Request, where: str) -> xr.DataArray:
     """Values as floats, NaN where missing."""
     try:
@@ -225,7 +225,7 @@ def _mask_declared(values: FloatArray, array: xr.DataArray) -> None:
         values[values > bounds[-1] + slack] = np.nan
 
 
-# ---- building ------------------------------------------------------------------------------------
+# ---- building
 def _build(dataset, array, found: Axes, values: xr.DataArray, request, where, path):
     lead = [a for a in ("time", "depth") if a in found.dims]
     place = ("points",) if found.scattered else ("lat", "lon")
@@ -380,7 +380,7 @@ def one_record(source, request: Request, where: str):
     return replace(source, values=source.values[0], time=None, time_middle=None)
 
 
-# ---- meaning -------------------------------------------------------------------------------------
+# ---- meaning
 def _understood(source, field: str, request: Request, where: str):
     """Values in the model's unit and sign, checked."""
     wanted = plausible.RANGES[field].unit
