@@ -23,7 +23,7 @@ PYTEST_ARGS  ?=
 export VENV PYTHON
 bin := $(VENV)/bin
 
-.PHONY: help env run plot test bench docs lint clean distclean
+.PHONY: help env run plot test bench docs lint types house clean distclean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -53,9 +53,21 @@ docs: ## build the documentation into site/
 	@tools/setup_env.sh run docs
 	@$(bin)/mkdocs build --strict
 
-lint: ## shell scripts, where shellcheck is installed
-	@command -v shellcheck >/dev/null || { echo "shellcheck is not installed"; exit 1; }
-	@shellcheck .ci/run launch/*.sh launch/*.sbatch tools/*.sh tests/slurm/*.sh
+lint: ## format and lint (ruff), and shell scripts where shellcheck is installed
+	@tools/setup_env.sh run lint
+	@$(bin)/ruff format --check .
+	@$(bin)/ruff check .
+	@if command -v shellcheck >/dev/null; then \
+	    shellcheck .ci/run launch/*.sh launch/*.sbatch tools/*.sh tests/slurm/*.sh; \
+	else echo "shell scripts not checked: shellcheck is not installed"; fi
+
+types: ## check types (mypy)
+	@tools/setup_env.sh run lint
+	@$(bin)/mypy
+
+house: ## measure the house: circles, rooms, long functions
+	@tools/setup_env.sh run
+	@$(bin)/python tools/measure_house.py
 
 clean: ## remove what runs and tests wrote (output/ too)
 	@rm -rf output build dist site .pytest_cache .hypothesis *.egg-info

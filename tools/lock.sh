@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Renew requirements/{build,run,test,docs}.txt: install the dependencies of pyproject.toml, newest first, into a throw-away
+# Renew requirements/{build,run,test,docs,lint}.txt: install the dependencies of pyproject.toml, newest first, into a throw-away
 # environment of the oldest Python supported, and write down what came. Arguments hold packages back: tools/lock.sh 'jax<0.11'.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -19,7 +19,7 @@ header() { sed -n '/^#/p' "requirements/$1.txt"; }
 
 : >"$dir/before"
 printf '%s\n' "$@" >"$dir/held"
-for group in build run test docs; do
+for group in build run test docs lint; do
     case $group in
         build) packages=(setuptools wheel cython nanobind) ;;
         *) mapfile -t packages < <(wanted "$group") ;;

@@ -2,7 +2,7 @@
 # Make .venv and put everything pinned in requirements/ into it. Safe to call again: it does nothing when
 # nothing changed (stamp files in .venv), so that every make target can depend on it.
 #
-#   tools/setup_env.sh [run] [test] [docs]      groups to install; run is always there
+#   tools/setup_env.sh [run] [test] [docs] [lint]      groups to install; run is always there
 #
 # Variables:
 #   VENV        where the environment goes                      (.venv)
@@ -27,7 +27,7 @@ say() { printf 'setup: %s\n' "$*" >&2; }
 die() { printf 'setup: error: %s\n' "$*" >&2; exit 1; }
 
 for group in "$@"; do
-    [[ $group =~ ^(run|test|docs)$ ]] || die "unknown group '$group' (run, test, docs)"
+    [[ $group =~ ^(run|test|docs|lint)$ ]] || die "unknown group '$group' (run, test, docs, lint)"
 done
 [[ $mpi_choice =~ ^(auto|system|pypi|none)$ ]] || die "DOGCM_MPI=$mpi_choice (auto, system, pypi, none)"
 [[ $cuda =~ ^(cuda12|cuda13)?$ ]] || die "DOGCM_CUDA=$cuda (cuda12, cuda13, or unset)"

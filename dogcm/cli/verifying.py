@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
@@ -169,6 +170,7 @@ def verify(what: str, config: Config, steps: int | None, layout: str) -> int:
 
 
 def _one(kind: str, config: Config, steps: int, layout: str) -> bool:
+    result: Any
     out = console()
     heading = f"[bold]{kind}[/]: {escape(config.name)}, {config.run.precision}, {steps} steps"
     if kind == "conservation":

@@ -7,6 +7,7 @@ import csv
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -64,7 +65,8 @@ class ScoreBook:
                 f"{contender}, {variable}: forecast {arrays[0].shape}, truth {arrays[1].shape} and "
                 f"climatology {arrays[2].shape} must all have the shape {w.shape} of the weights"
             )
-        for band, layers in self.bands.items() if w.ndim == 3 else [("all", None)]:
+        bands: dict[str, Any] = dict(self.bands) if w.ndim == 3 else {"all": None}
+        for band, layers in bands.items():
             f, o, c, part = (a if layers is None else a[layers] for a in (*arrays, w))
             if not part.any():
                 continue

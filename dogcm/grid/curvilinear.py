@@ -23,6 +23,15 @@ class Curvilinear:
     curvilinear = True
     north_fold = False
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of cells."""
+        raise NotImplementedError
+
+    def positions(self, y, x) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Latitude and longitude (degrees), and the angle (radians) from east to growing x."""
+        raise NotImplementedError
+
     def points(self, at: str, rows=None, columns=None) -> tuple[np.ndarray, np.ndarray]:
         """Latitudes and longitudes (degrees) at a place of the C grid, (rows, columns); default:
         all."""

@@ -84,7 +84,8 @@ class LatLonGrid:
     @classmethod
     def regular(cls, nx: int, ny: int, lon=(0.0, 360.0), lat=(-80.0, 80.0), **kw) -> LatLonGrid:
         """``nx`` by ``ny`` equal steps between the given limits."""
-        return cls(np.linspace(*lon, nx + 1), np.linspace(*lat, ny + 1), **kw)
+        (west, east), (south, north) = lon, lat
+        return cls(np.linspace(west, east, nx + 1), np.linspace(south, north, ny + 1), **kw)
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -56,6 +56,8 @@ class SeriesFile(OutputFile):
         model, attributes, resume: see :class:`dogcm.io.output.OutputFile`.
     """
 
+    variables: dict[str, SeriesVariable]
+
     def __init__(
         self,
         path,
@@ -72,7 +74,7 @@ class SeriesFile(OutputFile):
     def record_bytes(self) -> int:
         return series_bytes(self.variables.values(), self._own_axes)
 
-    def append(self, values: dict[str, np.ndarray], start: float, end: float) -> None:
+    def append(self, values: dict, start: float, end: float) -> None:
         """Add a record of arrays that every rank holds; NaN becomes the fill value."""
         task = RootTask(self._comm, self.path)
         task.do(require_space, self.path, self.record_bytes() + HEADER_BYTES)

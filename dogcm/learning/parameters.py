@@ -208,7 +208,7 @@ class LearnableSet:
         if maps:
             deep = iter(exchange(halos, *((m, grid.h_c.halo) for m in maps)))
             leaves = [next(deep) if _is_field(leaf) else leaf for leaf in leaves]
-        return {**params, **structure.unflatten(leaves)}
+        return {**params, **jax.tree.unflatten(structure, leaves)}
 
     def prior(self, raw: dict, params: dict, halos, grid):
         """This rank's share of ``0.5 sum(((raw - start) / sd)**2)``, see

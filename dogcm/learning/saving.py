@@ -157,7 +157,8 @@ def load_checkpoint(
 
     header = on_root(comm, read)
     leaves = [_leaf(x, n, arrays, decomposition, comm) for n, x in _named(like)]
-    return jax.tree.structure(like, is_leaf=is_field).unflatten(leaves), header
+    structure = jax.tree.structure(like, is_leaf=is_field)
+    return jax.tree.unflatten(structure, leaves), header
 
 
 def _global_shape(leaf, decomposition) -> tuple[int, ...]:

@@ -94,6 +94,7 @@ def _lines(ax, rows: list[dict], score: str) -> None:
         x, y, spread = (
             np.array([r.get(k, 0.0) for r in mine]) for k in ("lead_days", score, f"{score}_std")
         )
+        style: dict[str, object]
         if contender in _REFERENCES:
             style = dict(color="0.4", linestyle=_REFERENCES[contender])
         else:

@@ -13,6 +13,7 @@ import threading
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -105,6 +106,9 @@ class Signals:
 
 class _Run:
     """The state of one call of :func:`run`."""
+
+    sums: Any
+    fluxes: Any
 
     def __init__(self, model, days, output, restart_from, overwrite, progress, binding):
         self.model, self.comm, self.config = model, model.comm, model.config

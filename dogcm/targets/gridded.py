@@ -95,7 +95,7 @@ class TargetGrid:
 
     def describe(self, where: np.ndarray) -> str:
         """Where the True cells of ``([nz,] ny, nx)`` lie."""
-        flat = where.any(0) if where.ndim == 3 else where
+        flat: np.ndarray = np.any(where, axis=0) if where.ndim == 3 else where
         c = self.horizontal.coordinates()
         lat, lon = c["lat"][0][flat.any(1)], c["lon"][0][flat.any(0)]
         j, i = np.argwhere(flat)[0]

@@ -33,7 +33,7 @@ def make_kind(label: str, entry) -> TracerKind:
     """The kind that an entry of the section ``tracers`` declares under ``label``; see
     :func:`dogcm.components.make`."""
     made = make("passive_tracer", entry, f"tracers.{label}")
-    if made is None:
+    if not isinstance(made, TracerKind):
         raise ConfigError(f"tracers.{label}: none is no tracer; leave the entry out")
     made = made.model_copy()  # a component given in Python may be declared twice
     made._label = label
