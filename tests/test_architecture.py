@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
+import measure_house as house
 
 PACKAGE = Path(__file__).resolve().parent.parent / "dogcm"
 # From the bottom up; rooms of one line may import each other.
@@ -106,6 +110,24 @@ def test_one_door_to_mpi(path):
         (line, n) for line, n in imports(path.read_text()) if n.split(".")[0] in MESSAGE_LIBRARIES
     ]
     assert not found, "mpi4jax and mpi4py are imported in dogcm/halo and dogcm/decomp only"
+
+
+def test_no_circle_between_files():
+    """Also not by imports inside functions; what is imported for type checkers alone is free."""
+    known = house.files(PACKAGE)
+    edges = {name: house.imports(path, known) for name, path in known.items()}
+    assert sum(map(len, edges.values())) > 500
+    assert house.circles(edges) == []
+
+
+def test_a_circle_is_found():
+    edges = {"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}, "e": set()}
+    assert house.circles(edges) == [["a", "b", "c"]]
+
+
+def test_no_room_is_an_attic():
+    sizes = house.rooms(house.files(PACKAGE))
+    assert max(sizes.values()) <= 0.15 * sum(sizes.values()), sizes
 
 
 def test_mpi4jax_has_a_single_importer():

@@ -132,8 +132,9 @@ def run(
     dogcm run ...`.
     """
     from dogcm.cli import running
+    from dogcm.cli.configuration import configuration
 
-    config = running.configuration(experiment, set_ or [], precision, inputs)
+    config = configuration(experiment, set_ or [], precision, inputs)
     if dry_run:
         return running.dry_run(config, layout, running.duration(config, days, years), device())
     options = {"overwrite": overwrite, "progress": not quiet, "binding": device()}
@@ -250,10 +251,11 @@ def verify(
 ) -> int:
     """Show on your own machine and ranks that results are exact; exit status 1 where they are
     not."""
-    from dogcm.cli import running, verifying
+    from dogcm.cli import verifying
+    from dogcm.cli.configuration import configuration
 
     twin = what == "mitgcm"
-    config = running.configuration(
+    config = configuration(
         experiment or ("mitgcm_4deg" if twin else "global_4deg"), set_ or [], precision, inputs
     )
     if twin:

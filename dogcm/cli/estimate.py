@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from rich.table import Table
 
+from dogcm.cli.console import console
 from dogcm.cli.errors import OK
-from dogcm.cli.show import console
 from dogcm.simulation.model import Model
 from dogcm.simulation.progress import start_table
 

@@ -13,7 +13,7 @@ def show(target: str, sets: list[str], folder: str | None) -> int:
     Args:
         target: netCDF file, name of an experiment, or YAML file.
         sets: ``key=value`` texts. folder: of the inputs, see
-            :func:`dogcm.cli.running.configuration`.
+            :func:`dogcm.cli.configuration.configuration`.
 
     Returns:
         exit status: not 0 if an input of an experiment is refused.
@@ -28,9 +28,9 @@ def show(target: str, sets: list[str], folder: str | None) -> int:
 
 
 def _configuration(target: str, sets: list[str], folder: str | None):
-    from dogcm.cli import running
+    from dogcm.cli.configuration import configuration
 
-    return running.configuration(target, sets, None, folder)
+    return configuration(target, sets, None, folder)
 
 
 def report(config) -> int:

@@ -6,17 +6,11 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from dogcm.cli.console import console
 from dogcm.cli.errors import OK
-
-
-def console() -> Console:
-    """Where tables go. A file or pipe gets enough width that no value is cut."""
-    probe = Console(highlight=False)
-    return probe if probe.is_terminal else Console(width=200, highlight=False)
 
 
 def experiment_list() -> int:
@@ -78,7 +72,7 @@ def parameters(experiment: str | None, sets: list[str], inputs: str | None) -> i
 
 def _config(experiment, sets, inputs):
     """The configuration, also where its input files are not at hand."""
-    from dogcm.cli.running import configuration, with_inputs
+    from dogcm.cli.configuration import configuration, with_inputs
     from dogcm.components.errors import ConfigError
     from dogcm.setups.registry import load_config
 

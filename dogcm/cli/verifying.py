@@ -8,8 +8,8 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from dogcm.cli.console import console
 from dogcm.cli.errors import FELL_SHORT, OK
-from dogcm.cli.show import console
 from dogcm.components.errors import ConfigError
 from dogcm.setups.config import Config
 from dogcm.setups.registry import load_config

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from dogcm.plots.run import (
-    _LAND,
-    _coast,
-    _date,
-    _edges,
-    _experiment,
-    _label_axes,
-    _label_latitudes,
-    _open,
-    _save,
+from dogcm.plots.style import (
+    LAND,
+    cell_edges,
+    date_label,
+    draw_coast,
+    experiment_of,
+    label_axes,
+    label_latitudes,
+    open_dataset,
+    save,
 )
 
 SVERDRUP, PETAWATT, YEAR = 1e6, 1e15, 366.0
@@ -39,7 +39,7 @@ _COLOURS = {
 def circulation_pictures(path: Path, target: Path) -> list[Path]:
     """Draw all that a diagnostics file holds into ``target``: means over its last year; returns the
     pictures."""
-    with _open(path) as data:
+    with open_dataset(path) as data:
         if not data.sizes.get("time"):
             return []
         last = _last_year(data)
@@ -80,7 +80,7 @@ def _day(value) -> float:
 
 def _interval(data) -> str:
     bounds = data["time_bnds"].values
-    return f"mean {_date(bounds[0, 0])} to {_date(bounds[-1, 1])}"
+    return f"mean {date_label(bounds[0, 0])} to {date_label(bounds[-1, 1])}"
 
 
 def _names(data, axis: str) -> list[str]:
@@ -137,7 +137,7 @@ def draw_overturning(data, name: str, target: Path) -> Path:
     for ax, m in zip(axes[:, 0], shown):
         deep = psi[m] if axis != "zw" else np.where(z[:, None] >= 400, psi[m], np.nan)
         levels = _levels(deep)
-        ax.set_facecolor(_LAND)
+        ax.set_facecolor(LAND)
         filled = _contours(ax, y, place, psi[m], levels)
         figure.colorbar(
             filled, ax=ax, label="Sv", pad=0.02, ticks=levels[:: max(1, levels.size // 8)]
@@ -149,12 +149,12 @@ def draw_overturning(data, name: str, target: Path) -> Path:
         ax.set_title(_strongest(psi[m], y, z, axis), loc="right", fontsize=8, color="0.35")
         rows = np.flatnonzero(np.isfinite(psi[m]).any(axis=0))
         ax.set_xlim(*((y[rows[0]], y[rows[-1]]) if len(shown) == 1 else (y[0], y[-1])))
-    _label_latitudes(axes[-1, 0], str(data[y_name].attrs.get("units", "")))
+    label_latitudes(axes[-1, 0], str(data[y_name].attrs.get("units", "")))
     what = "Overturning stream function" + (" in density classes" if axis != "zw" else "")
     figure.suptitle(
-        f"{what}, {_interval(data)}   {_experiment(data)}", fontsize=10, x=0.01, ha="left"
+        f"{what}, {_interval(data)}   {experiment_of(data)}", fontsize=10, x=0.01, ha="left"
     )
-    return _save(figure, target / f"{name}.png")
+    return save(figure, target / f"{name}.png")
 
 
 def _strongest(psi: np.ndarray, y: np.ndarray, z: np.ndarray, axis: str) -> str:
@@ -232,26 +232,26 @@ def draw_streamfunction(data, target: Path) -> Path:
     from matplotlib.colors import ListedColormap
 
     ax.pcolormesh(
-        _edges(xc), _edges(yc), land, cmap=ListedColormap([_LAND]), zorder=3, rasterized=True
+        cell_edges(xc), cell_edges(yc), land, cmap=ListedColormap([LAND]), zorder=3, rasterized=True
     )
-    _coast(ax, xc, yc, np.where(wet, 1.0, np.nan))
+    draw_coast(ax, xc, yc, np.where(wet, 1.0, np.nan))
     ax.collections[-1].set_zorder(4)
-    _label_axes(
+    label_axes(
         ax, str(data[x_name].attrs.get("units", "")), str(data[y_name].attrs.get("units", ""))
     )
     if spherical:
         ax.set_aspect("equal")
-    ax.set_xlim(_edges(xc)[[0, -1]])
-    ax.set_ylim(_edges(yc)[[0, -1]])
+    ax.set_xlim(cell_edges(xc)[[0, -1]])
+    ax.set_ylim(cell_edges(yc)[[0, -1]])
     ax.set_title(f"Barotropic stream function, {_interval(data)}", loc="left", fontsize=11)
     ax.set_title(
-        f"{negative:.0f} to {positive:.0f} Sv   {_experiment(data)}",
+        f"{negative:.0f} to {positive:.0f} Sv   {experiment_of(data)}",
         loc="right",
         fontsize=9,
         color="0.35",
     )
     figure.colorbar(filled, ax=ax, label="Sv", shrink=0.86, pad=0.02)
-    return _save(figure, target / "barotropic_streamfunction.png")
+    return save(figure, target / "barotropic_streamfunction.png")
 
 
 def draw_heat_transport(data, target: Path) -> Path:
@@ -282,10 +282,10 @@ def draw_heat_transport(data, target: Path) -> Path:
         ax.grid(alpha=0.3)
         ax.margins(x=0.0)
     axes[0].legend(fontsize=8, ncols=2)
-    _label_latitudes(axes[1], str(data[y_name].attrs.get("units", "")))
+    label_latitudes(axes[1], str(data[y_name].attrs.get("units", "")))
     axes[0].set_title(f"Northward transports, {_interval(data)}", loc="left", fontsize=11)
-    axes[0].set_title(_experiment(data), loc="right", fontsize=9, color="0.35")
-    return _save(figure, target / "heat_transport.png")
+    axes[0].set_title(experiment_of(data), loc="right", fontsize=9, color="0.35")
+    return save(figure, target / "heat_transport.png")
 
 
 def draw_sections(data, target: Path) -> Path:
@@ -321,9 +321,10 @@ def draw_sections(data, target: Path) -> Path:
     for ax in axes[-1]:
         ax.set_xlabel(label)
     figure.suptitle(
-        f"Volume transports (Sv), titles: mean of the last year   {_experiment(data)}", fontsize=10
+        f"Volume transports (Sv), titles: mean of the last year   {experiment_of(data)}",
+        fontsize=10,
     )
-    return _save(figure, target / "section_transports.png")
+    return save(figure, target / "section_transports.png")
 
 
 def draw_mixed_layer(data, target: Path) -> Path:
@@ -336,33 +337,33 @@ def draw_mixed_layer(data, target: Path) -> Path:
     (y_name, x_name) = field.dims[1:]
     x, y = data[x_name].values, data[y_name].values
     figure, ax = plt.subplots(figsize=(10, 4.9), layout="constrained")
-    ax.set_facecolor(_LAND)
+    ax.set_facecolor(LAND)
     high = float(np.nanpercentile(deepest, 99)) if np.isfinite(deepest).any() else 1.0
     from matplotlib.colors import LogNorm
 
     norm = LogNorm(vmin=max(10.0, float(np.nanmin(deepest))), vmax=max(high, 20.0))
     mesh = ax.pcolormesh(
-        _edges(x), _edges(y), deepest, cmap=cmocean.cm.deep, norm=norm, rasterized=True
+        cell_edges(x), cell_edges(y), deepest, cmap=cmocean.cm.deep, norm=norm, rasterized=True
     )
-    _coast(ax, x, y, deepest)
+    draw_coast(ax, x, y, deepest)
     units = (str(data[n].attrs.get("units", "")) for n in (x_name, y_name))
-    _label_axes(ax, *units)
+    label_axes(ax, *units)
     ax.set_aspect("equal")
     bounds = data["time_bnds"].values
     ax.set_title(
-        f"Mixed-layer depth, deepest of {len(bounds)} intervals from {_date(bounds[0, 0])} to "
-        f"{_date(bounds[-1, 1])}",
+        f"Mixed-layer depth, deepest of {len(bounds)} intervals from {date_label(bounds[0, 0])} to "
+        f"{date_label(bounds[-1, 1])}",
         loc="left",
         fontsize=11,
     )
-    ax.set_title(_experiment(data), loc="right", fontsize=9, color="0.35")
+    ax.set_title(experiment_of(data), loc="right", fontsize=9, color="0.35")
     bar = figure.colorbar(mesh, ax=ax, label="m", extend="max", shrink=0.86, pad=0.02)
     ticks = [
         t for t in (10, 20, 50, 100, 200, 500, 1000, 2000, 4000) if norm.vmin <= t <= norm.vmax
     ]
     bar.set_ticks(ticks, labels=[str(t) for t in ticks])
     bar.minorticks_off()
-    return _save(figure, target / "mixed_layer_depth.png")
+    return save(figure, target / "mixed_layer_depth.png")
 
 
 __all__ = ["circulation_pictures"]

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from dogcm.grid.curvilinear import unit
+from dogcm.plots.style import LAND, cell_edges, colourbar_ends, draw_coast, label_axes, save
+
 _SOUTHERNMOST = 55.0  # of the view from above (degrees north)
 
 
@@ -20,8 +23,6 @@ def on_parallels(
             global.
     """
     from scipy.spatial import cKDTree
-
-    from dogcm.grid.curvilinear import unit
 
     to_lat = -90.0 + 180.0 / steps[0] * (np.arange(steps[0]) + 0.5)
     to_lon = 360.0 / steps[1] * (np.arange(steps[1]) + 0.5)
@@ -46,13 +47,11 @@ def draw_curvilinear_map(
     """One map of the surface; returns the picture's path.
 
     Args:
-        field: (y, x) at some place of the C grid. look: :class:`dogcm.plots.run.Look`.
+        field: (y, x) at some place of the C grid. look: :class:`dogcm.plots.style.Look`.
         title: left and right. limits: of the colours.
     """
     import cmocean
     import matplotlib.pyplot as plt
-
-    from dogcm.plots import run as plots
 
     at = {"x_u": "_u", "y_v": "_v"}
     suffix = "".join(at[d] for d in getattr(field, "dims", ()) if d in at)
@@ -74,28 +73,26 @@ def draw_curvilinear_map(
         cmap=getattr(cmocean.cm, look.colours), vmin=limits[0], vmax=limits[1], rasterized=True
     )
     ax = axes[0, 0]
-    ax.set_facecolor(plots._LAND)
-    mesh = ax.pcolormesh(plots._edges(to_lon), plots._edges(to_lat), raster, **paint)
-    plots._coast(ax, to_lon, to_lat, raster)
-    plots._label_axes(ax, "degrees_east", "degrees_north")
+    ax.set_facecolor(LAND)
+    mesh = ax.pcolormesh(cell_edges(to_lon), cell_edges(to_lat), raster, **paint)
+    draw_coast(ax, to_lon, to_lat, raster)
+    label_axes(ax, "degrees_east", "degrees_north")
     ax.set_aspect("equal")
     ax.set_title(title[0], loc="left", fontsize=11)
     ax.set_title(title[1], loc="right", fontsize=9, color="0.35")
     if has_arctic:
         _arctic(axes[0, 1], data, values, lat, lon, suffix, paint)
     figure.colorbar(
-        mesh, ax=axes, label=look.unit, extend=plots._extend(values, *limits), shrink=0.8, pad=0.01
+        mesh, ax=axes, label=look.unit, extend=colourbar_ends(values, *limits), shrink=0.8, pad=0.01
     )
-    return plots._save(figure, target / f"{name}.png")
+    return save(figure, target / f"{name}.png")
 
 
 def _arctic(ax, data, values, lat, lon, suffix: str, paint: dict) -> None:
     """The north from above, on the cells themselves."""
     from matplotlib.collections import PolyCollection
 
-    from dogcm.plots import run as plots
-
-    ax.set_facecolor(plots._LAND)
+    ax.set_facecolor(LAND)
     near = (lat > _SOUTHERNMOST - 12) & np.isfinite(values)
     if suffix:
         x, y = from_above(lat, lon)

@@ -9,26 +9,25 @@ from pathlib import Path
 import numpy as np
 
 from dogcm.diagnostics.files import CIRCULATION_FILE, MONITOR_FILE
+from dogcm.plots.circulation import circulation_pictures
+from dogcm.plots.curvilinear import draw_curvilinear_map
+from dogcm.plots.style import (
+    LAND,
+    Look,
+    PlotError,
+    cell_edges,
+    colourbar_ends,
+    date_label,
+    draw_coast,
+    experiment_of,
+    extremes,
+    label_axes,
+    label_latitudes,
+    open_dataset,
+    save,
+)
 
-_LAND = "0.72"
 _DAY = 86400.0
-
-
-@dataclass(frozen=True)
-class Look:
-    """How a variable is drawn.
-
-    Attributes:
-        title: words above the map. unit: on the colour bar. colours: name of a cmocean colour map.
-        symmetric: whether 0 sits in the middle. low, high: percentiles that the colours span.
-    """
-
-    title: str
-    unit: str
-    colours: str
-    symmetric: bool = False
-    low: float = 1.0
-    high: float = 99.0
 
 
 LOOKS = {
@@ -41,10 +40,6 @@ LOOKS = {
     "w": Look("Upward velocity below the first layer", "m s$^{-1}$", "balance", symmetric=True),
 }
 DEFAULT_MAPS = ("temperature", "salinity", "eta", "speed")
-
-
-class PlotError(ValueError):
-    """Nothing to draw; the message says what is there."""
 
 
 def pictures(
@@ -74,14 +69,12 @@ def pictures(
     target.mkdir(exist_ok=True)
     written = []
     if path is not None:
-        with _open(path) as data:
+        with open_dataset(path) as data:
             names = variables or [n for n in DEFAULT_MAPS if _has(data, n)]
             written += [draw_map(data, name, target) for name in names]
             if variables is None and "temperature" in data:
                 written.append(draw_section(data, "temperature", target))
     if variables is None and (folder / CIRCULATION_FILE).is_file():
-        from dogcm.plots.circulation import circulation_pictures
-
         written += circulation_pictures(folder / CIRCULATION_FILE, target)
     if variables is None and (folder / MONITOR_FILE).is_file():
         written.append(draw_monitor(folder / MONITOR_FILE, target))
@@ -113,17 +106,8 @@ def _find(folder: Path, file: str | None) -> Path | None:
     )
 
 
-def _open(path: Path):
-    import xarray as xr
-
-    try:
-        return xr.open_dataset(path, decode_timedelta=False)
-    except (OSError, ValueError) as error:
-        raise PlotError(f"{path} cannot be read as netCDF ({error})") from error
-
-
 def _records(path: Path) -> int:
-    with _open(path) as data:
+    with open_dataset(path) as data:
         return int(data.sizes.get("time", 0))
 
 
@@ -189,14 +173,6 @@ def _axes(field) -> tuple[tuple, tuple]:
     return out[1], out[0]
 
 
-def _edges(centres: np.ndarray) -> np.ndarray:
-    """Cell edges around ``centres``, half way between neighbours."""
-    if centres.size == 1:
-        return centres[0] + np.array([-0.5, 0.5])
-    middle = 0.5 * (centres[1:] + centres[:-1])
-    return np.concatenate([[2 * centres[0] - middle[0]], middle, [2 * centres[-1] - middle[-1]]])
-
-
 def colour_range(values: np.ndarray, look: Look) -> tuple[float, float]:
     """Limits of the colour bar: the percentiles that ``look`` names, never empty."""
     good = values[np.isfinite(values)]
@@ -218,13 +194,11 @@ def draw_map(data, name: str, target: Path) -> Path:
 
     field = surface(data, name)
     if "lat_bnds" in data.variables:
-        from dogcm.plots.curvilinear import draw_curvilinear_map
-
         look, values = (
             _look(data, name),
             np.where(np.abs(field.values) < 1e30, field.values, np.nan),
         )
-        title = f"{look.title}, {_when(data, name)}", f"{_extremes(values)}   {_experiment(data)}"
+        title = f"{look.title}, {_when(data, name)}", f"{extremes(values)}   {experiment_of(data)}"
         return draw_curvilinear_map(
             data, name, field, look, title, colour_range(values, look), target
         )
@@ -238,21 +212,26 @@ def draw_map(data, name: str, target: Path) -> Path:
         figsize=(width, float(np.clip(width * aspect * 0.86 + 1.0, 3.0, 9.0))), layout="constrained"
     )
     colours = getattr(cmocean.cm, look.colours).copy()
-    ax.set_facecolor(_LAND)
+    ax.set_facecolor(LAND)
     mesh = ax.pcolormesh(
-        _edges(x), _edges(y), values, cmap=colours, vmin=low, vmax=high, rasterized=True
+        cell_edges(x), cell_edges(y), values, cmap=colours, vmin=low, vmax=high, rasterized=True
     )
-    _coast(ax, x, y, values)
-    _label_axes(ax, x_unit, y_unit)
+    draw_coast(ax, x, y, values)
+    label_axes(ax, x_unit, y_unit)
     ax.set_aspect("equal")
     ax.set_title(f"{look.title}, {_when(data, name)}", loc="left", fontsize=11)
     ax.set_title(
-        f"{_extremes(values)}   {_experiment(data)}", loc="right", fontsize=9, color="0.35"
+        f"{extremes(values)}   {experiment_of(data)}", loc="right", fontsize=9, color="0.35"
     )
     figure.colorbar(
-        mesh, ax=ax, label=look.unit, extend=_extend(values, low, high), shrink=0.86, pad=0.02
+        mesh,
+        ax=ax,
+        label=look.unit,
+        extend=colourbar_ends(values, low, high),
+        shrink=0.86,
+        pad=0.02,
     )
-    return _save(figure, target / f"{name}.png")
+    return save(figure, target / f"{name}.png")
 
 
 def _look(data, name: str) -> Look:
@@ -263,57 +242,6 @@ def _look(data, name: str) -> Look:
     return Look(title[:1].upper() + title[1:], str(attributes.get("units", "")), "haline")
 
 
-def _coast(ax, x: np.ndarray, y: np.ndarray, values: np.ndarray) -> None:
-    """A thin line along the cell faces between land and ocean."""
-    land = ~np.isfinite(values)
-    xe, ye = _edges(x), _edges(y)
-    segments = []
-    for j, i in zip(*np.nonzero(land[:, 1:] != land[:, :-1])):
-        segments.append([(xe[i + 1], ye[j]), (xe[i + 1], ye[j + 1])])
-    for j, i in zip(*np.nonzero(land[1:] != land[:-1])):
-        segments.append([(xe[i], ye[j + 1]), (xe[i + 1], ye[j + 1])])
-    from matplotlib.collections import LineCollection
-
-    ax.add_collection(LineCollection(segments, colors="0.25", linewidths=0.5))
-
-
-def _label_axes(ax, x_unit: str, y_unit: str) -> None:
-    if x_unit.startswith("degree"):
-        from matplotlib.ticker import MultipleLocator
-
-        ax.xaxis.set_major_locator(MultipleLocator(60 if np.ptp(ax.get_xlim()) > 200 else 20))
-        ax.yaxis.set_major_locator(MultipleLocator(30 if np.ptp(ax.get_ylim()) > 100 else 10))
-        ax.xaxis.set_major_formatter(_longitude)
-        ax.yaxis.set_major_formatter(_latitude)
-        return
-    ax.set_xlabel(f"x ({x_unit})")
-    ax.set_ylabel(f"y ({y_unit})")
-
-
-def _longitude(value: float, _=None) -> str:
-    value = (value + 180.0) % 360.0 - 180.0
-    if abs(value) < 1e-9 or abs(abs(value) - 180.0) < 1e-9:
-        return f"{abs(value):g}°"
-    return f"{abs(value):g}°{'E' if value > 0 else 'W'}"
-
-
-def _latitude(value: float, _=None) -> str:
-    return f"{abs(value):g}°{'N' if value > 0 else 'S' if value < 0 else ''}"
-
-
-def _extend(values: np.ndarray, low: float, high: float) -> str:
-    good = values[np.isfinite(values)]
-    below, above = bool((good < low).any()), bool((good > high).any())
-    return {(True, True): "both", (True, False): "min", (False, True): "max"}.get(
-        (below, above), "neither"
-    )
-
-
-def _extremes(values: np.ndarray) -> str:
-    good = values[np.isfinite(values)]
-    return f"min {good.min():.3g}, max {good.max():.3g}" if good.size else "no value"
-
-
 def _when(data, name: str) -> str:
     """The date of the last record, with its interval where it is a mean."""
     if "time" not in data:
@@ -322,33 +250,9 @@ def _when(data, name: str) -> str:
     if bounds in data.variables and "mean" in str(
         data.get(name, data["time"]).attrs.get("cell_methods", "mean")
     ):
-        first, last = (_date(t) for t in np.ravel(data[bounds].isel(time=-1).values))
+        first, last = (date_label(t) for t in np.ravel(data[bounds].isel(time=-1).values))
         return f"mean {first} to {last}"
-    return _date(data["time"].values[-1])
-
-
-def _date(value) -> str:
-    """Year, month and day of a decoded or raw time."""
-    if hasattr(value, "year"):  # cftime
-        return f"{value.year:04d}-{value.month:02d}-{value.day:02d}"
-    if np.issubdtype(np.asarray(value).dtype, np.datetime64):
-        return str(np.datetime_as_string(np.asarray(value), unit="D"))
-    return f"day {float(value):g}"
-
-
-def _experiment(data) -> str:
-    for key in ("experiment", "title", "name"):
-        if data.attrs.get(key):
-            return str(data.attrs[key])[:60]
-    return "dogcm"
-
-
-def _save(figure, path: Path) -> Path:
-    import matplotlib.pyplot as plt
-
-    figure.savefig(path, dpi=150, bbox_inches="tight", pad_inches=0.15)
-    plt.close(figure)
-    return path
+    return date_label(data["time"].values[-1])
 
 
 # ---- section
@@ -376,7 +280,7 @@ def draw_section(data, name: str, target: Path) -> Path | None:
     values = zonal_mean(np.asarray(field.values, float), _thickness(data, field.shape))
     depth, (_, (y, y_unit)) = _depths(field), _axes(field)
     look = LOOKS.get(name) or _look(data, name)
-    edges = np.maximum(_edges(depth), 0.0)
+    edges = np.maximum(cell_edges(depth), 0.0)
     split = 1000.0 if depth.max() > 1500 else float(edges[len(edges) // 2])
     figure, axes = plt.subplots(2, 1, figsize=(9, 5.6), sharex=True, layout="constrained")
     for ax, (top, bottom) in zip(axes, ((0.0, split), (split, float(edges[-1])))):
@@ -384,13 +288,13 @@ def draw_section(data, name: str, target: Path) -> Path | None:
         _panel(figure, ax, y, depth, edges, values, rows, look)
         ax.set_ylim(bottom, top)
         ax.set_ylabel("depth (m)")
-    _label_latitudes(axes[1], y_unit)
+    label_latitudes(axes[1], y_unit)
     long_name = str(field.attrs.get("long_name", name))
     axes[0].set_title(
         f"Zonal-mean {long_name.lower()}, {_when(data, name)}", loc="left", fontsize=11
     )
-    axes[0].set_title(_experiment(data), loc="right", fontsize=9, color="0.35")
-    return _save(figure, target / f"{name}_section.png")
+    axes[0].set_title(experiment_of(data), loc="right", fontsize=9, color="0.35")
+    return save(figure, target / f"{name}_section.png")
 
 
 def _panel(figure, ax, y, depth, edges, values, rows, look: Look) -> None:
@@ -399,9 +303,9 @@ def _panel(figure, ax, y, depth, edges, values, rows, look: Look) -> None:
     import cmocean
 
     low, high = colour_range(values[rows], look)
-    ax.set_facecolor(_LAND)
+    ax.set_facecolor(LAND)
     mesh = ax.pcolormesh(
-        _edges(y), edges, values, cmap=getattr(cmocean.cm, look.colours), vmin=low, vmax=high
+        cell_edges(y), edges, values, cmap=getattr(cmocean.cm, look.colours), vmin=low, vmax=high
     )
     near = np.flatnonzero(rows)
     near = slice(max(near[0] - 1, 0), near[-1] + 2)
@@ -411,7 +315,9 @@ def _panel(figure, ax, y, depth, edges, values, rows, look: Look) -> None:
         )
         for label in ax.clabel(lines, fmt="%g", fontsize=7):
             label.set_clip_on(True)
-    figure.colorbar(mesh, ax=ax, label=look.unit, pad=0.02, extend=_extend(values[rows], low, high))
+    figure.colorbar(
+        mesh, ax=ax, label=look.unit, pad=0.02, extend=colourbar_ends(values[rows], low, high)
+    )
 
 
 def _thickness(data, shape: tuple[int, ...]) -> np.ndarray | None:
@@ -434,16 +340,6 @@ def _levels(low: float, high: float) -> np.ndarray:
     from matplotlib.ticker import MaxNLocator
 
     return MaxNLocator(nbins=10).tick_values(low, high)
-
-
-def _label_latitudes(ax, unit: str) -> None:
-    if unit.startswith("degree"):
-        from matplotlib.ticker import MultipleLocator
-
-        ax.xaxis.set_major_locator(MultipleLocator(20 if np.ptp(ax.get_xlim()) > 60 else 10))
-        ax.xaxis.set_major_formatter(_latitude)
-    else:
-        ax.set_xlabel(f"y ({unit})")
 
 
 # ---- monitor
@@ -516,4 +412,4 @@ def draw_monitor(path: Path, target: Path) -> Path:
         ax.margins(x=0.01)
     for ax in axes[-1]:
         ax.set_xlabel(label)
-    return _save(figure, target / "monitor.png")
+    return save(figure, target / "monitor.png")

@@ -14,9 +14,11 @@ import pytest
 import xarray as xr
 
 from dogcm.cli import errors, main, running
+from dogcm.cli.configuration import configuration
 from dogcm.components.errors import ConfigError
 from dogcm.decomp.binding import looks_like_mpi_launch
 from dogcm.plots import run as plots
+from dogcm.plots import style
 
 pytestmark = pytest.mark.skipif(looks_like_mpi_launch(), reason="commands of one rank")
 
@@ -214,7 +216,7 @@ def test_dry_run_measures_and_writes_nothing(tmp_path, monkeypatch, capsys):
 
 # ---- options
 def test_years_are_the_forcing_s():
-    config = running.configuration("gyre", ["forcing.year=360"])
+    config = configuration("gyre", ["forcing.year=360"])
     assert running.duration(config, None, 2) == 720
     assert running.duration(config, None, None) == running.DEFAULT_DAYS
     for wrong in ((1, 1), (-1, None), (None, 0)):
@@ -223,13 +225,13 @@ def test_years_are_the_forcing_s():
 
 
 def test_inputs_fill_in_the_paths(tmp_path):
-    config = running.configuration("mitgcm_4deg", [], None, str(tmp_path))
+    config = configuration("mitgcm_4deg", [], None, str(tmp_path))
     assert {config.bathymetry.path, config.initial.path, config.forcing.path} == {str(tmp_path)}
 
 
 def test_inputs_leave_other_sources_alone(tmp_path):
     sets = ["grid.kind=latlon", "bathymetry.source=file", "bathymetry.path=topo.nc"]
-    config = running.configuration("two_basin", sets, "float32", str(tmp_path))
+    config = configuration("two_basin", sets, "float32", str(tmp_path))
     assert config.bathymetry.path == str(tmp_path / "topo.nc")
     assert config.initial.path == "" and config.forcing.path == ""
     assert config.run.precision == "float32"
@@ -348,7 +350,7 @@ def test_speed_is_at_centres_and_nan_on_land(finished):
     "value, text", [(0, "0°"), (90, "90°E"), (180, "180°"), (240, "120°W"), (360, "0°")]
 )
 def test_longitudes_are_labelled_east_and_west(value, text):
-    assert plots._longitude(value) == text
+    assert style.longitude_label(value) == text
 
 
 def test_colours_never_span_nothing():
