@@ -33,12 +33,14 @@ def test_links_and_pictures_exist(page):
 
 
 def test_navigation_lists_every_page():
-    listed = {
-        path
-        for entry in yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
-        for path in entry.values()
-    }
-    assert listed == {p.name for p in (ROOT / "docs").glob("*.md")}
+    def paths(entries):
+        for entry in entries:
+            for value in entry.values():
+                yield from [value] if isinstance(value, str) else paths(value)
+
+    docs = ROOT / "docs"
+    listed = list(paths(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]))
+    assert sorted(listed) == sorted(str(p.relative_to(docs)) for p in docs.rglob("*.md"))
 
 
 def test_the_tutorials_experiment_is_a_valid_configuration(tmp_path):
