@@ -165,7 +165,9 @@ def test_coordinate_that_goes_back_and_forth(sea, capsys):
     refused(capsys, "topography.nc", "lat", "monotonic")
 
 
-@pytest.mark.parametrize("unit, says", [("cubits of Noah", "cubits of Noah"), ("kg", "kg"), ("degC", "degC")])
+@pytest.mark.parametrize(
+    "unit, says", [("cubits of Noah", "cubits of Noah"), ("kg", "kg"), ("degC", "degC")]
+)
 def test_wrong_unit(sea, unit, says, capsys):
     rewrite("topography.nc", lambda d: d.assign(elevation=d.elevation.assign_attrs(units=unit)))
     refused(capsys, says)
