@@ -46,20 +46,26 @@ _LENGTH = {"360_day": 360.0, "noleap": 365.0, "365_day": 365.0, "all_leap": 366.
 
 @dataclass
 class Form:
-    """One drawn form. choice: what was drawn, for the message of a failure."""
+    """One drawn form.
+
+    Attributes:
+        choice: what was drawn, for the message of a failure. fixed: what is not drawn.
+        axes: latitudes, longitudes, months and times of what was written, in the file's order.
+    """
 
     rng: np.random.Generator
-    community: str = "CF"
+    fixed: dict = field(default_factory=dict)
     choice: dict = field(default_factory=dict)
+    axes: dict = field(default_factory=dict)
 
     def pick(self, name: str, options):
         options = list(options)
-        found = options[int(self.rng.integers(len(options)))]
+        found = self.fixed.get(name, options[int(self.rng.integers(len(options)))])
         self.choice[name] = found
         return found
 
     def flip(self, name: str, share: float = 0.5) -> bool:
-        self.choice[name] = bool(self.rng.random() < share)
+        self.choice[name] = bool(self.fixed.get(name, self.rng.random() < share))
         return self.choice[name]
 
 
@@ -176,13 +182,14 @@ def write(path: Path, form: Form, name, function, kind, limits, axes=(), **about
     Returns:
         name of the variable, error of its storage.
     """
-    form.community = form.pick("community", COMMUNITIES)
-    (n_lat, n_lon, n_depth, n_time), flat, two = COMMUNITIES[form.community]
+    (n_lat, n_lon, n_depth, n_time), flat, two = COMMUNITIES[form.pick("community", COMMUNITIES)]
     lat, lon = positions(form)
+    form.axes = {"lat": lat, "lon": lon}
     dims = {"y": flat[0] if flat else n_lat, "x": flat[1] if flat else n_lon}
     month, depth, coordinates = np.zeros(1), np.zeros(1), {}
     if "time" in axes:
         month, numbers, attrs = records(form)
+        form.axes |= {"month": month, "time": numbers}
         coordinates[n_time] = ((n_time,), numbers, attrs)
     if "depth" in axes:
         levels_at = np.array([5.0, 50.0, 300.0, 1000.0, 2500.0])

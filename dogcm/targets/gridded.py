@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -202,6 +202,8 @@ def read_sst(
         or not isinstance(source, regrid.GriddedVariable)
     ):
         raise TargetError(f"{label} has shape {source.values.shape}; needed is (time, lat, lon)")
+    order = np.argsort(source.time, kind="stable")
+    source = replace(source, values=source.values[order], time=source.time[order])
     dates = decode_times(source.time, source.time_unit, source.calendar, str(path))
     chosen = select_period(dates, period, str(path))
     values = in_unit("sst", source.values[chosen], source.unit, label)

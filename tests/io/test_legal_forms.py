@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
-from legal_forms import Form, encode, positions, records, write
+from legal_forms import Form, encode, positions, write
 
 from dogcm.decomp.binding import looks_like_mpi_launch
 from dogcm.setups import atmosphere, inputs, volumes
@@ -162,35 +162,25 @@ def plain(values, lat, lon):
     )[0]
 
 
-def globe(form: Form):
-    """Positions of a globe."""
-    while True:
-        trial = Form(form.rng)
-        lat, lon = positions(trial)
-        if trial.choice["globe"]:
-            form.choice |= trial.choice
-            order = np.argsort(np.mod(lon, 360.0), kind="stable")
-            turn, new = np.unique(np.mod(lon, 360.0)[order].round(9), return_index=True)
-            return lat, lon, np.sort(lat), turn
+def turn(lon):
+    """Longitudes within [0, 360), each once, ascending."""
+    return np.unique(np.mod(lon, 360.0).round(9) % 360.0)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_sea_surface_temperature(tmp_path, grid, seed):
     def each(form: Form):
-        lat, lon, y, x = globe(form)
-        month, numbers, attrs = records(Form(form.rng))
-        order = np.argsort(numbers)
-        month, numbers = month[order], numbers[order]
-        v = 15.0 + 12.0 * wave(month[:, None, None], 0.0, lat[:, None], lon)
-        stored, about, encoding, error = encode(form, "f", v, "temperature", 3.0, 27.0)
-        axes = {"lat": ("lat", lat, {"units": "degrees_north"}), "time": ("time", numbers, attrs)}
-        axes["lon"] = ("lon", lon, {"units": "degrees_east"})
-        data = xr.Dataset({"f": (("time", "lat", "lon"), stored, about)}, axes)
-        data["f"].encoding = encoding
-        data.to_netcdf(tmp_path / "s.nc")
-        found = read_sst(tmp_path / "s.nc", grid, variable="f", monthly=False)
-        want = plain(15.0 + 12.0 * wave(month[:, None, None], 0.0, y[:, None], x), y, x)(grid)
+        form.fixed = {"globe": True, "turned": False}
+        function = lambda month, depth, lat, lon: 15.0 + 12.0 * wave(month, 0.0, lat, lon)
+        path = tmp_path / "s.nc"
+        _, error = write(path, form, "f", function, "temperature", (3.0, 27.0), ("time",))
+        order = np.argsort(form.axes["time"])
+        month = form.axes["month"][order][:, None, None]
+        y, x = np.sort(form.axes["lat"]), turn(form.axes["lon"])
+        found = read_sst(path, grid, variable="f", monthly=False)
+        want = plain(function(month, 0.0, y[:, None], x), y, x)(grid)
         worst = np.abs(found.values["sst"] - want).max()
+        assert (np.diff(found.times) > 0).all()
         assert worst <= 0.51 * error + 1e-7, f"off by {worst:g}"
 
     draw(seed, each)
@@ -199,7 +189,9 @@ def test_sea_surface_temperature(tmp_path, grid, seed):
 @pytest.mark.parametrize("seed", range(2))
 def test_reanalysis(tmp_path, grid, seed):
     def each(form: Form):
-        lat, lon, y, x = globe(form)
+        form.fixed = {"globe": True}
+        lat, lon = positions(form)
+        y, x = np.sort(lat), turn(lon)
         v = wave(0.0, 0.0, lat[:, None], lon)[None]
         stored, about, encoding, error = encode(form, "zos", v, "length", -1.0, 1.0)
         data = xr.Dataset(

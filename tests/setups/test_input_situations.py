@@ -6,6 +6,7 @@ import gsw
 import numpy as np
 import pytest
 import xarray as xr
+from legal_forms import turned as tilted
 from toy_inputs import (
     DEPTH,
     EAST,
@@ -235,6 +236,35 @@ def test_two_dimensional_coordinates_are_used(save, kind):
     land = floor(np.where(lat > 4.0, 100.0, -1500.0), **square)
     found = wet(save(odd_axes(land, kind, (lat, lon)), "b.nc"))
     assert found[:5].all() and not found[5:].any()
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        {"grid.kind": "rotated", "grid.pole": [200.0, 60.0], "grid.lat": [-20, 20]},
+        {"grid.kind": "tripolar", "grid.nx": 40, "grid.ny": 24, "grid.lat": [-70, 0],
+         "grid.lon": [-60, 300]},
+    ],
+    ids=["rotated", "tripolar"],
+)  # fmt: skip
+def test_points_on_grids_that_are_turned_themselves(save, grid):
+    """Every point of the file has its own position, and so has every cell of the model."""
+    y, x = np.mgrid[-88:89:2.0, 0:359:2.0]
+    lat, lon = tilted(y, x)
+    rows = {"lat": np.arange(float(len(y))), "lon": np.arange(float(y.shape[1]))}
+    data = field(np.broadcast_to(15.0 + 0.1 * lat, (12, *lat.shape)), **rows)
+    path = save(odd_axes(data, "index", (lat, lon)), "a.nc")
+    c = sea(**{**grid, "forcing.files": {"sst": {"path": str(path), "variable": "f"}}})
+    horizontal, cells = ocean(c)
+    there = cells[0] > 0
+    found = inputs.record(c, "sst", horizontal, there)[0]
+    assert np.abs(found - 15.0 - 0.1 * horizontal.points("c")[0])[there].max() < 0.15
+    land = odd_axes(floor(np.where(lat > 10, 50.0, -1500.0), **rows), "index", (lat, lon))
+    depth = {"bathymetry.source": "file", "bathymetry.path": str(save(land, "b.nc"))}
+    _, cells = ocean(sea(**{**grid, **depth}))
+    north = horizontal.points("c")[0]
+    assert (cells[0] > 0)[(north < 5) & there].mean() > 0.95
+    assert not (cells[0] > 0)[north > 15].any()
 
 
 NAMES = [
