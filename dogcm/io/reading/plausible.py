@@ -75,9 +75,10 @@ def check(values: np.ndarray, field: str, request, where: str, place) -> None:
         InputError: what was found, how often, where, and the key that says better.
     """
     if np.isinf(values).any():
-        at = np.argwhere(np.isinf(values))
+        found = np.isinf(values)
         raise InputError(
-            f"{where}: {len(at)} values are infinite, the first {place(at[0])}: repair the file"
+            f"{where}: {int(found.sum())} values are infinite, the first {place(_first(found))}: "
+            "repair the file"
         )
     finite = values[np.isfinite(values)]
     if not finite.size:
@@ -106,19 +107,18 @@ def _within(values, low, high, usual, field, request, where, place) -> None:
     beyond = (values < low) | (values > high)
     if not beyond.any():
         return
-    at = np.argwhere(beyond)
     worst = values[beyond]
     advice = [f"is the unit another one? {request.ask('unit', 'UNIT')} says so"]
     same, counts = np.unique(worst, return_counts=True)
-    if len(same) <= _FEW and counts.max() > 1 or len(at) <= 0.5 * np.isfinite(values).sum():
+    if len(same) <= _FEW and counts.max() > 1 or len(worst) <= 0.5 * np.isfinite(values).sum():
         advice.append(
             f"if they stand for missing values, {request.ask('missing', f'[{same[0]:g}]')} says so"
         )
     advice.append(f"if they are right, {request.ask('range', '[LOW, HIGH]')} does")
     raise InputError(
         f"{where} goes from {np.nanmin(values):.4g} to {np.nanmax(values):.4g} {usual.unit}; "
-        f"{len(at)} of {values.size} values lie beyond what {field} can be ({low:g} to {high:g}), "
-        f"the first {place(at[0])}: {'; '.join(advice)}"
+        f"{len(worst)} of {values.size} values lie beyond what {field} can be ({low:g} to {high:g}), "
+        f"the first {place(_first(beyond))}: {'; '.join(advice)}"
     )
 
 
@@ -128,7 +128,7 @@ def _no_sentinel(values, finite, request, where, place) -> None:
         if extreme in SENTINELS and found.sum() > _FEW:
             raise InputError(
                 f"{where}: {int(found.sum())} values are exactly {extreme:g}, the first "
-                f"{place(np.argwhere(found)[0])}: they look like missing values that the file does "
+                f"{place(_first(found))}: they look like missing values that the file does "
                 f"not declare; {request.ask('missing', f'[{extreme:g}]')} takes them so, "
                 f"{request.ask('range', '[LOW, HIGH]')} as values"
             )
@@ -146,7 +146,12 @@ def _no_zero_land(values, request, where, place) -> None:
         return
     raise InputError(
         f"{where}: {int(zero.sum())} of {values.size} values are exactly 0, the first "
-        f"{place(np.argwhere(zero)[0])}: is it land? {request.ask('missing', '[0]')} takes them "
+        f"{place(_first(zero))}: is it land? {request.ask('missing', '[0]')} takes them "
         f"for land, {request.ask('mask', 'VARIABLE')} names a variable that is 1 in water, and "
         f"{request.ask('range', '[LOW, HIGH]')} takes them as they are"
     )
+
+
+def _first(mask: np.ndarray) -> tuple[int, ...]:
+    """Index of the first True."""
+    return tuple(map(int, np.unravel_index(int(np.argmax(mask)), mask.shape)))
