@@ -179,7 +179,7 @@ def read(own: ForcingFile, name: str, forcing: ForcingConfig, plane: bool = Fals
         raise InputError(f"{where}: {error}; {better}") from None
     turned = meaning.sign(name, source.standard_name, asked, where)
     values = values if turned == 1.0 else 0.0 - values
-    plausible.check(values, name, asked, where, reader.place_of(source))
+    plausible.check(values, name, asked, where, reader.place_of(source), source.unit)
     source = replace(source, values=values, unit=wanted)
     source = in_order_of_the_year(source, asked, forcing.year, where)
     if name in _NEVER_NEGATIVE:

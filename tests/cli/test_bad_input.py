@@ -193,7 +193,7 @@ def test_nan_in_the_forcing(sea, capsys):
 
 def test_bathymetry_without_ocean(sea, capsys):
     rewrite("topography.nc", lambda d: d.assign(elevation=abs(d.elevation).assign_attrs(units="m")))
-    refused(capsys, "no ocean")
+    refused(capsys, "elevation", "bathymetry.sign: down")
 
 
 def test_unknown_forcing_field(sea, capsys):

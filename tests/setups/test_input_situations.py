@@ -515,7 +515,8 @@ FLOORS = {
         np.where(WET, 1500.0, -3.0), standard_name="sea_floor_depth_below_geoid"
     ),
     "depth, NaN": floor(np.where(WET, 1500.0, np.nan), positive="down"),
-    "depth, no attribute": floor(np.where(WET, 1500.0, 0.0)),
+    "depth by name": floor(np.where(WET, 1500.0, -3.0)).rename(elevation="bathymetry"),
+    "depth by values": floor(np.where(WET, 1500.0, 0.0)).rename(elevation="f"),
     "km": floor(np.where(WET, -1.5, 0.05), unit="km"),
     "fathoms": floor(np.where(WET, -1500 / 1.8288, 20.0), unit="fathom"),
     "feet": floor(np.where(WET, -1500 / 0.3048, 20.0), unit="feet"),
@@ -527,7 +528,8 @@ FLOORS = {
 def test_sea_floors_of_either_sign(save, data):
     right = wet(save(floor(np.where(WET, -1500.0, 50.0)), "right.nc"))
     assert right.any() and not right.all()
-    np.testing.assert_array_equal(wet(save(data)), right)
+    name = {"bathymetry.variable": next(iter(data.data_vars))}
+    np.testing.assert_array_equal(wet(save(data), **name), right)
 
 
 def test_a_sea_floor_that_may_be_either_is_asked_about(save):
@@ -535,6 +537,8 @@ def test_a_sea_floor_that_may_be_either_is_asked_about(save):
     with pytest.raises(InputError, match="bathymetry: .*'elevation' of .*bathymetry.sign: down"):
         wet(save(flats))
     assert wet(save(flats), **{"bathymetry.sign": "down"})[:, 3:].sum() > 20
+    with pytest.raises(InputError, match="bathymetry.sign: down"):
+        wet(save(floor(np.where(WET, 1500.0, 0.0))))
     named = flats.rename({"elevation": "f"})
     with pytest.raises(InputError, match="elevation or depth.*bathymetry.sign: up"):
         wet(save(named), **{"bathymetry.variable": "f"})

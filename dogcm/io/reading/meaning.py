@@ -164,15 +164,16 @@ def positive_up(variable: str, attrs: dict, values, request: Request, where: str
         return -1.0
     if any(h in standard for h in _HEIGHTS):
         return 1.0
-    if (values[values == values] >= 0).all():
-        return -1.0  # an elevation without water is no sea floor
-    if (values[values == values] <= 0).all():
-        return 1.0
     name = variable.lower()
     if name in _NAMED_UP:
         return 1.0
     if name in _NAMED_DOWN or name.startswith("bathy"):
         return -1.0
+    known = values[values == values]
+    if (known >= 0).all():
+        return -1.0  # an elevation without water is no sea floor
+    if (known <= 0).all():
+        return 1.0
     raise InputError(
         f"{where}: nothing says whether it is elevation or depth, and it has values of both signs; "
         f"{request.ask('sign', 'up')} (elevation) or {request.ask('sign', 'down')} (depth) does"

@@ -63,13 +63,14 @@ _FEW = 2
 _JUMP = 1.0  # degC, g kg-1
 
 
-def check(values: np.ndarray, field: str, request, where: str, place) -> None:
+def check(values: np.ndarray, field: str, request, where: str, place, unit: str = "") -> None:
     """Refuse values that ``field`` cannot have.
 
     Args:
         values: in the unit of :data:`RANGES`, NaN where missing.
         request: what the configuration says: ``range`` and ``missing`` overrule.
         where: what is read, for the message. place: index of a value -> where it lies.
+        unit: as which they were read.
 
     Raises:
         InputError: what was found, how often, where, and the key that says better.
@@ -87,7 +88,8 @@ def check(values: np.ndarray, field: str, request, where: str, place) -> None:
         return
     usual = RANGES[field]
     low, high = request.range or (usual.low, usual.high)
-    _within(values, low, high, usual, field, request, where, place)
+    as_read = f"{usual.unit} (read as '{unit}')" if unit not in ("", usual.unit) else usual.unit
+    _within(values, low, high, as_read, field, request, where, place)
     if request.range:
         return
     _no_sentinel(values, finite, request, where, place)
@@ -97,13 +99,13 @@ def check(values: np.ndarray, field: str, request, where: str, place) -> None:
     if most < usual.most and not request.unit:
         turned = f"{request.ask('sign', 'down')} that depth is positive, " * (field == "elevation")
         raise InputError(
-            f"{where} goes from {finite.min():.4g} to {finite.max():.4g} {usual.unit}: too little "
+            f"{where} goes from {finite.min():.4g} to {finite.max():.4g} {as_read}: too little "
             f"to be {field}. {request.ask('unit', 'UNIT')} says in which unit it is, "
             f"{turned}{request.ask('range', '[LOW, HIGH]')} that it is right"
         )
 
 
-def _within(values, low, high, usual, field, request, where, place) -> None:
+def _within(values, low, high, as_read, field, request, where, place) -> None:
     beyond = (values < low) | (values > high)
     if not beyond.any():
         return
@@ -116,9 +118,9 @@ def _within(values, low, high, usual, field, request, where, place) -> None:
         )
     advice.append(f"if they are right, {request.ask('range', '[LOW, HIGH]')} does")
     raise InputError(
-        f"{where} goes from {np.nanmin(values):.4g} to {np.nanmax(values):.4g} {usual.unit}; "
-        f"{len(worst)} of {values.size} values lie beyond what {field} can be ({low:g} to {high:g}), "
-        f"the first {place(_first(beyond))}: {'; '.join(advice)}"
+        f"{where} goes from {np.nanmin(values):.4g} to {np.nanmax(values):.4g} {as_read}; "
+        f"{len(worst)} of {values.size} values lie beyond what {field} can be "
+        f"({low:g} to {high:g}), the first {place(_first(beyond))}: {'; '.join(advice)}"
     )
 
 

@@ -393,7 +393,7 @@ def _understood(source, field: str, request: Request, where: str):
     else:
         up = meaning.sign(field, source.standard_name, request, where)
     values = values if up == 1.0 else 0.0 - values
-    plausible.check(values, field, request, where, place_of(source))
+    plausible.check(values, field, request, where, place_of(source), source.unit)
     return replace(source, values=values, unit=wanted)
 
 
