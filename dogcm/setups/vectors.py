@@ -41,21 +41,26 @@ def eastward_and_northward(forcing, name: str, source, plane: bool):
             "points east or north all the same"
         )
     pair = PAIRS[name]
-    other = next(n for n in pair if n != name)
-    if other not in forcing.files:
-        raise InputError(
-            f"{key} lies along the file's own grid: forcing.files.{other} is needed too"
-        )
-    partner = atmosphere.read(forcing.files[other], other, forcing)
-    x, y = (source, partner) if name == pair[0] else (partner, source)
-    if x.values.shape != y.values.shape:
-        raise InputError(
-            f"{key}: '{x.name}' of {x.path} has shape {x.values.shape}, '{y.name}' of {y.path} "
-            f"{y.values.shape}: they cannot be turned together"
-        )
+    x, y = (source if n == name else _partner(forcing, name, n, source) for n in pair)
     request = replace(atmosphere.request(own, key), standard_name="", select={}, unit="")
     angle = reader.read(own.path, own.axes["angle"], replace(request, missing=(), mask=""))
     a = units.convert(angle.values, angle.unit, "radian")
     east = x.values * np.cos(a) - y.values * np.sin(a)
     north = x.values * np.sin(a) + y.values * np.cos(a)
     return replace(source, values=east if name == pair[0] else north)
+
+
+def _partner(forcing, name: str, other: str, source):
+    """The other component of a vector, on the same points."""
+    key = f"forcing.files.{name}"
+    if other not in forcing.files:
+        raise InputError(
+            f"{key} lies along the file's own grid: forcing.files.{other} is needed too"
+        )
+    found = atmosphere.read(forcing.files[other], other, forcing)
+    if found.values.shape != source.values.shape:
+        raise InputError(
+            f"{key}: '{source.name}' of {source.path} has shape {source.values.shape}, "
+            f"'{found.name}' of {found.path} {found.values.shape}: they cannot be turned together"
+        )
+    return found

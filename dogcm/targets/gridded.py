@@ -190,20 +190,8 @@ def read_sst(
     Raises:
         TargetError: see :mod:`dogcm.targets`. Nothing is regridded before the checks have passed.
     """
-    try:
-        source = reader.read(path, variable, request)
-        source = reader.one_level(source, request, f"variable '{variable}' of {path}")
-    except (ValueError, FileNotFoundError) as error:
-        raise TargetError(str(error)) from None
     label = f"variable '{variable}' of {path}"
-    if (
-        source.time is None
-        or source.values.ndim != 3
-        or not isinstance(source, regrid.GriddedVariable)
-    ):
-        raise TargetError(f"{label} has shape {source.values.shape}; needed is (time, lat, lon)")
-    order = np.argsort(source.time, kind="stable")
-    source = replace(source, values=source.values[order], time=source.time[order])
+    source = _records(path, variable, request, label)
     dates = decode_times(source.time, source.time_unit, source.calendar, str(path))
     chosen = select_period(dates, period, str(path))
     values = in_unit("sst", source.values[chosen], source.unit, label)
@@ -220,3 +208,16 @@ def read_sst(
     dates = middle_of_month(dates) if monthly else dates
     clock = clock or Clock(dates[0].year, year)
     return Targets(clock.seconds(dates), {"sst": np.where(wet, average(values), np.nan)})
+
+
+def _records(path, variable: str, request: Request, label: str) -> regrid.GriddedVariable:
+    """Records ``(time, lat, lon)`` of a file in the order of their times."""
+    try:
+        source = reader.one_level(reader.read(path, variable, request), request, label)
+    except (ValueError, FileNotFoundError) as error:
+        raise TargetError(str(error)) from None
+    flat = isinstance(source, regrid.GriddedVariable) and source.values.ndim == 3
+    if source.time is None or not flat:
+        raise TargetError(f"{label} has shape {source.values.shape}; needed is (time, lat, lon)")
+    order = np.argsort(source.time, kind="stable")
+    return replace(source, values=source.values[order], time=source.time[order])

@@ -21,7 +21,7 @@ import xarray as xr
 from dogcm.decomp import Decomposition
 from dogcm.field import Field, FieldError
 from dogcm.grid.horizontal import LatLonGrid
-from dogcm.io.reading import seawater, units
+from dogcm.io.reading import reader, seawater, units
 from dogcm.targets import quality
 from dogcm.targets.clock import Clock, decode_times
 from dogcm.targets.errors import TargetError, in_unit
@@ -123,35 +123,50 @@ def read_profiles(
         TargetError: a missing or mis-shaped variable, wrong units, times that cannot be decoded, no
             profile with a position and a time.
     """
-    if not Path(path).is_file():
-        raise TargetError(f"no such profile file: {path}")
-    with xr.open_dataset(path, decode_times=False) as data:
-        own = _names(data, names, path)
-        raw, left_out = quality.values(data, own)
-        units_of = {k: str(data[v].attrs.get("units", "")) for k, v in own.items()}
-        calendar = str(data[own["time"]].attrs.get("calendar", ""))
-        says = str(data[own["temperature"]].attrs.get("standard_name", ""))
+    raw, left_out, about, own = _read(path, names)
     raw, dropped = _placed(raw, own, path)
     left_out |= dropped
+    unit = lambda what: str(about[what].get("units", ""))
     for name in ("temperature", "salinity"):
         raw[name] = np.where(np.abs(raw[name]) > 1e19, np.nan, raw[name])
-        raw[name] = in_unit(name, raw[name], units_of[name], f"variable '{own[name]}' of {path}")
-    lat, lon = raw["lat"][:, None], raw["lon"][:, None]
-    depth = _depth(raw, own, units_of, lat, path)
-    scale = seawater.temperature_scale(says) or "potential"
-    there = np.isfinite(raw["temperature"]) & np.isfinite(raw["salinity"]) & np.isfinite(depth)
-    salinity = seawater.absolute_salinity(np.where(there, raw["salinity"], np.nan), depth, lat, lon)
-    temperature = np.where(there, raw["temperature"], np.nan)
-    values = {
-        "temperature": seawater.conservative(temperature, scale, salinity, depth, lat),
-        "salinity": salinity,
-    }
+        raw[name] = in_unit(name, raw[name], unit(name), f"variable '{own[name]}' of {path}")
+    depth = _depth(raw, own, unit, path)
+    scale = seawater.temperature_scale(str(about["temperature"].get("standard_name", "")))
+    values = _on_scale(raw, depth, scale or "potential")
     order = np.argsort(raw["time"], kind="stable")
-    dates = _dates(raw["time"], units_of["time"], calendar, str(path))
+    dates = _dates(raw["time"], unit("time"), str(about["time"].get("calendar", "")), str(path))
     clock = clock or Clock(min(dates).year)
     times = clock.seconds(dates)
     out = Profiles(raw["lat"], raw["lon"], times, np.array(depth), values, left_out)
     return out.pick(order)
+
+
+def _read(path, names: dict[str, str] | None):
+    """Values, how many were left out, attributes and names in the file, by what they are."""
+    try:
+        with reader.open_dataset(Path(path)) as data:
+            own = _names(data, names, path)
+            raw, left_out = quality.values(data, own)
+            return raw, left_out, {k: data[v].attrs for k, v in own.items()}, own
+    except FileNotFoundError:
+        raise TargetError(f"no such profile file: {path}") from None
+    except TargetError:
+        raise
+    # Texts where numbers should be, damaged chunks: what the libraries happen to raise.
+    except (ValueError, TypeError, OSError, RuntimeError) as error:
+        raise TargetError(f"{path} cannot be read as profiles: {error}") from None
+
+
+def _on_scale(raw: dict, depth: np.ndarray, scale: str) -> dict[str, np.ndarray]:
+    """Conservative Temperature and Absolute Salinity where both have a value."""
+    lat, lon = raw["lat"][:, None], raw["lon"][:, None]
+    there = np.isfinite(raw["temperature"]) & np.isfinite(raw["salinity"]) & np.isfinite(depth)
+    salinity = seawater.absolute_salinity(np.where(there, raw["salinity"], np.nan), depth, lat, lon)
+    temperature = np.where(there, raw["temperature"], np.nan)
+    return {
+        "temperature": seawater.conservative(temperature, scale, salinity, depth, lat),
+        "salinity": salinity,
+    }
 
 
 _OWN = {
@@ -211,18 +226,18 @@ def _placed(raw: dict, own: dict[str, str], path) -> tuple[dict, dict[str, int]]
     }
 
 
-def _depth(raw: dict, own: dict[str, str], units_of: dict[str, str], lat, path) -> np.ndarray:
+def _depth(raw: dict, own: dict[str, str], unit, path) -> np.ndarray:
     """Depths (m), ``(profile, level)``."""
     kind = "pressure" if "pressure" in raw else "depth"
     vertical = np.broadcast_to(raw[kind], raw["temperature"].shape)
     wanted = "dbar" if kind == "pressure" else "m"
     try:
-        vertical = units.convert(vertical, units_of[kind] or wanted, wanted)
+        vertical = units.convert(vertical, unit(kind) or wanted, wanted)
     except ValueError as error:
         raise TargetError(f"variable '{own[kind]}' of {path}: {error}") from None
     if kind == "depth":
         return vertical
-    return -gsw.z_from_p(vertical, np.broadcast_to(lat, vertical.shape))
+    return -gsw.z_from_p(vertical, np.broadcast_to(raw["lat"][:, None], vertical.shape))
 
 
 def _dates(values, units: str, calendar: str, source: str) -> list:

@@ -385,6 +385,7 @@ def test_components_along_the_file_are_turned_or_refused(save, names):
         ("heat_flux", "surface_downward_heat_flux_in_sea_water", "W m-2", 1),
         ("heat_flux", "surface_net_upward_longwave_flux", "W m-2", None),
         ("sss", "sea_surface_temperature", "1", None),
+        ("taux", "surface_downward_y_stress", "N m-2", None),
     ],
 )
 def test_standard_names_say_what_a_field_is(save, name, standard, unit, sign):

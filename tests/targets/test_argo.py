@@ -117,6 +117,18 @@ def test_depths_in_other_units(tmp_path, unit, factor):
     np.testing.assert_allclose(read_profiles(tmp_path / "p.nc").depth[0], z, rtol=1e-12)
 
 
+def test_a_file_that_is_none(tmp_path):
+    (tmp_path / "a.nc").write_bytes(b"CDF no more")
+    with pytest.raises(TargetError, match="a.nc cannot be read"):
+        read_profiles(tmp_path / "a.nc")
+
+    def words(data):
+        data["TEMP"] = data["TEMP"].astype(str) + " degrees"
+
+    with pytest.raises(TargetError, match="b.nc cannot be read as profiles"):
+        argo(tmp_path / "b.nc", change=words)
+
+
 def test_a_real_float(data_dir):
     """98 profiles of the Indian Ocean in real time, some values of which are flagged bad."""
     path = data_dir / "samples" / "argo_prof.nc"

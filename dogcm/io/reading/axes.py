@@ -436,15 +436,9 @@ def depths(
     Raises:
         InputError: no coordinate, no unit, or one that is no depth: sigma, level numbers, density.
     """
-    name = request.axes.get("depth", dim)
-    name = name if name in dataset.variables else dim
     ask = f"{request.ask('axes', '{depth: NAME}')} names a coordinate of depth"
-    if name not in dataset.variables or dataset[name].dims != (dim,):
-        raise InputError(f"{where}: its levels ('{dim}') have no coordinate, so no depths; {ask}")
+    name = _levels(dataset, dim, request, where, ask)
     attrs = dataset[name].attrs
-    says = str(attrs.get("standard_name", ""))
-    if "sigma" in says or "s_coordinate" in says or "model_level" in says:
-        raise InputError(f"{where}: its levels ('{name}') are {says}, no depths; {ask}")
     unit = request.units.get("depth") or str(attrs.get("units", ""))
     raw = monotonic(np.asarray(dataset[name].values, float), name, where)
     try:
@@ -467,6 +461,18 @@ def depths(
         )
     order = np.argsort(raw)
     return raw[order] + 0.0, order  # + 0.0 turns -0.0 into 0.0
+
+
+def _levels(dataset: xr.Dataset, dim: str, request: Request, where: str, ask: str) -> str:
+    """Name of the coordinate of a vertical axis, if it may hold depths."""
+    name = request.axes.get("depth", dim)
+    name = name if name in dataset.variables else dim
+    if name not in dataset.variables or dataset[name].dims != (dim,):
+        raise InputError(f"{where}: its levels ('{dim}') have no coordinate, so no depths; {ask}")
+    says = str(dataset[name].attrs.get("standard_name", ""))
+    if "sigma" in says or "s_coordinate" in says or "model_level" in says:
+        raise InputError(f"{where}: its levels ('{name}') are {says}, no depths; {ask}")
+    return name
 
 
 def _from_pressure(pressure: FloatArray, latitude: float) -> FloatArray:

@@ -106,7 +106,8 @@ OPPOSITE: dict[str, tuple[str, ...]] = {
 # Parts of names of components along the axes of the file's own grid.
 _ALONG = ("x_wind", "y_wind", "_x_stress", "_y_stress", "grid_eastward", "grid_northward")
 _ALONG += ("sea_water_x_velocity", "sea_water_y_velocity")
-_VECTORS = ("taux", "tauy", "wind_u", "wind_v", "u", "v")
+_EASTWARD = ("taux", "wind_u", "u")
+_VECTORS = (*_EASTWARD, "tauy", "wind_v", "v")
 _DEPTHS = ("sea_floor_depth", "model_sea_floor_depth", "sea_floor_depth_below")
 _HEIGHTS = ("altitude", "height_above", "geoid_height", "elevation", "bedrock_altitude")
 _NAMED_UP = ("elevation", "topo", "z", "altitude", "height", "bedrock", "band1", "rose", "bed")
@@ -116,6 +117,10 @@ _NAMED_DOWN = ("depth", "deptho", "h", "bathy", "bathymetry", "depth_t", "bathy_
 def along_grid(name: str) -> bool:
     """Whether a standard name is that of a component along the axes of the file's grid."""
     return any(part in name for part in _ALONG)
+
+
+def _along_x(name: str) -> bool:
+    return any(part in name for part in ("x_wind", "_x_", "grid_eastward"))
 
 
 def sign(field: str, standard_name: str, request: Request, where: str) -> float:
@@ -133,11 +138,17 @@ def sign(field: str, standard_name: str, request: Request, where: str) -> float:
         return turned
     if name in OPPOSITE.get(field, ()):
         return -1.0 if not request.sign else turned
-    if field in _VECTORS and along_grid(name):
+    if field in _VECTORS and along_grid(name) and (field in _EASTWARD) == _along_x(name):
         return turned  # the caller turns it, or refuses
     others = [f for f, names in SAME.items() if name in names or name in OPPOSITE.get(f, ())]
     ask = request.ask("standard_name", SAME[field][0])
-    if others or "upward" in name or (field in _VECTORS and ("eastw" in name or "northw" in name)):
+    other_component = field in _VECTORS and along_grid(name)
+    if (
+        others
+        or "upward" in name
+        or other_component
+        or (field in _VECTORS and ("eastw" in name or "northw" in name))
+    ):
         raise InputError(
             f"{where} is {name} by its standard name, not {field} ({SAME[field][0]}); if the file "
             f"is wrong about it, {ask} says better"
