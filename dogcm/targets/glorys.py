@@ -205,25 +205,21 @@ class _Archive:
         """One horizontal slice ``(lat, lon)`` in the model's unit; NaN on land."""
         data, t = self._index[name][self.dates[record]]
         array = data[FILE_NAMES[name]]
-        array = (
-            array.isel(time=t)
-            if k is None
-            else array.isel(time=t, depth=int(self.axes.depth_order[k]))
-        )
-        values = np.asarray(array.values, float)
+        level = {} if k is None else {"depth": int(self.axes.depth_order[k])}
+        label = f"variable '{array.name}' of {self.where}"
+        try:
+            values = np.asarray(array.isel(time=t, **level).values, float)
+        # Texts instead of numbers, damaged chunks: what the libraries happen to raise.
+        except (ValueError, TypeError, OSError, RuntimeError) as error:
+            raise TargetError(f"{label} cannot be read: {error}") from None
         for kept, dropped in self.axes.twice:
             if not np.allclose(values[:, kept], values[:, dropped], equal_nan=True):
                 raise TargetError(
-                    f"variable '{array.name}' of {self.where}: columns {kept + 1} and "
-                    f"{dropped + 1} lie at one longitude but hold other values; drop one"
+                    f"{label}: columns {kept + 1} and {dropped + 1} lie at one longitude but hold "
+                    "other values; drop one"
                 )
         values = values[self.axes.lat_order][:, self.axes.lon_order]
-        return in_unit(
-            name,
-            values,
-            str(array.attrs.get("units", "")),
-            f"variable '{array.name}' of {self.where}",
-        )
+        return in_unit(name, values, str(array.attrs.get("units", "")), label)
 
     def levels(self, name: str, record: int) -> int:
         data, _ = self._index[name][self.dates[record]]
@@ -254,8 +250,10 @@ def _axes(data, path: Path) -> _Axes:
                 f"{path} has no coordinate '{dim}'; a reanalysis file has {', '.join(_DIMS)}"
             )
     try:
-        names = ("latitude", "longitude")
-        lat, lon = (np.asarray(data[d].values, float) for d in names)
+        lat, lon = (
+            axes.degrees(data, name, name[:3], Request(), str(path)).values
+            for name in ("latitude", "longitude")
+        )
         lat = axes.monotonic(lat, "latitude", str(path))
         lon, lon_order, twice = axes.longitudes(lon, "longitude", str(path))
         # Depths of a file of sea level alone do not matter.
@@ -266,6 +264,8 @@ def _axes(data, path: Path) -> _Axes:
             depth, depth_order = axes.depths(data, str(dim[0]), Request(), str(path), 45.0)
     except InputError as error:
         raise TargetError(str(error)) from None
+    if min(lat.size, lon.size) < 2:
+        raise TargetError(f"{path} has {lat.size} x {lon.size} points: two or more are needed")
     return _Axes(np.sort(lat), lon, depth, np.argsort(lat), lon_order, depth_order, tuple(twice))
 
 

@@ -205,7 +205,13 @@ def read_sst(
     if mask_ice:
         values = np.where(values <= UNDER_ICE, np.nan, values)
     dates = [dates[n] for n in chosen]
-    dates = middle_of_month(dates) if monthly else dates
+    if monthly:
+        dates = middle_of_month(dates)
+        if len(set(dates)) < len(dates):
+            raise TargetError(
+                f"{label} has several records in one month, so they are no monthly means; set "
+                "monthly to false"
+            )
     clock = clock or Clock(dates[0].year, year)
     return Targets(clock.seconds(dates), {"sst": np.where(wet, average(values), np.nan)})
 

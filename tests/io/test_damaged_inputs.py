@@ -14,6 +14,7 @@ from dogcm.io.reading.errors import InputError
 from dogcm.setups import atmosphere, inputs, understood, volumes
 from dogcm.setups.config import BathymetryConfig, ForcingConfig, ForcingFile
 from dogcm.setups.registry import load_config
+from dogcm.targets import TargetError, TargetGrid, read_glorys, read_profiles, read_sst
 
 pytestmark = pytest.mark.skipif(looks_like_mpi_launch(), reason="checked on one rank")
 DRAWS = 50
@@ -191,3 +192,81 @@ def test_damaged_files(tmp_path, kind, seed):
             except InputError:
                 pass
     assert came["refused"] > 10 and came["read"] > 2, came
+
+
+# ---- targets
+@pytest.fixture(scope="module")
+def grid():
+    c = load_config("two_basin", {"grid.nx": 12, "grid.ny": 8, "grid.lat": [-40, 40]})
+    horizontal, vertical = inputs.horizontal_grid(c), inputs.vertical_grid(c)
+    shape = (vertical.nz, *horizontal.shape)
+    return TargetGrid(
+        horizontal, vertical, np.broadcast_to(vertical.dz[:, None, None], shape).copy()
+    )
+
+
+def globe(path, rng, name):
+    """Sea surface temperature of four days."""
+    lat, lon = np.linspace(-80, 80, 9), np.arange(0.0, 360, 30)
+    days = ("time", np.arange(4.0), {"units": "days since 2000-01-01", "calendar": "noleap"})
+    axes = {"time": days, "latitude": ("latitude", lat, {"units": "degrees_north"})}
+    axes["longitude"] = ("longitude", lon, {"units": "degrees_east"})
+    depth = {"depth": ("depth", np.array([5.0, 300.0, 2000.0]), {"units": "m"})}
+    flat, deep = ("time", "latitude", "longitude"), ("time", "depth", "latitude", "longitude")
+    dims = flat if name == "sst" else deep
+    values = 10.0 + rng.uniform(0, 1, (4, *([3] if dims == deep else []), 9, 12))
+    data = xr.Dataset(
+        {name: (dims, values, {"units": "degC"})}, axes | (depth if dims == deep else {})
+    )
+    if dims == deep:
+        data["so"] = (deep, values + 20.0, {"units": "1e-3"})
+    data.to_netcdf(path)
+
+
+def floats(path, rng):
+    n = ("n", "z")
+    xr.Dataset(
+        {
+            "theta": (n, rng.uniform(5, 20, (4, 3)), {"units": "degC"}),
+            "psal": (n, np.full((4, 3), 35.0), {"units": "1"}),
+            "lat": ("n", rng.uniform(-50, 50, 4)),
+            "lon": ("n", rng.uniform(0, 360, 4)),
+            "juld": ("n", np.arange(4.0), {"units": "days since 2000-01-01"}),
+            "depth": ("z", [0.0, 100.0, 500.0], {"units": "m"}),
+        }
+    ).to_netcdf(path)
+
+
+TARGETS = {
+    "sst": (lambda p, r: globe(p, r, "sst"), lambda p, g: read_sst(p, g, monthly=False)),
+    "reanalysis": (
+        lambda p, r: globe(p, r, "thetao"),
+        lambda p, g: read_glorys(p, g, variables=("temperature",), max_uncovered=0.9),
+    ),
+    "profiles": (floats, lambda p, g: read_profiles(p)),
+}
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("kind", TARGETS)
+def test_damaged_targets(tmp_path, grid, kind, seed):
+    make, call = TARGETS[kind]
+    came = collections.Counter()
+    for n in range(DRAWS):
+        rng = np.random.default_rng([seed, n, 7])
+        path = tmp_path / f"{n}.nc"
+        make(path, rng)
+        try:
+            damage(rng, path)
+        except NOT_WRITABLE:
+            continue
+        try:
+            call(path, grid)
+        except (TargetError, InputError) as error:
+            assert path.name in str(error) or "profile" in str(error)
+            came["refused"] += 1
+        except Exception as error:
+            raise AssertionError(f"{kind}, seed {seed}, draw {n}") from error
+        else:
+            came["read"] += 1
+    assert came["refused"] > 5 and came["read"] > 2, came

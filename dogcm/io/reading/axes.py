@@ -94,7 +94,7 @@ def find(dataset: xr.Dataset, array: xr.DataArray, request: Request, where: str)
     _refuse_unknown(dataset, request, where)
     names = _plane(dataset, array, request, where) if request.plane else None
     names = names or _positions(dataset, array, request, where)
-    lat, lon = (_degrees(dataset, n, a, request, where) for n, a in zip(names, _pair(request)))
+    lat, lon = (degrees(dataset, n, a, request, where) for n, a in zip(names, _pair(request)))
     dims: dict[str, tuple[str, ...]] = {}
     if lat.dims == lon.dims and lat.ndim in (1, 2):
         simple = _rectilinear(lat, lon) if lat.ndim == 2 else None
@@ -251,7 +251,7 @@ def _why_not(dataset, array, request: Request) -> str:
     )
 
 
-def _degrees(dataset, name: str, axis: str, request: Request, where: str) -> xr.DataArray:
+def degrees(dataset, name: str, axis: str, request: Request, where: str) -> xr.DataArray:
     """A coordinate in degrees (km on a plane), checked for being one."""
     coordinate = _squeezed(dataset[name])
     unit = request.units.get(axis) or str(coordinate.attrs.get("units", ""))
@@ -377,6 +377,8 @@ def monotonic(values: FloatArray, name: str, where: str) -> FloatArray:
     Raises:
         InputError: near which index they are not.
     """
+    if values.size == 1 and not np.isfinite(values[0]):
+        raise InputError(f"coordinate '{name}' of {where} is no number")
     steps = np.diff(values)
     if not np.all(np.isfinite(values)) or not (np.all(steps > 0) or np.all(steps < 0)):
         bad = int(np.argmax(~np.isfinite(values[1:]) | (steps * np.sign(np.nanmedian(steps)) <= 0)))
