@@ -10,6 +10,7 @@ import numpy as np
 
 from dogcm.io.reading import reader, summary
 from dogcm.io.reading.errors import InputError
+from dogcm.io.reading.request import Request
 from dogcm.setups import atmosphere, vectors, volumes
 from dogcm.setups.config import Config
 from dogcm.setups.inputs import STARTER, STARTER_RECORDS, records, sea_floor
@@ -64,7 +65,18 @@ def variables_of(path: str | Path) -> list[Understood]:
         ]
     if not names:
         raise InputError(f"{path} has no variable with two dimensions or more")
-    return [_one(f"{n}", lambda n=n: summary.lines(reader.read(path, n))) for n in names]
+    return [_one(n, lambda n=n: summary.lines(_anywhere(path, n))) for n in names]
+
+
+def _anywhere(path: str | Path, name: str):
+    """A variable by latitude and longitude, else by x and y."""
+    try:
+        return reader.read(path, name)
+    except InputError as error:
+        try:
+            return reader.read(path, name, Request(plane=True))
+        except InputError:
+            raise error from None
 
 
 def _one(key: str, describe: Callable[[], list[str]]) -> Understood:

@@ -34,11 +34,20 @@ def test_a_file(here, capsys):
     for part in (
         "'f' of sst.nc", "unit       K", "lat: lat, lon: lon, time: time (rectilinear)",
         "lat -26.00 to 26.00, lon 56.00 to 104.00, 27 x 25 points",
-        "12 records, 2001-01-16 to 2001-12-16", "287.4 to 292.6", "840 of 8100 missing (10.4 %)",
+        "12 records, 2001-01-16 to 2001-12-16", "287.4 (at lat -26.00, lon 56.00, record 1) to 292.6 (", "840 of 8100 missing (10.4 %)",
     ):  # fmt: skip
         assert part in said, said
     rows = said.split("\n")[-11:-1]
     assert set(rows[-1].strip()) == {"0"} and set(rows[0].strip()) == {"9", "."}
+
+
+def test_a_file_of_a_plane(here, capsys):
+    data = floor().rename(lat="y", lon="x")
+    for name in ("x", "y"):
+        data[name].attrs = {"units": "km"}
+    data.to_netcdf("plane.nc")
+    assert main(["inputs", "plane.nc"]) == 0
+    assert "y: y, x: x (x and y on a plane)" in capsys.readouterr().out
 
 
 def test_a_file_that_is_none(here, capsys):

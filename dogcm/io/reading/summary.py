@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dogcm.io.curvilinear import ScatteredVariable
-from dogcm.io.reading import calendar
+from dogcm.io.reading import calendar, reader
 
 _ROWS, _COLUMNS = 10, 48
 _LEVELS = "0123456789"
@@ -46,7 +46,8 @@ def _variable(source, taken_for: str) -> str:
 
 def _axes(source) -> str:
     names = source.axes or {}
-    shown = [f"{axis}: {name}" for axis, name in names.items()]
+    on_plane = {"lat": "y", "lon": "x"} if getattr(source, "plane", False) else {}
+    shown = [f"{on_plane.get(axis, axis)}: {name}" for axis, name in names.items()]
     kind = "one position for each point" if isinstance(source, ScatteredVariable) else "rectilinear"
     kind = "x and y on a plane" if getattr(source, "plane", False) else kind
     return f"{', '.join(shown)} ({kind})"
@@ -85,15 +86,13 @@ def _values(source) -> str:
     missing = int((~known).sum())
     if not known.any():
         return "none: all are missing"
-    j = int(np.argmin(np.where(known, v, np.inf)))
-    place = np.unravel_index(j, v.shape)
-    text = f"{np.nanmin(v):.4g} to {np.nanmax(v):.4g}, mean {np.nanmean(v):.4g}"
-    text += f"; {missing} of {v.size} missing ({100 * missing / v.size:.1f} %)"
+    place = reader.place_of(source)
+    at = lambda w: place(np.unravel_index(int(np.argmin(np.where(known, w, np.inf))), v.shape))
     zeros = int((v == 0).sum())
     return (
-        text
+        f"{np.nanmin(v):.4g} ({at(v)}) to {np.nanmax(v):.4g} ({at(-v)}), mean {np.nanmean(v):.4g}; "
+        f"{missing} of {v.size} missing ({100 * missing / v.size:.1f} %)"
         + (f"; {zeros} exactly 0" if zeros else "")
-        + f"; least at index {tuple(map(int, place))}"
     )
 
 
