@@ -34,7 +34,9 @@ def test_a_file(here, capsys):
     for part in (
         "'f' of sst.nc", "unit       K", "lat: lat, lon: lon, time: time (rectilinear)",
         "lat -26.00 to 26.00, lon 56.00 to 104.00, 27 x 25 points",
-        "12 records, 2001-01-16 to 2001-12-16", "287.4 (at lat -26.00, lon 56.00, record 1) to 292.6 (", "840 of 8100 missing (10.4 %)",
+        "12 records, 2001-01-16 to 2001-12-16",
+        "287.4 (at lat -26.00, lon 56.00, record 1) to 292.6 (",
+        "840 of 8100 missing (10.4 %)",
     ):  # fmt: skip
         assert part in said, said
     rows = said.split("\n")[-11:-1]
