@@ -40,11 +40,20 @@ def _plain(default) -> str:
 def _slots():
     """Keys of the configuration that hold a component, with their slots."""
     for section, info in Config.model_fields.items():
+        if slot_of(info) is not None:
+            yield section, slot_of(info).slot
         for name, field in getattr(info.annotation, "model_fields", {}).items():
             slot = slot_of(field)
             if slot is not None:
                 yield f"{section}.{name}", slot.slot
     yield "tracers.NAME", "passive_tracer"
+
+
+def _about(section: str) -> str:
+    if not section:
+        return "Name and description."
+    info = Config.model_fields[section]
+    return info.description or info.annotation.__doc__
 
 
 def page() -> str:
@@ -55,9 +64,7 @@ def page() -> str:
         groups.setdefault(row[0].split(".")[0] if "." in row[0] else "", []).append(row)
     for section, rows in groups.items():
         title = section or "experiment"
-        doc = (
-            Config.model_fields[section].annotation.__doc__ if section else "Name and description."
-        )
+        doc = _about(section)
         lines += [f"\n## {title}\n", doc.strip().split("\n")[0] + "\n", *_rows(rows)]
     for name, kind in (
         ("bathymetry.straits", StraitEdit),

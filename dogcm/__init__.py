@@ -23,8 +23,15 @@ __version__ = "0.1.0"
 # By module; a name that is another one there follows a colon.
 _BY_MODULE = {
     "simulation.model": "Model",
+    "simulation.wishes": "Output Callback",
+    "grid.grids": "Grid CartesianGrid:Cartesian LatLonGrid:LatLon RotatedGrid:Rotated "
+    "TripolarGrid:Tripolar",
     "setups.registry": "load_config experiments",
-    "field": "Field fmap",
+    "field": "Field fmap exchange",
+    "physics.surface": "Forcing",
+    "diagnostics.variables": "OutputVariable",
+    "learning.rollout": "rollout",
+    "learning.parameters": "Learnable LearnableSet",
     "components": "Component ConfigError option parameter kinds_of",
     # What a scheme of one's own derives from.
     "dynamics.interfaces": "TracerAdvection MomentumAdvection Pressure Coriolis Friction "
@@ -60,10 +67,15 @@ _PUBLIC = {
     for name in names.split()
 }
 
-__all__ = ["__version__", *_PUBLIC]
+# Modules under a shorter name.
+_MODULES = {"horizontal": "dogcm.grid.horizontal"}
+
+__all__ = ["__version__", *_PUBLIC, *_MODULES]
 
 
 def __getattr__(name: str):
+    if name in _MODULES:
+        return import_module(_MODULES[name])
     if name in _PUBLIC:
         module, attribute = _PUBLIC[name]
         return getattr(import_module(module), attribute)

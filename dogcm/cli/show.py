@@ -99,7 +99,7 @@ def _at(tree: dict, key: str) -> Any:
 
 
 # Keys whose entries are components under labels.
-_LABELLED = ("forcing.fluxes", "tracers")
+_LABELLED = ("forcing.fluxes", "run.variables", "tracers")
 
 
 def _dict(value: Any) -> dict:

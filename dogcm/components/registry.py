@@ -83,12 +83,17 @@ def make(slot: str, entry: Any, key: str = "", default: str = "") -> Component |
     try:
         return found(**options)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join([key, *map(str, first["loc"])])
-        text = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"{where}: {text} (given: {first['input']!r})") from None
+        raise ConfigError("; ".join(_violation(e, key) for e in error.errors())) from None
     except TypeError as error:  # an abstract method is missing
         raise ConfigError(f"{key}: {found.name()} is incomplete: {error}") from None
+
+
+def _violation(error: Any, key: str) -> str:
+    where = ".".join([key, *map(str, error["loc"])])
+    text = error["msg"].removeprefix("Value error, ")
+    if not error["loc"]:
+        return text if text.startswith(key) else f"{key}: {text}"
+    return f"{where}: {text} (given: {error['input']!r})"
 
 
 def find(slot: str, kind: Any, key: str = "") -> type[Component]:

@@ -5,11 +5,15 @@ from __future__ import annotations
 
 import difflib
 import functools
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import jax.numpy as jnp
 
+from dogcm.components import Component
+from dogcm.components.base import summary
 from dogcm.decomp.depth import Halo
 from dogcm.diagnostics.budgets import (
     MOMENTUM_TERMS,
@@ -172,6 +176,33 @@ class _OfState:
 
     def __call__(self, s: Scene) -> Field:
         return s.state.tracers[self.name]
+
+
+class OutputVariable(Component):
+    """An output variable of one's own, declared under its name in ``run.variables``.
+
+    Attributes:
+        at: place on the C grid (c, u or v, with a w at interfaces). layers: whether it has a
+            vertical axis. unit: as UDUNITS reads it. standard_name: of the CF table, or empty.
+        of_step: it describes a step, so that only its mean over steps can be written.
+    """
+
+    slot: ClassVar[str] = "output_variable"
+    labelled: ClassVar[bool] = True
+    at: ClassVar[str] = "c"
+    layers: ClassVar[bool] = True
+    unit: ClassVar[str] = "1"
+    standard_name: ClassVar[str] = ""
+    of_step: ClassVar[bool] = False
+
+    @abstractmethod
+    def compute(self, scene: Scene) -> Field:
+        """Its values, without halo."""
+
+    def named(self, name: str) -> Variable:
+        """As tables take it."""
+        about = (name, self.at, self.layers, self.unit, self.standard_name, summary(type(self)))
+        return Variable(*about, self.compute, self.of_step)
 
 
 def variables_of(passive, equation_of_state: str) -> dict[str, Variable]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -20,7 +21,7 @@ from pydantic import (
 from dogcm.components import Component, collect, kinds_of, make
 from dogcm.components.base import options_of, summary
 from dogcm.components.registry import component, slot_of
-from dogcm.grid.tripolar import TripolarGrid
+from dogcm.grid import grids  # noqa: F401 defines the grids that ship
 from dogcm.setups.free_surface_settings import check_free_surface
 from dogcm.timestepping import shipped  # noqa: F401 defines all components that ship
 from dogcm.timestepping.schemes import SCHEMES as TIME_SCHEMES
@@ -43,61 +44,6 @@ class Section(BaseModel):
     """A group of parameters."""
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
-
-
-class GridConfig(Section):
-    """The horizontal grid and the layers."""
-
-    kind: Literal["latlon", "cartesian", "rotated", "tripolar"] = par(
-        "latlon",
-        "1",
-        "latitude-longitude (rotated: about another pole; tripolar: two poles in the north), or a "
-        "flat plane",
-    )
-    nx: int = par(90, "cells", "cells in x (eastward)", ge=2)
-    ny: int = par(40, "cells", "cells in y (northward)", ge=2)
-    lon: tuple[float, float] = par(
-        (0.0, 360.0),
-        "degrees_east",
-        "western and eastern edge (latlon; rotated: of its own; tripolar: a northern pole)",
-    )
-    lat: tuple[float, float] = par(
-        (-80.0, 80.0),
-        "degrees_north",
-        "southern and northern edge (latlon; rotated: of its own; tripolar: the first alone)",
-    )
-    pole: tuple[float, float] = par(
-        (180.0, 90.0),
-        "degrees",
-        "geographic longitude and latitude of the grid's north pole (rotated)",
-    )
-    join: float = par(
-        66.0,
-        "degrees_north",
-        "latitude where the northern cap begins and its two poles lie (tripolar)",
-    )
-    mercator: bool = par(
-        False, "1", "rows south of the cap as high as wide, instead of equally high (tripolar)"
-    )
-    radius: float = par(6.371e6, "m", "radius of the planet (on a sphere)", gt=0)
-    rotation: float = par(7.292115e-5, "rad s-1", "rotation rate of the planet (on a sphere)")
-    dx: float = par(20e3, "m", "cell width (cartesian)", gt=0)
-    dy: float = par(20e3, "m", "cell height (cartesian)", gt=0)
-    f0: float = par(1e-4, "s-1", "Coriolis parameter at y = 0 (cartesian)")
-    beta: float = par(0.0, "m-1 s-1", "northward gradient of the Coriolis parameter (cartesian)")
-    y0: float = par(0.0, "m", "y of the southern edge (cartesian)")
-    periodic: bool = par(True, "1", "whether the grid closes on itself in x (cartesian)")
-    layers: list[float] = par(
-        list, "m", "layer thicknesses from the surface down; empty: nz, depth and top below"
-    )
-    nz: int = par(15, "1", "number of layers, if layers is empty", ge=1)
-    depth: float = par(5000.0, "m", "total depth, if layers is empty", gt=0)
-    top: float = par(50.0, "m", "thickness of the first layer, if layers is empty", gt=0)
-
-    @property
-    def sphere(self) -> bool:
-        """Whether it lies on a sphere."""
-        return self.kind != "cartesian"
 
 
 class StraitEdit(Section):
@@ -150,7 +96,7 @@ class InputFile(FileKeys):
 class BathymetryConfig(FileKeys):
     """Where the sea floor comes from, and how it is fitted to the grid."""
 
-    source: Literal["starter", "file", "flat", "two_basin", "mitgcm"] = par(
+    source: Literal["starter", "file", "flat", "two_basin", "mitgcm", "given"] = par(
         "flat", "1", "the package's starter data, a CF file, or an idealised shape"
     )
     path: str = par("", "1", "CF netCDF file (source: file) or folder (source: mitgcm)")
@@ -172,7 +118,7 @@ class BathymetryConfig(FileKeys):
 class InitialConfig(Section):
     """Temperature and salinity at the start. The ocean starts at rest."""
 
-    source: Literal["starter", "file", "profile", "mitgcm"] = par(
+    source: Literal["starter", "file", "profile", "mitgcm", "given"] = par(
         "profile", "1", "where they come from"
     )
     path: str = par("", "1", "CF netCDF file (source: file) or folder (source: mitgcm)")
@@ -206,7 +152,9 @@ class ForcingFile(InputFile):
 class ForcingConfig(Section):
     """What drives the surface. Records are interpolated in time, periodic over ``year``."""
 
-    source: Literal["none", "starter", "file", "gyre", "channel", "two_basin", "mitgcm"] = par(
+    source: Literal[
+        "none", "starter", "file", "gyre", "channel", "two_basin", "mitgcm", "given"
+    ] = par(
         "none", "1", "starter data, CF files (see files), MITgcm's raw files, or an idealised wind"
     )
     path: str = par("", "1", "folder (source: mitgcm)")
@@ -400,7 +348,25 @@ class RunConfig(Section):
     output: dict[str, OutputConfig] = par(
         lambda: {"monthly": OutputConfig()}, "1", "output files by name"
     )
+    variables: dict[str, Any] = par(
+        dict, "1", "output variables of one's own by name, {kind: package.module:Class, ...}"
+    )
     diagnostics: Annotated[DiagnosticsConfig, Field(default_factory=DiagnosticsConfig)]
+
+    @field_validator("variables")
+    @classmethod
+    def _variables_are_components(cls, entries: dict) -> dict:
+        from dogcm.diagnostics.variables import VARIABLES
+
+        for name in entries:
+            if name in VARIABLES:
+                raise ValueError(f"run.variables.{name}: there is such a variable already")
+        make_one = lambda n, e: make("output_variable", e, f"run.variables.{n}")
+        return {n: made for n, e in entries.items() if (made := make_one(n, e)) is not None}
+
+    @field_serializer("variables")
+    def _variable_entries(self, made: dict) -> dict:
+        return {n: c.entry() for n, c in made.items()}
 
 
 class Config(Section):
@@ -408,7 +374,7 @@ class Config(Section):
 
     name: str = par("unnamed", "1", "name of the experiment")
     description: str = par("", "1", "one line")
-    grid: Annotated[GridConfig, Field(default_factory=GridConfig)]
+    grid: component("grid", "latlon", "the horizontal grid and the layers")
     bathymetry: Annotated[BathymetryConfig, Field(default_factory=BathymetryConfig)]
     initial: Annotated[InitialConfig, Field(default_factory=InitialConfig)]
     forcing: Annotated[ForcingConfig, Field(default_factory=ForcingConfig)]
@@ -421,10 +387,15 @@ class Config(Section):
     )
     run: Annotated[RunConfig, Field(default_factory=RunConfig)]
 
+    def to_yaml(self) -> str:
+        """The configuration as a YAML file has it; values that were given in Python are not in
+        it."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, width=100)
+
     def components(self) -> list[Component]:
         """All components in use."""
-        sections = (self.grid, self.forcing, self.physics, self.time, self.run)
-        values = [getattr(s, n) for s in sections for n in type(s).model_fields]
+        sections = (self.forcing, self.physics, self.time, self.run)
+        values = [self.grid, *(getattr(s, n) for s in sections for n in type(s).model_fields)]
         found = [v for v in values if isinstance(v, Component)]
         return found + list(self.forcing.fluxes.values())
 
@@ -453,21 +424,7 @@ class Config(Section):
                     f"tracers.{kind.label}: its kind needs daylight at a latitude, so grid.kind: "
                     f"latlon"
                 )
-        if (
-            self.grid.kind in ("latlon", "rotated")
-            and not -90 <= self.grid.lat[0] < self.grid.lat[1] <= 90
-        ):
-            raise ValueError(f"grid.lat {self.grid.lat}: must increase within -90 to 90 degrees")
-        if (
-            self.grid.kind in ("latlon", "rotated")
-            and not 0 < self.grid.lon[1] - self.grid.lon[0] <= 360
-        ):
-            raise ValueError(f"grid.lon {self.grid.lon}: must increase by at most 360 degrees")
         self._curvilinear_fits()
-        if any(d <= 0 for d in self.grid.layers):
-            raise ValueError(
-                f"grid.layers {self.grid.layers}: every layer must be thicker than 0 m"
-            )
         step, momentum = self.time.step, self.time.momentum_step or self.time.step
         if momentum > step:
             raise ValueError(
@@ -504,22 +461,14 @@ class Config(Section):
         return self
 
     def _curvilinear_fits(self) -> None:
-        """Refuse what a rotated or tripolar grid cannot be."""
-        g = self.grid
-        if g.kind == "tripolar":
-            if abs(g.lon[1] - g.lon[0] - 360.0) > 1e-9:
+        """Refuse sources that are laid out for latitude-longitude grids."""
+        if self.grid.kind not in ("rotated", "tripolar"):
+            return
+        for section in (self.bathymetry, self.initial, self.forcing):
+            if section.source in ("mitgcm", "two_basin"):
                 raise ValueError(
-                    f"grid.lon {g.lon}: a tripolar grid goes round the globe: (pole, pole + 360)"
+                    f"source {section.source!r} needs grid.kind: latlon, not {self.grid.kind}"
                 )
-            TripolarGrid(g.nx, g.ny, g.lat[0], g.join, g.lon[0], g.mercator)
-        if g.kind == "rotated" and not -90 <= g.pole[1] <= 90:
-            raise ValueError(f"grid.pole {g.pole}: its latitude must lie within -90 to 90 degrees")
-        if g.kind in ("rotated", "tripolar"):
-            for section in (self.bathymetry, self.initial, self.forcing):
-                if section.source in ("mitgcm", "two_basin"):
-                    raise ValueError(
-                        f"source {section.source!r} needs grid.kind: latlon, not {g.kind}"
-                    )
 
 
 def parameter_table(

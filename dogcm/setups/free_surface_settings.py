@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from dogcm.dynamics.implicit_surface import largest_f_dt
 from dogcm.timestepping.schemes import SCHEMES
 
@@ -36,7 +34,10 @@ def check_free_surface(config) -> None:
             f"time.free_surface: implicit "
             "does not take: use a forward_backward scheme, or physics.coriolis: cd"
         )
-    turn, limit = largest_f(config.grid) * (t.momentum_step or t.step), largest_f_dt(t.implicitness)
+    turn, limit = (
+        config.grid.largest_f() * (t.momentum_step or t.step),
+        largest_f_dt(t.implicitness),
+    )
     if turn > limit:
         raise ValueError(
             f"time.free_surface implicit with time.implicitness {t.implicitness:g} is stable up to "
@@ -45,12 +46,3 @@ def check_free_surface(config) -> None:
             f"implicitness nearer to 1, or "
             "use physics.coriolis: cd"
         )
-
-
-def largest_f(grid) -> float:
-    """Largest Coriolis parameter (s-1) of a grid's configuration."""
-    if grid.kind == "latlon":
-        return 2 * abs(grid.rotation) * math.sin(math.radians(max(map(abs, grid.lat))))
-    if grid.kind == "rotated":
-        return 2 * abs(grid.rotation)
-    return max(abs(grid.f0 + grid.beta * y) for y in (grid.y0, grid.y0 + grid.ny * grid.dy))

@@ -12,47 +12,42 @@ import numpy as np
 
 from dogcm.decomp import fold
 from dogcm.grid import bathymetry as bathy
-from dogcm.grid.curvilinear import RotatedGrid
-from dogcm.grid.horizontal import CartesianGrid, LatLonGrid
-from dogcm.grid.tripolar import TripolarGrid
-from dogcm.grid.vertical import VerticalGrid, stretched_layers
+from dogcm.grid.vertical import VerticalGrid
 from dogcm.io.reading import reader
 from dogcm.physics.surface import RECORDS
 from dogcm.setups import atmosphere, idealised, mitgcm, vectors, volumes
 from dogcm.setups.atmosphere import DEW_POINT, InputError
 from dogcm.setups.config import BathymetryConfig, Config
+from dogcm.setups.given import Given
 from dogcm.setups.regridding import cell_means, check_cover, filled, on_grid
 from dogcm.setups.regridding import points as _points
 
+NOTHING = Given()
 STARTER = Path(__file__).parent / "starter"
 # Components of vectors, which follow the directions of the grid: (to the east, to the north).
 VECTORS = vectors.PAIRS
 STARTER_RECORDS = {"taux": "taux", "tauy": "tauy", "sst": "sst", "sss": "sss", "heat_flux": "qnet"}
 
 
-def horizontal_grid(config: Config) -> LatLonGrid | CartesianGrid | RotatedGrid | TripolarGrid:
+def horizontal_grid(config: Config):
     """The horizontal grid of a configuration."""
-    g = config.grid
-    if g.kind == "tripolar":
-        return TripolarGrid(
-            g.nx, g.ny, g.lat[0], g.join, g.lon[0], g.mercator, g.radius, g.rotation
-        )
-    if g.kind in ("latlon", "rotated"):
-        plain = LatLonGrid.regular(g.nx, g.ny, g.lon, g.lat, radius=g.radius, rotation=g.rotation)
-        return plain if g.kind == "latlon" else RotatedGrid(plain, g.pole)
-    return CartesianGrid(g.nx, g.ny, g.dx, g.dy, g.f0, g.beta, g.periodic, g.y0)
+    return config.grid.horizontal()
 
 
 def vertical_grid(config: Config) -> VerticalGrid:
     """The layers of a configuration."""
-    g = config.grid
-    return VerticalGrid(g.layers or stretched_layers(g.nz, g.depth, g.top))
+    return config.grid.vertical()
 
 
-def cell_thickness(config: Config, horizontal, vertical: VerticalGrid) -> np.ndarray:
+def cell_thickness(
+    config: Config, horizontal, vertical: VerticalGrid, given: Given = NOTHING
+) -> np.ndarray:
     """Thickness of every cell at rest (nz, ny, nx), m, 0 on land."""
     b = config.bathymetry
-    depth = _depth(config, horizontal, vertical)
+    if b.source == "given":
+        depth = np.minimum(given.depth(horizontal), vertical.edges[-1])
+    else:
+        depth = _depth(config, horizontal, vertical)
     if horizontal.curvilinear:
         depth = np.where(horizontal.dry(), 0.0, depth)
     if horizontal.north_fold:
@@ -124,13 +119,20 @@ def _measured_depth(b: BathymetryConfig, horizontal, deepest: float) -> np.ndarr
 
 
 def initial_tracer(
-    config: Config, name: str, horizontal, vertical: VerticalGrid, cells: np.ndarray
+    config: Config,
+    name: str,
+    horizontal,
+    vertical: VerticalGrid,
+    cells: np.ndarray,
+    given: Given = NOTHING,
 ) -> np.ndarray:
     """Initial temperature (degC) or salinity (g kg-1), (nz, ny, nx), 0 on land."""
     i = config.initial
     if i.source == "mitgcm":
         values = mitgcm.initial(i.path, name, horizontal.shape, vertical.nz)
-    elif i.source == "profile":
+    elif i.source == "given" and (name in given.initial or not given.initial):
+        values = given.tracer(name, horizontal, volumes.depths(config, vertical, cells))
+    elif i.source in ("profile", "given"):
         values = _profile(config, name, horizontal, volumes.depths(config, vertical, cells))
     else:
         values = volumes.initial(config, name, horizontal, vertical, cells)
@@ -150,7 +152,7 @@ def _profile(config: Config, name: str, horizontal, depths: np.ndarray) -> np.nd
     return np.broadcast_to(i.deep_temperature + (top - i.deep_temperature) * decay, shape).copy()
 
 
-def records(config: Config) -> list[str]:
+def records(config: Config, given: Given = NOTHING) -> list[str]:
     """Names of the surface fields that the configuration provides.
 
     Raises:
@@ -158,6 +160,7 @@ def records(config: Config) -> list[str]:
     """
     offered = {
         "none": [],
+        "given": list(given.forcing),
         "starter": list(STARTER_RECORDS),
         "file": [],
         "gyre": ["taux"],
@@ -178,11 +181,15 @@ def records(config: Config) -> list[str]:
     return names
 
 
-def record(config: Config, name: str, horizontal, wet: np.ndarray) -> np.ndarray:
+def record(
+    config: Config, name: str, horizontal, wet: np.ndarray, given: Given = NOTHING
+) -> np.ndarray:
     """One surface field (n, ny, nx) at its place on the grid, vectors by their components along its
     lines."""
     at = RECORDS[name][0]
-    if horizontal.curvilinear and name in VECTORS:
+    if name in given.forcing:
+        out = given.record(name, horizontal)
+    elif horizontal.curvilinear and name in VECTORS:
         east, north = (_record(config, n, at, horizontal, wet) for n in VECTORS[name])
         out = horizontal.to_grid(east, north, at)[VECTORS[name].index(name)]
     else:

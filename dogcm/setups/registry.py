@@ -78,15 +78,26 @@ def load_config(source: str | Path | dict | Config, overrides: dict | list | tup
         ConfigError: unknown experiment or key (with the nearest names), wrong type or value.
     """
     if isinstance(source, Config):
-        tree = source.model_dump()
+        tree = _tree(source)
     elif isinstance(source, dict):
         tree = dict(source)
     else:
         tree = _read(str(source))
-    pairs = overrides.items() if isinstance(overrides, dict) else map(split_setting, overrides)
-    for key, value in pairs:
+    for key, value in as_settings(overrides).items():
         set_key(tree, key, value)
     return check_config(tree)
+
+
+def as_settings(overrides: dict | list | tuple) -> dict[str, object]:
+    """Values by dotted key, from a dict or from texts ``key=value``."""
+    return dict(overrides if isinstance(overrides, dict) else map(split_setting, overrides))
+
+
+def _tree(section: Section) -> dict:
+    """A configuration as a tree whose components are the objects themselves."""
+    values = {n: getattr(section, n) for n in type(section).model_fields}
+    copied = lambda v: dict(v) if isinstance(v, dict) else v
+    return {n: _tree(v) if isinstance(v, Section) else copied(v) for n, v in values.items()}
 
 
 def check_config(tree: dict) -> Config:
@@ -167,8 +178,10 @@ def _no_owner(name: str, owners: dict) -> str:
 def violation(error: dict) -> str:
     """One of pydantic's errors in a line: key, what is wrong, what was given."""
     key, text = ".".join(str(p) for p in error["loc"]), error["msg"].removeprefix("Value error, ")
-    shown = f" (given: {error['input']!r})" if key and not isinstance(error["input"], dict) else ""
-    return f"{key}: {text}{shown}" if key else text
+    if not key or text.startswith((f"{key}:", f"{key}.", "unknown parameter")):
+        return text
+    shown = f" (given: {error['input']!r})" if not isinstance(error["input"], dict) else ""
+    return f"{key}: {text}{shown}"
 
 
 def read_yaml(path: Path, what: str, keys: str) -> dict:
@@ -284,10 +297,25 @@ def _refuse_unknown(tree, section: type[Section], prefix: str) -> None:
             hint = hint or _nearest_leaf(key, everywhere)
             raise ConfigError(f"unknown parameter {prefix}{key}{hint}")
         kind = info.annotation
+        if (slot := slot_of(info)) is not None and isinstance(value, dict):
+            _refuse_unknown_options(value, slot, f"{prefix}{key}")
         if isinstance(kind, type) and issubclass(kind, Section):
             if not isinstance(value, dict):
                 raise ConfigError(f"{prefix}{key} is a group of parameters, given: {value!r}")
             _refuse_unknown(value, kind, f"{prefix}{key}.")
+
+
+def _refuse_unknown_options(entry: dict, slot, key: str) -> None:
+    """Options that belong to another part of the configuration."""
+    kind = entry.get("kind", slot.default)
+    if kind in (None, False, "none"):
+        return
+    known = {o.name for o in options_of(find(slot.slot, kind, key))} | {"kind"}
+    everywhere = _all_keys(Config)
+    for name in entry:
+        elsewhere = everywhere.get(name, "")
+        if name not in known and elsewhere and not elsewhere.startswith(f"{key}."):
+            raise ConfigError(f"unknown parameter {key}.{name}; did you mean {elsewhere}?")
 
 
 def _all_keys(section: type[Section], prefix: str = "") -> dict[str, str]:

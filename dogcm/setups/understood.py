@@ -32,7 +32,7 @@ class Understood:
 
 def inputs_of(config: Config) -> list[Understood]:
     """Every input that an experiment reads from netCDF files, understood or refused."""
-    plane = config.grid.kind == "cartesian"
+    plane = not config.grid.sphere
     out = []
     if config.bathymetry.source in ("starter", "file"):
         out.append(

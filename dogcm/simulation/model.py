@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dogcm.components import Component
+from dogcm.components import Component, ConfigError
 from dogcm.decomp import Decomposition, Halo, LayoutError, layout_for, world
 from dogcm.diagnostics.monitor import Monitor, Reading
 from dogcm.dynamics.conjugate_gradients import DEGREE
@@ -23,7 +24,11 @@ from dogcm.halo import connect
 from dogcm.physics.surface import RECORDS, Forcing
 from dogcm.setups import atmosphere, inputs
 from dogcm.setups.config import Config
-from dogcm.setups.registry import load_config
+from dogcm.setups.given import places
+from dogcm.setups.python import from_keywords
+from dogcm.setups.registry import as_settings, load_config
+from dogcm.simulation.dataset import dataset
+from dogcm.simulation.wishes import Output
 from dogcm.timestepping import SCHEMES, Dynamics, State
 from dogcm.timestepping.physics import Physics
 from dogcm.timestepping.state import at_rest
@@ -37,11 +42,28 @@ _GRAVITY_WAVE_COURANT = 0.9
 class Model:
     """An ocean ready to run.
 
+    An ocean is built from a configuration, from its parts, or from both::
+
+        Model("global_4deg", {"time.step": 1800})
+        Model(
+            grid=dogcm.CartesianGrid(nx=60, ny=60, dx=20e3, dy=20e3, beta=2e-11, nz=10, depth=2e3),
+            bathymetry=depth,  # an array, a DataArray, a function of (x, y), or a number
+            initial={"temperature": lambda x, y, depth: ..., "salinity": 35.0},
+            forcing={"wind_stress_x": lambda x, y, t: ...},
+            vertical_mixing=dogcm.TKE(),
+            time_step=900.0,
+        )
+
     Args:
-        config: name of an experiment, path of a YAML file, or a :class:`Config`.
-        overrides: ``{"time.step": 1800}`` and the like.
+        config: name of an experiment, path of a YAML file, a dict, or a :class:`Config`.
+        overrides: ``{"time.step": 1800}`` and the like; they win.
         layout: ``auto`` or ``PXxPY``.
         comm: host communicator; default: that of this launch.
+        corrector: a function ``(state, params, now, grid)`` of tendencies, see
+            :attr:`dogcm.timestepping.Dynamics.extra_tendency`.
+        keywords: ``grid``, ``bathymetry``, ``initial``, ``forcing`` (see
+            :mod:`dogcm.setups.given`), ``tracers``, ``parameters``, ``time_step``, ``name``, and
+            every scheme and constant of the section ``physics`` by its name.
 
     Attributes:
         state: the ocean now (:class:`dogcm.timestepping.State`).
@@ -51,13 +73,26 @@ class Model:
             state``, pure.
     """
 
-    def __init__(self, config, overrides=(), layout: str = "auto", comm=None):
-        self.config: Config = load_config(config, overrides)
+    def __init__(
+        self,
+        config=None,
+        overrides=(),
+        layout: str = "auto",
+        comm=None,
+        corrector: Callable | None = None,
+        **keywords,
+    ):
+        settings, self.given = from_keywords(keywords)
+        if config is None and "grid" not in keywords:
+            raise ConfigError("Model: give the name of an experiment, a configuration, or a grid")
+        self.config: Config = load_config(config or {}, settings | as_settings(overrides))
         self.comm = comm or world()
         self.dtype = np.dtype(self.config.run.precision)
         self.horizontal = inputs.horizontal_grid(self.config)
         self.vertical = inputs.vertical_grid(self.config)
-        cells = self._on_root(inputs.cell_thickness, self.config, self.horizontal, self.vertical)
+        cells = self._on_root(
+            inputs.cell_thickness, self.config, self.horizontal, self.vertical, self.given
+        )
         self.layout = self.comm.broadcast(self._on_root(self._choose_layout, cells, layout))
         self.decomposition = Decomposition(self.layout, self.comm)
         self.halos = connect(self.layout, self.comm)
@@ -83,6 +118,7 @@ class Model:
             self.physics,
             self.scheme,
             self.split,
+            extra_tendency=corrector,
             passive=self.passive,
         )
         self.step = self.dynamics.step
@@ -200,23 +236,45 @@ class Model:
         )
 
     def _forcing(self, cells) -> Forcing:
-        names = self.comm.broadcast(self._on_root(inputs.records, self.config))
+        names = self.comm.broadcast(self._on_root(inputs.records, self.config, self.given))
+        functions = self.given.functions
         wet = cells[0] > 0 if self.comm.rank == 0 else None
         fields = {}
-        for name in names:
+        for name in (n for n in names if n not in functions):
             at = RECORDS[name][0]
             place = dict(halo=_FORCING_HALO, at=at, vector=name in inputs.VECTORS)
-            values = self._scatter(inputs.record, self.config, name, self.horizontal, wet, **place)
+            values = self._scatter(
+                inputs.record, self.config, name, self.horizontal, wet, self.given, **place
+            )
             fields[name] = Field(jnp.asarray(values, self.dtype), at, Halo.of(_FORCING_HALO)).named(
                 name
             )
-        return Forcing(fields, self.config.forcing.year * 86400.0)
+        where = {name: self._places(RECORDS[name][0]) for name in functions}
+        period = self.config.forcing.year * 86400.0
+        return Forcing(fields, period, tuple(functions.items()), where)
+
+    def _places(self, at: str) -> tuple[Field, Field]:
+        """x and y of a place of the C grid, on this tile with halo: see
+        :mod:`dogcm.setups.given`."""
+        found = []
+        for n in (0, 1):
+            values = self._scatter(
+                lambda n=n: places(self.horizontal, at)[n], halo=_FORCING_HALO, at=at
+            )
+            found.append(Field(jnp.asarray(values, self.dtype), at, Halo.of(_FORCING_HALO)))
+        return found[0], found[1]
 
     def _initial(self, cells) -> State:
         tracers = {}
         for name in ("temperature", "salinity"):
             values = self._scatter(
-                inputs.initial_tracer, self.config, name, self.horizontal, self.vertical, cells
+                inputs.initial_tracer,
+                self.config,
+                name,
+                self.horizontal,
+                self.vertical,
+                cells,
+                self.given,
             )
             tracers[name] = Field(jnp.asarray(values, self.dtype), "c").named(name)
         tracers.update(self.passive.initial(self.grid))
@@ -260,12 +318,32 @@ class Model:
         field = self.state.variables()[field] if isinstance(field, str) else field
         return self.decomposition.gather(np.asarray(field.interior), fill)
 
-    def run(self, days: float, output: str | Path | None = None, **options):
-        """Run with progress, checks, output files and a restart at the end; see
-        :mod:`dogcm.simulation.run`."""
+    @classmethod
+    def from_config(cls, config, overrides=(), **options) -> Model:
+        """The ocean of a configuration; arguments as for the class itself."""
+        return cls(config, overrides, **options)
+
+    def run(self, days: float, output: str | Path | Sequence[Output] | None = None, **options):
+        """Run with progress, checks, output files and a restart at the end.
+
+        Args:
+            days: length of the run.
+            output: folder of the files; or the tables that are wanted, which then go into
+                ``folder`` (an option; default ``output/NAME``).
+            options: ``callbacks``, and those of :func:`dogcm.simulation.run.run`.
+        """
         from dogcm.simulation.run import run
 
+        if isinstance(output, list | tuple):
+            tables = {o.name: o.entry() for o in output}
+            self.config = load_config(self.config, {"run.output": tables})
+            output = options.pop("folder", Path("output") / self.config.name)
         return run(self, days, output, **options)
+
+    def dataset(self, names: Sequence[str] | None = None):
+        """The state as an :class:`xarray.Dataset` on rank 0; see
+        :func:`dogcm.simulation.dataset.dataset`."""
+        return dataset(self, names)
 
     def summary(self) -> str:
         """A few lines on the present state."""

@@ -11,6 +11,7 @@ import csv
 import signal
 import threading
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from dogcm.io.root import OutputError, on_root
 from dogcm.simulation import folder as files
 from dogcm.simulation.progress import Progress, say, start_table
 from dogcm.simulation.tables import Every, Table, compiled_for, tables_of
+from dogcm.simulation.wishes import Callback, in_days
 
 SPEED_LIMIT, ETA_LIMIT = 10.0, 50.0  # m s-1, m: nothing in an ocean comes near
 # A signal is seen between two chunks, so these must not take long (s).
@@ -51,6 +53,7 @@ def run(
     overwrite: bool = False,
     progress: bool = True,
     binding: DeviceBinding | None = None,
+    callbacks: Sequence[Callback | Callable] = (),
 ) -> Reading:
     """Advance ``model`` by ``days``, with checks; called on every rank.
 
@@ -62,6 +65,8 @@ def run(
         overwrite: whether an earlier run in ``output`` may be removed.
         progress: print start table and progress lines on rank 0.
         binding: what :func:`dogcm.decomp.binding.bind_device` returned, for the start table.
+        callbacks: functions of the model, or :class:`dogcm.simulation.wishes.Callback`, that are
+            called during the run (functions: once a day).
 
     On SIGTERM, SIGUSR1 or SIGINT (of any rank) a restart is written, the files are completed, and
     the function returns early.
@@ -75,7 +80,9 @@ def run(
             be known.
         ModelBlewUp: NaN, infinity, or a speed or sea level that no ocean has.
     """
-    return _Run(model, days, output, restart_from, overwrite, progress, binding).go()
+    ran = _Run(model, days, output, restart_from, overwrite, progress, binding)
+    ran.callbacks = [ran.callback(c) for c in callbacks]
+    return ran.go()
 
 
 class Signals:
@@ -109,6 +116,7 @@ class _Run:
 
     sums: Any
     fluxes: Any
+    callbacks: list[tuple[Every, Callable]]
 
     def __init__(self, model, days, output, restart_from, overwrite, progress, binding):
         self.model, self.comm, self.config = model, model.comm, model.config
@@ -129,6 +137,17 @@ class _Run:
         self._step_seconds = 0.0
 
     # ---- before the first step
+    def callback(self, wanted: Callback | Callable) -> tuple[Every, Callable]:
+        """When a callback comes, and its function."""
+        one = wanted if isinstance(wanted, Callback) else Callback(wanted)
+        return Every(self._steps("the interval of a callback", in_days(one.every))), one.function
+
+    def _called_back(self) -> bool:
+        """Call what is due; whether the run is to end, on all ranks alike."""
+        due = [function for every, function in self.callbacks if every.due(self.tick)]
+        wishes = [bool(function(self.model)) for function in due]
+        return bool(due) and self.comm.any(any(wishes))
+
     def _steps(self, what: str, days: float) -> int:
         try:
             return self.model.steps_in(days)
@@ -236,7 +255,11 @@ class _Run:
             last = stopped or self.tick == self.end
             if last or any(e.due(self.tick) for e in self._events()):
                 reading = self._at_event(tell, last)
+            if not last and self._called_back():
+                reading = self._at_event(tell, True)
+                return reading, "ended by a callback"
         if not stopped:
+            self._called_back()
             return reading, "finished"
         names = self.comm.broadcast(self.comm.gather(signals.caught))
         name = next(filter(None, names))
@@ -250,6 +273,7 @@ class _Run:
             self.monitor,
             *(t.every for t in self.tables),
             *([self.restarts] if self.restarts else []),
+            *(every for every, _ in self.callbacks),
         ]
 
     def _target(self) -> int:

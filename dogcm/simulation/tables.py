@@ -137,6 +137,7 @@ def tables_of(model, every) -> list[Table]:
     """
     run, tables = model.config.run, []
     own = variables_of(model.passive, model.config.physics.equation_of_state.kind)
+    own |= {n: v.named(n) for n, v in run.variables.items()}
     for name, config in run.output.items():
         interval = every(f"run.output.{name}.every", config.every)
         try:

@@ -16,6 +16,7 @@ from dogcm.decomp import Decomposition, Halo, SerialCommunicator, make_layout
 from dogcm.dynamics.continuity import convergence
 from dogcm.field import Field, exchange
 from dogcm.grid.geometry import build_grid
+from dogcm.grid.grids import LatLon
 from dogcm.halo import connect
 from dogcm.learning.derivatives import check_derivatives
 from dogcm.operators import diff_z_w2c, lower_z_c2w, upper_z_c2w
@@ -23,7 +24,7 @@ from dogcm.physics import isoneutral
 from dogcm.physics.isoneutral import SlopeTaper
 from dogcm.physics.vertical_mixing import implicit_solve
 from dogcm.setups import inputs
-from dogcm.setups.config import Config, GridConfig
+from dogcm.setups.config import Config
 from dogcm.simulation.model import Model
 
 GRAVITY, RHO0, DT = 9.81, 1030.0, 4e7
@@ -42,7 +43,7 @@ def sea():
     """A rough-bottomed ocean with partial cells and islands on the sphere: grid, halos and how to
     fill them."""
     rng = np.random.default_rng(5)
-    grid_config = GridConfig(nx=NX, ny=NY, lat=(-60, 60), layers=LAYERS)
+    grid_config = LatLon(nx=NX, ny=NY, lat=(-60, 60), layers=LAYERS)
     config = Config(
         grid=grid_config,
         bathymetry={},

@@ -109,7 +109,7 @@ def test_overrides_do_not_change_what_they_override():
         ({"grid.nx": 12.5}, ["grid.nx", "integer"]),
         ({"grid.nx": 1}, ["grid.nx", "2"]),
         ({"physics.rho0": 0}, ["physics.rho0", "greater than 0"]),
-        ({"grid": 3}, ["grid", "group of parameters"]),
+        ({"grid": 3}, ["grid", "write a kind"]),
         ({"time.step.x": 3}, ["time.step.x"]),
         ({"grid.layers": [10, -5]}, ["grid.layers", "thicker than 0"]),
         ({"run.precision": "float16"}, ["run.precision", "float64"]),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +34,9 @@ RECORDS = {
 
 
 @functools.partial(
-    jax.tree_util.register_dataclass, data_fields=["records"], meta_fields=["period"]
+    jax.tree_util.register_dataclass,
+    data_fields=["records", "places"],
+    meta_fields=["period", "functions"],
 )
 @dataclass(frozen=True)
 class Forcing:
@@ -43,15 +46,24 @@ class Forcing:
         records: name (see :data:`RECORDS`) to a Field of shape (n, y, x): n records, each centred
             on its n-th part of ``period``. One record means steady forcing.
         period: s, usually one year.
+        functions: name and function of ``(x, y, t)`` of fields that are computed at each step.
+        places: by the same names x and y (Fields) where they are wanted.
     """
 
     records: dict[str, Field]
     period: float
+    functions: tuple[tuple[str, Callable], ...] = ()
+    places: dict[str, tuple[Field, Field]] = field(default_factory=dict)
 
     def at(self, time) -> dict[str, Field]:
         """Linear interpolation between the centres of the records, periodic in time."""
         # Stored: a loop that looks records up for each cell is slow.
-        return {name: hold(_interpolate(f, time, self.period)) for name, f in self.records.items()}
+        now = {name: hold(_interpolate(f, time, self.period)) for name, f in self.records.items()}
+        for name, function in self.functions:
+            x, y = self.places[name]
+            values = jnp.broadcast_to(jnp.asarray(function(x.data, y.data, time)), x.data.shape)
+            now[name] = hold(x.with_data(values.astype(x.dtype)).named(name))
+        return now
 
 
 def _interpolate(records: Field, time, period: float) -> Field:

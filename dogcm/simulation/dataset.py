@@ -1,0 +1,81 @@
+"""The state of a model as an xarray Dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dogcm.diagnostics.variables import VARIABLES, variables_of
+from dogcm.io.output import axis_names, date_of, horizontal_attributes
+
+
+def dataset(model, names: Sequence[str] | None = None):
+    """The prognostic variables on the global grid, with CF names and units.
+
+    Args:
+        names: of state variables; default: temperature, salinity, u, v, eta and passive tracers.
+
+    Returns:
+        An :class:`xarray.Dataset` on rank 0, None on the others; all ranks have to call.
+
+    Raises:
+        KeyError: a name that the state does not have.
+    """
+    import xarray as xr
+
+    fields = model.state.variables()
+    own = variables_of(model.passive, model.config.physics.equation_of_state.kind)
+    if names is None:
+        names = [
+            *("temperature", "salinity", "u", "v", "eta"),
+            *(v.name for v in model.passive.variables),
+        ]
+    names_of = axis_names(model.horizontal)
+    found, axes = {}, _coordinates(model, names_of)
+    for name in names:
+        if name not in fields:
+            raise KeyError(f"the state has no {name!r}; it has {', '.join(fields)}")
+        values = model.gather(fields[name], fill=np.nan)
+        mask = model.gather(_mask(model, fields[name]))
+        if values is None:
+            continue
+        about = own.get(name) or VARIABLES.get(name)
+        attributes = {}
+        if about is not None:
+            attributes = {"units": about.unit, "long_name": about.long_name}
+            if about.standard_name:
+                attributes["standard_name"] = about.standard_name
+        y, x = _axes_at(fields[name].at[0], names_of)
+        dims = ("depth", y, x) if values.ndim == 3 else (y, x)
+        found[name] = (dims, np.where(mask > 0, values, np.nan), attributes)
+    if not found:
+        return None
+    used = {d for dims, *_ in found.values() for d in dims}
+    date = date_of(float(model.state.time), model.config.forcing.year)
+    attributes = {"title": model.config.name, "Conventions": "CF-1.11", "model_date": date}
+    return xr.Dataset(found, {n: v for n, v in axes.items() if n in used}, attributes)
+
+
+def _mask(model, field):
+    place = field.at[0]
+    return getattr(model.grid, f"wet_{place}" if field.ndim == 2 else f"mask_{place}").crop(0)
+
+
+def _axes_at(place: str, names_of: dict[str, str]) -> tuple[str, str]:
+    """Names of the axes in y and x of a place of the C grid."""
+    lat, lon = "lat_v" if place == "v" else "lat", "lon_u" if place == "u" else "lon"
+    return names_of[lat], names_of[lon]
+
+
+def _coordinates(model, names_of: dict[str, str]) -> dict:
+    """One-dimensional coordinates by the names that files give them."""
+    depth = {"units": "m", "positive": "down", "standard_name": "depth", "axis": "Z"}
+    found = {"depth": ("depth", model.vertical.centres, depth)}
+    for key, (values, unit) in model.horizontal.coordinates().items():
+        attributes = horizontal_attributes(key, unit, model.horizontal)
+        found[names_of[key]] = (names_of[key], np.asarray(values), attributes)
+    return found
+
+
+__all__ = ["dataset"]

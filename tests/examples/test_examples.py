@@ -1,0 +1,65 @@
+"""Every script of examples/ runs as it stands, and uses public names alone."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dogcm.decomp.binding import looks_like_mpi_launch
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
+SAYS = {
+    "callbacks": "ended after",
+    "coupling": "ocean",
+    "double_gyre": "title:        double_gyre",
+    "own_closure": "sluggish_strength: 0.02",
+    "own_network": "after",
+    "own_tracer": "0.9",
+    "regional": "mediterranean after 10.0 days",
+    "restart": "the same bits: True",
+    "sensitivity": "largest sensitivity",
+    "twin": "vertical diffusivity 0.002 m2/s",
+}
+
+
+def test_every_script_is_known():
+    assert {p.stem for p in SCRIPTS} == set(SAYS)
+
+
+@pytest.mark.skipif(looks_like_mpi_launch(), reason="run on one rank")
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda p: p.stem)
+def test_runs(script, tmp_path, alone):
+    environment = {**alone, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    ran = subprocess.run(
+        [sys.executable, script],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    assert SAYS[script.stem] in ran.stdout
+
+
+def test_the_double_gyre_is_short():
+    lines = (ROOT / "examples" / "double_gyre.py").read_text().splitlines()
+    assert len(lines) <= 25
+
+
+@pytest.mark.parametrize(
+    "path", [*SCRIPTS, *sorted((ROOT / "examples" / "plugins").glob("*.py"))], ids=lambda p: p.stem
+)
+def test_only_public_names_are_used(path):
+    """``import dogcm`` and ``from dogcm import operators``, nothing deeper."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            assert not [a.name for a in node.names if a.name.startswith("dogcm.")]
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dogcm"):
+            assert node.module == "dogcm"
