@@ -85,6 +85,13 @@ class FileKeys(Section):
         "none", "1", "ocean that the file does not cover: refused, or given the nearest value"
     )
 
+    @field_validator("range")
+    @classmethod
+    def _from_low_to_high(cls, limits: tuple[float, float] | None):
+        if limits is not None and limits[0] >= limits[1]:
+            raise ValueError(f"{list(limits)}: the first must be the lower")
+        return limits
+
 
 class InputFile(FileKeys):
     """One variable of a CF file, on its own grid."""

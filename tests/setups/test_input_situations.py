@@ -25,6 +25,7 @@ from toy_inputs import (
     wet,
 )
 
+from dogcm.components.errors import ConfigError
 from dogcm.decomp.binding import looks_like_mpi_launch
 from dogcm.io.reading import plausible
 from dogcm.io.reading.errors import InputError
@@ -593,6 +594,20 @@ def test_initial_values_that_no_ocean_has_are_refused(save, what):
     if what == "spot":
         with pytest.raises(InputError, match="1 of .*lat -20.00, lon 64.00, depth 200 m"):
             initial(save(good), name)
+
+
+def test_keys_that_mean_nothing_are_refused(save):
+    path = save(field([18.0] * 12))
+    with pytest.raises(ConfigError, match="range.*the first must be the lower"):
+        surface(path, range=[5, 1])
+    with pytest.raises(InputError, match="axes: {north: ...}: no such axis; there are lat, lon"):
+        surface(path, axes={"north": "lat"})
+    with pytest.raises(InputError, match="axes: {lat: phi} names what the file has not"):
+        surface(path, axes={"lat": "phi"})
+    with pytest.raises(InputError, match="select: {member: 1} names no dimension of it"):
+        surface(path, select={"member": 1})
+    with pytest.raises(InputError, match="mask: wet names what the file has not"):
+        surface(path, mask="wet")
 
 
 # ---- depths --------------------------------------------------------------------------------------
