@@ -256,7 +256,7 @@ class _Run:
             if last or any(e.due(self.tick) for e in self._events()):
                 reading = self._at_event(tell, last)
             if not last and self._called_back():
-                reading = self._at_event(tell, True)
+                self._end_here(reading)
                 return reading, "ended by a callback"
         if not stopped:
             self._called_back()
@@ -323,6 +323,14 @@ class _Run:
         if self.folder and (last or self.restarts and self.restarts.due(self.tick)):
             self._write_restart(last)
         return reading
+
+    def _end_here(self, reading: Reading) -> None:
+        """Complete the files where a callback has ended the run."""
+        for t in self.tables:
+            if t.summed and t.count:
+                self._write_record(t, reading.time)
+        if self.folder:
+            self._write_restart(True)
 
     def _append_monitor(self, reading: Reading) -> None:
         path = self.folder / MONITOR_FILE
