@@ -121,13 +121,37 @@ class Model:
             extra_tendency=corrector,
             passive=self.passive,
         )
-        self.step = self.dynamics.step
         self.params = self._params()
         self.forcing = self._forcing(cells)
         self.state = self._initial(cells)
         del cells
         self.monitor = Monitor(self.halos, self.physics)
+
+    # ---- the step
+    @property
+    def dynamics(self) -> Dynamics:
+        """The step and all that is static about it. Another one acts on every way to step the
+        model from then on: ``model.dynamics = dataclasses.replace(model.dynamics, ...)``."""
+        return self._dynamics
+
+    @dynamics.setter
+    def dynamics(self, new: Dynamics) -> None:
+        self._dynamics = new
+        self.physics, self.split = new.physics, new.split
         self._advance = jax.jit(self._many_steps, donate_argnums=0)
+
+    @property
+    def step(self) -> Callable:
+        """``(state, params, forcing, grid) -> state``, pure: that of :attr:`dynamics`."""
+        return self._dynamics.step
+
+    @step.setter
+    def step(self, new: Callable) -> None:
+        if new != self._dynamics.step:
+            raise AttributeError(
+                "the step is that of model.dynamics: assign model.dynamics (with "
+                "extra_tendency=... to add a term), which acts on every way to step the model"
+            )
 
     # ---- building
     def _on_root(self, function, *args):
@@ -287,7 +311,8 @@ class Model:
 
     # ---- running
     def _many_steps(self, state, count, params, forcing, grid):
-        return jax.lax.fori_loop(0, count, lambda _, s: self.step(s, params, forcing, grid), state)
+        step = self.step
+        return jax.lax.fori_loop(0, count, lambda _, s: step(s, params, forcing, grid), state)
 
     def advance(self, steps: int) -> State:
         """Advance the model's own state by ``steps``, compiled once for any number."""

@@ -256,7 +256,6 @@ def figures():
     )
     # A coarse solution of the system may not cost conservation.
     m.dynamics = replace(m.dynamics, split=replace(m.split, tolerance=1e-4))
-    m.step = m.dynamics.step
     return {f.name: f for f in verify.budget_figures(m, 30)}
 
 
