@@ -12,6 +12,7 @@ import time
 import jax
 import jax.numpy as jnp
 
+from dogcm.dynamics.barotropic import DepthFlow
 from dogcm.dynamics.continuity import stretch_c
 from dogcm.field import zeros_like
 from dogcm.physics.surface import surface_fluxes
@@ -48,7 +49,7 @@ def _arguments(model):
         fluxes = surface_fluxes(now, top[0], top[1], top[2] * stretch, params, grid, d.physics)
         p = predicted
         inner = [f.crop(0) for f in (s.eta, p.U, p.V, p.forcing_u, p.forcing_v)]
-        baro = d.split.advance(d.halos, *inner, fluxes.freshwater.crop(0), grid)
+        baro = d.split.advance(d.halos, DepthFlow(*inner, fluxes.freshwater.crop(0)), grid)
         _, _, flow_u, flow_v = d.momentum.correct(s.eta, predicted, baro, grid)
         flux = (fluxes.heat, fluxes.salt, fluxes.freshwater)
         return (
@@ -66,6 +67,12 @@ def _arguments(model):
         )
 
     return jax.jit(prepare)(model.state)
+
+
+def _without_terms(predicted) -> tuple:
+    """What the step goes on with."""
+    found = vars(predicted).items()
+    return tuple(v for name, v in found if name not in ("terms", "solves"))
 
 
 def shares(model) -> dict[str, float]:
@@ -91,8 +98,8 @@ def shares(model) -> dict[str, float]:
             model.grid,
         ),
         "momentum": seconds(
-            lambda s, r, h, n, w, g: tuple(
-                vars(d.momentum.predict(MomentumInputs(s, r, h, n, w, params, g, {}))).values()
+            lambda s, r, h, n, w, g: _without_terms(
+                d.momentum.predict(MomentumInputs(s, r, h, n, w, params, g, {}))
             ),
             s,
             density,
@@ -102,12 +109,14 @@ def shares(model) -> dict[str, float]:
             model.grid,
         ),
         "free_surface": seconds(
-            lambda i, g: d.split.advance(d.halos, *i, zeros_like(i[0]), g), inner, model.grid
+            lambda i, g: d.split.advance(d.halos, DepthFlow(*i, zeros_like(i[0])), g),
+            inner,
+            model.grid,
         ),
         "tracers": seconds(
             lambda s, e, fu, fv, k, f, g: d.tracer_step.advance(
                 TracerInputs(s, e, fu, fv, k, SurfaceFluxes(*f), params, g, {})
-            ),
+            )[0],
             s,
             eta,
             flow_u,

@@ -59,17 +59,17 @@ def tracer_budget(
     Raises:
         KeyError: no such tracer.
     """
-    noted, wet = terms[name], grid.mask_c.crop(0)
+    made, wet = terms[name], grid.mask_c.crop(0)
     content = lambda s: s.tracers[name].crop(0) * (grid.h_c * stretch_c(s.eta, grid))
-    advection = convergence(*noted["advective"], grid)
-    explicit = convergence(*noted["fluxes"], grid)
+    advection = convergence(*made.advective, grid)
+    explicit = convergence(*made.fluxes, grid)
     out = {
         "tendency": (content(after) - content(before)) * (1.0 / dt),
         "advection": advection,
         "lateral_mixing": explicit - advection,
-        "vertical_mixing": (noted["mixed"] - noted["unmixed"]) * (1.0 / dt),
-        "surface": _on_top(noted["surface"], wet),
-        "correction": (noted["unmixed"] - noted["uncorrected"]) * (1.0 / dt),
+        "vertical_mixing": (made.mixed - made.unmixed) * (1.0 / dt),
+        "surface": _on_top(made.surface, wet),
+        "correction": (made.unmixed - made.uncorrected) * (1.0 / dt),
     }
     return {k: (f * wet).crop(0) for k, f in out.items()}
 

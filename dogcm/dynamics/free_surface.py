@@ -9,30 +9,26 @@ transports the weights that make sea level and tracer transports agree to round-
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from dogcm.decomp.depth import Halo
-from dogcm.dynamics.continuity import divergence, stretch_u, stretch_v
-from dogcm.field import Field, exchange, fence, hold, send_back
-from dogcm.lowering import replay
-from dogcm.operators import (
-    diff_x_c2u,
-    diff_x_u2c,
-    diff_y_c2v,
-    diff_y_v2c,
-    mean_x_q2v,
-    mean_x_v2q,
-    mean_y_q2u,
-    mean_y_u2q,
+from dogcm.dynamics.barotropic import (
+    LEFT,
+    Barotropic,
+    DepthFlow,
+    coriolis_u,
+    coriolis_v,
+    new_sea_level,
+    short_step_coefficients,
 )
-
-# What must still be valid when the short steps are over: the new sea level is needed one cell to
-# the west and south, and one to the east and north, of every transport of the tracer step.
-LEFT = Halo(s=1, n=2, w=1, e=2)
+from dogcm.dynamics.continuity import divergence
+from dogcm.dynamics.free_surface_adjoint import Note, adjoint, adjoint_reach
+from dogcm.field import Field, exchange, fence, hold
+from dogcm.lowering import replay
+from dogcm.operators import diff_x_c2u, diff_y_c2v, sum_z
 
 
 def averaging_weights(steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -105,26 +101,26 @@ class SplitExplicit:
         pad = (0, groups * self.per_exchange - a.size)
         return tuple(np.pad(w, pad).reshape(groups, self.per_exchange) for w in (a, b))
 
-    def advance(
-        self,
-        halos,
-        eta: Field,
-        U: Field,
-        V: Field,
-        forcing_u: Field,
-        forcing_v: Field,
-        freshwater: Field,
-        grid,
-    ) -> Barotropic:
-        """Advance sea level and depth-integrated flow over one long step.
+    def own_forcing(
+        self, eta: Field, flow: tuple, slope: tuple, thickness: tuple, grid
+    ) -> tuple[Field, Field] | None:
+        """What the short steps compute themselves of the forcing of transports (m2 s-2).
 
         Args:
-            eta: sea level (m). U, V: transports per width (m2 s-1).
-            forcing_u, forcing_v: all that the short steps do not compute themselves (m2 s-2),
-                constant.
-            freshwater: volume flux into the ocean (m s-1).
+            flow: transports per width, the newest of U (m2 s-1). slope: accelerations by sea level
+                (m s-2). thickness: of layers at faces (m).
         """
-        inputs = [f.crop(0) for f in (eta, U, V, forcing_u, forcing_v, freshwater)]
+        (U, V), (slope_u, slope_v), (h_u, h_v) = flow, slope, thickness
+        _, _, cu, cv, q = short_step_coefficients(self, eta, grid)
+        fast_u, fast_v = sum_z(h_u) * slope_u, sum_z(h_v) * slope_v
+        if self.coriolis:
+            fast_u = fast_u + coriolis_u(V, cu, q, grid)
+            fast_v = fast_v + coriolis_v(U, cv, q, grid)
+        return fast_u, fast_v
+
+    def advance(self, halos, start: DepthFlow, grid) -> Barotropic:
+        """Advance sea level and depth-integrated flow over one long step."""
+        inputs = [f.crop(0) for f in start]
         run = lambda inputs, grid, note: self._run(halos, inputs, grid, note)
         if halos.north_fold:  # values that are there twice would count twice in the adjoint
             return run(inputs, grid, False)[0]
@@ -163,56 +159,6 @@ class SplitExplicit:
         return done, Note(eta, levels) if note else None
 
 
-class Note(NamedTuple):
-    """What the adjoint of the short steps needs of them."""
-
-    eta: Field  # sea level before, with the halo of adjoint_reach or more
-    levels: list[
-        Field
-    ]  # sea level after each short step of a group, along a new first axis for groups
-
-
-class Barotropic(NamedTuple):
-    """Result of a free surface: transports per width (m2 s-1) and sea level (m)."""
-
-    U: Field  # at the new time
-    V: Field
-    U_mean: Field  # the mean over the long step that carried volume
-    V_mean: Field
-    eta: Field  # new sea level
-    iterations: jax.Array | None = None  # of a solver, negative where they did not suffice
-
-
-def new_sea_level(
-    scheme: SplitExplicit, eta: Field, freshwater: Field, U: Field, V: Field, grid
-) -> Field:
-    """Sea level (m) after a long step with these mean transports per width (m2 s-1)."""
-    rate = freshwater - divergence(U, V, grid)
-    return (eta + rate * scheme.dt) * grid.wet_c
-
-
-def short_step_coefficients(scheme: SplitExplicit, eta: Field, grid) -> tuple[Field, ...]:
-    """What stays fixed during the short steps: g H / dx at faces, f / H at corners."""
-    depth_u, depth_v = grid.depth_u * stretch_u(eta, grid), grid.depth_v * stretch_v(eta, grid)
-    return (
-        depth_u * grid.wet_u / grid.dx_u * scheme.gravity,
-        depth_v * grid.wet_v / grid.dy_v * scheme.gravity,
-        grid.depth_u * grid.wet_u / grid.dx_u,
-        grid.depth_v * grid.wet_v / grid.dy_v,
-        grid.f_q * grid.inv_depth_q,
-    )
-
-
-def coriolis_u(V: Field, over_dx: Field, q: Field, grid) -> Field:
-    """Coriolis force on the depth-integrated zonal flow (m2 s-2)."""
-    return mean_y_q2u(q * mean_x_v2q(V * grid.dx_v)) * over_dx
-
-
-def coriolis_v(U: Field, over_dy: Field, q: Field, grid) -> Field:
-    """Coriolis force on the depth-integrated meridional flow (m2 s-2)."""
-    return mean_x_q2v(q * mean_y_u2q(U * grid.dy_u)) * over_dy * (-1.0)
-
-
 def _short_step(scheme, eta, U, V, coefficients, grid):
     """Forward-backward: sea level first, then the flow it drives, each component using the
     newest."""
@@ -225,87 +171,3 @@ def _short_step(scheme, eta, U, V, coefficients, grid):
     U = hold(U + (coriolis_u(V, cu, q, grid) + Fu - gu * diff_x_c2u(eta)) * grid.wet_u * dt)
     V = V + (coriolis_v(U, cv, q, grid) + Fv - gv * diff_y_c2v(eta)) * grid.wet_v * dt
     return eta, U, V
-
-
-# ---- the adjoint
-def adjoint_reach(scheme: SplitExplicit) -> Halo:
-    """The halo that the adjoint of ``per_exchange`` short steps uses up."""
-    m = scheme.per_exchange
-    return Halo(s=m, n=m, w=2 * m, e=m)
-
-
-def adjoint(scheme: SplitExplicit, halos, note: Note, grid, owed: Barotropic) -> list[Field]:
-    """Cotangents of the inputs of :meth:`SplitExplicit.advance` from those of what it returns.
-
-    The short steps backwards, with stencils that gather from neighbours as the forward ones do,
-    where the transposes
-    of single operations would scatter: on the whole ocean, gradient and divergence are each other's
-    adjoint, and so are, but for the sign, the Coriolis forces on the two components. They are
-    linear but for the depth in ``g H``, for which ``note`` holds the sea level of every short step.
-
-    Args:
-        owed: cotangents, in units of the loss per unit of what they belong to.
-
-    Returns:
-        those of sea level, both transports, both forcings and fresh water, without halo.
-    """
-    reach = adjoint_reach(scheme)
-    a, b = (jnp.asarray(w, note.eta.dtype) for w in scheme.weights())
-    (gu, gv, *fixed), to_eta = jax.vjp(
-        lambda eta: short_step_coefficients(scheme, eta, grid), note.eta
-    )
-    zeros = lambda at: Field(jnp.zeros_like(note.eta.crop(0).data), at)
-    finish = lambda *f: new_sea_level(scheme, *f, grid)
-    anywhere = note.eta, note.eta, owed.U_mean, owed.V_mean  # the end is linear: any values serve
-    end_eta, end_fw, end_U, end_V = jax.vjp(finish, *anywhere)[1](owed.eta)
-    # On land, and beyond a wall, transports are zero whatever the inputs.
-    ends = owed.U, owed.V, owed.U_mean + end_U, owed.V_mean + end_V
-    ends = send_back(halos, *(f * (grid.wet_u if f.at == "u" else grid.wet_v) for f in ends))
-    U1, V1, Um, Vm = exchange(halos, *((f, reach) for f in ends))
-
-    def group(carry, item):
-        fields, sums = carry
-        levels, a, b = item
-        e, x, y = exchange(halos, *((f, reach) for f in fields))
-        for m in reversed(range(scheme.per_exchange)):
-            x, y = x + U1 * a[m], y + V1 * a[m]
-            (e, x, y), shares = _short_step_adjoint(
-                scheme, e, x, y, levels[m], (gu, gv, *fixed), grid
-            )
-            sums = [s + f.crop(0) for s, f in zip(sums, shares)]
-            x, y = x + Um * b[m], y + Vm * b[m]
-        return ([e.crop(0), (x * grid.wet_u).crop(0), (y * grid.wet_v).crop(0)], sums), None
-
-    start = ([zeros("c"), zeros("u"), zeros("v")], [zeros(at) for at in ("u", "v", "c", "u", "v")])
-    (state, (Fu, Fv, fw, d_gu, d_gv)), _ = jax.lax.scan(
-        group, start, (note.levels, a, b), reverse=True
-    )
-    depths = [_within(f, like) for f, like in ((d_gu, gu), (d_gv, gv))]
-    (of_depth,) = to_eta((*depths, *jax.tree.map(jnp.zeros_like, fixed)))
-    of_eta, of_fw = send_back(halos, of_depth + end_eta, end_fw)
-    return [state[0] + of_eta, state[1], state[2], Fu, Fv, fw + of_fw]
-
-
-def _within(f: Field, like: Field) -> Field:
-    """``f``, without halo, amid zeros of the size of ``like``."""
-    h = like.halo
-    return Field(jnp.pad(f.data, ((h.s, h.n), (h.w, h.e))), like.at, h, like.name)
-
-
-def _short_step_adjoint(scheme, e, x, y, eta, coefficients, grid):
-    """The transpose of :func:`_short_step`, last line first, and what forces, fresh water and ``g
-    H`` owe to it."""
-    gu, gv, cu, cv, q = coefficients
-    dt = scheme.momentum_dt / scheme.steps
-    dv = hold(y * grid.wet_v * dt)
-    if scheme.coriolis:
-        x = x - mean_y_q2u(q * mean_x_v2q(dv * cv)) * grid.dy_u
-    du = hold(x * grid.wet_u * dt)
-    if scheme.coriolis:
-        y = y + mean_x_q2v(q * mean_y_u2q(du * cu)) * grid.dx_v
-    e = hold(e + diff_x_u2c(gu * du) + diff_y_v2c(gv * dv))
-    de = e * grid.wet_c * (scheme.dt / scheme.steps)
-    per_area = de / grid.area_c
-    x, y = hold(x + diff_x_c2u(per_area) * grid.dy_u, y + diff_y_c2v(per_area) * grid.dx_v)
-    shares = du, dv, de, du * diff_x_c2u(eta) * (-1.0), dv * diff_y_c2v(eta) * (-1.0)
-    return (e, x, y), shares

@@ -26,8 +26,8 @@ import numpy as np
 
 from dogcm.decomp.depth import Halo
 from dogcm.dynamics import conjugate_gradients
+from dogcm.dynamics.barotropic import LEFT, Barotropic, DepthFlow
 from dogcm.dynamics.continuity import divergence, stretch_u, stretch_v
-from dogcm.dynamics.free_surface import LEFT, Barotropic
 from dogcm.field import Field, exchange, hold
 from dogcm.operators import diff_x_c2u, diff_y_c2v
 
@@ -76,26 +76,15 @@ class ImplicitSurface:
             f"iterations"
         )
 
-    def advance(
-        self,
-        halos,
-        eta: Field,
-        U: Field,
-        V: Field,
-        forcing_u: Field,
-        forcing_v: Field,
-        freshwater: Field,
-        grid,
-    ) -> Barotropic:
-        """Sea level and depth-integrated flow one step on.
+    def own_forcing(self, eta, flow, slope, thickness, grid) -> None:
+        """Nothing: it is forced by all that changed the depth-integrated flow."""
+        return None
 
-        Args:
-            eta: sea level (m). U, V: transports per width (m2 s-1).
-            forcing_u, forcing_v: all that changes them (m2 s-2), the slope of ``eta`` included.
-            freshwater: volume flux into the ocean (m s-1).
-        """
+    def advance(self, halos, start: DepthFlow, grid) -> Barotropic:
+        """Sea level and depth-integrated flow one step on; the forcing includes the slope of sea
+        level."""
         theta, dt_u = self.implicitness, self.momentum_dt
-        rest = (U, V, forcing_u, forcing_v, freshwater)
+        eta, *rest = start
         eta, U, V, Fu, Fv, fw = exchange(halos, (eta, self.wide), *((f, LEFT) for f in rest))
         # Beyond a wall an exchange brings values from elsewhere.
         U, V, eta = U * grid.wet_u, V * grid.wet_v, eta * grid.wet_c

@@ -1,17 +1,20 @@
-"""The velocity's part of a step: a predictor, then the depth mean of the free surface."""
+"""The velocity's part of a step: a predictor, then the depth mean of the free surface.
+
+The predictor is a sum of terms. :class:`Predicted` holds them by name, and a budget is these terms
+looked at.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from dogcm.dynamics import coriolis_cd, momentum
-from dogcm.dynamics import free_surface as fs
+from dogcm.dynamics.barotropic import Barotropic
 from dogcm.dynamics.continuity import divergence, interface_flow, stretch_u, stretch_v
-from dogcm.dynamics.implicit_surface import ImplicitSurface
-from dogcm.field import Field, exchange, fence, fmap, hold
+from dogcm.field import Field, fence, fmap, hold
 from dogcm.operators import (
     add_top,
     diff_x_c2u,
@@ -28,24 +31,13 @@ from dogcm.physics import vertical_mixing
 from dogcm.physics.coefficients import at_u, at_v
 from dogcm.timestepping.physics import Physics
 from dogcm.timestepping.schemes import TimeScheme
-from dogcm.timestepping.state import D_GRID, HISTORY_U, HISTORY_V, State
+from dogcm.timestepping.state import HISTORY_U, HISTORY_V, State
+from dogcm.timestepping.turning import CDLast, Extrapolated, ForwardBackward, Pair
 
-
-@dataclass(frozen=True)
-class Predicted:
-    """Velocity before the free surface has its say."""
-
-    u: Field
-    v: Field
-    U: Field  # transports per width at n (m2 s-1)
-    V: Field
-    new_U: Field  # depth integral of u and v here (m2 s-1)
-    new_V: Field
-    forcing_u: Field  # depth-integrated forcing of the free surface (m2 s-2)
-    forcing_v: Field
-    history_u: Field
-    history_v: Field
-    d_grid: tuple[Field, ...] = ()
+# Accelerations (m s-2) of u and v; None: the term says nothing about this component.
+Term = tuple[Field | None, Field | None]
+# Terms of the predictor that a budget shows as one.
+PRESSURE = ("baroclinic_pressure", "surface_slope", "ice_load")
 
 
 class MomentumInputs(NamedTuple):
@@ -68,6 +60,92 @@ class MomentumInputs(NamedTuple):
     extra: dict[str, Field]
 
 
+class Columns(NamedTuple):
+    """Columns of water at faces at the start of a step.
+
+    Attributes:
+        h: thickness of layers (m). near: the same, with the halo of the solves. U, V: transports
+            per width (m2 s-1).
+    """
+
+    h: Pair
+    near: Pair
+    U: Field
+    V: Field
+
+
+class Faces(NamedTuple):
+    """One component of velocity and what vertical friction needs to know of its faces.
+
+    Attributes:
+        along: the component (m s-1). across: the other, brought there. h: thickness (m).
+            viscosity: vertical, over the stretch of layers (m2 s-1). stress: of the wind (N m-2),
+            or None. bottom: 1 in the deepest wet layer. wet, mask: of the faces. at: brings a
+            parameter there.
+    """
+
+    along: Field
+    across: Field
+    h: Field
+    viscosity: Field
+    stress: Field | None
+    bottom: Field
+    wet: Field
+    mask: Field
+    at: Callable
+
+
+class Solve(NamedTuple):
+    """The implicit vertical solve of one component.
+
+    Attributes:
+        before: thickness times velocity (m2 s-1) before the stress of the wind. content: after it.
+            exchange, drag: as the solver takes them (m). h: thickness (m). new: the solution
+            (m s-1), not masked.
+    """
+
+    before: Field
+    content: Field
+    exchange: Field
+    drag: Field
+    h: Field
+    new: Field
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Velocity before the free surface has its say.
+
+    Attributes:
+        u, v: m s-1. U, V: transports per width at the start (m2 s-1). new_U, new_V: depth
+            integrals of u and v here. forcing_u, forcing_v: depth-integrated forcing of the free
+            surface (m2 s-2). history_u, history_v: accelerations that the next step extrapolates.
+        terms: the explicit accelerations by name. solves: the implicit vertical solves of u and v.
+    """
+
+    u: Field
+    v: Field
+    U: Field
+    V: Field
+    new_U: Field
+    new_V: Field
+    forcing_u: Field
+    forcing_v: Field
+    history_u: Field
+    history_v: Field
+    terms: dict[str, Term]
+    solves: tuple[Solve, Solve]
+    d_grid: tuple[Field, ...] = ()
+
+
+def total(terms: Iterable[Field | None]) -> Field:
+    """The sum of what is there, from the first to the last."""
+    first, *others = (t for t in terms if t is not None)
+    for other in others:
+        first = first + other
+    return first
+
+
 @dataclass(frozen=True)
 class MomentumStep:
     """See :class:`dogcm.timestepping.Dynamics` for the attributes."""
@@ -75,10 +153,53 @@ class MomentumStep:
     halos: Any
     physics: Physics
     scheme: TimeScheme
-    split: fs.SplitExplicit | ImplicitSurface
+    split: Any
 
-    def friction(self, u: Field, v: Field, params: dict, grid) -> tuple[Field, Field]:
-        """Accelerations (m s-2) by lateral friction."""
+    def predict(self, inputs: MomentumInputs) -> Predicted:
+        """Velocity before the free surface, u first and then v: the sum of all terms, and the
+        implicit solve of vertical friction."""
+        s, now, grid, dt = inputs.state, inputs.now, inputs.grid, self.physics.momentum_dt
+        baroclinic = self.baroclinic_pressure(inputs)
+        friction = hold(*self.friction(s.u, s.v, inputs.params, grid))
+        columns = self.columns(s, grid)
+        turning = self.turning(s, columns, grid)
+        newest = self.advection(s, columns, turning, grid)
+        terms: dict[str, Term] = {
+            "advection": (
+                self.scheme.extrapolate(newest[0], s.history_u, s.steps),
+                self.scheme.extrapolate(newest[1], s.history_v, s.steps),
+            ),
+            "lateral_friction": friction,
+            "baroclinic_pressure": baroclinic,
+            "surface_slope": self.slope(s.eta, grid),
+        }
+        if "ice_load" in now:
+            terms["ice_load"] = self.slope(now["ice_load"], grid)
+        terms["correction"] = inputs.extra.get("u"), inputs.extra.get("v")
+        rate_u, rate_v = (total(term[i] for term in terms.values()) for i in (0, 1))
+        turn_u = turning.of_u()
+        # Held together with what is kept for the next step: what this one kept has been read by
+        # then, and lends its place.
+        guess_u, history_u = hold(s.u + total((rate_u, turn_u)) * dt, newest[0])
+        new_u, solve_u = self.implicit(guess_u, self.u_faces(inputs, columns.near[0]), inputs)
+        turn_v = turning.of_v(new_u)
+        guess_v, history_v = hold(s.v + total((rate_v, turn_v)) * dt, newest[1])
+        new_v, solve_v = self.implicit(guess_v, self.v_faces(inputs, columns.near[1]), inputs)
+        turned = turning.finish(*hold(new_u, new_v), (turn_u, turn_v))
+        h_u, h_v = turning.thickness(columns.h, columns.near)
+        new_U, new_V = sum_z(turned.u * h_u), sum_z(turned.v * h_v)
+        forcing = self.slow_forcing(s.eta, columns, (new_U, new_V), terms["surface_slope"], grid)
+        return Predicted(
+            *(turned.u, turned.v, columns.U, columns.V, new_U, new_V),
+            *(*forcing, history_u, history_v),
+            terms={**terms, "coriolis": turned.force},
+            solves=(solve_u, solve_v),
+            d_grid=turned.d_grid,
+        )
+
+    # ---- terms, as accelerations (m s-2) of u and v
+    def friction(self, u: Field, v: Field, params: dict, grid) -> Pair:
+        """By lateral friction."""
         p = self.physics
         fu, fv = p.friction.accelerations(u, v, params, grid)
         if p.eddy_viscosity is not None:
@@ -86,179 +207,109 @@ class MomentumStep:
             fu, fv = fu + eu, fv + ev
         return fu, fv
 
-    def predict(self, inputs: MomentumInputs, noted: dict | None = None) -> Predicted:
-        """Velocity before the free surface. Into ``noted`` go pairs of accelerations (m s-2) of u
-        and v, by name."""
-        s, density, stretch, viscosity, now, params, grid, extra = inputs
-        p, dt = self.physics, self.physics.momentum_dt
-        u, v, eta = s.u, s.v, s.eta
-        pressure = hold(p.pressure.hydrostatic(density, stretch, grid, p))
-        gu, gv = hold(*p.pressure.gradient(pressure, density, eta, grid, p))
-        fu, fv = hold(*self.friction(u, v, params, grid))
-        h_u, h_v = hold(grid.h_u * stretch_u(eta, grid), grid.h_v * stretch_v(eta, grid))
-        U, V = hold(sum_z(u * h_u), sum_z(v * h_v))
+    def baroclinic_pressure(self, inputs: MomentumInputs) -> Pair:
+        """By the pressure of what lies above."""
+        p, density, grid = self.physics, inputs.density, inputs.grid
+        pressure = hold(p.pressure.hydrostatic(density, inputs.stretch, grid, p))
+        return hold(*p.pressure.gradient(pressure, density, inputs.state.eta, grid, p))
+
+    def slope(self, height: Field, grid) -> Pair:
+        """By the slope of sea level, or of a load as a height of water (m)."""
+        g = self.physics.gravity
+        return (
+            (diff_x_c2u(height) / grid.dx_u * grid.wet_u) * (-g),
+            (diff_y_c2v(height) / grid.dy_v * grid.wet_v) * (-g),
+        )
+
+    def advection(self, s: State, columns: Columns, turning, grid) -> Pair:
+        """By advection, and what of the Coriolis force is extrapolated with it."""
+        (h_u, h_v), scheme = columns.h, self.physics.momentum_advection
+        terms = []
+        if scheme is not None:
+            rising = -divergence(columns.U, columns.V, grid)
+            w = interface_flow(s.u * h_u, s.v * h_v, rising, grid)
+            terms.append(scheme.accelerations(s.u, s.v, w, grid))
+        terms += turning.extrapolated() or ([] if terms else [(s.u * 0.0, s.v * 0.0)])
+        au, av = (total(term[i] for term in terms) for i in (0, 1))
+        return hold(au.crop(HISTORY_U), av.crop(HISTORY_V))
+
+    # ---- what the terms are made of
+    def columns(self, s: State, grid) -> Columns:
+        """Thickness and transports at faces."""
+        h_u, h_v = hold(grid.h_u * stretch_u(s.eta, grid), grid.h_v * stretch_v(s.eta, grid))
+        U, V = hold(sum_z(s.u * h_u), sum_z(s.v * h_v))
         # Cut to size once: each cut on its own is padded again in the backward pass.
-        near_u, near_v = fence(h_u.crop(HISTORY_U), h_v.crop(HISTORY_V))
+        near = fence(h_u.crop(HISTORY_U), h_v.crop(HISTORY_V))
+        return Columns((h_u, h_v), near, U, V)
+
+    def turning(self, s: State, columns: Columns, grid) -> ForwardBackward | CDLast:
+        """How this step turns the flow."""
+        p = self.physics
+        if p.cd_time is not None:
+            return CDLast(s, self.halos, grid, p.momentum_dt, p.cd_time)
         planetary = grid.f_q * grid.inv_h_q
+        if self.scheme.coriolis == "forward_backward":
+            return ForwardBackward(s.u, s.v, planetary, grid)
+        return Extrapolated.of(s, planetary, (columns.U, columns.V), columns.h, grid)
 
-        au, av = u * 0.0, v * 0.0
-        if p.momentum_advection is not None:
-            w = interface_flow(u * h_u, v * h_v, -divergence(U, V, grid), grid)
-            au, av = p.momentum_advection.accelerations(u, v, w, grid)
-        cd = p.cd_time is not None
-        forward_backward = self.scheme.coriolis == "forward_backward"
-        if not (forward_backward or cd):
-            # Only the flow's deviation from its depth mean: the short steps turn the mean.
-            mean_u = U / (sum_z(h_u) + (1.0 - grid.wet_u)) * grid.mask_u
-            mean_v = V / (sum_z(h_v) + (1.0 - grid.wet_v)) * grid.mask_v
-            au = au + momentum.vorticity_flux_u(v - mean_v, planetary, grid)
-            av = av + momentum.vorticity_flux_v(u - mean_u, planetary, grid)
-        au, av = hold(au.crop(HISTORY_U), av.crop(HISTORY_V))
-        eu = self.scheme.extrapolate(au, s.history_u, s.steps)
-        ev = self.scheme.extrapolate(av, s.history_v, s.steps)
+    def slow_forcing(
+        self, eta: Field, columns: Columns, new: Pair, slope: Pair, grid
+    ) -> tuple[Field, Field]:
+        """What changed the depth-integrated flow (m2 s-2), less what the free surface computes
+        itself; ``new``: transports per width after the solves."""
+        U, V, dt = columns.U, columns.V, self.physics.momentum_dt
+        newest_U = new[0] if self.scheme.coriolis == "forward_backward" else U
+        fast = self.split.own_forcing(eta, (newest_U, V), slope, columns.near, grid)
+        rates = (new[0] - U) * (1 / dt), (new[1] - V) * (1 / dt)
+        return rates if fast is None else (rates[0] - fast[0], rates[1] - fast[1])
 
-        surface_u = (diff_x_c2u(eta) / grid.dx_u * grid.wet_u) * (-p.gravity)
-        surface_v = (diff_y_c2v(eta) / grid.dy_v * grid.wet_v) * (-p.gravity)
-        rate_u, rate_v = eu + fu + gu + surface_u, ev + fv + gv + surface_v
-        if "ice_load" in now:
-            rate_u = rate_u - diff_x_c2u(now["ice_load"]) / grid.dx_u * grid.wet_u * p.gravity
-            rate_v = rate_v - diff_y_c2v(now["ice_load"]) / grid.dy_v * grid.wet_v * p.gravity
-        pressed_u, pressed_v = rate_u, rate_v
-        if "u" in extra:
-            rate_u = rate_u + extra["u"]
-        if "v" in extra:
-            rate_v = rate_v + extra["v"]
-        vertical_u, vertical_v = (None, None) if noted is None else ({}, {})
-        if not cd:
-            turn_u = momentum.vorticity_flux_u(v if forward_backward else mean_v, planetary, grid)
-            rate_u = rate_u + turn_u
-        # Held together with what is kept for the next step: what this one kept has been read by
-        # then, and lends its place.
-        guess_u, au = hold(u + rate_u * dt, au)
-        new_u = self.implicit_u(
-            u, v, guess_u, near_u, viscosity, stretch, now, params, grid, vertical_u
-        )
-        if not cd:
-            turn_v = momentum.vorticity_flux_v(
-                new_u if forward_backward else mean_u, planetary, grid
-            )
-            rate_v = rate_v + turn_v
-        guess_v, av = hold(v + rate_v * dt, av)
-        new_v = self.implicit_v(
-            u, v, guess_v, near_v, viscosity, stretch, now, params, grid, vertical_v
-        )
-        new_u, new_v = hold(new_u, new_v)
-        d_grid = ()
-        if cd:
-            straight = new_u, new_v
-            new_u, new_v, d_grid = self._turn(s, new_u, new_v, grid)
-            turn_u, turn_v = ((f - g) * (1 / dt) for f, g in zip((new_u, new_v), straight))
-        if noted is not None:
-            noted |= {
-                "advection": (eu, ev),
-                "coriolis": (turn_u, turn_v),
-                "lateral_friction": (fu, fv),
-                "pressure_gradient": (pressed_u - eu - fu, pressed_v - ev - fv),
-                "correction": (extra.get("u", u * 0.0), extra.get("v", v * 0.0)),
-                **{n: (vertical_u[n], vertical_v[n]) for n in vertical_u},
-            }
-        # Turned by the C-D scheme, velocity has halos beyond those of the solve.
-        new_U, new_V = (
-            sum_z(new_u * (h_u if cd else near_u)),
-            sum_z(new_v * (h_v if cd else near_v)),
-        )
-        Fu, Fv = self._slow_forcing(
-            eta, U, V, new_U, new_V, surface_u, surface_v, near_u, near_v, grid
-        )
-        return Predicted(new_u, new_v, U, V, new_U, new_V, Fu, Fv, au, av, d_grid)
+    # ---- the implicit solve
+    def u_faces(self, inputs: MomentumInputs, h: Field) -> Faces:
+        """West faces, with thickness ``h`` (m)."""
+        grid, (u, v) = inputs.grid, fence(inputs.state.u, inputs.state.v)
+        across = mean_x_c2u(mean_y_v2c(v))
+        k = vertical_mixing.to_u(inputs.viscosity, grid) / mean_x_c2u(inputs.stretch)
+        stress = inputs.now.get("taux")
+        return Faces(u, across, h, k, stress, grid.bottom_u, grid.wet_u, grid.mask_u, at_u)
 
-    def _turn(self, s: State, new_u: Field, new_v: Field, grid):
-        """Coriolis force by the C-D scheme, after all else; returns u, v and the velocity on the D
-        grid."""
-        dt = self.physics.momentum_dt
-        rate_u, rate_v, *d_grid = exchange(
-            self.halos,
-            ((new_u - s.u) * (1 / dt), 1),
-            ((new_v - s.v) * (1 / dt), 1),
-            *((f, 1) for f in s.d_grid),
-        )
-        # Beyond a wall an exchange brings values from elsewhere; in the ground below the sea they
-        # are zero.
-        rate_u, rate_v = hold(rate_u * grid.wet_u, rate_v * grid.wet_v)
-        d_grid = hold(
-            *coriolis_cd.advance(*d_grid, s.u, s.v, rate_u, rate_v, dt, self.physics.cd_time, grid)
-        )
-        v_at_u, u_at_v = d_grid
-        u = s.u + (rate_u + coriolis_cd.f_at_u(grid) * v_at_u) * dt
-        v = s.v + (rate_v - coriolis_cd.f_at_v(grid) * u_at_v) * dt
-        u, v = hold(u, v)
-        return u, v, tuple(f.named(n) for f, n in zip(d_grid, D_GRID))
+    def v_faces(self, inputs: MomentumInputs, h: Field) -> Faces:
+        """South faces, with thickness ``h`` (m)."""
+        grid, (u, v) = inputs.grid, fence(inputs.state.u, inputs.state.v)
+        across = mean_y_c2v(mean_x_u2c(u))
+        k = vertical_mixing.to_v(inputs.viscosity, grid) / mean_y_c2v(inputs.stretch)
+        stress = inputs.now.get("tauy")
+        return Faces(v, across, h, k, stress, grid.bottom_v, grid.wet_v, grid.mask_v, at_v)
 
-    def _slow_forcing(self, eta, U, V, new_U, new_V, surface_u, surface_v, h_u, h_v, grid):
-        """What changed the depth-integrated flow, less what the short steps compute themselves."""
-        dt = self.physics.momentum_dt
-        if isinstance(self.split, ImplicitSurface):
-            return (new_U - U) * (1 / dt), (new_V - V) * (1 / dt)
-        _, _, cu, cv, q = fs.short_step_coefficients(self.split, eta, grid)
-        newest_U = new_U if self.scheme.coriolis == "forward_backward" else U
-        fast_u, fast_v = sum_z(h_u) * surface_u, sum_z(h_v) * surface_v
-        if self.split.coriolis:
-            fast_u = fast_u + fs.coriolis_u(V, cu, q, grid)
-            fast_v = fast_v + fs.coriolis_v(newest_U, cv, q, grid)
-        return (new_U - U) * (1 / dt) - fast_u, (new_V - V) * (1 / dt) - fast_v
+    def implicit(self, guess: Field, faces: Faces, inputs: MomentumInputs) -> tuple[Field, Solve]:
+        """``guess`` (m s-1) after wind stress, vertical friction and bottom drag."""
+        dt, grid = self.physics.momentum_dt, inputs.grid
+        speed = fmap(
+            lambda a, b: jnp.sqrt(a * a + b * b + 1e-8), faces.along, faces.across, name="speed"
+        )
+        content = before = guess * faces.h
+        if faces.stress is not None:
+            content = add_top(content, faces.stress * (dt / self.physics.rho0) * faces.wet)
+        k = faces.viscosity * (dt / grid.dz_w)
+        drag = self.drag(speed, faces, inputs.params, grid)
+        (new,) = vertical_mixing.implicit_solve([content], faces.h, k, drag)
+        return new * faces.mask, Solve(before, content, k, drag, faces.h, new)
 
-    def drag(self, speed: Field, bottom: Field, params: dict, at, grid) -> Field:
-        """Implicit bottom drag (m): the step times the drag velocity, in the deepest wet layer;
-        ``at``: at_u or at_v."""
+    def drag(self, speed: Field, faces: Faces, params: dict, grid) -> Field:
+        """Implicit bottom drag (m): the step times the drag velocity, in the deepest wet layer."""
         scheme, dt = self.physics.bottom_drag, self.physics.momentum_dt
         if scheme is None:
-            return bottom * 0.0
-        linear, quadratic = scheme.coefficients(params, at, grid)
+            return faces.bottom * 0.0
+        linear, quadratic = scheme.coefficients(params, faces.at, grid)
         drag = lambda s, b, cl, cq: (cl + cq * s) * b * dt
-        return fmap(drag, speed, bottom, linear, quadratic, name="drag")
+        return fmap(drag, speed, faces.bottom, linear, quadratic, name="drag")
 
-    def implicit_u(
-        self, u, v, guess, h_u, viscosity, stretch, now, params, grid, noted=None
-    ) -> Field:
-        """``guess`` after wind stress, vertical friction and bottom drag; into ``noted`` go what
-        each did (m s-2)."""
-        u, v = fence(u, v)
-        across = mean_x_c2u(mean_y_v2c(v))
-        k = vertical_mixing.to_u(viscosity, grid) / mean_x_c2u(stretch)
-        stress = now["taux"] if "taux" in now else None
-        sides = grid.bottom_u, grid.wet_u, grid.mask_u, at_u
-        return self._implicit(u, across, guess, h_u, k, stress, sides, params, grid, noted)
-
-    def implicit_v(
-        self, u, v, guess, h_v, viscosity, stretch, now, params, grid, noted=None
-    ) -> Field:
-        """As :meth:`implicit_u`."""
-        u, v = fence(u, v)
-        across = mean_y_c2v(mean_x_u2c(u))
-        k = vertical_mixing.to_v(viscosity, grid) / mean_y_c2v(stretch)
-        stress = now["tauy"] if "tauy" in now else None
-        sides = grid.bottom_v, grid.wet_v, grid.mask_v, at_v
-        return self._implicit(v, across, guess, h_v, k, stress, sides, params, grid, noted)
-
-    def _implicit(
-        self, along, across, guess, h, viscosity, stress, sides, params, grid, noted
-    ) -> Field:
-        dt, (bottom, wet, mask, at) = self.physics.momentum_dt, sides
-        speed = fmap(lambda a, b: jnp.sqrt(a * a + b * b + 1e-8), along, across, name="speed")
-        content = still = guess * h
-        if stress is not None:
-            content = add_top(content, stress * (dt / self.physics.rho0) * wet)
-        k = viscosity * (dt / grid.dz_w)
-        drag = self.drag(speed, bottom, params, at, grid)
-        (out,) = vertical_mixing.implicit_solve([content], h, k, drag)
-        if noted is not None:
-            noted |= _vertical_terms(out, content - still, k, drag, h, dt)
-        return out * mask
-
-    def correct(self, eta, predicted: Predicted, baro: fs.Barotropic, grid):
+    # ---- after the free surface
+    def correct(self, eta: Field, predicted: Predicted, baro: Barotropic, grid):
         """Put the free surface's depth mean into the velocity, and into the tracers' transports."""
+        p = predicted
 
-        def one(velocity, integral, h, depth, stretch_of, new, mean, mask, wet):
+        def one(velocity, transports, faces, stretch_of):
+            (integral, new, mean), (h, depth, mask, wet) = transports, faces
             dry = 1.0 - wet
             column = depth * stretch_of(eta, grid)
             h_now = h * stretch_of(eta, grid)
@@ -267,47 +318,33 @@ class MomentumStep:
             carried = shear + mean / (column + dry)
             return after.crop(0), carried * h_now  # without thickness in the ground
 
-        p = predicted
-        u, flow_u = one(
-            p.u,
-            p.new_U,
-            grid.h_u,
-            grid.depth_u,
-            stretch_u,
-            baro.U,
-            baro.U_mean,
-            grid.mask_u,
-            grid.wet_u,
-        )
-        v, flow_v = one(
-            p.v,
-            p.new_V,
-            grid.h_v,
-            grid.depth_v,
-            stretch_v,
-            baro.V,
-            baro.V_mean,
-            grid.mask_v,
-            grid.wet_v,
-        )
+        west = grid.h_u, grid.depth_u, grid.mask_u, grid.wet_u
+        south = grid.h_v, grid.depth_v, grid.mask_v, grid.wet_v
+        u, flow_u = one(p.u, (p.new_U, baro.U, baro.U_mean), west, stretch_u)
+        v, flow_v = one(p.v, (p.new_V, baro.V, baro.V_mean), south, stretch_v)
         return hold(u, v, flow_u, flow_v)
 
+    # ---- the terms, looked at
+    def budget(self, predicted: Predicted) -> dict[str, Pair]:
+        """All terms of the predictor, explicit and implicit (m s-2), by name; a term that is not
+        there is zero."""
+        p = predicted
+        zero = p.u * 0.0, p.v * 0.0
+        full = {n: tuple(f if f is not None else z for f, z in zip(term, zero))
+                for n, term in p.terms.items()}  # fmt: skip
+        pressed = [full.pop(n) for n in PRESSURE if n in full]
+        full["pressure_gradient"] = tuple(total(term[i] for term in pressed) for i in (0, 1))
+        u, v = (_implicit_terms(solve, self.physics.momentum_dt) for solve in p.solves)
+        return full | {name: (u[name], v[name]) for name in u}
 
-def _vertical_terms(
-    new: Field, stress: Field, exchange: Field, drag: Field, h: Field, dt: float
-) -> dict[str, Field]:
-    """What the implicit solve did to velocity (m s-2): from its solution, in the form of fluxes.
 
-    Args:
-        stress: what the wind added to thickness times velocity. exchange, drag: as the solver takes
-            them.
-    """
-    safe = fmap(lambda h: jnp.where(h > 0, h, 1.0), h, name="thickness")
-    down = diff_z_c2w(new) * exchange
+def _implicit_terms(solve: Solve, dt: float) -> dict[str, Field]:
+    """What an implicit solve did to velocity (m s-2): from its solution, in the form of fluxes."""
+    safe = fmap(lambda h: jnp.where(h > 0, h, 1.0), solve.h, name="thickness")
+    down = diff_z_c2w(solve.new) * solve.exchange
     per = lambda f: f / safe * (1.0 / dt)
-    dragged = per(drag * new) * (-1.0)
     return {
         "vertical_friction": per(diff_z_w2c(down)),
-        "surface_stress": per(stress),
-        "bottom_drag": dragged,
+        "surface_stress": per(solve.content - solve.before),
+        "bottom_drag": per(solve.drag * solve.new) * (-1.0),
     }

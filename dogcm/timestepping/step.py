@@ -20,9 +20,8 @@ import jax
 import jax.numpy as jnp
 
 from dogcm.decomp.depth import Halo
-from dogcm.dynamics import free_surface as fs
+from dogcm.dynamics.barotropic import DepthFlow
 from dogcm.dynamics.continuity import stretch_c
-from dogcm.dynamics.implicit_surface import ImplicitSurface
 from dogcm.dynamics.pressure import at_true_depths
 from dogcm.field import Field, as_one_row, exchange, hold
 from dogcm.operators import add_top
@@ -73,7 +72,7 @@ class Dynamics:
     eos: Any
     physics: Physics
     scheme: TimeScheme
-    split: fs.SplitExplicit | ImplicitSurface
+    split: Any
     extra_tendency: Any = field(default=None)
     extra_every: int = 1
     passive: PassiveTracers = PassiveTracers()
@@ -112,16 +111,9 @@ class Dynamics:
             )
             predicted = self.momentum.predict(moved)
         with jax.named_scope("free_surface"):
-            baro = self.split.advance(
-                self.halos,
-                s.eta.crop(0),
-                predicted.U.crop(0),
-                predicted.V.crop(0),
-                predicted.forcing_u.crop(0),
-                predicted.forcing_v.crop(0),
-                fluxes.freshwater.crop(0),
-                grid,
-            )
+            q = predicted
+            start = (s.eta, q.U, q.V, q.forcing_u, q.forcing_v, fluxes.freshwater)
+            baro = self.split.advance(self.halos, DepthFlow(*(f.crop(0) for f in start)), grid)
         u, v, flow_u, flow_v = self.momentum.correct(s.eta, predicted, baro, grid)
         with jax.named_scope("tracers"):
             eddies = None
@@ -140,7 +132,7 @@ class Dynamics:
                 eddies,
                 mixing.boundary_layer,
             )
-            tracers = self.tracer_step.advance(parts)
+            tracers, _ = self.tracer_step.advance(parts)
             tracers, frozen = self._freeze(tracers, fluxes, baro.eta, grid)
         keep = self.scheme.memory
         older_u, older_v = state.history_u, state.history_v
@@ -188,31 +180,35 @@ class Dynamics:
 
     def tracer_terms(self, parts: StepParts) -> dict:
         """The terms of the tracer step, computed once more from ``parts`` of
-        :meth:`step_with_parts`: by tracer its
-        fluxes, what entered through the surface, and content before and after vertical mixing (see
+        :meth:`step_with_parts`: by tracer
+        its :class:`~dogcm.timestepping.tracer_step.TracerTerms` (see
         :mod:`dogcm.diagnostics.budgets`); and ``flow``: transports per width and the flow through
         interfaces."""
-        terms: dict = {}
         # Not to be merged into the step, whose bits may not depend on what is diagnosed.
         inputs = jax.lax.optimization_barrier(parts.tracers)
-        tracers = self.tracer_step.advance(inputs, terms)
-        self._freeze(tracers, inputs.fluxes, inputs.eta, inputs.grid, terms["temperature"])
+        tracers, terms = self.tracer_step.advance(inputs)
+        frozen, made = self._freeze(tracers, inputs.fluxes, inputs.eta, inputs.grid)
+        if made:
+            heat = self._latent_heat(tracers, frozen, inputs.eta, inputs.grid)
+            own = terms["temperature"]
+            source = own.surface
+            source = add_top(source, heat) if source.ndim == 3 else source + heat
+            terms["temperature"] = own._replace(surface=source)
         return terms
 
     def momentum_terms(self, parts: StepParts) -> dict[str, tuple[Field, Field]]:
         """Accelerations (m s-2) of u and v by what they are due to, computed once more from
         ``parts`` of
         :meth:`step_with_parts`, without halo (see :mod:`dogcm.diagnostics.budgets`)."""
-        noted: dict = {}
         # Not to be merged into the step, as in tracer_terms.
         moved, baro = jax.lax.optimization_barrier((parts.momentum, parts.barotropic))
-        predicted = self.momentum.predict(moved, noted)
-        grid = moved.grid
+        predicted, grid = self.momentum.predict(moved), moved.grid
         u, v, _, _ = self.momentum.correct(moved.state.eta, predicted, baro, grid)
         rate = 1.0 / self.physics.momentum_dt
-        noted["barotropic_correction"] = (u - predicted.u) * rate, (v - predicted.v) * rate
+        terms = self.momentum.budget(predicted)
+        terms["barotropic_correction"] = (u - predicted.u) * rate, (v - predicted.v) * rate
         masks = grid.mask_u, grid.mask_v
-        return {n: tuple((f * m).crop(0) for f, m in zip(pair, masks)) for n, pair in noted.items()}
+        return {n: tuple((f * m).crop(0) for f, m in zip(pair, masks)) for n, pair in terms.items()}
 
     def accelerations(
         self, state: State, params: dict, forcing: Forcing, grid
@@ -256,20 +252,22 @@ class Dynamics:
         return surface_exchange(now, s, thickness, params, grid, self.physics, self.halos)
 
     def _freeze(
-        self, tracers: dict, fluxes: SurfaceFluxes, eta: Field, grid, noted: dict | None = None
+        self, tracers: dict, fluxes: SurfaceFluxes, eta: Field, grid
     ) -> tuple[dict, dict[str, Field]]:
-        """Tracers nowhere below freezing at the surface, and the ice after the step. What it warms
-        goes to ``noted``."""
+        """Tracers nowhere below freezing at the surface, and the ice after the step."""
         p = self.physics
         if p.surface is None or not p.surface.ice:
             return tracers, {}
         t, thickness = tracers["temperature"], grid.h_c.level(0) * stretch_c(eta, grid)
         top, frazil = ice.freeze(t.level(0), tracers["salinity"].level(0), thickness, grid.wet_c, p)
         warmed = t.with_data(jnp.concatenate([top.data[None], t.data[1:]]))
-        if noted is not None:
-            source, heated = noted["surface"], (top - t.level(0)) * thickness * (1.0 / p.dt)
-            noted["surface"] = add_top(source, heated) if source.ndim == 3 else source + heated
         return {**tracers, "temperature": warmed}, {**fluxes.closures, "ice_frazil": frazil}
+
+    def _latent_heat(self, before: dict, after: dict, eta: Field, grid) -> Field:
+        """By how much freezing has warmed the first layer (K m s-1)."""
+        thickness = grid.h_c.level(0) * stretch_c(eta, grid)
+        warmed = after["temperature"].level(0) - before["temperature"].level(0)
+        return warmed * thickness * (1.0 / self.physics.dt)
 
     def _extra(self, state: State, params: dict, now: dict, grid) -> dict[str, Field]:
         """The hook's tendencies; those of velocity also on the faces next door that this tile

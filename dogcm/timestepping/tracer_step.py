@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 
 from dogcm.dynamics.continuity import convergence, interface_flow, stretch_c
-from dogcm.dynamics.interfaces import Flow
+from dogcm.dynamics.interfaces import Flow, Fluxes
 from dogcm.field import Field, fence, hold
 from dogcm.operators import add_top, diff_z_w2c
 from dogcm.physics import kpp, vertical_mixing
@@ -43,6 +43,49 @@ class TracerInputs(NamedTuple):
     layer: Any = None
 
 
+class Entering(NamedTuple):
+    """What enters from outside.
+
+    Attributes:
+        carried_by: by tracer, its value in rain; None: none; not there: that of the first layer.
+        surface: fluxes through the surface (unit m s-1) besides those of rain. rates: as
+            :attr:`dogcm.timestepping.Dynamics.extra_tendency` returns them.
+    """
+
+    carried_by: dict[str, Field | None]
+    surface: dict[str, Field | None]
+    rates: dict[str, Field]
+
+    def through_surface(self, name: str, c: Field, fluxes: SurfaceFluxes) -> Field | None:
+        """What enters of tracer ``c`` through the surface (unit m s-1), in rain too."""
+        local = self.carried_by.get(name, c.level(0))
+        source = self.surface.get(name)
+        if local is None:
+            return source
+        water = fluxes.freshwater * local
+        return water if source is None else source + water
+
+
+class TracerTerms(NamedTuple):
+    """The terms of one tracer in a step.
+
+    Attributes:
+        advective, fluxes: through west and south faces (unit times m3 s-1) and interfaces (times
+            m s-1), by advection and by all that is explicit. surface: what entered with heat,
+            salt, rain and light (unit m s-1); of the first layer, or of all.
+        uncorrected, unmixed, content: thickness times tracer (unit m) before extra tendencies,
+            after them, and as the implicit solve takes it. mixed: after the solve.
+    """
+
+    advective: Fluxes
+    fluxes: Fluxes
+    surface: Field | None
+    uncorrected: Field
+    unmixed: Field
+    content: Field
+    mixed: Field | None = None
+
+
 @dataclass(frozen=True)
 class TracerStep:
     """See :class:`dogcm.timestepping.Dynamics` for the attributes."""
@@ -51,75 +94,86 @@ class TracerStep:
     physics: Physics
     passive: PassiveTracers
 
-    def advance(self, inputs: TracerInputs, terms: dict | None = None) -> dict[str, Field]:
-        """The tracers at the end of a step; what made them is put into ``terms``."""
-        s, new_eta, flow_u, flow_v, diffusivity, fluxes, params, grid, extra, eddies, layer = inputs
-        p, dt = self.physics, self.physics.dt
-        terms = {} if terms is None else terms
-        rate = (new_eta - s.eta) * (1.0 / dt)
-        w = fence(interface_flow(flow_u, flow_v, rate, grid))
+    def advance(self, inputs: TracerInputs) -> tuple[dict[str, Field], dict[str, Any]]:
+        """The tracers at the end of a step, and what made them: :class:`TracerTerms` by tracer,
+        and ``flow``: transports per width and the flow through interfaces."""
+        s, params, grid, dt = inputs.state, inputs.params, inputs.grid, self.physics.dt
+        rate = (inputs.eta - s.eta) * (1.0 / dt)
+        w = fence(interface_flow(inputs.flow_u, inputs.flow_v, rate, grid))
         h_old = grid.h_c * stretch_c(s.eta, grid)
-        new_stretch = stretch_c(new_eta, grid)
+        new_stretch = stretch_c(inputs.eta, grid)
         h_new = grid.h_c * new_stretch
-        k = diffusivity / new_stretch
-        if eddies is not None:
-            # Its explicit part is written for thicknesses at rest, and the two have to cancel for
-            # density.
-            k = k + eddies.vertical_diffusivity
-        k = k * (dt / grid.dz_w)
-        carried_by = {"temperature": s.temperature.level(0), "salinity": None}
-        entering = {"temperature": fluxes.heat, "salinity": fluxes.salt}
-        if self.passive.kinds:
-            with jax.named_scope("passive_tracers"):
-                own = self.passive.sources(s.tracers, h_old, params, grid, s.time + 0.5 * dt, dt)
-            carried_by, entering = carried_by | self.passive.not_in_rain(), entering | own.surface
-            extra = with_sources(extra, own)
-        contents = []
-        terms["flow"] = flow_u, flow_v, w
-        flow = Flow(flow_u, flow_v, w, h_old, dt)
-        advective = p.tracer_advection.prepare(s.tracers, flow, self.halos, s.steps, grid)
-        for name, c in s.tracers.items():
-            noted = terms[name] = {}
-            content = (
-                c * h_old + self.explicit(c, advective(name), params, grid, eddies, noted) * dt
-            )
-            local = carried_by.get(name, c.level(0))
-            source = entering.get(name)
-            if local is not None:
-                water = fluxes.freshwater * local
-                source = water if source is None else source + water
-            content = add_top(content, source * dt) if source is not None else content
-            source_at_top = source
-            if name == "temperature" and fluxes.penetrating is not None:
-                absorbed = diff_z_w2c(fluxes.penetrating)
-                content = content + absorbed * dt
-                source = add_top(absorbed, source)
-            noted["surface"], noted["uncorrected"] = source, content
-            if name in extra:
-                content = content + extra[name] * h_new * dt
-            if f"{name}_content" in extra:
-                content = content + extra[f"{name}_content"] * dt
-            contents.append(hold(content.crop(0)))
-            noted["unmixed"] = contents[-1]
-            if layer is not None:
-                carried = kpp.nonlocal_flux(name, c, source_at_top, fluxes, layer)
-                contents[-1] = hold(contents[-1] + diff_z_w2c(carried) * dt)
+        k = self.diffusive(inputs, new_stretch)
+        sources = self.sources(inputs, h_old)
+        flow = Flow(inputs.flow_u, inputs.flow_v, w, h_old, dt)
+        scheme = self.physics.tracer_advection
+        advective = scheme.prepare(s.tracers, flow, self.halos, s.steps, grid)
+        terms = {}
+        for name in s.tracers:
+            terms[name] = self.explicit(name, advective(name), sources, (h_old, h_new), inputs)
+        contents = [one.content for one in terms.values()]
         solved = vertical_mixing.implicit_solve(contents, h_new, k)
-        for name, c in zip(s.tracers, solved):
-            terms[name]["mixed"] = c * h_new
-        out = {n: (c * grid.mask_c).crop(0).named(n) for n, c in zip(s.tracers, solved)}
+        mixed = {n: terms[n]._replace(mixed=c * h_new) for n, c in zip(terms, solved)}
+        out = {n: (c * grid.mask_c).crop(0).named(n) for n, c in zip(terms, solved)}
         if self.passive.kinds:
             out = self.passive.held(out, h_new, params, grid, s.time + 0.5 * dt, dt)
-        return out
+        return out, {"flow": (inputs.flow_u, inputs.flow_v, w), **mixed}
 
-    def explicit(self, c, advective, params, grid, eddies=None, noted=None) -> Field:
-        """Rate of thickness times tracer (unit m s-1) by advection, lateral diffusion and eddies.
+    def diffusive(self, inputs: TracerInputs, stretch: Field) -> Field:
+        """Vertical diffusivity times step over thickness at rest, as the implicit solve takes it
+        (m)."""
+        k = inputs.diffusivity / stretch
+        if inputs.eddies is not None:
+            # Its explicit part is written for thicknesses at rest, and the two have to cancel for
+            # density.
+            k = k + inputs.eddies.vertical_diffusivity
+        return k * (self.physics.dt / inputs.grid.dz_w)
 
-        Into ``noted`` go the fluxes through west and south faces and interfaces by advection, and
-        by all together.
+    def sources(self, inputs: TracerInputs, h: Field) -> Entering:
+        """What enters, of all tracers; ``h``: thickness at the start (m)."""
+        s, fluxes, dt = inputs.state, inputs.fluxes, self.physics.dt
+        carried_by = {"temperature": s.temperature.level(0), "salinity": None}
+        surface, rates = {"temperature": fluxes.heat, "salinity": fluxes.salt}, inputs.extra
+        if self.passive.kinds:
+            with jax.named_scope("passive_tracers"):
+                middle = s.time + 0.5 * dt
+                own = self.passive.sources(s.tracers, h, inputs.params, inputs.grid, middle, dt)
+            carried_by, surface = carried_by | self.passive.not_in_rain(), surface | own.surface
+            rates = with_sources(rates, own)
+        return Entering(carried_by, surface, rates)
+
+    def explicit(
+        self, name: str, advective: Fluxes, sources: Entering, h: tuple, inputs: TracerInputs
+    ) -> TracerTerms:
+        """The terms of one tracer, up to its content before the implicit solve; ``h``: thickness
+        before and after (m)."""
+        c, dt, (h_old, h_new) = inputs.state.tracers[name], self.physics.dt, h
+        fluxes = self.fluxes(c, advective, inputs.params, inputs.grid, inputs.eddies)
+        content = c * h_old + convergence(*fluxes, inputs.grid) * dt
+        top = sources.through_surface(name, c, inputs.fluxes)
+        content = add_top(content, top * dt) if top is not None else content
+        entered, light = top, inputs.fluxes.penetrating
+        if name == "temperature" and light is not None:
+            absorbed = diff_z_w2c(light)
+            content = content + absorbed * dt
+            entered = add_top(absorbed, top)
+        uncorrected = content
+        if name in sources.rates:
+            content = content + sources.rates[name] * h_new * dt
+        if f"{name}_content" in sources.rates:
+            content = content + sources.rates[f"{name}_content"] * dt
+        content = unmixed = hold(content.crop(0))
+        if inputs.layer is not None:
+            carried = kpp.nonlocal_flux(name, c, top, inputs.fluxes, inputs.layer)
+            content = hold(content + diff_z_w2c(carried) * dt)
+        return TracerTerms(advective, fluxes, entered, uncorrected, unmixed, content)
+
+    def fluxes(self, c: Field, advective: Fluxes, params: dict, grid, eddies=None) -> Fluxes:
+        """Fluxes through west and south faces and interfaces by advection, lateral diffusion and
+        eddies.
 
         Args:
-            advective: fluxes by advection. eddies: prepared, or None.
+            advective: by advection. eddies: prepared, or None.
         """
         p = self.physics
         fx, fy, fz = advective
@@ -131,10 +185,7 @@ class TracerStep:
             harmonic = not (own and p.eddies.along_layers)
             for dx, dy in p.lateral_diffusion.fluxes(c, params, grid, harmonic):
                 fx, fy = fx + dx, fy + dy
-        fx, fy, fz = hold(fx, fy, fz)
-        if noted is not None:
-            noted["advective"], noted["fluxes"] = advective, (fx, fy, fz)
-        return convergence(fx, fy, fz, grid)
+        return hold(fx, fy, fz)
 
 
 def with_sources(extra: dict[str, Field], own: Sources) -> dict[str, Field]:

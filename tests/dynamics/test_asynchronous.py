@@ -13,11 +13,13 @@ import pytest
 from dogcm.components.errors import ConfigError
 from dogcm.decomp import SerialCommunicator
 from dogcm.decomp.binding import looks_like_mpi_launch
+from dogcm.dynamics.barotropic import DepthFlow
 from dogcm.grid.vertical import VerticalGrid
 from dogcm.io.restart import read_restart, write_restart
 from dogcm.setups.config import LARGEST_ACCELERATION
 from dogcm.setups.registry import load_config
 from dogcm.simulation.model import Model
+from dogcm.timestepping.momentum_step import MomentumInputs
 from dogcm.verification import mitgcm_asynchronous, verify
 
 one_rank = pytest.mark.skipif(looks_like_mpi_launch(), reason="checked on one rank")
@@ -96,7 +98,7 @@ def test_gravity_waves_are_slower_by_the_root_of_the_ratio(basin, ratio):
 
     @jax.jit
     def step(eta, U, V):
-        b = split.advance(basin.halos, eta, U, V, rest[0], rest[1], eta * 0.0, g)
+        b = split.advance(basin.halos, DepthFlow(eta, U, V, *rest, eta * 0.0), g)
         return b.eta.crop(0), b.U.crop(0), b.V.crop(0)
 
     fields, found = (eta, *rest), []
@@ -121,9 +123,10 @@ def test_velocity_advances_by_its_own_step(basin):
         d = replace(
             basin.dynamics, physics=replace(basin.physics, dt=86400.0, momentum_step=momentum)
         )
-        after = d.momentum.implicit_u(
-            s.u, s.v, zero, g.h_u, still, g.wet_c * 0.0 + 1.0, {"taux": g.wet_u}, basin.params, g
+        inputs = MomentumInputs(
+            s, s.temperature, g.wet_c * 0.0 + 1.0, still, {"taux": g.wet_u}, basin.params, g, {}
         )
+        after, _ = d.momentum.implicit(zero, d.momentum.u_faces(inputs, g.h_u), inputs)
         inside = np.asarray(g.mask_u.interior)[0] > 0
         expected = momentum / (basin.physics.rho0 * float(g.dz[0, 0, 0]))
         np.testing.assert_allclose(np.asarray(after.interior)[0][inside], expected, rtol=1e-12)

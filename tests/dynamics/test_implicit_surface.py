@@ -14,7 +14,7 @@ from dogcm.components.errors import ConfigError
 from dogcm.decomp import SerialCommunicator, world
 from dogcm.decomp.binding import looks_like_mpi_launch
 from dogcm.dynamics import conjugate_gradients as cg
-from dogcm.dynamics.free_surface import LEFT
+from dogcm.dynamics.barotropic import LEFT, DepthFlow
 from dogcm.dynamics.implicit_surface import largest_f_dt
 from dogcm.field import Field
 from dogcm.io.restart import read_restart, write_restart
@@ -164,7 +164,9 @@ def test_gravity_waves_have_the_factor_of_the_theory(basin, theta, ratio, couran
     def step(eta, U, V):
         # What the model's predictor adds: the slope of the old sea level.
         slope = -pull * jnp.diff(eta.data, prepend=eta.data[:, :1]) * g.wet_u.interior
-        b = scheme.advance(basin.halos, eta, U, V, U.with_data(slope), rest[1], eta * 0.0, g)
+        b = scheme.advance(
+            basin.halos, DepthFlow(eta, U, V, U.with_data(slope), rest[1], eta * 0.0), g
+        )
         return b.eta.crop(0), b.U.crop(0), b.V.crop(0)
 
     fields, found = (eta, *rest), [1e-7]
@@ -287,8 +289,10 @@ def surface_step(model):
         "rain": wave("c", 1e-6, 6),
     }
 
+    names = ("eta", "U", "V", "Fu", "Fv", "rain")
+
     def function(x):
-        b = scheme.advance(model.halos, x["eta"], x["U"], x["V"], x["Fu"], x["Fv"], x["rain"], g)
+        b = scheme.advance(model.halos, DepthFlow(*(x[n] for n in names)), g)
         return [f.interior for f in (b.eta, b.U, b.V, b.U_mean)]
 
     assert s.solver and scheme.wide.w >= LEFT.w
@@ -368,7 +372,7 @@ def many_surface_steps(model) -> dict[str, np.ndarray]:
 
     @jax.jit
     def step(eta, U, V):
-        b = scheme.advance(model.halos, eta, U, V, U * 1e-6, V * 1e-6, rain, g)
+        b = scheme.advance(model.halos, DepthFlow(eta, U, V, U * 1e-6, V * 1e-6, rain), g)
         return (b.eta.crop(0), b.U.crop(0), b.V.crop(0)), b.iterations
 
     counts = []

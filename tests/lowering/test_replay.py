@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dogcm.decomp import SerialCommunicator
+from dogcm.dynamics.barotropic import DepthFlow
 from dogcm.field import Field
 from dogcm.learning.checkpointing import recompute
 from dogcm.lowering import replay
@@ -28,7 +29,7 @@ def short_steps(per_exchange: int, coriolis: str):
         noise(*a)
         for a in (("c", 1.0), ("u", 100.0), ("v", 100.0), ("u", 0.01), ("v", 0.01), ("c", 1e-4))
     ]
-    return lambda *inputs: split.advance(model.halos, *inputs, g)[:5], inputs
+    return lambda *inputs: split.advance(model.halos, DepthFlow(*inputs), g)[:5], inputs
 
 
 @pytest.mark.parametrize(("per_exchange", "coriolis"), [(1, "c_grid"), (3, "c_grid"), (2, "cd")])

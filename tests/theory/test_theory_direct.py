@@ -11,7 +11,8 @@ from theory_helpers import own
 import dogcm
 from dogcm.decomp.depth import Halo
 from dogcm.dynamics import momentum
-from dogcm.dynamics.free_surface import averaging_weights, coriolis_u, coriolis_v
+from dogcm.dynamics.barotropic import coriolis_u, coriolis_v
+from dogcm.dynamics.free_surface import averaging_weights
 from dogcm.field import Field, exchange
 from dogcm.physics import lateral
 from dogcm.physics.eos import (

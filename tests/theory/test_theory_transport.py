@@ -14,6 +14,7 @@ from theory_helpers import order, own, plane, start, value
 import dogcm
 from dogcm.components import make
 from dogcm.decomp.depth import Halo
+from dogcm.dynamics.continuity import convergence
 from dogcm.dynamics.interfaces import Flow
 from dogcm.field import exchange
 from dogcm.operators import diff_x_q2v, diff_y_q2u
@@ -59,7 +60,8 @@ class Carried:
         flow = Flow(self.flow_u, self.flow_v, self.w, m.grid.h_c, self.dt)
         scheme = self.dynamics.physics.tracer_advection
         advective = scheme.prepare({"c": f}, flow, m.halos, 0, m.grid)("c")
-        content = self.dynamics.tracer_step.explicit(f, advective, m.params, m.grid)
+        fluxes = self.dynamics.tracer_step.fluxes(f, advective, m.params, m.grid)
+        content = convergence(*fluxes, m.grid)
         return content.interior / jnp.asarray(m.vertical.dz)[:, None, None]
 
     def _steps(self, c, count):
