@@ -16,8 +16,9 @@ from dogcm.components.names import did_you_mean
 
 
 def kinds_of(slot: str) -> dict[str, type[Component]]:
-    """The classes of a slot that have a name, by kind."""
-    return dict(KINDS.get(slot, {}))
+    """The classes of a slot that have a name, by kind; in alphabetical order, whatever was imported
+    first."""
+    return dict(sorted(KINDS.get(slot, {}).items()))
 
 
 def slots() -> tuple[str, ...]:
@@ -98,7 +99,7 @@ def _violation(error: Any, key: str) -> str:
 
 def find(slot: str, kind: Any, key: str = "") -> type[Component]:
     """The class of a kind, or of ``package.module:Class``; errors as for :func:`make`."""
-    kinds, key = KINDS.get(slot, {}), key or slot
+    kinds, key = kinds_of(slot), key or slot
     if isinstance(kind, str) and kind in kinds:
         return kinds[kind]
     if isinstance(kind, str) and ":" in kind:
@@ -133,7 +134,7 @@ def _of_slot(component: Component, slot: str, key: str) -> Component:
 def _unknown_option(slot: str, kind, found: type[Component], name: str, key: str) -> str:
     hint = did_you_mean(name, found.model_fields)
     if not hint:
-        owners = [k for k, c in KINDS.get(slot, {}).items() if name in c.model_fields]
+        owners = [k for k, c in kinds_of(slot).items() if name in c.model_fields]
         known = ", ".join(found.model_fields) or "none"
         hint = f"; it belongs to kind {owners[0]}" if owners else f"; it has {known}"
     return f"unknown parameter {key}.{name}: {kind} has no such option{hint}"
@@ -170,7 +171,7 @@ def component(slot: str, default: Any, text: str, key: str = "", optional: bool 
     def made(entry):
         found = make(slot, entry, key, default)
         if found is None and not optional:
-            raise ConfigError(f"{key}: none is no choice here; known: {', '.join(KINDS[slot])}")
+            raise ConfigError(f"{key}: none is no choice here; known: {', '.join(kinds_of(slot))}")
         return found
 
     return Annotated[

@@ -20,14 +20,17 @@ conserved to rounding however well the system was solved.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import numpy as np
 
+from dogcm.components import option
 from dogcm.decomp.depth import Halo
 from dogcm.dynamics import conjugate_gradients
 from dogcm.dynamics.barotropic import LEFT, Barotropic, DepthFlow
 from dogcm.dynamics.continuity import divergence, stretch_u, stretch_v
+from dogcm.dynamics.interfaces import FreeSurface, SurfaceSetting
 from dogcm.field import Field, exchange, hold
 from dogcm.operators import diff_x_c2u, diff_y_c2v
 
@@ -42,6 +45,59 @@ _WEIGHTS, _LARGEST = (
 def largest_f_dt(implicitness: float) -> float:
     """Largest Coriolis parameter times step of the flow that is stable, without the C-D scheme."""
     return float(np.interp(implicitness, _WEIGHTS, _LARGEST))
+
+
+class Implicit(FreeSurface):
+    """One linear system a step, which damps gravity waves."""
+
+    kind: ClassVar[str] = "implicit"
+    source: ClassVar[str] = "Dukowicz and Smith (1994), doi:10.1029/93JC03455"
+    counts_iterations: ClassVar[bool] = True
+    implicitness: float = option(
+        1.0, "1", "weight of the new time; 1 damps gravity waves most", ge=0.5, le=1
+    )
+    solver_tolerance: float = option(
+        1e-11,
+        "1",
+        "residual of the linear system, relative to its right-hand side",
+        gt=0,
+        le=1e-3,
+    )
+    solver_iterations: int = option(500, "1", "largest number of iterations", ge=1)
+
+    def made_for(self, setting: SurfaceSetting) -> ImplicitSurface:
+        s = setting
+        # More products than the preconditioner has need no halo, and none may be deeper than a
+        # tile.
+        most, wanted = conjugate_gradients.DEGREE, self.short_steps_per_exchange
+        per = max(1, min(wanted or most, most, min(s.rows, s.columns) - 1))
+        solver = self.solver_tolerance, self.solver_iterations
+        return ImplicitSurface(s.dt, s.momentum_dt, s.gravity, self.implicitness, *solver, per)
+
+    def check(self, config) -> None:
+        time = config.time
+        if config.grid.kind == "tripolar":
+            raise ValueError(
+                "time.free_surface implicit: its solver does not know the fold of a tripolar grid "
+                "yet; use time.free_surface: split"
+            )
+        if config.physics.coriolis.kind == "cd":
+            return
+        if time.scheme.coriolis == "extrapolated":
+            raise ValueError(
+                f"time.scheme {time.scheme.name()} leaves turning the depth-mean flow to short "
+                "steps, which time.free_surface: implicit does not take: use a forward_backward "
+                "scheme, or physics.coriolis: cd"
+            )
+        turn = config.grid.largest_f() * (time.momentum_step or time.step)
+        limit = largest_f_dt(self.implicitness)
+        if turn > limit:
+            raise ValueError(
+                "time.free_surface implicit with time.free_surface.implicitness "
+                f"{self.implicitness:g} is stable up to f dt = {limit:.2g}, and here it reaches "
+                f"{turn:.2g}: shorten time.step (or time.momentum_step), bring implicitness nearer "
+                "to 1, or use physics.coriolis: cd"
+            )
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from dogcm.components import Component, option, parameter
 from dogcm.field import Field
@@ -182,15 +182,66 @@ class BottomDrag(Component):
         there."""
 
 
+class SurfaceSetting(NamedTuple):
+    """What a free surface is made ready for.
+
+    Attributes:
+        dt, momentum_dt: steps of sea level and of the flow (s). gravity: m s-2.
+        turns: whether it turns the depth-mean flow, where the Coriolis force is not the C-D
+            scheme's. rows, columns: of the smallest tile. alone: whether deeper halos save no
+            messages, or may not be used.
+        longest_step: largest stable step of surface gravity waves (s); every rank has to ask, or
+            none.
+    """
+
+    dt: float
+    momentum_dt: float
+    gravity: float
+    turns: bool
+    rows: int
+    columns: int
+    alone: bool
+    longest_step: Callable[[], float]
+
+
+class FreeSurface(Component):
+    """How sea level and the depth-integrated flow are stepped.
+
+    Attributes:
+        counts_iterations: whether ``State.solver`` keeps the largest number of its iterations.
+    """
+
+    slot: ClassVar[str] = "free_surface"
+    counts_iterations: ClassVar[bool] = False
+    short_steps_per_exchange: int = option(
+        0,
+        "1",
+        "short steps (implicit: products with the matrix) per halo exchange; 0: chosen from the "
+        "tile size",
+        ge=0,
+    )
+
+    @abstractmethod
+    def made_for(self, setting: SurfaceSetting) -> Any:
+        """The free surface of one step.
+
+        Returns:
+            an object like :class:`dogcm.dynamics.free_surface.SplitExplicit`, with ``wide`` (the
+            halo of what it needs of the grid), ``own_forcing``, ``advance`` and ``describe``.
+        """
+
+
 __all__ = [
     "BottomDrag",
     "Coriolis",
     "EddyViscosity",
     "Flow",
     "Fluxes",
+    "FreeSurface",
     "Friction",
     "LateralDiffusion",
     "MomentumAdvection",
     "Pressure",
+    "SurfaceSetting",
     "TracerAdvection",
 ]

@@ -133,7 +133,7 @@ def _scheme(model) -> str:
     """What old accelerations belong to, besides the step."""
     p = model.physics
     own = "" if p.momentum_dt == p.dt else f" with {p.momentum_dt:g} s for velocity"
-    return model.scheme.name + own
+    return model.scheme.name() + own
 
 
 def _define(data, model, header: dict, attributes: dict) -> None:

@@ -22,9 +22,7 @@ from dogcm.components import Component, collect, kinds_of, make
 from dogcm.components.base import options_of, summary
 from dogcm.components.registry import component, slot_of
 from dogcm.grid import grids  # noqa: F401 defines the grids that ship
-from dogcm.setups.free_surface_settings import check_free_surface
 from dogcm.timestepping import shipped  # noqa: F401 defines all components that ship
-from dogcm.timestepping.schemes import SCHEMES as TIME_SCHEMES
 from dogcm.tracers import NAMES_OF_STATE, PassiveTracers
 
 
@@ -253,40 +251,17 @@ class TimeConfig(Section):
         "step",
         ge=0,
     )
-    scheme: Literal[tuple(TIME_SCHEMES)] = par(
-        "forward_backward_ab2", "1", "see the docs page on time stepping"
+    scheme: component(
+        "time_scheme",
+        "forward_backward_ab2",
+        "how accelerations are extrapolated, and the flow is turned",
+        "time.scheme",
     )
-    free_surface: Literal["split", "implicit"] = par(
+    free_surface: component(
+        "free_surface",
         "split",
-        "1",
-        "short steps that resolve gravity waves, or one linear system a step that damps them",
-    )
-    implicitness: float = par(
-        1.0,
-        "1",
-        "implicit free surface: weight of the new time; 1 damps gravity waves most",
-        ge=0.5,
-        le=1,
-    )
-    solver_tolerance: float = par(
-        1e-11,
-        "1",
-        "implicit free surface: residual of the linear system, relative to its right-hand side",
-        gt=0,
-        le=1e-3,
-    )
-    solver_iterations: int = par(
-        500, "1", "implicit free surface: largest number of iterations", ge=1
-    )
-    barotropic_steps: int = par(
-        0, "1", "short steps of the free surface per step; 0: as many as stability needs", ge=0
-    )
-    short_steps_per_exchange: int = par(
-        0,
-        "1",
-        "short steps (implicit: products with the matrix) per halo exchange; 0: chosen from the "
-        "tile size",
-        ge=0,
+        "how sea level and the depth-mean flow are stepped",
+        "time.free_surface",
     )
 
 
@@ -446,7 +421,6 @@ class Config(Section):
                 f"{LARGEST_ACCELERATION} velocity is slower than the tracers that it should "
                 f"follow; shorten time.step"
             )
-        check_free_surface(self)
         for one in self.components():
             one.check(self)
         collect(self.components())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,9 +14,7 @@ import numpy as np
 from dogcm.components import Component, ConfigError
 from dogcm.decomp import Decomposition, Halo, LayoutError, layout_for, world
 from dogcm.diagnostics.monitor import Monitor, Reading
-from dogcm.dynamics.conjugate_gradients import DEGREE
-from dogcm.dynamics.free_surface import SplitExplicit
-from dogcm.dynamics.implicit_surface import ImplicitSurface
+from dogcm.dynamics.interfaces import SurfaceSetting
 from dogcm.field import Field
 from dogcm.grid.geometry import build_grid
 from dogcm.halo import connect
@@ -29,7 +26,7 @@ from dogcm.setups.python import from_keywords
 from dogcm.setups.registry import as_settings, load_config
 from dogcm.simulation.dataset import dataset
 from dogcm.simulation.wishes import Output
-from dogcm.timestepping import SCHEMES, Dynamics, State
+from dogcm.timestepping import Dynamics, State
 from dogcm.timestepping.physics import Physics
 from dogcm.timestepping.state import at_rest
 from dogcm.tracers import PassiveTracers
@@ -97,7 +94,7 @@ class Model:
         self.decomposition = Decomposition(self.layout, self.comm)
         self.halos = connect(self.layout, self.comm)
         self.physics = self._physics()
-        self.split = self._split(cells)
+        self.split = self._free_surface(cells)
         self.grid = build_grid(
             self.horizontal,
             self.vertical,
@@ -108,7 +105,7 @@ class Model:
             self.dtype,
         )
         eos = self.config.physics.equation_of_state
-        self.scheme = SCHEMES[self.config.time.scheme]
+        self.scheme = self.config.time.scheme
         self.passive = PassiveTracers.declared(
             self.config.tracers, self.config.forcing.year * 86400.0
         )
@@ -201,45 +198,24 @@ class Model:
             **ready,
         )
 
-    def _split(self, cells: np.ndarray | None) -> SplitExplicit | ImplicitSurface:
-        t, c, momentum_dt = self.config.time, self.config.physics, self.physics.momentum_dt
-        if t.free_surface == "implicit":
-            # More products than the preconditioner has need no halo, and none may be deeper than a
-            # tile.
-            per = max(
-                1,
-                min(
-                    t.short_steps_per_exchange or DEGREE, DEGREE, min(self.layout.smallest_tile) - 1
-                ),
-            )
-            return ImplicitSurface(
-                t.step,
-                momentum_dt,
-                c.gravity,
-                t.implicitness,
-                t.solver_tolerance,
-                t.solver_iterations,
-                per,
-            )
-        steps = t.barotropic_steps
-        if not steps:
-            longest = self.comm.broadcast(
-                self._longest_short_step(cells) if self.comm.rank == 0 else None
-            )
-            # A wave takes sea level by one step and velocity by the other in turn: their geometric
-            # mean counts.
-            steps = max(2, math.ceil(math.sqrt(t.step * momentum_dt) / longest))
+    def _free_surface(self, cells: np.ndarray | None):
         rows, columns = self.layout.smallest_tile
-        # Beyond a fold the short steps are computed in mirrored order, which rounds otherwise:
-        # always equally many.
-        single = self.comm.size == 1 or self.horizontal.north_fold
-        per = t.short_steps_per_exchange or (1 if single else 3)
-        # The halo of one exchange has to fit into the smallest tile.
-        while per > 1 and (2 * per + 2 > columns or per + 2 > rows):
-            per -= 1
-        return SplitExplicit(
-            t.step, momentum_dt, steps, per, c.gravity, coriolis=self.physics.cd_time is None
+        p = self.physics
+        setting = SurfaceSetting(
+            dt=p.dt,
+            momentum_dt=p.momentum_dt,
+            gravity=p.gravity,
+            turns=p.cd_time is None,
+            rows=rows,
+            columns=columns,
+            # Beyond a fold the short steps are computed in mirrored order, which rounds otherwise:
+            # always equally many.
+            alone=self.comm.size == 1 or self.horizontal.north_fold,
+            longest_step=lambda: self.comm.broadcast(
+                self._longest_short_step(cells) if self.comm.rank == 0 else None
+            ),
         )
+        return self.config.time.free_surface.made_for(setting)
 
     def _longest_short_step(self, cells: np.ndarray) -> float:
         """Largest stable step (s) of surface gravity waves over all wet cells."""
@@ -306,7 +282,7 @@ class Model:
         carried = {}
         for one in self.physics.components():
             carried |= one.at_rest(start.temperature, self.params, self.grid)
-        solver = (jnp.int32(0),) if isinstance(self.split, ImplicitSurface) else ()
+        solver = (jnp.int32(0),) if self.config.time.free_surface.counts_iterations else ()
         return start.replace(closures={**start.closures, **carried}, solver=solver)
 
     # ---- running

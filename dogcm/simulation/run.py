@@ -392,11 +392,11 @@ class _Run:
         """Whether the solver of sea level gave up, which makes everything NaN."""
         if not any(int(n) < 0 for n in self.model.state.solver):
             return ""
-        t = self.config.time
+        surface, key = self.config.time.free_surface, "time.free_surface"
         return (
-            f" The implicit free surface had not reached its time.solver_tolerance of "
-            f"{t.solver_tolerance:g} after "
-            f"{t.solver_iterations} iterations: raise time.solver_iterations, or shorten time.step."
+            f" The implicit free surface had not reached its {key}.solver_tolerance of "
+            f"{surface.solver_tolerance:g} after {surface.solver_iterations} iterations: raise "
+            f"{key}.solver_iterations, or shorten time.step."
         )
 
     def _last_good(self) -> str:

@@ -1,7 +1,7 @@
 """The one solver that advances the ocean: state, schemes and the step."""
 
-from dogcm.timestepping.schemes import SCHEMES, TimeScheme
+from dogcm.timestepping.schemes import TimeScheme
 from dogcm.timestepping.state import State
 from dogcm.timestepping.step import Dynamics
 
-__all__ = ["Dynamics", "SCHEMES", "State", "TimeScheme"]
+__all__ = ["Dynamics", "State", "TimeScheme"]

@@ -1,31 +1,31 @@
-"""Time schemes as strategy objects: how explicit accelerations are extrapolated, and Coriolis."""
+"""Time schemes: how explicit accelerations are extrapolated, and Coriolis."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from abc import abstractmethod
+from typing import ClassVar
 
 import jax.numpy as jnp
 
+from dogcm.components import Component, option
 from dogcm.field import Field
 
 
-@dataclass(frozen=True)
-class TimeScheme:
+class TimeScheme(Component):
     """Adams-Bashforth extrapolation of the nonlinear accelerations, and the Coriolis treatment.
 
     Attributes:
-        name: how a config calls it.
-        weights: of the newest and older accelerations; they sum to 1.
         coriolis: ``forward_backward`` (u first with the old v, then v with the new u: neutral for
             f dt < 2) or ``extrapolated`` (part of the Adams-Bashforth sum).
-        dt_limit: largest f dt for which inertial oscillations do not grow, for the message at
-            start.
     """
 
-    name: str
-    weights: tuple[float, ...]
-    coriolis: str
-    dt_limit: float
+    slot: ClassVar[str] = "time_scheme"
+    coriolis: ClassVar[str] = "forward_backward"
+
+    @property
+    @abstractmethod
+    def weights(self) -> tuple[float, ...]:
+        """Of the newest and older accelerations; they sum to 1."""
 
     @property
     def memory(self) -> int:
@@ -51,16 +51,47 @@ class TimeScheme:
         return row + [0.0] * (len(self.weights) - len(row))
 
 
-def _quasi_second(eps: float) -> tuple[float, float]:
-    return (1.5 + eps, -0.5 - eps)
+class SecondOrder(TimeScheme):
+    """Quasi-second-order Adams-Bashforth."""
 
-
-SCHEMES = {
-    s.name: s
-    for s in (
-        TimeScheme("forward_backward_ab2", _quasi_second(0.1), "forward_backward", 2.0),
-        TimeScheme("forward_backward_ab3", (23 / 12, -16 / 12, 5 / 12), "forward_backward", 2.0),
-        TimeScheme("ab2", _quasi_second(0.1), "extrapolated", 0.45),
-        TimeScheme("ab3", (23 / 12, -16 / 12, 5 / 12), "extrapolated", 0.72),
+    stabilisation: float = option(
+        0.1, "1", "moves weight to the newest acceleration, which damps oscillations", ge=0, le=0.5
     )
-}
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        return (1.5 + self.stabilisation, -0.5 - self.stabilisation)
+
+
+class ThirdOrder(TimeScheme):
+    """Third-order Adams-Bashforth."""
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        return (23 / 12, -16 / 12, 5 / 12)
+
+
+class ForwardBackwardAB2(SecondOrder):
+    """Quasi-second-order Adams-Bashforth; Coriolis forward-backward, neutral for f dt < 2."""
+
+    kind: ClassVar[str] = "forward_backward_ab2"
+
+
+class ForwardBackwardAB3(ThirdOrder):
+    """Third-order Adams-Bashforth; Coriolis forward-backward, neutral for f dt < 2."""
+
+    kind: ClassVar[str] = "forward_backward_ab3"
+
+
+class AB2(SecondOrder):
+    """Quasi-second-order Adams-Bashforth of the Coriolis force too; damped for f dt < 0.45."""
+
+    kind: ClassVar[str] = "ab2"
+    coriolis: ClassVar[str] = "extrapolated"
+
+
+class AB3(ThirdOrder):
+    """Third-order Adams-Bashforth of the Coriolis force too; damped for f dt < 0.72."""
+
+    kind: ClassVar[str] = "ab3"
+    coriolis: ClassVar[str] = "extrapolated"

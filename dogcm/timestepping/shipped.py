@@ -1,6 +1,14 @@
 """All components that ship with the package: importing this module defines them."""
 
-from dogcm.dynamics import coriolis_cd, momentum, pressure, tracer_advection, tracer_transport
+from dogcm.dynamics import (
+    coriolis_cd,
+    free_surface,
+    implicit_surface,
+    momentum,
+    pressure,
+    tracer_advection,
+    tracer_transport,
+)
 from dogcm.physics import (
     background_mixing,
     convection,
@@ -16,6 +24,7 @@ from dogcm.physics import (
     visbeck,
 )
 from dogcm.physics.surface import bulk, fluxes, ice, shortwave
+from dogcm.timestepping import schemes
 
 MODULES = (
     background_mixing,
@@ -26,7 +35,9 @@ MODULES = (
     eos,
     eos_jmd95,
     fluxes,
+    free_surface,
     ice,
+    implicit_surface,
     isoneutral,
     kpp,
     laplacian,
@@ -34,6 +45,7 @@ MODULES = (
     momentum,
     pressure,
     richardson,
+    schemes,
     shortwave,
     tke,
     tracer_advection,

@@ -218,7 +218,7 @@ def verify_gradients(
     theirs, note = None, ""
     say("the same once more to compare with")
     if model.comm.size == 1:
-        other = load_config(config, {"time.short_steps_per_exchange": 3})
+        other = load_config(config, {"time.free_surface.short_steps_per_exchange": 3})
         theirs, title = _gradient(Rollout(Model(other), steps)), halo_uses(config)
         note = (
             "one rank has one layout: start it with several (mpirun -n 2 dogcm verify gradients) "

@@ -140,7 +140,7 @@ def verify_layout(config: Config | str, steps: int = 200, layout: str = "auto") 
 
 
 def _one_rank(config: Config, ours: dict[str, np.ndarray], steps: int) -> Comparisons:
-    other = Model(load_config(config, {"time.short_steps_per_exchange": 3}))
+    other = Model(load_config(config, {"time.free_surface.short_steps_per_exchange": 3}))
     other.advance(steps)
     note = (
         "one rank has one layout: compared were two depths of the free surface's halo; "
@@ -153,7 +153,7 @@ def halo_uses(config: Config) -> str:
     """What one rank compares for want of layouts."""
     what = (
         "4 against 3 matrix products"
-        if config.time.free_surface == "implicit"
+        if config.time.free_surface.kind == "implicit"
         else "1 against 3 short steps"
     )
     return f"{what} to a halo exchange"

@@ -242,7 +242,7 @@ GYRE = [
     "--set",
     "grid.nz=3",
     "--set",
-    "time.barotropic_steps=20",
+    "time.free_surface.barotropic_steps=20",
     "--set",
     "run.output={}",
 ]

@@ -34,7 +34,7 @@ SMALL = [
     "--set",
     "grid.nz=3",
     "--set",
-    "time.barotropic_steps=20",
+    "time.free_surface.barotropic_steps=20",
     "--set",
     "run.output={daily: {variables: [temperature, u, v, eta], every: 1}}",
 ]

@@ -17,7 +17,10 @@ from dogcm.simulation.model import Model
 
 def short_steps(per_exchange: int, coriolis: str):
     """The free surface of a small ocean as a function of its six inputs, and random inputs."""
-    changes = {"time.short_steps_per_exchange": per_exchange, "physics.coriolis": coriolis}
+    changes = {
+        "time.free_surface.short_steps_per_exchange": per_exchange,
+        "physics.coriolis": coriolis,
+    }
     model = Model("two_basin", changes, comm=SerialCommunicator())
     g, split, rng = model.grid, model.dynamics.split, np.random.default_rng(0)
     assert split.per_exchange == per_exchange and split.coriolis == (coriolis != "cd")

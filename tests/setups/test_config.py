@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from dogcm.components import make
 from dogcm.components.base import options_of
 from dogcm.components.errors import ConfigError
 from dogcm.components.registry import kinds_of, slot_of
@@ -71,7 +72,13 @@ def test_yaml_file_builds_on_an_experiment(tmp_path):
         ("time.step=1800", "step", 1800.0),
         ("time.step=1.8e3", "step", 1800.0),
         ("time.step=18e2", "step", 1800.0),
-        ("time.scheme=ab3", "scheme", "ab3"),
+        ("time.scheme=ab3", "scheme", make("time_scheme", "ab3")),
+        ("time.free_surface=implicit", "free_surface", make("free_surface", "implicit")),
+        (
+            "time.free_surface.barotropic_steps=20",
+            "free_surface",
+            make("free_surface", {"kind": "split", "barotropic_steps": 20}),
+        ),
     ],
     ids=str,
 )

@@ -76,7 +76,7 @@ def box(monkeypatch, changes=(), thickness=None, powers=()) -> Model:
         "parameters.bottom_drag_linear": 1e-4 * H / T,
         "parameters.bottom_drag_quadratic": 0.0,
         "time.step": 600.0 * T,
-        "time.barotropic_steps": 8,
+        "time.free_surface.barotropic_steps": 8,
     }
     values |= dict(changes)
     if values.get("physics.coriolis") == "cd":
@@ -144,7 +144,6 @@ CASES = {
     "short steps": {},
     "implicit": {
         "time.free_surface": "implicit",
-        "time.barotropic_steps": 0,
         "physics.coriolis": "cd",
         "physics.eddy_viscosity": "smagorinsky",
     },
