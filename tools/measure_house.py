@@ -74,16 +74,37 @@ def circles(edges: dict[str, set[str]]) -> list[list[str]]:
     return found
 
 
-def functions(path: Path) -> Iterator[tuple[str, int, int, bool, bool]]:
-    """Name, lines, parameters, whether documented and whether wholly annotated, of each."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def documented_methods(known: dict[str, Path]) -> set[str]:
+    """Names of methods that some class documents: what overrides them inherits the text."""
+    found = set()
+    for path in known.values():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                methods = [m for m in node.body if isinstance(m, ast.FunctionDef)]
+                found |= {m.name for m in methods if ast.get_docstring(m) is not None}
+    return found
+
+
+def functions(path: Path, inherited: set[str]) -> Iterator[tuple[str, int, int, bool, bool]]:
+    """Name, lines, parameters, whether documented and whether wholly annotated, of each.
+
+    Args:
+        inherited: see :func:`documented_methods`.
+    """
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    derived = {
+        id(m) for c in ast.walk(tree) if isinstance(c, ast.ClassDef) and c.bases for m in c.body
+    }
+    for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             a = node.args
             own = [x for x in (*a.posonlyargs, *a.args) if x.arg not in ("self", "cls")]
             own += a.kwonlyargs
             annotated = all(x.annotation is not None for x in own)
             lines = node.end_lineno - node.lineno + 1
-            yield node.name, lines, len(own), ast.get_docstring(node) is not None, annotated
+            by_base = id(node) in derived and node.name in inherited
+            documented = by_base or ast.get_docstring(node) is not None
+            yield node.name, lines, len(own), documented, annotated
 
 
 def rooms(known: dict[str, Path]) -> dict[str, int]:
@@ -103,7 +124,8 @@ def main() -> None:
     found = circles({name: imports(path, known) for name, path in known.items()})
     sizes = rooms(known)
     whole = sum(sizes.values())
-    every = [(f"{m}.{f[0]}", *f[1:]) for m, p in known.items() for f in functions(p)]
+    inherited = documented_methods(known)
+    every = [(f"{m}.{f[0]}", *f[1:]) for m, p in known.items() for f in functions(p, inherited)]
     public = [f for f in every if not f[0].rpartition(".")[2].startswith("_")]
     share = lambda count, among: f"{100 * count / max(len(among), 1):.0f} %"
     print(f"files {len(known)}, lines {whole}, functions {len(every)}")
