@@ -32,6 +32,7 @@ LEVELS = [
     {"learning", "targets", "evaluation", "spinup"},
     {"verification"},
     {"cli"},
+    {"__main__"},
 ]
 LEVEL = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}
 MESSAGE_LIBRARIES = {"mpi4jax", "mpi4py"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -224,7 +225,7 @@ def schemes(model) -> dict:
 
     def drag(s, q):
         speed = s["u"].with_data(jnp.sqrt(s["u"].data ** 2 + 1e-8))
-        return [d.momentum.drag(speed, g.bottom_u, q, lambda x: x, g)]
+        return [d.momentum.drag(speed, SimpleNamespace(bottom=g.bottom_u, at=lambda x: x), q, g)]
 
     return {
         "equation of state": lambda s, q: [density(s)],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -190,7 +192,9 @@ def terms(model) -> dict:
     shear2 = vertical_mixing.shear_squared(u, v, g, g.wet_c * 0.0 + 1.0)
     now = {"sst": c.level(0) + 1.0, "sss": c.level(0) - 1.0}
     fluxes = lambda q: surface.surface_fluxes(now, c.level(0), c.level(0), g.h_c.level(0), q, g, p)
-    drag = lambda at, like, b: lambda q: [d.momentum.drag(like, b, q, at, g)]
+    drag = lambda at, like, b: (
+        lambda q: [d.momentum.drag(like, SimpleNamespace(bottom=b, at=at), q, g)]
+    )
     from dogcm.physics.coefficients import at_u, at_v
 
     return {

@@ -4,6 +4,7 @@ between centres."""
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
@@ -117,7 +118,10 @@ def test_no_slip_bottom_is_drag_over_half_a_layer(rough):
     speed = filled(rough, 1.0, "u", g)
     for nu in (jnp.asarray(2e-3), jnp.full((2, 1, 1), 2e-3)):
         drag = wanted.momentum.drag(
-            speed, g.bottom_u, {**params, "vertical_viscosity": nu}, at_u, g
+            speed,
+            SimpleNamespace(bottom=g.bottom_u, at=at_u),
+            {**params, "vertical_viscosity": nu},
+            g,
         )
         expected = g.bottom_u * (2 * 2e-3 * d.physics.dt) / g.dz
         np.testing.assert_allclose(drag.interior, expected.interior, rtol=1e-14)

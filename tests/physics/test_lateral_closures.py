@@ -3,6 +3,8 @@ same on any layout."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -279,7 +281,9 @@ def test_quadratic_bottom_drag(sea):
     model = Model("two_basin", SMALL)
     g, drag = model.grid, {"bottom_drag_linear": 0.0, "bottom_drag_quadratic": jnp.asarray(2e-3)}
     speed = g.mask_u * 0.5
-    found = model.dynamics.momentum.drag(speed, g.bottom_u, drag, lambda x: x, g)
+    found = model.dynamics.momentum.drag(
+        speed, SimpleNamespace(bottom=g.bottom_u, at=lambda x: x), drag, g
+    )
     np.testing.assert_allclose(
         found.interior, (g.bottom_u * (2e-3 * 0.5 * model.physics.dt)).interior, rtol=1e-14
     )
