@@ -35,6 +35,7 @@ import numpy as np
 
 from dogcm.decomp.depth import Halo
 from dogcm.lowering import fences
+from dogcm.lowering.storage import as_one_row, fence, hold, keep  # noqa: F401 part of what Fields do
 
 # Fixed-point sums, clocks and float64 runs need 64-bit types; float32 runs ask for their type by
 # name everywhere, so this does not widen them.
@@ -315,46 +316,6 @@ def maximum(a, b) -> Field:
 def zeros_like(f: Field) -> Field:
     """A Field of zeros at the same place with the same halo."""
     return f.with_data(jnp.zeros_like(f.data))
-
-
-def hold(*fields: Field) -> Field | tuple[Field, ...]:
-    """Have the values computed once, here.
-
-    The compiler merges everything it can into the loops that use it, and would compute a
-    flux anew for each of the cells that share its face, and their neighbours' inputs again. A model
-    step is several times faster when such values are stored at a few chosen places.
-    """
-    data = jax.lax.optimization_barrier(tuple(f.data for f in fields))
-    out = tuple(f.with_data(d) for f, d in zip(fields, data))
-    return out[0] if len(out) == 1 else out
-
-
-def as_one_row(function: Callable, *fields: Field) -> Field:
-    """A ``function`` of Fields that uses no horizontal neighbours, applied to each level as one
-    long row, and stored.
-
-    Of a row that is no multiple of sixteen cells long the compiler handles the rest one by one:
-    with as much arithmetic as density takes, on rows of 94, that is a third of the time. Horizontal
-    operators find no halo.
-    """
-    halo = functools.reduce(Halo.meet, (f.halo for f in fields))
-    near = [f.crop(halo) for f in fields]
-    rows = jax.lax.optimization_barrier(tuple(f.data.reshape(*f.shape[:-2], 1, -1) for f in near))
-    out = function(*(Field(r, f.at, Halo(), f.name) for r, f in zip(rows, near)))
-    found = jax.lax.optimization_barrier(out.data)
-    return Field(found.reshape(*out.shape[:-2], *near[0].shape[-2:]), out.at, halo, out.name)
-
-
-def fence(*fields: Field) -> Field | tuple[Field, ...]:
-    """The same values; what the terms that follow contribute to their cotangents is stored on its
-    own."""
-    out = tuple(f.with_data(fences.fence(f.data)) for f in fields)
-    return out[0] if len(out) == 1 else out
-
-
-def keep(f: Field) -> Field:
-    """The same values; when a derivative is taken, the backward pass finds them stored."""
-    return f.with_data(fences.keep(f.data))
 
 
 def exchange(communicator, *requests: tuple) -> list[Field]:

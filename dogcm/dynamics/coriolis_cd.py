@@ -36,12 +36,9 @@ def around_v(u: Field) -> Field:
 
 
 def advance(
-    v_at_u: Field,
-    u_at_v: Field,
-    u: Field,
-    v: Field,
-    rate_u: Field,
-    rate_v: Field,
+    d_grid: tuple[Field, Field],
+    velocity: tuple[Field, Field],
+    rates: tuple[Field, Field],
     dt: float,
     time: float,
     grid,
@@ -49,11 +46,11 @@ def advance(
     """The velocity on the D grid, one step on.
 
     Args:
-        v_at_u, u_at_v: velocity on the D grid (m s-1). u, v: on the C grid.
-        rate_u, rate_v: accelerations of u and v (m s-2) by all but the Coriolis force, zero at
-            walls.
+        d_grid: v at west faces and u at south faces (m s-1). velocity: u, v on the C grid.
+        rates: accelerations of u and v (m s-2) by all but the Coriolis force, zero at walls.
         time: in which it is drawn to the C grid's (s).
     """
+    (v_at_u, u_at_v), (u, v), (rate_u, rate_v) = d_grid, velocity, rates
     keep = 1.0 - dt / time
     new_v = (v_at_u + (around_u(rate_v) - f_at_u(grid) * u) * dt) * keep + around_u(v) * (
         1.0 - keep

@@ -51,6 +51,26 @@ class StepParts(NamedTuple):
     barotropic: Any
 
 
+class Situation(NamedTuple):
+    """What is known of a step before anything has moved.
+
+    Attributes:
+        state: with halos. now: the forcing of this moment. fluxes: through the surface. density:
+            anomaly (kg m-3). stretch: of the layers at centres. mixing: vertical. extra: see
+            :attr:`Dynamics.extra_tendency`.
+    """
+
+    state: State
+    now: dict
+    fluxes: SurfaceFluxes
+    density: Field
+    stretch: Field
+    mixing: Mixing
+    extra: dict[str, Field]
+    params: dict
+    grid: Any
+
+
 @dataclass(frozen=True)
 class Dynamics:
     """The step and all that is static about it.
@@ -93,9 +113,40 @@ class Dynamics:
     ) -> tuple[State, SurfaceFluxes, StepParts]:
         """:meth:`step_with_fluxes`; also returns what state was advanced with, for
         :meth:`tracer_terms` and the like."""
-        p = self.physics
+        at = self.situation(state, params, forcing, grid)
+        with jax.named_scope("momentum"):
+            moved = self._momentum_inputs(at)
+            predicted = self.momentum.predict(moved)
+        with jax.named_scope("free_surface"):
+            q, s = predicted, at.state
+            start = (s.eta, q.U, q.V, q.forcing_u, q.forcing_v, at.fluxes.freshwater)
+            baro = self.split.advance(self.halos, DepthFlow(*(f.crop(0) for f in start)), grid)
+        u, v, *flows = self.momentum.correct(s.eta, predicted, baro, grid)
+        with jax.named_scope("tracers"):
+            parts = self._tracer_inputs(at, baro.eta, flows)
+            tracers, _ = self.tracer_step.advance(parts)
+            tracers, frozen = self._freeze(tracers, at.fluxes, baro.eta, grid)
+        keep = self.scheme.memory
+        new = State(
+            u=u,
+            v=v,
+            eta=baro.eta.crop(0),
+            tracers=tracers,
+            history_u=((predicted.history_u, *state.history_u)[:keep]),
+            history_v=((predicted.history_v, *state.history_v)[:keep]),
+            time=state.time + self.physics.dt,
+            steps=state.steps + 1,
+            d_grid=tuple(f.crop(0) for f in predicted.d_grid),
+            closures={**s.closures, **at.mixing.closures, **frozen},
+            solver=tuple(jnp.where(old < 0, old, baro.iterations) for old in state.solver),
+        )
+        new = self._refilled(new, grid) if self.halos.north_fold else new
+        return new, at.fluxes, StepParts(parts, moved, baro)
+
+    def situation(self, state: State, params: dict, forcing: Forcing, grid) -> Situation:
+        """All that is known of a step before anything has moved."""
         s = self.with_halos(state, grid)
-        now = forcing.at(s.time + 0.5 * p.dt)
+        now = forcing.at(s.time + 0.5 * self.physics.dt)
         extra = self._extra(s, params, now, grid)
         stretch = stretch_c(s.eta, grid)
         density = as_one_row(self.eos.anomaly, s.temperature, s.salinity)
@@ -104,53 +155,19 @@ class Dynamics:
             now, fluxes = driven.now, driven.fluxes
         with jax.named_scope("mixing"):
             mixing = self._mixing(s, density, stretch, now, params, grid, fluxes)
-            n2, viscosity, diffusivity = mixing.n2, mixing.viscosity, mixing.diffusivity
-        with jax.named_scope("momentum"):
-            moved = MomentumInputs(
-                s, self._weighed(s, density, grid), stretch, viscosity, now, params, grid, extra
-            )
-            predicted = self.momentum.predict(moved)
-        with jax.named_scope("free_surface"):
-            q = predicted
-            start = (s.eta, q.U, q.V, q.forcing_u, q.forcing_v, fluxes.freshwater)
-            baro = self.split.advance(self.halos, DepthFlow(*(f.crop(0) for f in start)), grid)
-        u, v, flow_u, flow_v = self.momentum.correct(s.eta, predicted, baro, grid)
-        with jax.named_scope("tracers"):
-            eddies = None
-            if p.eddies is not None:
-                eddies = p.eddies.prepare(density, n2, stretch, params, grid, p)
-            parts = TracerInputs(
-                s,
-                baro.eta,
-                flow_u,
-                flow_v,
-                diffusivity,
-                fluxes,
-                params,
-                grid,
-                extra,
-                eddies,
-                mixing.boundary_layer,
-            )
-            tracers, _ = self.tracer_step.advance(parts)
-            tracers, frozen = self._freeze(tracers, fluxes, baro.eta, grid)
-        keep = self.scheme.memory
-        older_u, older_v = state.history_u, state.history_v
-        new = State(
-            u=u,
-            v=v,
-            eta=baro.eta.crop(0),
-            tracers=tracers,
-            history_u=((predicted.history_u, *older_u)[:keep]),
-            history_v=((predicted.history_v, *older_v)[:keep]),
-            time=state.time + p.dt,
-            steps=state.steps + 1,
-            d_grid=tuple(f.crop(0) for f in predicted.d_grid),
-            closures={**s.closures, **mixing.closures, **frozen},
-            solver=tuple(jnp.where(old < 0, old, baro.iterations) for old in state.solver),
-        )
-        new = self._refilled(new, grid) if self.halos.north_fold else new
-        return new, fluxes, StepParts(parts, moved, baro)
+        return Situation(s, now, fluxes, density, stretch, mixing, extra, params, grid)
+
+    def _momentum_inputs(self, at: Situation) -> MomentumInputs:
+        weighed = self._weighed(at.state, at.density, at.grid)
+        rest = at.now, at.params, at.grid, at.extra
+        return MomentumInputs(at.state, weighed, at.stretch, at.mixing.viscosity, *rest)
+
+    def _tracer_inputs(self, at: Situation, eta: Field, flows) -> TracerInputs:
+        p, mixing, eddies = self.physics, at.mixing, None
+        if p.eddies is not None:
+            eddies = p.eddies.prepare(at.density, mixing.n2, at.stretch, at.params, at.grid, p)
+        rest = at.params, at.grid, at.extra, eddies, mixing.boundary_layer
+        return TracerInputs(at.state, eta, *flows, mixing.diffusivity, at.fluxes, *rest)
 
     def _refilled(self, s: State, grid) -> State:
         """The state with what a north fold stores twice made the same, and old accelerations beyond
@@ -219,19 +236,8 @@ class Dynamics:
         They include the slope of the sea surface, and vanish for a flow in balance.
         """
         dt = self.physics.momentum_dt
-        s = self.with_halos(state, grid)
-        now = forcing.at(s.time + 0.5 * self.physics.dt)
-        stretch = stretch_c(s.eta, grid)
-        density = as_one_row(self.eos.anomaly, s.temperature, s.salinity)
-        extra = self._extra(s, params, now, grid)
-        driven = self.surface(s, now, stretch, params, grid)
-        now, fluxes = driven.now, driven.fluxes
-        viscosity = self._mixing(s, density, stretch, now, params, grid, fluxes).viscosity
-        new = self.momentum.predict(
-            MomentumInputs(
-                s, self._weighed(s, density, grid), stretch, viscosity, now, params, grid, extra
-            )
-        )
+        at = self.situation(state, params, forcing, grid)
+        new, s = self.momentum.predict(self._momentum_inputs(at)), at.state
         return (new.u.crop(0) - s.u.crop(0)) * (1 / dt), (new.v.crop(0) - s.v.crop(0)) * (1 / dt)
 
     @property

@@ -132,7 +132,9 @@ class CDLast:
         # Beyond a wall an exchange brings values from elsewhere; in the ground below the sea they
         # are zero.
         rate_u, rate_v = hold(rate_u * grid.wet_u, rate_v * grid.wet_v)
-        d_grid = hold(*coriolis_cd.advance(*d_grid, s.u, s.v, rate_u, rate_v, dt, self.time, grid))
+        d_grid = hold(
+            *coriolis_cd.advance(d_grid, (s.u, s.v), (rate_u, rate_v), dt, self.time, grid)
+        )
         v_at_u, u_at_v = d_grid
         new_u = s.u + (rate_u + coriolis_cd.f_at_u(grid) * v_at_u) * dt
         new_v = s.v + (rate_v - coriolis_cd.f_at_v(grid) * u_at_v) * dt

@@ -54,7 +54,7 @@ def turned(model, u, v, v_at_u, u_at_v, steps, tau):
 
     def one(state, _):
         u, v, *d_grid = (deep(f) for f in state)
-        d_grid = coriolis_cd.advance(*d_grid, u, v, u * 0.0, v * 0.0, DT, tau, g)
+        d_grid = coriolis_cd.advance(d_grid, (u, v), (u * 0.0, v * 0.0), DT, tau, g)
         u = u + coriolis_cd.f_at_u(g) * d_grid[0] * DT
         v = v - coriolis_cd.f_at_v(g) * d_grid[1] * DT
         return tuple(f.crop(0) for f in (u, v, *d_grid)), None
@@ -117,7 +117,7 @@ def test_derivatives(plane):
     }
     x |= {"ru": x["ru"] * 1e-6, "rv": x["rv"] * 1e-6}
     function = lambda x: coriolis_cd.advance(
-        *(x[n] for n in ("dv", "du", "u", "v", "ru", "rv")), DT, TAU, g
+        (x["dv"], x["du"]), (x["u"], x["v"]), (x["ru"], x["rv"]), DT, TAU, g
     )
     report = check_derivatives(function, x)
     assert report.passed, str(report)

@@ -10,6 +10,7 @@ derivatives; nothing else departs from the papers.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import ClassVar
 
 import jax
@@ -213,30 +214,29 @@ def ncar(
     }
     given = {n: f for n, f in operands.items() if f is not None}
     arrays, at, halo = align(*given.values(), what="compute bulk fluxes of")
-    out = _fluxes(scheme, **dict(zip(given, arrays)))
+    x = SimpleNamespace(**{**dict.fromkeys(operands), **dict(zip(given, arrays))})
+    out = _fluxes(scheme, x)
     fields = {n: Field(a, at, halo).named(n) for n, a in out.items()}
     return AirSea(wind_u=vector and vector[0], wind_v=vector and vector[1], **fields)
 
 
-def _fluxes(
-    scheme, sst, air, q, sw, lw, cm, ch, ce, albedo, speed=None, u=None, v=None, slp=None
-) -> dict:
-    if speed is None:
-        speed = jnp.sqrt(u * u + v * v + 1e-8)
-    potential = air + _LAPSE * scheme.air_height
-    density = air_density(slp, air, q)
-    saturated = sea_humidity(sst, density)
+def _fluxes(scheme, x) -> dict:
+    """Of arrays; ``x``: the operands by name."""
+    speed = jnp.sqrt(x.u * x.u + x.v * x.v + 1e-8) if x.speed is None else x.speed
+    potential = x.air + _LAPSE * scheme.air_height
+    density = air_density(x.slp, x.air, x.q)
+    saturated = sea_humidity(x.sst, density)
     drag, stanton, dalton, theta, humidity = transfer_coefficients(
-        speed, potential, q, sst, saturated, scheme.iterations, scheme.air_height
+        speed, potential, x.q, x.sst, saturated, scheme.iterations, scheme.air_height
     )
     mass = density * jnp.maximum(speed, _LEAST_WIND)
-    evaporation = mass * dalton * ce * (saturated - humidity)
-    kelvin2 = (sst + KELVIN) * (sst + KELVIN)
+    evaporation = mass * dalton * x.ce * (saturated - humidity)
+    kelvin2 = (x.sst + KELVIN) * (x.sst + KELVIN)
     return {
-        "drag": mass * drag * cm,
-        "sensible": mass * stanton * ch * AIR_HEAT_CAPACITY * (theta - sst),
+        "drag": mass * drag * x.cm,
+        "sensible": mass * stanton * x.ch * AIR_HEAT_CAPACITY * (theta - x.sst),
         "latent": -VAPORISATION * evaporation,
-        "longwave": lw - STEFAN_BOLTZMANN * kelvin2 * kelvin2,
-        "shortwave": (1.0 - albedo) * sw,
+        "longwave": x.lw - STEFAN_BOLTZMANN * kelvin2 * kelvin2,
+        "shortwave": (1.0 - x.albedo) * x.sw,
         "evaporation": evaporation,
     }

@@ -19,6 +19,7 @@ of heat at once; their water and salt leave the sea, and they join h, in the nex
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import ClassVar
 
 import jax.numpy as jnp
@@ -187,65 +188,21 @@ def step(
     }
     given = {n: f for n, f in operands.items() if f is not None}
     arrays, at, halo = align(*given.values(), what="step the ice with")
-    out = _step(physics, **dict(zip(given, arrays)))
+    out = _step(physics, SimpleNamespace(**{**dict.fromkeys(operands), **dict(zip(given, arrays))}))
     return IceStep(**{n: Field(a, at, halo).named(n) for n, a in out.items()})
 
 
-def _step(
-    physics,
-    h,
-    frazil,
-    sst,
-    sss,
-    layer,
-    air,
-    q,
-    sw,
-    lw,
-    sensible,
-    latent,
-    longwave,
-    shortwave,
-    evaporation,
-    ice_albedo,
-    ice_melting_albedo,
-    ice_conductivity,
-    ice_salinity,
-    ice_lead_thickness,
-    ice_ocean_exchange,
-    speed=None,
-    u=None,
-    v=None,
-    slp=None,
-    snow=None,
-) -> dict:
+def _step(physics, x) -> dict:
+    """:func:`step` of arrays; ``x``: its operands by name."""
     dt, rho0, cp = physics.dt, physics.rho0, physics.heat_capacity
-    speed = jnp.sqrt(u * u + v * v + 1e-8) if speed is None else speed
-    a, there = cover(h, ice_lead_thickness)
-    freezing = freezing_point(sss, physics.surface.freezing_point)
-    cold = jnp.clip((_MELTING - air) * (1.0 / (_MELTING - _COLD)), 0.0, 1.0)
-    albedo = ice_melting_albedo + (ice_albedo - ice_melting_albedo) * cold
-    over = _surface(
-        air,
-        q,
-        bulk.air_density(slp, air, q),
-        speed,
-        (1.0 - albedo) * sw,
-        lw,
-        ice_conductivity / there,
-        freezing,
-    )
-    mix = lambda water, ice: water + a * (ice - water)
-    out = {
-        "sensible": mix(sensible, over["sensible"]),
-        "longwave": mix(longwave, over["longwave"]),
-        "shortwave": mix(shortwave, over["shortwave"]),
-        "evaporation": mix(evaporation, over["evaporation"]),
-    }
+    a, there = cover(x.h, x.ice_lead_thickness)
+    freezing = freezing_point(x.sss, physics.surface.freezing_point)
+    over = _over_ice(x, there, freezing)
+    out = _mixed(x, a, over)
     # Vapour leaves with the heat of vaporisation; that of fusion is in the ice which is gone with
     # it.
     out["latent"] = out["evaporation"] * (-bulk.VAPORISATION)
-    snow_heat = 0.0 if snow is None else snow * (-rho0 * FUSION)
+    snow_heat = 0.0 if x.snow is None else x.snow * (-rho0 * FUSION)
     on_ice = (
         sum(over[n] for n in ("sensible", "longwave", "shortwave"))
         - over["evaporation"] * bulk.VAPORISATION
@@ -253,24 +210,35 @@ def _step(
     entering = out["sensible"] + out["latent"] + out["longwave"] + out["shortwave"] + snow_heat
 
     # Backward Euler in the layer's temperature: a thin layer cannot overshoot.
-    rate = ice_ocean_exchange / (1.0 + ice_ocean_exchange * dt / jnp.maximum(layer, _THINNEST))
-    from_sea = (sst - freezing) * rate * (rho0 * cp)
+    velocity = x.ice_ocean_exchange
+    rate = velocity / (1.0 + velocity * dt / jnp.maximum(x.layer, _THINNEST))
+    from_sea = (x.sst - freezing) * rate * (rho0 * cp)
     per_metre = DENSITY * FUSION
-    old = h + frazil
+    old = x.h + x.frazil
     new = jnp.maximum(old - a * (on_ice + snow_heat + from_sea) * (dt / per_metre), 0.0)
     new, entering = bulk.stored(new, entering)
-    water = (h - new) * (DENSITY / rho0 / dt)
+    water = (x.h - new) * (DENSITY / rho0 / dt)
     # Water from ice comes at 0 degC; the tracer step lets all water come at the temperature of the
     # sea.
-    heat = entering + (new - old) * (per_metre / dt) - water * sst * (rho0 * cp)
-    return {
-        "thickness": new,
-        "concentration": a,
-        "heat": heat,
-        "water": water,
-        "salt": water * ice_salinity,
-        **out,
-    }
+    heat = entering + (new - old) * (per_metre / dt) - water * x.sst * (rho0 * cp)
+    own = {"thickness": new, "concentration": a, "heat": heat, "water": water}
+    return {**own, "salt": water * x.ice_salinity, **out}
+
+
+def _over_ice(x, thickness, freezing) -> dict:
+    """Fluxes at the top of ice of this thickness (m)."""
+    speed = jnp.sqrt(x.u * x.u + x.v * x.v + 1e-8) if x.speed is None else x.speed
+    cold = jnp.clip((_MELTING - x.air) * (1.0 / (_MELTING - _COLD)), 0.0, 1.0)
+    albedo = x.ice_melting_albedo + (x.ice_albedo - x.ice_melting_albedo) * cold
+    density = bulk.air_density(x.slp, x.air, x.q)
+    absorbed, conductance = (1.0 - albedo) * x.sw, x.ice_conductivity / thickness
+    return _surface(x.air, x.q, density, speed, absorbed, x.lw, conductance, freezing)
+
+
+def _mixed(x, part, over: dict) -> dict:
+    """Fluxes over water and ice, ice on this part."""
+    names = ("sensible", "longwave", "shortwave", "evaporation")
+    return {n: getattr(x, n) + part * (over[n] - getattr(x, n)) for n in names}
 
 
 def _surface(air, q, density, speed, absorbed, lw, conductance, freezing) -> dict:
