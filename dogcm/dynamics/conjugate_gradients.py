@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -127,6 +128,20 @@ def solve(
     return jax.lax.custom_linear_solve(matrix, right, iterate, symmetric=True, has_aux=True)
 
 
+class _Iterate(NamedTuple):
+    """Where the iteration stands: its number, the solution and what the next one is made of."""
+
+    count: jax.Array
+    x: Field
+    r: Field
+    p: Field
+    s: Field
+    u: Field
+    w: Field
+    scalars: tuple[jax.Array, jax.Array, jax.Array]  # gamma, alpha, beta
+    size: jax.Array  # of the residual
+
+
 def _conjugate_gradients(
     matrix: Helmholtz, precondition, right: Field, tolerance: float, iterations: int
 ):
@@ -143,45 +158,24 @@ def _conjugate_gradients(
         terms = hold(r * u, w * u, r * r * per_area)
         return u, w, exact_sum(matrix.halos, *(t.data for t in terms))
 
-    def unfinished(carry):
-        count, *_, size = carry
-        return (count < iterations) & (size > limit)
-
-    def one(carry):
-        count, x, r, p, s, u, w, (gamma, alpha, beta), _ = carry
-        cast = lambda value: value.astype(right.dtype)
-        p, s = hold(u + p * cast(beta), w + s * cast(beta))
-        x, r = hold(x + p * cast(alpha), r - s * cast(alpha))
-        u, w, (new_gamma, delta, size) = products(r)
-        beta = new_gamma / gamma
-        return (
-            count + 1,
-            x,
-            r,
-            p,
-            s,
-            u,
-            w,
-            (new_gamma, new_gamma / (delta - beta * new_gamma / alpha), beta),
-            size,
-        )
-
     u, w, (gamma, delta, size) = products(right)
-    limit = size * tolerance**2
-    zero = right * 0.0
-    start = (
-        jnp.int32(0),
-        zero,
-        right,
-        zero,
-        zero,
-        u,
-        w,
-        (gamma, gamma / delta, jnp.zeros_like(gamma)),
-        size,
-    )
-    count, x, *_, size = jax.lax.while_loop(unfinished, one, start)
-    failed = size > limit
-    return fmap(lambda x: jnp.where(failed, jnp.nan, x), x, name="solution"), jnp.where(
-        failed, -count, count
-    )
+    limit, zero = size * tolerance**2, right * 0.0
+    scalars = gamma, gamma / delta, jnp.zeros_like(gamma)
+    start = _Iterate(jnp.int32(0), zero, right, zero, zero, u, w, scalars, size)
+    unfinished = lambda now: (now.count < iterations) & (now.size > limit)
+    end = jax.lax.while_loop(unfinished, lambda now: _next(now, products), start)
+    failed = end.size > limit
+    solution = fmap(lambda x: jnp.where(failed, jnp.nan, x), end.x, name="solution")
+    return solution, jnp.where(failed, -end.count, end.count)
+
+
+def _next(now: _Iterate, products) -> _Iterate:
+    """One iteration more."""
+    gamma, alpha, beta = now.scalars
+    cast = lambda value: value.astype(now.x.dtype)
+    p, s = hold(now.u + now.p * cast(beta), now.w + now.s * cast(beta))
+    x, r = hold(now.x + p * cast(alpha), now.r - s * cast(alpha))
+    u, w, (new_gamma, delta, size) = products(r)
+    beta = new_gamma / gamma
+    scalars = new_gamma, new_gamma / (delta - beta * new_gamma / alpha), beta
+    return _Iterate(now.count + 1, x, r, p, s, u, w, scalars, size)
