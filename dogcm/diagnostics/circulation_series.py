@@ -70,7 +70,7 @@ class _TracerFlux:
     axis: int
 
     def __call__(self, s: Scene) -> Field:
-        return sum_z(s.terms[self.tracer][self.kind][self.axis])
+        return sum_z(getattr(s.terms[self.tracer], self.kind)[self.axis])
 
 
 def _samples(classes: numbers.DensityClasses | None) -> list[Variable]:

@@ -330,8 +330,8 @@ class MomentumStep:
         there is zero."""
         p = predicted
         zero = p.u * 0.0, p.v * 0.0
-        full = {n: tuple(f if f is not None else z for f, z in zip(term, zero))
-                for n, term in p.terms.items()}  # fmt: skip
+        there = lambda term: tuple(z if f is None else f for f, z in zip(term, zero))
+        full = {n: there(term) for n, term in p.terms.items()}
         pressed = [full.pop(n) for n in PRESSURE if n in full]
         full["pressure_gradient"] = tuple(total(term[i] for term in pressed) for i in (0, 1))
         u, v = (_implicit_terms(solve, self.physics.momentum_dt) for solve in p.solves)
