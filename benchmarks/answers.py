@@ -81,7 +81,7 @@ def corrected(model):
     given by a formula."""
     from dogcm.corrector import CorrectorConfig, build_corrector
 
-    config = CorrectorConfig(kind="conv", width=8, depth=2)
+    config = CorrectorConfig(network={"kind": "conv", "width": 8, "depth": 2})
     corrector = build_corrector(config, model.halos, model.vertical.nz)
     state, now = model.state, model.forcing.at(model.state.time)
     deep = model.dynamics.with_halos(state, model.grid)

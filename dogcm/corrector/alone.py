@@ -30,7 +30,7 @@ def network_alone(dynamics, corrector: Corrector) -> Callable:
     """
     if corrector.network is None:
         raise ValueError(
-            "corrector.kind is none: without physics it takes a network to move the ocean"
+            "corrector.network is none: without physics it takes a network to move the ocean"
         )
     fluxes = sorted(n for n, kind in corrector.config.outputs.items() if kind != "tendency")
     if fluxes:

@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from dogcm.components.registry import component
+from dogcm.corrector import networks  # noqa: F401 defines the networks that ship
 from dogcm.corrector.features import GROUPS
-from dogcm.corrector.layers import ACTIVATIONS
 from dogcm.corrector.outputs import KINDS, SEA_LEVEL, VELOCITY
 
 
@@ -62,16 +63,7 @@ _DEFAULT_INPUTS = (
 class CorrectorConfig(_Section):
     """A neural corrector."""
 
-    kind: Literal["none", "column", "conv", "unet", "attention"] = _par("none", "1", "the network")
-    width: int = _par(32, "channels", "hidden channels at the finest level", ge=1)
-    depth: int = _par(
-        2, "1", "hidden layers (column), blocks (conv, attention), poolings (unet)", ge=1
-    )
-    poolings: int = _par(
-        2, "1", "attention: how often the grid is halved before it becomes tokens", ge=1
-    )
-    heads: int = _par(4, "1", "attention: heads, which must divide width", ge=1)
-    activation: Literal[tuple(ACTIVATIONS)] = _par("silu", "1", "of hidden layers")
+    network: component("network", "none", "the network", "corrector.network", True)
     inputs: tuple[Literal[tuple(GROUPS)], ...] = _par(
         _DEFAULT_INPUTS, "1", "feature groups", min_length=1
     )
@@ -120,10 +112,26 @@ class CorrectorConfig(_Section):
     halo: Literal["layer", "deep"] = _par("layer", "1", "exchange for each layer, or a deep one")
     scales: Annotated[Scales, Field(default_factory=Scales)]
 
+    @property
+    def kind(self) -> str:
+        """Name of the network; ``none`` without one."""
+        return "none" if self.network is None else self.network.name()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _options_of_networks(cls, given: Any) -> Any:
+        """Options of a network belong to it."""
+        moved = ("kind", "width", "depth", "poolings", "heads", "activation")
+        found = [n for n in moved if isinstance(given, dict) and n in given]
+        if found:
+            raise ValueError(
+                f"{', '.join(found)}: options of the network are now written "
+                "corrector.network: {kind: conv, width: 32, depth: 2}"
+            )
+        return given
+
     @model_validator(mode="after")
     def _consistent(self):
-        if self.kind == "attention" and self.width % self.heads:
-            raise ValueError(f"heads: {self.heads} does not divide width ({self.width})")
         for name, kind in self.outputs.items():
             rates = self.rates.get(name, 0.0)
             if min(rates if isinstance(rates, list) else [rates], default=0.0) <= 0:

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from dogcm.corrector import features, maps, outputs
 from dogcm.corrector.config import CorrectorConfig
 from dogcm.corrector.layers import Level, check_corners, constant_level
-from dogcm.corrector.networks import MARGIN, NETWORKS
+from dogcm.corrector.networks import MARGIN
 from dogcm.corrector.pooling import coarse_layout
 from dogcm.decomp.layout import LayoutError, make_layout
 from dogcm.field import Field
@@ -48,7 +48,7 @@ class Corrector:
             return {}
         seen = jax.eval_shape(lambda s, n, g: self._inputs(s, n, g), state, now, grid)
         # A small ocean without neighbours has the same weights and needs no messages.
-        side = 4 * 2 ** max(self.config.depth, self.config.poolings)
+        side = 4 * 2 ** max(2, self.config.network.halvings())
         halos = HaloExchange(make_layout((side, side), 1, 1), SerialBackend())
         like = Field(jnp.zeros((seen.shape[0], side, side), seen.dtype), "c")
         level = lambda x: constant_level(halos, x, self._depth())
@@ -161,7 +161,7 @@ def build_corrector(config: CorrectorConfig, halos, nz: int) -> Corrector:
         LayoutError: this network cannot work on these tiles.
         ValueError: scales of another number of levels.
     """
-    if config.kind == "none":
+    if config.network is None:
         return Corrector(config, halos, nz, None)
     if halos.layout.north_fold:
         raise LayoutError(
@@ -184,18 +184,12 @@ def build_corrector(config: CorrectorConfig, halos, nz: int) -> Corrector:
             )
     layout = halos.layout
     check_corners(layout)
-    for _ in range({"unet": config.depth, "attention": config.poolings}.get(config.kind, 0)):
+    for _ in range(config.network.halvings()):
         layout = coarse_layout(layout)
-    network = NETWORKS[config.kind](
-        outputs.channels(config.of_network, nz),
-        config.width,
-        config.depth,
-        config.activation,
-        config.heads,
-        config.poolings,
-    )
+    network = config.network.module(outputs.channels(config.of_network, nz))
     corrector = Corrector(config, halos, nz, network)
-    layout = layout if config.kind == "unet" else halos.layout  # where the deepest halos are
+    # Where the deepest halos are.
+    layout = layout if config.network.deepest_on_coarsest() else halos.layout
     if network.mask_depth(config.halo) > min(layout.smallest_tile):
         raise LayoutError(
             f"{layout.describe()}: a deep halo of {network.reach} cells does not fit the smallest "

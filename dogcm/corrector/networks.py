@@ -8,10 +8,15 @@ the tile.
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from typing import ClassVar, Literal
+
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
+from pydantic import model_validator
 
+from dogcm.components import Component, option
 from dogcm.corrector.layers import ACTIVATIONS, HaloConv, Level, Residual, stack
 from dogcm.corrector.pooling import coarsen, pool, unpool
 from dogcm.field import Field
@@ -20,7 +25,7 @@ from dogcm.field import Field
 MARGIN = 1
 
 
-class _Network(nn.Module):
+class HaloNetwork(nn.Module):
     """What all networks have in common.
 
     Attributes:
@@ -33,9 +38,6 @@ class _Network(nn.Module):
     width: int
     depth: int
     activation: str = "silu"
-    # NeuralOGCM-like networks only; here so that all are built alike.
-    heads: int = 4
-    poolings: int = 2
 
     @property
     def reach(self) -> int:
@@ -53,7 +55,7 @@ class _Network(nn.Module):
         return HaloConv(self.outputs, 1, zero=True, name="last")(self.act(x), level)
 
 
-class ColumnNet(_Network):
+class ColumnNet(HaloNetwork):
     """A perceptron with ``depth`` hidden layers on every column; it sees neighbours by differences
     only."""
 
@@ -64,7 +66,7 @@ class ColumnNet(_Network):
         return self.last(x, level)
 
 
-class ConvNet(_Network):
+class ConvNet(HaloNetwork):
     """``depth`` residual blocks, each of which sees one cell further."""
 
     @property
@@ -79,7 +81,7 @@ class ConvNet(_Network):
         return self.last(x, level)
 
 
-class UNet(_Network):
+class UNet(HaloNetwork):
     """``depth`` poolings, each with twice the channels, and back with skips; one residual block per
     stage.
 
@@ -166,12 +168,18 @@ class AttentionBlock(nn.Module):
         return x.with_data(tokens.T.reshape(channels, ny, nx) * wet)
 
 
-class AttentionBottleneck(_Network):
+class AttentionBottleneck(HaloNetwork):
     """Convolutional encoder, ``depth`` attention blocks on the pooled grid, decoder with a skip.
 
     The corrector of NeuralOGCM (arXiv:2512.11525). Attention costs the square of the number of
     coarse cells.
+
+    Attributes:
+        heads: of attention. poolings: how often the grid is halved before cells become tokens.
     """
+
+    heads: int = 4
+    poolings: int = 2
 
     @property
     def reach(self) -> int:
@@ -195,4 +203,83 @@ class AttentionBottleneck(_Network):
         return self.last(x, level)
 
 
-NETWORKS = {"column": ColumnNet, "conv": ConvNet, "unet": UNet, "attention": AttentionBottleneck}
+class Network(Component):
+    """A network of a corrector: its options, and the flax module that they make."""
+
+    slot: ClassVar[str] = "network"
+    width: int = option(32, "channels", "hidden channels at the finest level", ge=1)
+    activation: Literal[tuple(ACTIVATIONS)] = option("silu", "1", "of hidden layers")
+
+    @abstractmethod
+    def module(self, outputs: int) -> HaloNetwork:
+        """The module with this many output channels."""
+
+    def halvings(self) -> int:
+        """How often it halves the grid, which the tiles have to allow."""
+        return 0
+
+    def deepest_on_coarsest(self) -> bool:
+        """Whether its deepest halos are on the coarsest grid, and not on the finest."""
+        return False
+
+
+class Column(Network):
+    """A perceptron on every column; it sees neighbours by differences only."""
+
+    kind: ClassVar[str] = "column"
+    depth: int = option(2, "1", "hidden layers", ge=1)
+
+    def module(self, outputs: int) -> ColumnNet:
+        return ColumnNet(outputs, self.width, self.depth, self.activation)
+
+
+class Convolutional(Network):
+    """Residual blocks of convolutions, each of which sees one cell further."""
+
+    kind: ClassVar[str] = "conv"
+    depth: int = option(2, "1", "residual blocks", ge=1)
+
+    def module(self, outputs: int) -> ConvNet:
+        return ConvNet(outputs, self.width, self.depth, self.activation)
+
+
+class PooledUNet(Network):
+    """Poolings, each with twice the channels, and back with skips (Ronneberger et al. 2015)."""
+
+    kind: ClassVar[str] = "unet"
+    source: ClassVar[str] = "doi:10.1007/978-3-319-24574-4_28"
+    depth: int = option(2, "1", "poolings", ge=1)
+
+    def module(self, outputs: int) -> UNet:
+        return UNet(outputs, self.width, self.depth, self.activation)
+
+    def halvings(self) -> int:
+        return self.depth
+
+    def deepest_on_coarsest(self) -> bool:
+        return True
+
+
+class Attention(Network):
+    """Convolutions with attention on the pooled grid, as in NeuralOGCM."""
+
+    kind: ClassVar[str] = "attention"
+    source: ClassVar[str] = "arXiv:2512.11525"
+    depth: int = option(2, "1", "attention blocks", ge=1)
+    poolings: int = option(
+        2, "1", "how often the grid is halved before its cells become tokens", ge=1
+    )
+    heads: int = option(4, "1", "heads, which must divide width", ge=1)
+
+    @model_validator(mode="after")
+    def _heads_divide(self):
+        if self.width % self.heads:
+            raise ValueError(f"heads: {self.heads} does not divide width ({self.width})")
+        return self
+
+    def module(self, outputs: int) -> AttentionBottleneck:
+        own = (self.heads, self.poolings)
+        return AttentionBottleneck(outputs, self.width, self.depth, self.activation, *own)
+
+    def halvings(self) -> int:
+        return self.poolings

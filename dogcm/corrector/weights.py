@@ -88,7 +88,14 @@ def _read(path) -> tuple[CorrectorConfig, dict[str, np.ndarray]]:
 
 
 def _differences(saved: CorrectorConfig, config: CorrectorConfig) -> str:
-    old, new = saved.model_dump(), config.model_dump()
-    shaping = ("kind", "width", "depth", "poolings", "inputs", "outputs")
-    found = [f"{k} {old[k]} there, {new[k]} here" for k in shaping if old[k] != new[k]]
+    old, new = (_shaping(c) for c in (saved, config))
+    names = [*old, *(n for n in new if n not in old)]
+    pairs = [(n, old.get(n, "none"), new.get(n, "none")) for n in names]
+    found = [f"{n} {there} there, {here} here" for n, there, here in pairs if there != here]
     return f" ({'; '.join(found)})" if found else " (same configuration: another number of levels?)"
+
+
+def _shaping(config: CorrectorConfig) -> dict:
+    """What decides about the shapes of weights."""
+    network = {} if config.network is None else config.network.entry()
+    return {**network, "inputs": config.inputs, "outputs": config.outputs}

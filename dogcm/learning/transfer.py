@@ -76,8 +76,7 @@ def _read(folder: Path, wanted: dict[str, tuple], model, found: dict[str, np.nda
             there = f"{list(arrays[name].shape)}" if name in arrays else "not there"
             raise ConfigError(
                 f"weights: {path} is of another corrector ({name} is {there}, {list(shape)} here); "
-                f"give corrector "
-                "the same kind, width, depth, inputs, outputs and maps"
+                "give corrector the same network, inputs, outputs and maps"
             )
         found[name] = arrays[name]
     fields = {n: v for n, v in found.items() if n.startswith(maps)}

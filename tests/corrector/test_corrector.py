@@ -37,23 +37,23 @@ from dogcm.timestepping.state import at_rest
 
 DZ = np.array([50.0, 150.0, 400.0])
 SHAPE = (13, 21)  # odd: the last coarse cell of a periodic row has one column alone
-SMALL = dict(
-    width=4, heads=2, every=1, rates={"temperature": 8.64, "salinity": 8.64, "velocity": 8.64}
-)
+SMALL = dict(every=1, rates={"temperature": 8.64, "salinity": 8.64, "velocity": 8.64})
 OUTPUTS = {"temperature": "flux_3d", "salinity": "tendency_no_mean", "velocity": "tendency"}
 SEEN = ("tracers", "velocity", "surface", "mask")
 KINDS = {
-    "column": dict(kind="column", depth=1, inputs=SEEN),
+    "column": dict(network={"kind": "column", "depth": 1, "width": 4}, inputs=SEEN),
     "conv": dict(
-        kind="conv",
-        depth=2,
+        network={"kind": "conv", "depth": 2, "width": 4},
         inputs=SEEN,
         halo="deep",
         maps=3,
         rates={"temperature": [8.64, 4.32, 1.0], "salinity": 8.64, "velocity": 8.64},
     ),
-    "unet": dict(kind="unet", depth=2, inputs=SEEN),
-    "attention": dict(kind="attention", depth=1, poolings=1, inputs=("gradients", "geometry")),
+    "unet": dict(network={"kind": "unet", "depth": 2, "width": 4}, inputs=SEEN),
+    "attention": dict(
+        network={"kind": "attention", "depth": 1, "poolings": 1, "heads": 2, "width": 4},
+        inputs=("gradients", "geometry"),
+    ),
 }
 # Tests compile a lot and compute little.
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
@@ -110,7 +110,9 @@ def replace_state(o, state):
 
 
 def config(name: str, **changes) -> CorrectorConfig:
-    return CorrectorConfig(**SMALL | {"outputs": OUTPUTS} | KINDS[name] | changes)
+    own = {k: changes.pop(k) for k in ("width", "depth") if k in changes}
+    made = SMALL | {"outputs": OUTPUTS} | KINDS[name] | changes
+    return CorrectorConfig(**made | {"network": made["network"] | own})
 
 
 def trained(corrector, o, size=0.5):
@@ -299,7 +301,7 @@ def test_a_network_alone_moves_the_ocean_by_its_tendencies(basin):
     np.testing.assert_allclose(risen.data, 0.2 / 86400.0 * 2400.0, rtol=1e-10)
     for bad, says in (
         (config("conv"), "must be of kind tendency, not so salinity, temperature"),
-        (CorrectorConfig(kind="none"), "takes a network"),
+        (CorrectorConfig(network="none"), "takes a network"),
     ):
         with pytest.raises(ValueError, match=says):
             network_alone(dynamics, build_corrector(bad, basin.halos, 3))
@@ -587,7 +589,9 @@ def test_weights_of_another_network(tmp_path, basin):
 @pytest.mark.parametrize(
     "wrong, says",
     [
-        (dict(kind="attention", width=6, heads=4), "does not divide"),
+        (dict(network={"kind": "attention", "width": 6, "heads": 4}), "does not divide"),
+        (dict(kind="conv"), "corrector.network"),
+        (dict(network={"kind": "conv", "heads": 2}), "belongs to kind attention"),
         (dict(outputs={"oxygen": "flux"}), "oxygen"),
         (dict(outputs={"velocity": "flux"}), "tendency only"),
         (dict(outputs={}), "name at least one"),

@@ -16,9 +16,7 @@ from dogcm.learning.recipe import load_recipe
 from dogcm.learning.training import build
 
 NETWORK = {
-    "kind": "column",
-    "width": 2,
-    "depth": 1,
+    "network": {"kind": "column", "width": 2, "depth": 1},
     "every": 1,
     "maps": 1,
     "inputs": ["mask"],

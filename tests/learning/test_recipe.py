@@ -143,9 +143,7 @@ def scored(folder, other) -> dict[tuple[str, str], float]:
 
 def test_a_network_alone_beside_the_physics(run, tmp_path):
     network = {
-        "kind": "column",
-        "width": 4,
-        "depth": 1,
+        "network": {"kind": "column", "width": 4, "depth": 1},
         "every": 6,
         "outputs": {n: "tendency" for n in ALONE},
         "inputs": ["velocity", "sea_level"],
@@ -185,7 +183,7 @@ def test_a_network_alone_beside_the_physics(run, tmp_path):
     [
         ({"physics": False}, "leaves a network alone"),
         (
-            {"physics": False, "learnable": [], "corrector.kind": "column"},
+            {"physics": False, "learnable": [], "corrector.network": "column"},
             "without physics nothing moves eta, u",
         ),
         ({"learnabel": []}, "unknown parameter learnabel; did you mean learnable"),
@@ -228,7 +226,7 @@ def test_the_ocean_learns_the_same_on_several_ranks(tmp_path):
         | {
             "overrides": GRID,
             "learnable": ["lateral_viscosity: map"],
-            "corrector": {"kind": "column", "width": 4, "depth": 1, "every": 2},
+            "corrector": {"network": {"kind": "column", "width": 4, "depth": 1}, "every": 2},
             "targets": RECIPE["targets"] | {"folder": str(folder / "truth")},
             "loss": {"factors": {"u": 1, "temperature": 1}},
             "curriculum": [{"updates": 20, "days": 0.25}],

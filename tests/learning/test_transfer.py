@@ -61,8 +61,12 @@ def test_maps_from_elsewhere_are_adapted(earlier, tmp_path, capsys):
 
 
 def test_another_network_is_refused(earlier, tmp_path):
-    with pytest.raises(ConfigError, match="of another corrector.*same kind, width"):
-        train(load_recipe(SHORT, _sets(earlier, **{"corrector.width": 3})), tmp_path, quiet=True)
+    with pytest.raises(ConfigError, match="of another corrector.*same network, inputs"):
+        train(
+            load_recipe(SHORT, _sets(earlier, **{"corrector.network.width": 3})),
+            tmp_path,
+            quiet=True,
+        )
     assert not list(tmp_path.iterdir())
 
 

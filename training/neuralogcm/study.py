@@ -60,9 +60,9 @@ VARIANTS = {
         "curriculum": [{"updates": 150, "days": 10}],
         "optimiser.learning_rate.corrector": 2e-3,
         "corrector.rates.eta": 0.01,
-        "corrector.kind": "unet",
-        "corrector.width": 24,
-        "corrector.depth": 2,
+        "corrector.network.kind": "unet",
+        "corrector.network.width": 24,
+        "corrector.network.depth": 2,
         "corrector.every": 16,
         "corrector.outputs": {
             "temperature": "tendency",

@@ -26,7 +26,7 @@ ROOT = HERE.parents[1]
 #: Every update ends with a comparison of all weights and of the optimiser's state over the ranks.
 SETTINGS = (
     "curriculum=[{updates: 200, days: 1}]",
-    "corrector={kind: column, width: 8, depth: 1}",
+    "corrector={network: {kind: column, width: 8, depth: 1}}",
     "check_every=1",
     "targets.spinup=10",
     "targets.days=10",
