@@ -98,10 +98,8 @@ def _same(stored: dict, wanted: dict) -> bool:
         own = Config.model_validate(stored["config"]).model_dump(mode="json")
         stored = stored | {"config": own}
         if "grid" in stored:
-            stored["grid"] = {
-                k: type(getattr(Config(), k)).model_validate(v).model_dump(mode="json")
-                for k, v in stored["grid"].items()
-            }
+            sections = Config.model_validate(stored["grid"]).model_dump(mode="json")
+            stored["grid"] = {k: sections[k] for k in stored["grid"]}
     except (KeyError, TypeError, ValidationError):
         return False  # a key that is no more
     return stored == wanted

@@ -72,7 +72,7 @@ def test_another_network_is_refused(earlier, tmp_path):
 
 def test_maps_of_other_harmonics_are_refused(earlier, tmp_path):
     more = load_recipe(SHORT).corrector.maps + 2
-    with pytest.raises(ConfigError, match="of another corrector.*same kind, width"):
+    with pytest.raises(ConfigError, match="of another corrector.*same network, inputs"):
         train(load_recipe(SHORT, _sets(earlier, **{"corrector.maps": more})), tmp_path, quiet=True)
 
 
@@ -82,7 +82,7 @@ def test_weights_without_a_place_for_them_are_refused():
             SHORT,
             {
                 "weights": "somewhere",
-                "corrector": {"kind": "none"},
+                "corrector": {"network": {"kind": "none"}},
                 "learnable": ["gm_diffusivity"],
             },
         )
