@@ -96,6 +96,28 @@ class Given:
         values = _evaluate(self.initial[name], f"initial.{name}", name, shape, (x, y, z))
         return _plausible(values, f"initial.{name}", name)
 
+    def try_functions(self, horizontal) -> None:
+        """Evaluate every function of ``(x, y, t)`` once, at the start.
+
+        Raises:
+            InputError: it fails, gives another shape, or what is no number.
+        """
+        for name, function in self.functions.items():
+            x, y = places(horizontal, RECORDS[name][0])
+            key = f"forcing.{name}"
+            try:
+                inspect.signature(function).bind(x, y, 0.0)
+                values = np.asarray(function(x, y, 0.0), float)
+                values = np.broadcast_to(values, x.shape)
+            except (TypeError, ValueError) as error:
+                raise InputError(
+                    f"{key}: a function of (x, y, t) is wanted, which takes and gives arrays of "
+                    f"the shape of x: {error}"
+                ) from None
+            if not np.isfinite(values).all():
+                raise InputError(f"{key}: not finite at {int((~np.isfinite(values)).sum())} points")
+            _plausible(values, key, name)
+
     def record(self, name: str, horizontal) -> np.ndarray:
         """One surface field (n, ny, nx) at its place."""
         value, (at, _, _) = self.forcing[name], RECORDS[name]
@@ -135,6 +157,7 @@ def _evaluate(value: Any, key: str, name: str, shape: tuple[int, ...], at: tuple
     if callable(value) and not _is_array(value):
         value = _call(value, key, at)
     if hasattr(value, "dims"):
+        _same_places(value, key, at)
         value = _ordered(value, key, _UNITS.get(name) or RECORDS[name][1])
     try:
         values = np.asarray(value, float)
@@ -158,6 +181,39 @@ def _call(function: Callable, key: str, at: tuple) -> Any:
     except TypeError:
         raise InputError(f"{key}: a function of ({', '.join(wanted)}) is wanted") from None
     return function(*at)
+
+
+def _same_places(array: Any, key: str, at: tuple) -> None:
+    """Refuse a DataArray whose coordinates are not the places of the grid.
+
+    Args:
+        at: x and y (ny, nx) where the values are wanted.
+    """
+    for dim in array.dims:
+        name, axis = str(dim).lower(), None
+        if name in _ORDER[3]:
+            axis = at[0][0]
+        elif name in _ORDER[2]:
+            axis = at[1][:, 0]
+        elif name in _ORDER[0] and array.sizes[dim] > 1 and dim in array.coords:
+            raise InputError(
+                f"{key}: its {dim} coordinate is not used: records given in Python are spread "
+                "evenly over the forcing year. Drop the coordinate if that is meant, or give a "
+                "file (forcing.files), whose dates are read"
+            )
+        if axis is None or dim not in array.coords:
+            continue
+        own = np.asarray(array[dim].values, float)
+        unit = str(array[dim].attrs.get("units", ""))
+        own = own * (1e3 if unit in ("km", "kilometer", "kilometers") else 1.0)
+        step = np.abs(np.diff(axis)).max() if axis.size > 1 else 1.0
+        curved = np.ptp(at[0], axis=0).max() > 1e-6 * step or np.ptp(at[1], axis=1).max() > 1e-6
+        if not curved and (own.shape != axis.shape or np.abs(own - axis).max() > 0.01 * step):
+            raise InputError(
+                f"{key}: its {dim} goes from {own[0]:g} to {own[-1]:g}, and the grid wants values "
+                f"at {axis[0]:g} to {axis[-1]:g}: bring it to the grid (array.interp), or drop the "
+                "coordinate if the values are there already"
+            )
 
 
 def _ordered(array: Any, key: str, wanted: str) -> Any:

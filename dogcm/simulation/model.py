@@ -238,6 +238,7 @@ class Model:
     def _forcing(self, cells) -> Forcing:
         names = self.comm.broadcast(self._on_root(inputs.records, self.config, self.given))
         functions = self.given.functions
+        self._on_root(self.given.try_functions, self.horizontal)
         wet = cells[0] > 0 if self.comm.rank == 0 else None
         fields = {}
         for name in (n for n in names if n not in functions):

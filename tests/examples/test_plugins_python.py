@@ -190,6 +190,18 @@ def test_a_data_array_s_unit_and_order_are_obeyed():
     )
 
 
+@one_rank
+def test_a_data_array_on_the_grid_s_own_places():
+    """In metres or kilometres, at the faces where wind stress sits."""
+    wind = parts()["forcing"]["wind_stress_x"]
+    for scale, unit in ((1.0, "m"), (1e-3, "km")):
+        x = ("x", FACES * scale, {"units": unit})
+        y = ("y", MIDDLES * scale, {"units": unit})
+        found = build(forcing={"taux": xr.DataArray(wind, {"y": y, "x": x}, ("y", "x"))})
+        given, usual = (m.forcing.records["taux"].data for m in (found, build()))
+        np.testing.assert_array_equal(np.asarray(given), np.asarray(usual))
+
+
 @pytest.mark.mpi(min_size=2)
 @pytest.mark.ranks(2)
 def test_arrays_on_tiles():
@@ -239,6 +251,12 @@ def test_intervals():
 
 
 LAND = np.full((N, N), np.nan)
+MIDDLES = (np.arange(N) + 0.5) * WIDTH
+FACES = np.arange(N) * WIDTH
+CALM = np.zeros((N, N))
+ELSEWHERE = xr.DataArray(CALM, dims=("y", "x"), coords={"y": MIDDLES, "x": FACES + 1e6})
+TURNED = xr.DataArray(CALM, dims=("y", "x"), coords={"y": MIDDLES[::-1], "x": FACES})
+DATED = xr.DataArray(np.zeros((2, N, N)), dims=("time", "y", "x"), coords={"time": [0.0, 300.0]})
 WRONG = [
     ({"bathymetry": np.ones((N, N + 1)) * 100}, "bathymetry: has the shape"),
     ({"bathymetry": np.ones((N, N)) * -100}, "depth is positive"),
@@ -250,6 +268,12 @@ WRONG = [
     ({"initial": {"temperature": LAND, "salinity": 35.0}}, "temperature"),
     ({"forcing": {"wind_stress": 0.1}}, "did you mean wind_stress"),
     ({"forcing": {"wind_stress_x": 500.0}}, "forcing.taux"),
+    ({"forcing": {"taux": lambda x, y, t: x * jnp.nan}}, "forcing.taux: not finite"),
+    ({"forcing": {"taux": lambda x, y: x}}, r"function of \(x, y, t\)"),
+    ({"forcing": {"taux": lambda x, y, t: jnp.ones((3, 3))}}, "forcing.taux"),
+    ({"forcing": {"taux": ELSEWHERE}}, "its x goes from"),
+    ({"forcing": {"taux": TURNED}}, "its y goes from"),
+    ({"forcing": {"taux": DATED}}, "its time coordinate is not used"),
     ({"vertical_mixin": dogcm.TKE()}, "did you mean vertical_mixing"),
     ({"vertical_mixing": dogcm.Isoneutral()}, "belongs to the slot eddies"),
     ({"grid": {"kind": "cartesian", "nx": 8, "ny": 8, "periodic": ["x", "y"]}}, "in x alone"),
