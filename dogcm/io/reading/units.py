@@ -96,7 +96,7 @@ def convert(values: ArrayLike, unit: str, wanted: str) -> NDArray[np.floating]:
         ValueError: A unit that is not known, or two that measure different things.
     """
     v = np.asarray(values, float)
-    if unit.strip() == wanted:
+    if _spellings(unit)[0] == wanted:
         return v
     if _labels_salinity(wanted) and _labels_salinity(unit):
         return v
