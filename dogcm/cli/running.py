@@ -28,6 +28,17 @@ def duration(config: Config, days: float | None, years: float | None) -> float:
     return length
 
 
+def given_folder(output: str) -> str:
+    """The word after ``--output``.
+
+    Raises:
+        ConfigError: it is empty.
+    """
+    if not output.strip():
+        raise ConfigError("--output is empty: name a folder, or leave it out")
+    return output
+
+
 def start(
     config: Config,
     layout: str,
@@ -44,7 +55,7 @@ def start(
     """
     from dogcm.simulation.model import Model
 
-    folder = Path(output or f"output/{config.name}")
+    folder = Path(f"output/{config.name}" if output is None else given_folder(output))
     model = Model(config, layout=layout)
     newest, done = model.comm.broadcast(
         _progress_of(folder) if resume and model.comm.rank == 0 else (None, 0.0)
@@ -62,9 +73,9 @@ def start(
 
 def _progress_of(folder: Path) -> tuple[Path | None, float]:
     """The newest restart in ``folder`` and the days it stands at; None and 0 without one."""
-    from dogcm.io.restart import latest_restart, restart_days
+    from dogcm.io.restart import latest_restart, restart_days, restarts_in
 
-    if not any(folder.glob("restart_*.nc")):
+    if not restarts_in(folder):
         return None, 0.0
     newest = latest_restart(folder)
     return newest, restart_days(newest)
@@ -96,7 +107,8 @@ def go_on(
         )
     config = configuration(str(beside), sets)
     length = duration(config, days, years)
-    Model(config, layout=layout).run(length, output or file.parent, restart_from=file, **options)
+    folder = file.parent if output is None else Path(given_folder(output))
+    Model(config, layout=layout).run(length, folder, restart_from=file, **options)
     return OK
 
 

@@ -11,7 +11,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import math
 import os
+import re
 import warnings
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from dogcm.timestepping.state import D_GRID, HISTORY_U, HISTORY_V, State
 _FORMAT = 1
 _HEADER = ("format", "time", "steps", "dt", "scheme", "grid", "precision")
 _MARGIN_BYTES = 1 << 20
+_NAME = re.compile(r"restart_(\d{9,})\.nc")
 
 
 class RestartError(ValueError):
@@ -40,17 +43,45 @@ def restart_bytes(model) -> int:
     return levels * ny * nx * model.dtype.itemsize + _MARGIN_BYTES
 
 
+def restart_name(step: int) -> str:
+    """File name of the restart written after ``step`` steps."""
+    return f"restart_{step:09d}.nc"
+
+
+def is_restart_name(name: str) -> bool:
+    """Whether a run itself may have written a restart of this name: not an output file of a user's
+    that begins alike, nor a copy kept beside it."""
+    return _NAME.fullmatch(name) is not None
+
+
+def restarts_in(folder: str | Path) -> list[Path]:
+    """The restarts of a run's folder, oldest first by the model time inside them.
+
+    The step in the name is no clock: it counts anew where a run goes on with another time step.
+    Files that cannot be read come last.
+    """
+    found = [p for p in Path(folder).glob("restart_*.nc") if is_restart_name(p.name)]
+    return sorted(found, key=lambda p: (_time_inside(p), p.name))
+
+
+def _time_inside(path: Path) -> float:
+    """Model time (days); infinity where the file does not tell."""
+    try:
+        return restart_days(path)
+    except RestartError:
+        return math.inf
+
+
 def latest_restart(folder: str | Path) -> Path:
-    """The newest restart of a run's folder.
+    """The newest restart of a run's folder, by the model time inside.
 
     Raises:
-        RestartError: if there is none.
+        RestartError: if there is none, or one whose age cannot be read.
     """
-    found = sorted(
-        Path(folder).glob("restart_*.nc")
-    )  # the name ends in the step, with leading zeros
+    found = restarts_in(folder)
     if not found:
-        raise RestartError(f"no restart (restart_*.nc) in {folder}")
+        raise RestartError(f"no restart (restart_NUMBER.nc) in {folder}")
+    restart_days(found[-1])
     return found[-1]
 
 
@@ -322,7 +353,7 @@ def _state(arrays: dict, header: dict, model, keep_history: bool) -> State:
         history_v=history_v,
         time=jnp.asarray(header["time"], jnp.float64),
         # Without old accelerations the scheme has to start as it does from rest.
-        steps=jnp.asarray(header["steps"] if keep_history else 0, jnp.int32),
+        steps=jnp.asarray(header["steps"] if keep_history else 0, jnp.int64),
         d_grid=tuple(field(n, f.at) for n, f in zip(D_GRID, old.d_grid)),
         closures={n: field(n, f.at) for n, f in old.closures.items()},
         solver=jax.tree.map(jnp.zeros_like, old.solver),

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from dogcm.diagnostics.files import CIRCULATION_FILE, MONITOR_FILE
+from dogcm.io.restart import is_restart_name
 from dogcm.plots.circulation import circulation_pictures
 from dogcm.plots.curvilinear import draw_curvilinear_map
 from dogcm.plots.style import (
@@ -85,9 +86,7 @@ def _find(folder: Path, file: str | None) -> Path | None:
     if not folder.is_dir():
         raise FileNotFoundError(f"no such output folder: {folder}")
     files = sorted(
-        p
-        for p in folder.glob("*.nc")
-        if not p.name.startswith("restart_") and p.name != CIRCULATION_FILE
+        p for p in folder.glob("*.nc") if not is_restart_name(p.name) and p.name != CIRCULATION_FILE
     )
     if file is not None:
         wanted = folder / f"{file.removesuffix('.nc')}.nc"
@@ -363,7 +362,7 @@ def read_monitor(path: Path) -> dict[str, np.ndarray]:
     Raises:
         PlotError: if it is not a table of numbers with a ``time`` column.
     """
-    with open(path, newline="") as file:
+    with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
     columns: dict[str, list[float]] = {}
     for row in rows:

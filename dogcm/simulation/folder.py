@@ -15,6 +15,7 @@ import yaml
 
 import dogcm
 from dogcm.diagnostics.files import CIRCULATION_FILE, MONITOR_FILE
+from dogcm.io.restart import restarts_in
 from dogcm.io.root import OutputError, free_bytes, megabytes
 
 RUN_FILE, CONFIG_FILE = "run.json", "config.yaml"
@@ -78,13 +79,13 @@ def _existing(folder: Path, config) -> list[str]:
         *(f"{n}.nc" for n in config.run.output),
     ]
     found = [n for n in names if (folder / n).exists()]
-    return found + sorted(p.name for p in folder.glob("restart_*.nc"))
+    return found + [p.name for p in restarts_in(folder)]
 
 
 def _earlier_run(folder: Path) -> tuple[str | None, str]:
     """Experiment and status of the run in ``folder``; None if it does not say."""
     try:
-        info = json.loads((folder / RUN_FILE).read_text())
+        info = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
         return str(info["experiment"]), str(info["status"])
     except (OSError, ValueError, KeyError, TypeError):
         return None, "unknown"
@@ -121,7 +122,8 @@ def check_space(folder: Path, needs: dict[str, int]) -> None:
 def write_config(folder: Path, config) -> None:
     """The full configuration, ready to be run again."""
     tree = config.model_dump(mode="json")
-    (folder / CONFIG_FILE).write_text(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
+    text = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+    (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
 
 
 class RunRecord:
@@ -152,7 +154,7 @@ class RunRecord:
         self._content.update(changes)
         partial = self._path.with_name(f".{RUN_FILE}.partial")
         try:
-            partial.write_text(json.dumps(self._content, indent=1) + "\n")
+            partial.write_text(json.dumps(self._content, indent=1) + "\n", encoding="utf-8")
             os.replace(partial, self._path)
         finally:
             partial.unlink(missing_ok=True)

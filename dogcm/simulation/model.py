@@ -24,6 +24,7 @@ from dogcm.setups.config import Config
 from dogcm.setups.given import places
 from dogcm.setups.python import from_keywords
 from dogcm.setups.registry import as_settings, load_config
+from dogcm.simulation.agreement import require_agreement
 from dogcm.simulation.dataset import dataset
 from dogcm.simulation.wishes import Output
 from dogcm.timestepping import Dynamics, State
@@ -84,6 +85,7 @@ class Model:
             raise ConfigError("Model: give the name of an experiment, a configuration, or a grid")
         self.config: Config = load_config(config or {}, settings | as_settings(overrides))
         self.comm = comm or world()
+        require_agreement(self.comm, self.config)
         self.dtype = np.dtype(self.config.run.precision)
         self.horizontal = inputs.horizontal_grid(self.config)
         self.vertical = inputs.vertical_grid(self.config)

@@ -11,6 +11,7 @@ import csv
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -26,9 +27,17 @@ from dogcm.diagnostics.files import MONITOR_FILE
 from dogcm.diagnostics.monitor import Reading
 from dogcm.field import Field
 from dogcm.io.output import date_of
-from dogcm.io.restart import read_restart, restart_bytes, write_restart
+from dogcm.io.restart import (
+    read_restart,
+    restart_bytes,
+    restart_days,
+    restart_name,
+    restarts_in,
+    write_restart,
+)
 from dogcm.io.root import OutputError, on_root
 from dogcm.simulation import folder as files
+from dogcm.simulation.lock import FolderLock
 from dogcm.simulation.progress import Progress, say, start_table
 from dogcm.simulation.tables import Every, Table, compiled_for, tables_of
 from dogcm.simulation.wishes import Callback, in_days
@@ -121,6 +130,8 @@ class _Run:
     def __init__(self, model, days, output, restart_from, overwrite, progress, binding):
         self.model, self.comm, self.config = model, model.comm, model.config
         self.days, self.overwrite, self.progress, self.binding = days, overwrite, progress, binding
+        if output is not None and not str(output).strip():
+            raise OutputError("the output folder has an empty name: give one, or None for no files")
         self.folder = Path(output) if output is not None else None
         self.restart_from = Path(restart_from) if restart_from is not None else None
         self.monitor = Every(self._steps("run.monitor_every", self.config.run.monitor_every))
@@ -134,6 +145,7 @@ class _Run:
         self.length = self._steps("the length of the run", days)
         self.written: list[Path] = []  # restarts, oldest first
         self.record: files.RunRecord | None = None
+        self.lock: FolderLock | None = None
         self._step_seconds = 0.0
 
     # ---- before the first step
@@ -166,11 +178,19 @@ class _Run:
                 self.overwrite,
                 self.restart_from,
             )
+            on_root(self.comm, self._take_folder)
         if self.restart_from:
             self.model.state = read_restart(self.restart_from, self.model)
         dt, now = self.model.physics.dt, float(self.model.state.time)
         # Intervals count from model time zero, wherever the run starts.
         self.tick = round(now / dt)
+        if abs(now - self.tick * dt) > 1e-3 and self.comm.rank == 0:
+            warnings.warn(
+                f"the restart stands at {now / 86400:g} days, which is no whole number of steps of "
+                f"{dt:g} s: monitor, output and restarts come {now - self.tick * dt:+g} s off "
+                "multiples of their intervals",
+                stacklevel=2,
+            )
         self.first_tick, self.end = self.tick, self.tick + self.length
         self.first = self.model.read()
         self._check(self.first)
@@ -178,6 +198,13 @@ class _Run:
             self._prepare_files(continues)
         if self.progress:
             say(self.comm, start_table(self.model, self.binding))
+
+    def _take_folder(self) -> None:
+        """On rank 0: keep other runs out, and remove what one that was killed left unfinished."""
+        self.lock = FolderLock(self.folder)
+        self.lock.take()
+        for path in self.folder.glob(".*.partial"):
+            path.unlink(missing_ok=True)
 
     def _prepare_files(self, continues: bool) -> None:
         on_root(self.comm, files.check_space, self.folder, self._needs())
@@ -191,7 +218,18 @@ class _Run:
             t.open(self.folder, self.model, attributes, continues)
             t.start = self.first.time
         if continues and self.comm.rank == 0:
-            self.written = sorted(self.folder.glob("restart_*.nc"), key=lambda p: p.stat().st_mtime)
+            self._drop_later_restarts()
+
+    def _drop_later_restarts(self) -> None:
+        """Where a run goes on from an earlier restart, later ones are of a future that is gone,
+        as are the later records of its files."""
+        self.written = []
+        for path in restarts_in(self.folder):
+            later = restart_days(path) * 86400.0 > self.first.time + 1e-3
+            if later and path.resolve() != self.restart_from.resolve():
+                path.unlink(missing_ok=True)
+            else:
+                self.written.append(path)
 
     def _needs(self) -> dict[str, int]:
         """Bytes to be written, by file, at most."""
@@ -213,7 +251,7 @@ class _Run:
             self.record.write()
             path = self.folder / MONITOR_FILE
             kept = _monitor_rows(path, self.first.time) if continues else []
-            with open(path, "w", newline="") as f:
+            with open(path, "w", newline="", encoding="utf-8") as f:
                 csv.writer(f, lineterminator="\n").writerows([["step", *Reading.names()], *kept])
         except OSError as error:
             raise OutputError(
@@ -223,18 +261,25 @@ class _Run:
     # ---- the loop
     def go(self) -> Reading:
         """Run; see :func:`run`."""
-        with Signals() as signals:
-            self._prepare()
-            try:
-                reading, status = self._loop(signals)
-            except ModelBlewUp:
-                self._finish("blew up")
-                raise
-            except Exception as error:
-                self._finish(f"failed: {type(error).__name__}")
-                raise
-        self._finish(status)
-        return reading
+        try:
+            with Signals() as signals:
+                self._prepare()
+                reading, status = self._guarded_loop(signals)
+            self._finish(status)
+            return reading
+        finally:
+            if self.lock is not None:
+                self.lock.give_back()
+
+    def _guarded_loop(self, signals: Signals) -> tuple[Reading, str]:
+        try:
+            return self._loop(signals)
+        except ModelBlewUp:
+            self._finish("blew up")
+            raise
+        except Exception as error:
+            self._finish(f"failed: {type(error).__name__}")
+            raise
 
     def _finish(self, status: str) -> None:
         if self.record is not None:  # rank 0, with files
@@ -335,7 +380,7 @@ class _Run:
     def _append_monitor(self, reading: Reading) -> None:
         path = self.folder / MONITOR_FILE
         try:
-            with open(path, "a", newline="") as f:
+            with open(path, "a", newline="", encoding="utf-8") as f:
                 values = (v if isinstance(v, str) else repr(v) for v in asdict(reading).values())
                 csv.writer(f, lineterminator="\n").writerow([int(self.model.state.steps), *values])
         except OSError as error:
@@ -357,7 +402,7 @@ class _Run:
         t.start, t.count = now, 0
 
     def _write_restart(self, last: bool) -> None:
-        path = self.folder / f"restart_{self.tick:09d}.nc"
+        path = self.folder / restart_name(self.tick)
         write_restart(
             path,
             self.model,
@@ -446,7 +491,7 @@ def _monitor_rows(path: Path, now: float) -> list[list[str]]:
     if not path.exists():
         return []
     columns = ["step", *Reading.names()]
-    with open(path, newline="") as f:
+    with open(path, newline="", encoding="utf-8") as f:
         rows = [
             r
             for r in csv.DictReader(f)

@@ -105,7 +105,7 @@ def at_rest(
         history_u=tuple(zero("u", HISTORY_U, (nz,)) for _ in range(memory)),
         history_v=tuple(zero("v", HISTORY_V, (nz,)) for _ in range(memory)),
         time=jnp.asarray(time, jnp.float64),
-        steps=jnp.asarray(0, jnp.int32),
+        steps=jnp.asarray(0, jnp.int64),
         d_grid=tuple(zero(at, Halo(), (nz,)).named(n) for n, at in zip(D_GRID, "uv"))
         if d_grid
         else (),

@@ -22,9 +22,11 @@ from dogcm.decomp import SerialCommunicator
 from dogcm.diagnostics.variables import VARIABLES, find_variables
 from dogcm.field import Field
 from dogcm.io.output import calendar_of, date_of
-from dogcm.io.restart import latest_restart, read_restart
+from dogcm.io.restart import latest_restart, read_restart, restarts_in
 from dogcm.io.root import OutputError
 from dogcm.setups.registry import load_config
+from dogcm.simulation.lock import FolderLock
+from dogcm.simulation.wishes import Callback
 
 HOUR = 1 / 24
 # Terms of budgets describe a step: they have no snapshots (see test_diagnostics_run.py).
@@ -252,6 +254,40 @@ def test_few_restarts_are_kept(model, tmp_path):
     assert sorted(p.name for p in tmp_path.glob("restart*")) == [
         f"restart_{n:09d}.nc" for n in (9, 12, 15)
     ]
+
+
+def test_restarts_beyond_the_start_go_with_the_records(model, tmp_path):
+    model.config = load_config(model.config, {"run.restart_every": 0.25, "run.keep_restarts": 9})
+    model.run(1.0, tmp_path, progress=False)
+    backup = tmp_path / "restart_000000018_backup.nc"
+    shutil.copy(tmp_path / "restart_000000018.nc", backup)
+    model.run(0.125, tmp_path, restart_from=tmp_path / "restart_000000012.nc", progress=False)
+    names = [f"restart_{n:09d}.nc" for n in (6, 12, 15)]
+    assert [p.name for p in restarts_in(tmp_path)] == names
+    assert backup.exists()
+
+
+def test_a_folder_belongs_to_one_run_at_a_time(model, tmp_path):
+    (tmp_path / ".run.json.partial").write_text("left by a run that was killed")
+    seen = []
+
+    def intrude(inner):
+        with pytest.raises(OutputError, match="another run is writing into .*process"):
+            FolderLock(tmp_path).take()
+        seen.append(sorted(p.name for p in tmp_path.glob(".*")))
+
+    model.run(0.25, tmp_path, progress=False, callbacks=[Callback(intrude, every=0.25)])
+    assert seen == [[".lock"]]
+    assert not list(tmp_path.glob(".*"))
+    lock = FolderLock(tmp_path)
+    lock.take()
+    lock.give_back()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_an_empty_folder_name_is_refused(model):
+    with pytest.raises(OutputError, match="empty name"):
+        model.run(0.25, "", progress=False)
 
 
 def test_an_earlier_run_is_not_lost(model, tmp_path):

@@ -13,7 +13,13 @@ import pytest
 
 import dogcm
 from dogcm.decomp import SerialCommunicator, world
-from dogcm.io.restart import RestartError, latest_restart, read_restart, write_restart
+from dogcm.io.restart import (
+    RestartError,
+    latest_restart,
+    read_restart,
+    restarts_in,
+    write_restart,
+)
 from dogcm.io.root import OutputError
 
 SMALL = {"grid.nx": 24, "grid.ny": 16, "grid.nz": 4, "time.step": 3600}
@@ -178,6 +184,55 @@ def test_no_room_is_seen_before_writing(model, restart, monkeypatch):
 def test_the_newest_is_found(tmp_path):
     with pytest.raises(RestartError, match="no restart"):
         latest_restart(tmp_path)
+
+
+def stamped(path: Path, days: float) -> Path:
+    with netCDF4.Dataset(path, "w") as data:
+        data.time = days * 86400.0
+    return path
+
+
+def test_the_newest_is_that_of_the_latest_model_time(tmp_path):
+    """A longer time step counts anew from a smaller number."""
+    older = stamped(tmp_path / "restart_000000240.nc", 10.0)
+    newer = stamped(tmp_path / "restart_000000120.nc", 20.0)
+    assert restarts_in(tmp_path) == [older, newer]
+    assert latest_restart(tmp_path) == newer
+
+
+def test_only_names_that_a_run_writes_are_restarts(tmp_path):
+    mine = stamped(tmp_path / "restart_000000002.nc", 1.0)
+    for name in (
+        "restart_000000009_backup.nc",
+        "restart_x.nc",
+        "restart_9.nc",
+        "my_restart_000000009.nc",
+        "restart_000000009.nc.old",
+    ):
+        stamped(tmp_path / name, 2.0)
+    assert restarts_in(tmp_path) == [mine]
+
+
+def test_an_unreadable_restart_is_not_passed_over(tmp_path):
+    """Going on from an older one would drop what came after it without a word."""
+    stamped(tmp_path / "restart_000000001.nc", 1.0)
+    (tmp_path / "restart_000000002.nc").write_bytes(b"")
+    with pytest.raises(RestartError, match="restart_000000002.nc is damaged"):
+        latest_restart(tmp_path)
+
+
+def test_steps_are_counted_in_64_bits(model, restart):
+    model.state = read_restart(restart, model).replace(steps=jnp.asarray(2**31 - 1, jnp.int64))
+    model.advance(2)
+    assert int(model.state.steps) == 2**31 + 1
+    far = write_restart(restart.with_name("far.nc"), model)
+    assert int(read_restart(far, model).steps) == 2**31 + 1
+
+
+def test_a_time_between_steps_is_told(model, restart, tmp_path):
+    longer = dogcm.Model("channel", {**SMALL, "time.step": 7200 * 2}, comm=SerialCommunicator())
+    with pytest.warns(UserWarning, match="no whole number of steps of 14400 s.*.7200 s off"):
+        longer.run(14400 * 2 / 86400, restart_from=restart, progress=False)
 
 
 @pytest.mark.ranks(4)
