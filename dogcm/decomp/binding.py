@@ -15,7 +15,8 @@ import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+
+from dogcm.lowering.gpus import installed_gpus
 
 # In order of trust: an mpirun inside a Slurm allocation starts its ranks below a Slurm step of its
 # own, whose variables describe that step and not the ranks. So Slurm comes last.
@@ -213,12 +214,6 @@ def _ranges(numbers: tuple[int, ...]) -> str:
     return ",".join("-".join(map(str, part)) for part in parts)
 
 
-def _installed_gpus() -> list[str]:
-    """Numbers of the NVIDIA GPUs of this machine, told without opening one."""
-    found = [p.name[6:] for p in Path("/dev").glob("nvidia*") if p.name[6:].isdigit()]
-    return sorted(found, key=int)
-
-
 def _jax_has_cuda() -> bool:
     return any(
         importlib.util.find_spec(f"jax_cuda{version}_plugin") is not None
@@ -254,7 +249,7 @@ def bind_device(share: bool | None = None) -> DeviceBinding:
     visible = env.get("CUDA_VISIBLE_DEVICES")
     # CUDA_VISIBLE_DEVICES set but empty, or -1, hides all GPUs.
     gpus = (
-        _installed_gpus()
+        installed_gpus()
         if visible is None
         else [d for d in visible.replace(" ", "").split(",") if d not in ("", "-1")]
     )
@@ -267,6 +262,12 @@ def bind_device(share: bool | None = None) -> DeviceBinding:
             "install jax[cuda12] or jax[cuda13], or set JAX_PLATFORMS=cpu if the CPU is meant"
         )
         gpus = []
+    if platforms and wanted and not gpus and visible is None and _jax_has_cuda():
+        warnings.append(
+            f"JAX_PLATFORMS={platforms}, but no device file of a GPU is seen (/dev/nvidia*): left "
+            "to CUDA, which will say whether there is one"
+        )
+        gpus = ["0"]
     if not gpus or not wanted:
         return DeviceBinding(
             "cpu", None, rank, size, 1, cpus, (*warnings, *_core_warnings(size, cpus))

@@ -28,6 +28,8 @@ import ctypes
 import os
 from pathlib import Path
 
+from dogcm.lowering.gpus import installed_gpus
+
 # Small loops compiled as one kernel cannot hold a barrier, so they stay loops.
 _KEEP_BARRIERS = "--xla_disable_hlo_passes=cse_barrier_expander,small-while-loop-hoisting"
 _LEAST_MEMORY = "--xla_cpu_scheduler_type=CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"
@@ -43,7 +45,7 @@ def _on_cpu() -> bool:
     platforms = os.environ.get("JAX_PLATFORMS", "").lower()
     if platforms:
         return platforms.split(",")[0] == "cpu"
-    return not Path("/dev/nvidia0").exists()
+    return not installed_gpus()
 
 
 def configure() -> None:

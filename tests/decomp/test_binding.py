@@ -72,7 +72,7 @@ def machine(monkeypatch):
             monkeypatch.delenv(name)
         for name, value in env.items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr(binding, "_installed_gpus", lambda: [str(i) for i in range(gpus)])
+        monkeypatch.setattr(binding, "installed_gpus", lambda: [str(i) for i in range(gpus)])
         monkeypatch.setattr(binding, "_jax_has_cuda", lambda: cuda_jax)
         monkeypatch.setattr(binding, "_jax_devices_are_open", lambda: False)
         monkeypatch.setattr(binding, "cpu_affinity", lambda: tuple(cores))
@@ -106,6 +106,15 @@ def test_one_process_is_no_mpi_launch(env):
     assert not binding.looks_like_mpi_launch(env)
     assert (binding.launch_size(env), binding.launch_rank(env)) == (1, 0)
     assert (binding.local_size(env), binding.local_rank(env)) == (1, 0)
+
+
+def test_a_platform_that_was_asked_for_is_not_given_up_in_silence(machine):
+    machine({"JAX_PLATFORMS": "cuda"}, gpus=0)
+    found = binding.bind_device()
+    assert found.platform == "cuda"
+    assert "no device file of a GPU is seen" in found.warnings[0]
+    machine({}, gpus=0)
+    assert binding.bind_device().platform == "cpu"
 
 
 @pytest.mark.parametrize(
