@@ -90,4 +90,4 @@ def page() -> str:
 
 
 if __name__ == "__main__":
-    Path(__file__).with_name("parameters.md").write_text(page())
+    Path(__file__).with_name("parameters.md").write_text(page(), encoding="utf-8")

@@ -4,6 +4,7 @@ quick."""
 from __future__ import annotations
 
 import functools
+import io
 import os
 import sys
 from typing import Annotated
@@ -64,6 +65,9 @@ def device() -> DeviceBinding:
 def run_command(words: list[str]) -> int:
     """Parse ``words``, run the command, return its exit status. Ranks above 0 print nothing but
     errors."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # whatever the locale: units have signs like µ
+            stream.reconfigure(encoding="utf-8", errors="replace")
     if device().platform == "cpu":
         os.environ.setdefault("JAX_PLATFORMS", "cpu")
         from dogcm.lowering import compiler

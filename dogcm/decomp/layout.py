@@ -250,6 +250,12 @@ def make_layout(
     ny, nx = shape
     if px < 1 or py < 1:
         raise LayoutError(f"layout {px}x{py}: both numbers of tiles must be at least 1")
+    for name, parts, cells in (("x", px, nx), ("y", py, ny)):
+        if parts > cells:
+            raise LayoutError(
+                f"layout {px}x{py}: {parts} tiles in {name} for {cells} cells; use at most "
+                f"{max(cells // min_cells, 1)} tiles in {name}"
+            )
     even = _mirrored_cuts if north_fold else _even_cuts
     cuts_x = tuple(cuts_x) if cuts_x is not None else even(nx, px)
     cuts_y = tuple(cuts_y) if cuts_y is not None else _even_cuts(ny, py)

@@ -59,7 +59,7 @@ def read(path: str | Path) -> dict[int, dict[str, str]]:
     path = path / MONITOR_FILE if path.is_dir() else path
     if not path.is_file():
         raise FileNotFoundError(f"no such monitor file: {path}")
-    with open(path, newline="") as file:
+    with open(path, newline="", encoding="utf-8") as file:
         rows = [r for r in csv.DictReader(line for line in file if not line.startswith("#"))]
     try:
         return {int(row["step"]): row for row in rows}

@@ -393,7 +393,8 @@ def table(rows: list[dict]) -> str:
 def _write(folder: Path, rows: list[dict], notes: list[str]) -> None:
     write_csv(rows, folder / EVALUATION_FILE)
     path = write_markdown(rows, folder / TABLE_FILE, [*SCORES, "skill_vs_persistence"])
-    path.write_text("".join(f"{n[0].upper()}{n[1:]}.\n\n" for n in notes) + path.read_text())
+    head = "".join(f"{n[0].upper()}{n[1:]}.\n\n" for n in notes)
+    path.write_text(head + path.read_text(encoding="utf-8"), encoding="utf-8")
     for score in SCORES:
         try:
             draw_by_lead(rows, score, folder / f"evaluation_{score}.png")

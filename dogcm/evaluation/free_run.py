@@ -78,7 +78,7 @@ def text(rows: list[dict]) -> str:
 
 
 def _write(folder: Path, rows: list[dict]) -> None:
-    with open(folder / FREE_FILE, "w", newline="") as file:
+    with open(folder / FREE_FILE, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

@@ -167,7 +167,7 @@ def write_csv(rows: list[dict], path) -> Path:
     """All columns, full precision. The file appears whole or not at all."""
     path, columns = Path(path), _columns(rows)
     part = path.with_name(path.name + ".part")
-    with open(part, "w", newline="") as file:
+    with open(part, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)
@@ -178,7 +178,7 @@ def write_csv(rows: list[dict], path) -> Path:
 def read_csv(path) -> list[dict]:
     """Rows as :func:`write_csv` wrote them; empty cells are left out."""
     text = {"variable", "depth", "contender"}
-    with open(path, newline="") as file:
+    with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return [{k: v if k in text else float(v) for k, v in row.items() if v != ""} for row in rows]
 
@@ -201,7 +201,7 @@ def write_markdown(rows: list[dict], path, scores_shown=None) -> Path:
         lines.append("| " + " | ".join([*keys, *(_cell(row, c) for c in shown)]) + " |")
     path = Path(path)
     part = path.with_name(path.name + ".part")
-    part.write_text("\n".join(lines) + "\n")
+    part.write_text("\n".join(lines) + "\n", encoding="utf-8")
     os.replace(part, path)
     return path
 

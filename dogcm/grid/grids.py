@@ -19,6 +19,9 @@ from dogcm.grid.horizontal import CartesianGrid, LatLonGrid
 from dogcm.grid.tripolar import TripolarGrid
 from dogcm.grid.vertical import VerticalGrid, stretched_layers
 
+# Far beyond any ocean; typing errors beyond this would fill the memory before anything is said.
+MOST_CELLS, MOST_LAYERS = 100_000, 10_000
+
 
 class Grid(Component):
     """The horizontal grid and the layers.
@@ -31,14 +34,16 @@ class Grid(Component):
 
     slot: ClassVar[str] = "grid"
     sphere: ClassVar[bool] = True
-    nx: int = option(90, "cells", "cells in x (eastward)", ge=2)
-    ny: int = option(40, "cells", "cells in y (northward)", ge=2)
+    nx: int = option(90, "cells", "cells in x (eastward)", ge=2, le=MOST_CELLS)
+    ny: int = option(40, "cells", "cells in y (northward)", ge=2, le=MOST_CELLS)
     layers: list[float] = option(
         list, "m", "layer thicknesses from the surface down; empty: nz, depth and top below"
     )
-    nz: int = option(15, "1", "number of layers, if layers is empty", ge=1)
-    depth: float = option(5000.0, "m", "total depth, if layers is empty", gt=0)
-    top: float = option(50.0, "m", "thickness of the first layer, if layers is empty", gt=0)
+    nz: int = option(15, "1", "number of layers, if layers is empty", ge=1, le=MOST_LAYERS)
+    depth: float = option(5000.0, "m", "total depth, if layers is empty", ge=0.01, le=1e5)
+    top: float = option(
+        50.0, "m", "thickness of the first layer, if layers is empty", ge=1e-3, le=1e5
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -57,6 +62,8 @@ class Grid(Component):
     @field_validator("layers")
     @classmethod
     def _layers_are_thick(cls, layers: list[float]) -> list[float]:
+        if len(layers) > MOST_LAYERS:
+            raise ValueError(f"{len(layers)} layers: at most {MOST_LAYERS} are possible")
         if any(d <= 0 for d in layers):
             raise ValueError(f"{layers}: every layer must be thicker than 0 m")
         return layers
@@ -78,8 +85,8 @@ class Grid(Component):
 class _OnSphere(Grid):
     """A grid on a sphere that turns."""
 
-    radius: float = option(6.371e6, "m", "radius of the planet", gt=0)
-    rotation: float = option(7.292115e-5, "rad s-1", "rotation rate of the planet")
+    radius: float = option(6.371e6, "m", "radius of the planet", ge=1e3, le=1e9)
+    rotation: float = option(7.292115e-5, "rad s-1", "rotation rate of the planet", ge=-0.1, le=0.1)
 
 
 class _WithLimits(_OnSphere):
@@ -184,10 +191,12 @@ class Cartesian(Grid):
 
     kind: ClassVar[str] = "cartesian"
     sphere: ClassVar[bool] = False
-    dx: float = option(20e3, "m", "cell width", gt=0)
-    dy: float = option(20e3, "m", "cell height", gt=0)
-    f0: float = option(1e-4, "s-1", "Coriolis parameter at y = 0")
-    beta: float = option(0.0, "m-1 s-1", "northward gradient of the Coriolis parameter")
+    dx: float = option(20e3, "m", "cell width", ge=1e-3, le=1e7)
+    dy: float = option(20e3, "m", "cell height", ge=1e-3, le=1e7)
+    f0: float = option(1e-4, "s-1", "Coriolis parameter at y = 0", ge=-0.1, le=0.1)
+    beta: float = option(
+        0.0, "m-1 s-1", "northward gradient of the Coriolis parameter", ge=-1e-4, le=1e-4
+    )
     y0: float = option(0.0, "m", "y of the southern edge")
     periodic: bool = option(True, "1", "whether it closes on itself in x; in Python also ('x',)")
 

@@ -500,5 +500,6 @@ def _message(error: dict) -> str:
 def write_recipe(path: Path, recipe: Recipe) -> None:
     """The full recipe, ready to be run again."""
     path.write_text(
-        yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+        encoding="utf-8",
     )

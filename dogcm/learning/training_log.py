@@ -37,7 +37,7 @@ class TrainingLog:
         self._path = folder / LOG_FILE
         self._events = _event_writer(folder / "tensorboard", done) if tensorboard else None
         _keep(self._path, done)
-        self._file = open(self._path, "a", newline="")
+        self._file = open(self._path, "a", newline="", encoding="utf-8")
         self._writer = csv.writer(self._file)
 
     def write(self, report, values: dict[str, float]) -> None:
@@ -78,11 +78,11 @@ def _keep(path: Path, done: int) -> None:
     """Only the rows of the first ``done`` updates."""
     if not path.exists():
         return
-    with open(path, newline="") as file:
+    with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))
     kept = rows[:1] + [r for r in rows[1:] if r and r[0].isdigit() and int(r[0]) <= done]
     partial = path.with_name(f".{path.name}.partial")
-    with open(partial, "w", newline="") as file:
+    with open(partial, "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(kept if done else [])
     os.replace(partial, path)
 
@@ -108,7 +108,7 @@ def read_log(folder: str | Path) -> list[dict[str, str]]:
     path = Path(folder) / LOG_FILE
     if not path.is_file():
         raise FileNotFoundError(0, "no log of a training", str(path))
-    with open(path, newline="") as file:
+    with open(path, newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 

@@ -6,6 +6,7 @@ Unknown keys are refused with a suggestion, values out of range with the range. 
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -21,6 +22,7 @@ from pydantic import (
 from dogcm.components import Component, collect, kinds_of, make
 from dogcm.components.base import options_of, summary
 from dogcm.components.registry import component, slot_of
+from dogcm.diagnostics.files import CIRCULATION_FILE
 from dogcm.grid import grids  # noqa: F401 defines the grids that ship
 from dogcm.timestepping import shipped  # noqa: F401 defines all components that ship
 from dogcm.tracers import NAMES_OF_STATE, PassiveTracers
@@ -33,9 +35,30 @@ def par(default: Any, unit: str, text: str, **limits) -> Any:
     return Field(description=text, json_schema_extra={"unit": unit}, **factory, **limits)
 
 
+# What a typed temperature (degC) can be; 283 is one in kelvin.
+_TEMPERATURES = {"ge": -5, "le": 60}
 # Largest ratio of time.step to time.momentum_step. Gravity waves slow down by its root, inertial
 # motion and short Rossby waves by itself: at 100 a mode of 3 m/s takes a year to cross 10000 km.
 LARGEST_ACCELERATION = 100
+# File systems take names of 255 bytes; what is written beside a file adds to its name.
+_LONGEST_NAME = 200
+
+
+def check_file_name(name: str, key: str) -> str:
+    """A name that becomes that of a file or folder.
+
+    Raises:
+        ValueError: it is empty, would lead out of its folder, or is taken.
+    """
+    printable = name.isprintable() and name == name.strip()
+    if not name or not printable or set(name) & set("/\\:") or name.startswith("."):
+        raise ValueError(
+            f"{key} {name!r}: it becomes the name of a file, so it needs printable characters, "
+            "no slashes, backslashes or colons, no spaces at its ends and no dot in front"
+        )
+    if len(name.encode()) > _LONGEST_NAME:
+        raise ValueError(f"{key}: the name has more than {_LONGEST_NAME} bytes")
+    return name
 
 
 class Section(BaseModel):
@@ -106,7 +129,7 @@ class BathymetryConfig(FileKeys):
     )
     path: str = par("", "1", "CF netCDF file (source: file) or folder (source: mitgcm)")
     variable: str = par("elevation", "1", "variable in the file: elevation or depth, see sign")
-    depth: float = par(4000.0, "m", "depth of an idealised ocean", gt=0)
+    depth: float = par(4000.0, "m", "depth of an idealised ocean", ge=0.01, le=1e5)
     min_ocean_fraction: float = par(
         0.5, "1", "a cell is ocean if at least this part of it is", ge=0, le=1
     )
@@ -131,10 +154,12 @@ class InitialConfig(Section):
     salinity_variable: str = par("absolute_salinity", "1", "variable in the file")
     temperature_file: Annotated[InputFile, Field(default_factory=InputFile)]
     salinity_file: Annotated[InputFile, Field(default_factory=InputFile)]
-    surface_temperature: float = par(20.0, "degC", "profile: at the surface")
-    deep_temperature: float = par(2.0, "degC", "profile: far below the thermocline")
-    thermocline: float = par(800.0, "m", "profile: e-folding depth", gt=0)
-    salinity: float = par(35.0, "g kg-1", "profile: uniform salinity", ge=0)
+    surface_temperature: float = par(20.0, "degC", "profile: at the surface", **_TEMPERATURES)
+    deep_temperature: float = par(
+        2.0, "degC", "profile: far below the thermocline", **_TEMPERATURES
+    )
+    thermocline: float = par(800.0, "m", "profile: e-folding depth", ge=0.01, le=1e5)
+    salinity: float = par(35.0, "g kg-1", "profile: uniform salinity", ge=0, le=100)
     meridional: bool = par(
         False, "1", "profile: whether the surface cools towards high latitudes as cos(lat)"
     )
@@ -163,7 +188,7 @@ class ForcingConfig(Section):
         "none", "1", "starter data, CF files (see files), MITgcm's raw files, or an idealised wind"
     )
     path: str = par("", "1", "folder (source: mitgcm)")
-    year: float = par(365.0, "days", "period of the records", gt=0)
+    year: float = par(365.0, "days", "period of the records", ge=0.01, le=1e5)
     files: dict[str, ForcingFile] = par(
         dict,
         "1",
@@ -193,7 +218,7 @@ class ForcingConfig(Section):
     )
     heat_flux: bool = par(True, "1", "use the source's heat flux, if it has one")
     freshwater_flux: bool = par(True, "1", "use the source's fresh-water flux, if it has one")
-    wind_amplitude: float = par(0.1, "N m-2", "idealised wind: largest stress")
+    wind_amplitude: float = par(0.1, "N m-2", "idealised wind: largest stress", ge=-20, le=20)
 
     @field_validator("fluxes")
     @classmethod
@@ -213,10 +238,14 @@ def _slot(slot: str, default: str, text: str, optional: bool = False) -> Any:
 class PhysicsConfig(Section):
     """Schemes, each with its own options, and constants nobody would want to learn."""
 
-    gravity: float = par(9.81, "m s-2", "gravity", gt=0)
-    rho0: float = par(1026.0, "kg m-3", "reference density", gt=0)
-    heat_capacity: float = par(3991.868, "J kg-1 K-1", "heat capacity of sea water (TEOS-10)", gt=0)
-    freezing: float | None = par(-1.9, "degC", "surface cooling stops here; null: never")
+    gravity: float = par(9.81, "m s-2", "gravity", ge=1e-3, le=1e4)
+    rho0: float = par(1026.0, "kg m-3", "reference density", ge=100, le=1e4)
+    heat_capacity: float = par(
+        3991.868, "J kg-1 K-1", "heat capacity of sea water (TEOS-10)", ge=1000, le=10000
+    )
+    freezing: float | None = par(
+        -1.9, "degC", "surface cooling stops here; null: never", ge=-10, le=10
+    )
     equation_of_state: _slot("equation_of_state", "teos10", "density of sea water")
     tracer_advection: _slot("tracer_advection", "dst3_limited", "how tracers are carried")
     momentum_advection: _slot(
@@ -243,7 +272,7 @@ class PhysicsConfig(Section):
 class TimeConfig(Section):
     """Time stepping."""
 
-    step: float = par(3600.0, "s", "time step", gt=0)
+    step: float = par(3600.0, "s", "time step", ge=1e-3, le=1e7)
     momentum_step: float = par(
         0.0,
         "s",
@@ -335,6 +364,22 @@ class RunConfig(Section):
     )
     diagnostics: Annotated[DiagnosticsConfig, Field(default_factory=DiagnosticsConfig)]
 
+    @field_validator("output")
+    @classmethod
+    def _output_files_are_apart(cls, streams: dict[str, OutputConfig]) -> dict:
+        seen: dict[str, str] = {}
+        for name in streams:
+            check_file_name(name, "run.output")
+            if f"{name}.nc" == CIRCULATION_FILE or re.fullmatch(r"restart_\d*", name):
+                raise ValueError(f"run.output.{name}: dogcm itself writes a file of this name")
+            twin = seen.setdefault(name.casefold(), name)
+            if twin != name:
+                raise ValueError(
+                    f"run.output.{name} and run.output.{twin} differ by case alone: on many file "
+                    "systems they are one file"
+                )
+        return streams
+
     @field_validator("variables")
     @classmethod
     def _variables_are_components(cls, entries: dict) -> dict:
@@ -386,6 +431,11 @@ class Config(Section):
         """Values of the learnable parameters of all components in use, by name."""
         return {n: v for c in self.components() for n, v in c.leaves().items()}
 
+    @field_validator("name")
+    @classmethod
+    def _name_is_that_of_a_folder(cls, name: str) -> str:
+        return check_file_name(name, "name")
+
     @field_validator("tracers")
     @classmethod
     def _tracers_make_sense(cls, entries: dict) -> dict:
@@ -420,6 +470,11 @@ class Config(Section):
                 f"{momentum:g} s: beyond "
                 f"{LARGEST_ACCELERATION} velocity is slower than the tracers that it should "
                 f"follow; shorten time.step"
+            )
+        if self.forcing.source in ("starter", "mitgcm") and not 300 <= self.forcing.year <= 400:
+            raise ValueError(
+                f"forcing.year {self.forcing.year:g} days: source {self.forcing.source!r} has the "
+                "twelve months of a year, of 300 to 400 days"
             )
         for one in self.components():
             one.check(self)

@@ -68,7 +68,9 @@ def experiments() -> dict[str, str]:
     """Names of the ready experiments and one line on each."""
     found = {}
     for path in sorted(_FOLDER.glob("*.yaml")):
-        found[path.stem] = str(yaml.safe_load(path.read_text()).get("description", ""))
+        found[path.stem] = str(
+            yaml.safe_load(path.read_text(encoding="utf-8")).get("description", "")
+        )
     return found
 
 
@@ -89,8 +91,31 @@ def load_config(source: str | Path | dict | Config, overrides: dict | list | tup
     else:
         tree = _read(str(source))
     for key, value in as_settings(overrides).items():
+        section, _, rest = key.partition(".")
+        _supersede(tree, {section: {rest.rpartition(".")[2]: value}})
         set_key(tree, key, value)
     return check_config(tree)
+
+
+def _supersede(tree: dict, change: dict) -> None:
+    """Take out of the shorthand section ``parameters`` what ``change`` gives to its owner: the
+    later word counts."""
+    shorthand = tree.get("parameters")
+    if isinstance(shorthand, dict):
+        told = _names_of_components(change)
+        tree["parameters"] = {n: v for n, v in shorthand.items() if n not in told}
+
+
+def _names_of_components(tree: dict) -> set[str]:
+    """Names of all values in the sections that hold components."""
+    found: set[str] = set()
+    waiting = [tree[n] for n in ("grid", "forcing", "physics", "time") if n in tree]
+    while waiting:
+        group = waiting.pop()
+        for name, value in group.items() if isinstance(group, dict) else ():
+            found.add(name)
+            waiting.append(value)
+    return found
 
 
 def as_settings(overrides: dict | list | tuple) -> dict[str, object]:
@@ -199,23 +224,45 @@ def read_yaml(path: Path, what: str, keys: str) -> dict:
     if not path.is_file():
         raise ConfigError(f"no such file: {path}")
     try:
-        tree = yaml.load(path.read_text(), _Loader)
-    except yaml.YAMLError as error:
+        tree = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 ({error}): save it in that encoding") from None
+    except RecursionError:
+        raise ConfigError(f"{path} is nested too deeply") from None
+    except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(tree, dict):
         raise ConfigError(f"{path} holds no {what}: expected keys such as {keys}")
     return tree
 
 
-def _read(source: str) -> dict:
+def _read(source: str, above: tuple[str, ...] = ()) -> dict:
+    """The tree of an experiment or a file on top of its base; ``above`` are the files that name it
+    as theirs."""
     known = experiments()
     if source in known:
-        return yaml.safe_load((_FOLDER / f"{source}.yaml").read_text())
+        return yaml.safe_load((_FOLDER / f"{source}.yaml").read_text(encoding="utf-8"))
     path = Path(source)
     if path.suffix in (".yaml", ".yml"):
         tree = read_yaml(path, "configuration", "grid, forcing, time")
+        shorthand = tree.get("parameters")
+        if isinstance(shorthand, dict) and (twice := _names_of_components(tree) & set(shorthand)):
+            name = min(twice)
+            raise ConfigError(
+                f"{path}: {name} is given twice, as parameters.{name} and to its owner"
+            )
         base = tree.pop("base", None)
-        return _merge(_read(base), tree) if base else tree
+        if base is None:
+            return tree
+        if not isinstance(base, str):
+            raise ConfigError(
+                f"{source}: base is {base!r}: it must be the name of an experiment or the path of "
+                "a YAML file"
+            )
+        chain = (*above, str(path.resolve()))
+        if str(Path(base).resolve()) in chain:
+            raise ConfigError(f"{source}: its base {base} is built on {source} itself")
+        return _merge(_read(base, chain), tree)
     raise ConfigError(
         f"unknown experiment {source!r}{_nearest(source, known)}; `dogcm list` shows all, "
         "a path must end in .yaml"
@@ -224,6 +271,7 @@ def _read(source: str) -> dict:
 
 def _merge(base: dict, change: dict) -> dict:
     out = dict(base)
+    _supersede(out, change)
     for key, value in change.items():
         old = out.get(key)
         if isinstance(value, dict) and "kind" not in value and isinstance(old, str):
@@ -242,8 +290,10 @@ def split_setting(text: str) -> tuple[str, object]:
         raise ConfigError(f"--set {text!r}: write it as key=value, for example time.step=1800")
     try:
         parsed = yaml.safe_load(value) if value.strip() else ""
-    except yaml.YAMLError:
-        raise ConfigError(f"--set {text!r}: {value!r} is no value that YAML can read") from None
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise ConfigError(
+            f"--set {text[:80]!r}: {value[:80]!r} is no value that YAML can read"
+        ) from None
     if isinstance(parsed, str):
         try:  # YAML reads 1e3 as text
             parsed = json.loads(value)
@@ -292,6 +342,8 @@ def _refuse_unknown(tree, section: type[Section], prefix: str) -> None:
     if not isinstance(tree, dict):
         return
     for key, value in tree.items():
+        if not isinstance(key, str):
+            raise ConfigError(f"{prefix}{key}: a key must be a text, not {key!r}")
         info = section.model_fields.get(key)
         if info is None:
             if f"{prefix}{key}" in _MOVED:
@@ -318,6 +370,8 @@ def _refuse_unknown_options(entry: dict, slot, key: str) -> None:
     known = {o.name for o in options_of(find(slot.slot, kind, key))} | {"kind"}
     everywhere = _all_keys(Config)
     for name in entry:
+        if not isinstance(name, str):
+            raise ConfigError(f"{key}.{name}: a key must be a text, not {name!r}")
         elsewhere = everywhere.get(name, "")
         if name not in known and elsewhere and not elsewhere.startswith(f"{key}."):
             raise ConfigError(f"unknown parameter {key}.{name}; did you mean {elsewhere}?")

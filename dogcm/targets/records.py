@@ -145,7 +145,7 @@ def _present(folder: Path, description: dict) -> bool:
     if not manifest.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         return False
-    if not _same(json.loads(manifest.read_text())["truth"], description):
+    if not _same(json.loads(manifest.read_text(encoding="utf-8"))["truth"], description):
         raise OutputError(
             f"{folder} holds the truth of another recipe (experiment, changes, length or interval "
             f"differ); choose "
@@ -164,7 +164,7 @@ def _check(model: Model, folder: Path) -> None:
 def _finish(folder: Path, description: dict) -> None:
     # Last, so that a truth that was interrupted is not taken for whole.
     partial = folder / f".{_MANIFEST}.partial"
-    partial.write_text(json.dumps({"truth": description}))
+    partial.write_text(json.dumps({"truth": description}), encoding="utf-8")
     os.replace(partial, folder / _MANIFEST)
 
 

@@ -161,9 +161,9 @@ def _monitors(folder: Path) -> dict[int, dict[str, str]]:
     """Lines of the monitors by day; the daily one has the last word."""
     found = {}
     if (folder / LONG_MONITOR).is_file():
-        with gzip.open(folder / LONG_MONITOR, "rt") as file:
+        with gzip.open(folder / LONG_MONITOR, "rt", encoding="utf-8") as file:
             found.update(_by_day(file))
-    with open(folder / MONITOR) as file:
+    with open(folder / MONITOR, encoding="utf-8") as file:
         return found | _by_day(file)
 
 

@@ -153,7 +153,7 @@ def _weights(model: Model) -> dict[str, np.ndarray]:
 
 
 def _yardstick(path: Path) -> dict[tuple[int, str], float]:
-    with open(path) as file:
+    with open(path, encoding="utf-8") as file:
         return {
             (int(r["day"]), r["field"]): float(r["rms_difference"]) for r in csv.DictReader(file)
         }

@@ -320,7 +320,9 @@ def test_blown_up_run_has_its_own_status(tmp_path, capsys):
             *GYRE,
             "--quiet",
             "--set",
-            "forcing.wind_amplitude=1e5",
+            "forcing.wind_amplitude=20",
+            "--set",
+            "time.step=43200",
         ]
     )
     err = capsys.readouterr().err

@@ -179,6 +179,8 @@ def test_a_request_with_one_rank_per_tile_keeps_land_tiles():
         (((40, 90), 4, "twoxtwo"), r"write it as PXxPY"),
         (((40, 90), 4, "0x4"), r"at least 1"),
         (((40, 90), 40, "40x1"), r"narrower than the halo.*use at most 30"),
+        (((40, 90), 40, "9999999999x1"), r"9999999999 tiles in x for 90 cells; use at most 30"),
+        (((40, 90), 40, "1x41"), r"41 tiles in y for 40 cells"),
         (((6, 6), 50, "auto"), r"no layout of 50 tiles fits.*use fewer ranks"),
     ],
 )

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 import yaml
 
@@ -110,17 +114,37 @@ def test_overrides_do_not_change_what_they_override():
         ),
         ({"gird.nx": 1}, ["gird", "did you mean grid"]),
         ({"time.step": "fast"}, ["time.step", "number", "fast"]),
-        ({"time.step": -1}, ["time.step", "greater than 0", "-1"]),
+        ({"time.step": -1}, ["time.step", "greater than", "-1"]),
         ({"time.step": float("nan")}, ["time.step", "finite"]),
         ({"time.scheme": "ab7"}, ["time.scheme", "ab3", "ab7"]),
         ({"grid.nx": 12.5}, ["grid.nx", "integer"]),
         ({"grid.nx": 1}, ["grid.nx", "2"]),
-        ({"physics.rho0": 0}, ["physics.rho0", "greater than 0"]),
+        ({"physics.rho0": 0}, ["physics.rho0", "greater than or equal to 100"]),
         ({"grid": 3}, ["grid", "write a kind"]),
         ({"time.step.x": 3}, ["time.step.x"]),
         ({"grid.layers": [10, -5]}, ["grid.layers", "thicker than 0"]),
         ({"run.precision": "float16"}, ["run.precision", "float64"]),
         ({"run.output": {"a": {"evry": 3}}}, ["evry"]),
+        ({"run.output": {"../a": {}}}, ["run.output", "../a", "slashes"]),
+        ({"run.output": {"a\0b": {}}}, ["run.output", "printable"]),
+        ({"run.output": {"": {}}}, ["run.output", "printable"]),
+        ({"run.output": {".a": {}}}, ["run.output", "dot in front"]),
+        ({"run.output": {"n" * 250: {}}}, ["run.output", "200 bytes"]),
+        ({"run.output": {"daily": {}, "Daily": {}}}, ["daily", "Daily", "case"]),
+        ({"run.output": {"restart_1": {}}}, ["run.output.restart_1", "dogcm itself"]),
+        ({"run.output": {"diagnostics": {}}}, ["run.output.diagnostics", "dogcm itself"]),
+        ({"name": "../../x"}, ["name", "slashes"]),
+        ({"name": ""}, ["name", "printable"]),
+        ({"grid.nx": 10**12}, ["grid.nx", "100000"]),
+        ({"grid.nz": 10**6}, ["grid.nz", "10000"]),
+        ({"grid.layers": [1.0] * 20000}, ["grid.layers", "10000"]),
+        ({"grid.dx": 1e-6}, ["grid.dx", "0.001"]),
+        ({"initial.surface_temperature": 283}, ["initial.surface_temperature", "60", "283"]),
+        ({"initial.deep_temperature": -500}, ["initial.deep_temperature", "-5"]),
+        ({"initial.salinity": 1e6}, ["initial.salinity", "100"]),
+        ({"physics.rho0": 1e-300}, ["physics.rho0", "100"]),
+        ({"physics.gravity": 1e300}, ["physics.gravity", "10000"]),
+        ({"time.step": 1e-9}, ["time.step", "0.001"]),
         ({"bathymetry.source": "file"}, ["bathymetry.path"]),
         ({"bathymetry.source": "starter"}, ["latlon"]),
     ],
@@ -155,12 +179,87 @@ def test_set_without_a_value_says_how():
         ("grid: [1", "not valid YAML"),
         ("just words", "holds no configuration"),
         ("grid: {nx: ten}", "grid.nx"),
+        ("base: 3", "base is 3"),
+        ("base: [gyre]", "base is .'gyre'."),
+        ("base: {a: 1}", "base is"),
+        ("base: nothing_like_it", "unknown experiment"),
+        ("1: {nx: 3}", "1: a key must be a text"),
+        ("null: 3", "a key must be a text"),
+        ("grid: {kind: latlon, 3: 4}", "grid.3: a key must be a text"),
+        ("grid: {? [1, 2] : 4}", "not valid YAML"),
+        ("grid: " + "[" * 3000 + "]" * 3000, "nested too deeply"),
+        ("name: 2020-13-45", "not valid YAML"),
     ],
+    ids=lambda text: text[:20],
 )
 def test_unusable_yaml_files(tmp_path, text, words):
     path = tmp_path / "mine.yaml"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=words):
+        load_config(str(path))
+
+
+@pytest.mark.parametrize("chain", [("a",), ("a", "b"), ("a", "b", "c")])
+def test_a_base_that_comes_back_to_itself_is_refused(tmp_path, monkeypatch, chain):
+    monkeypatch.chdir(tmp_path)
+    for name, base in zip(chain, (*chain[1:], chain[0])):
+        (tmp_path / f"{name}.yaml").write_text(f"base: ./{base}.yaml\n")
+    with pytest.raises(ConfigError, match="itself"):
+        load_config("a.yaml")
+
+
+def test_a_year_of_seven_days_does_not_hold_twelve_months():
+    with pytest.raises(ConfigError, match="forcing.year 7 days"):
+        load_config("global_4deg", {"forcing.year": 7})
+
+
+def test_files_of_another_encoding_are_refused(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes("base: gyre\ndescription: Nordatlantik, März\n".encode("latin-1"))
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        load_config(str(path))
+    path.write_bytes("base: gyre\ndescription: Nordatlantik, März\n".encode())
+    assert load_config(str(path)).description == "Nordatlantik, März"
+
+
+def test_units_are_shown_in_any_locale(tmp_path):
+    """Text is UTF-8 whatever the locale says, on the screen and in files."""
+    path = tmp_path / "mine.yaml"
+    path.write_text("base: gyre\ndescription: März → Mai\n", encoding="utf-8")
+    command = [sys.executable, "-m", "dogcm", "show", str(path)]
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(command, capture_output=True, env=environment, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "März → Mai" in done.stdout.decode("utf-8")
+
+
+@pytest.mark.parametrize("key", ["parameters", "physics.friction"])
+def test_the_last_word_on_a_parameter_counts(tmp_path, key):
+    """The section ``parameters`` is a shorthand, not a stronger word."""
+    assert load_config("channel").parameters["lateral_viscosity"] == 8e3
+    name = f"{key}.lateral_viscosity"
+    assert load_config("channel", {name: 2e4}).parameters["lateral_viscosity"] == 2e4
+    both = {"parameters.lateral_viscosity": 1e4, "physics.friction.lateral_viscosity": 2e4}
+    assert load_config("channel", both).parameters["lateral_viscosity"] == 2e4
+    turned = dict(reversed(both.items()))
+    assert load_config("channel", turned).parameters["lateral_viscosity"] == 1e4
+    whole = {"physics.friction": {"kind": "stress", "lateral_viscosity": 2e4}}
+    assert load_config("channel", whole).parameters["lateral_viscosity"] == 2e4
+    child = tmp_path / "child.yaml"
+    child.write_text(yaml.safe_dump({"base": "channel", **nested(name, 2e4)}))
+    assert load_config(str(child)).parameters["lateral_viscosity"] == 2e4
+
+
+def nested(key: str, value) -> dict:
+    first, _, rest = key.partition(".")
+    return {first: nested(rest, value) if rest else value}
+
+
+def test_a_parameter_given_twice_in_one_file_is_refused(tmp_path):
+    path = tmp_path / "mine.yaml"
+    tree = nested("parameters.lateral_viscosity", 1.0)
+    path.write_text(yaml.safe_dump(tree | nested("physics.friction.lateral_viscosity", 2.0)))
+    with pytest.raises(ConfigError, match="lateral_viscosity is given twice"):
         load_config(str(path))
 
 
