@@ -1,6 +1,6 @@
 """Make the three-dimensional truth that the coarse model of the plane learns from.
 
-    python training/memory_closure/truth.py make [FAMILY ...] [--grid quick] [--output FOLDER]
+    python training/memory_closure/truth.py make [FAMILY ...] [--grid fine] [--output FOLDER]
 
 writes FAMILY.nc beside this script, of all families if none is named; what has been
 computed is kept in the output folder and not computed again.
@@ -25,9 +25,9 @@ HERE = Path(__file__).resolve().parent
 SIXTH = 1 / 6
 GRIDS = {  # (x, y, z) spacings in metres: the flow is run up on the first
     "draft": [(0.5, 0.5, 0.25)],
-    "quick": [(0.5, 0.5, 0.25), (0.25, 0.25, 0.25)],
-    "full": [(0.5, 0.5, 0.25), (SIXTH, SIXTH, 0.25)],
-    "fine": [(0.5, 0.5, 0.25), (0.125, 0.125, 0.25)],
+    "standard": [(0.5, 0.5, 0.25), (0.25, 0.25, 0.25)],
+    "fine": [(0.5, 0.5, 0.25), (SIXTH, SIXTH, 0.25)],
+    "finest": [(0.5, 0.5, 0.25), (0.125, 0.125, 0.25)],
 }
 RUN_UP = (400.0, 15.0)  # s, on the first grid and on the others
 STRENGTH = 1e-6  # kg/s
@@ -147,7 +147,7 @@ def _changed_inflow(room: Room) -> Family:
     supplies = [o.name for o in room.openings if o.speed > 0]
     rooms = tuple(
         room.with_inflow(dict(zip(supplies, 2.0 ** random.uniform(-1, 0.6, len(supplies)))))
-        for _ in range(4)
+        for _ in range(3)
     )
     places = Places(room, seed=4)
     cases = tuple(Case(still(places.point()), flow=i % len(rooms)) for i in range(12))
@@ -157,7 +157,7 @@ def _changed_inflow(room: Room) -> Family:
 def _moved_partitions(room: Room) -> Family:
     random = np.random.default_rng(5)
     rooms = []
-    for _ in range(4):
+    for _ in range(3):
         shifts = {p.name: (0.0, 0.0) for p in room.partitions}
         for p in room.partitions:
             if p.high[1] < room.size[2]:  # screens, not walls
@@ -167,7 +167,7 @@ def _moved_partitions(room: Room) -> Family:
     cases = []
     for i, changed in enumerate(rooms):
         places = Places(changed, seed=50 + i)
-        cases += [Case(still(places.point()), flow=i) for _ in range(3)]
+        cases += [Case(still(places.point()), flow=i) for _ in range(4)]
     return Family(tuple(rooms), tuple(cases), "screens moved by 0.5 to 1.5 m")
 
 
@@ -218,7 +218,10 @@ class Maker:
             plumes.append(
                 self.plume(family.rooms[case.flow], case.sources, family.seconds, family.every)
             )
-            print(f"{name}: {i + 1} of {len(family.cases)}, {time.perf_counter() - began:.0f} s")
+            print(
+                f"{name}: {i + 1} of {len(family.cases)}, {time.perf_counter() - began:.0f} s",
+                flush=True,
+            )
         flows = [self.flow(room) for room in family.rooms]
         height, thickness = family.rooms[0].plane.height, family.rooms[0].plane.thickness
         levels = plane_levels(flows[0].cells, height, thickness)
@@ -284,7 +287,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("what", choices=["make"])
     parser.add_argument("families", nargs="*")
-    parser.add_argument("--grid", choices=list(GRIDS), default="full")
+    parser.add_argument("--grid", choices=list(GRIDS), default="standard")
     parser.add_argument("--output", type=Path, default=Path("output/memory_closure"))
     parser.add_argument("--room", type=Path, default=HERE / "room.yaml")
     given = parser.parse_args(arguments)

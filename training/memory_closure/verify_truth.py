@@ -4,7 +4,7 @@
     python training/memory_closure/verify_truth.py check
     python training/memory_closure/verify_truth.py draw
 
-``converge`` computes two cases on four grids and writes ``convergence.csv``. ``check`` writes
+``converge`` computes cases on several grids and writes ``convergence.csv``. ``check`` writes
 ``checks.csv``: mass, divergence and positivity of each file of `truth`. ``draw`` writes
 ``truth.png`` from ``truth.nc``.
 """
@@ -26,41 +26,50 @@ from truth import GRIDS, HERE, Maker, families
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-COMPARED = (1, 4)  # test cases whose plumes are compared
+COMPARED = (  # grid, finer grid, how many cases
+    ("draft", "fine", 27),
+    ("standard", "fine", 27),
+    ("standard", "finest", 2),
+    ("fine", "finest", 2),
+)
 TIMES = (60, 120, 300, 600)
 
 
-def plumes_on(grid: str, folder: Path) -> np.ndarray:
-    """Concentrations of the compared cases on the plane at `TIMES`, (case, time, y, x)."""
+def plumes_on(grid: str, cases: int, folder: Path) -> np.ndarray:
+    """Concentrations of the first ``cases`` on the plane at `TIMES`, (case, time, y, x)."""
     room = load_room()
     family = families(room)["truth"]
-    tests = [c for c in family.cases if c.split == "test"]
     maker, planes = Maker(folder, grid), []
     cells = maker.flow(room).cells
     plane = CoarsePlane(cells, plane_levels(cells, room.plane.height, room.plane.thickness), 0.5)
-    for number in COMPARED:
-        plume = maker.plume(room, tests[number].sources, family.seconds, family.every)
-        kept = plume.plane[[round(t / family.every) for t in TIMES]]
-        planes.append(plane.concentration(kept))
-        print(f"{grid}: case {number}", flush=True)
+    for number, case in enumerate(family.cases[:cases]):
+        plume = maker.plume(room, case.sources, family.seconds, family.every)
+        planes.append(plane.concentration(plume.plane[[round(t / family.every) for t in TIMES]]))
+        print(f"{grid}: {number + 1} of {cases}", flush=True)
     return np.stack(planes)
 
 
+def differences(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float]:
+    """Sum of differences over the sum of ``b``, correlation of logarithms where there is more than
+    a thousandth of the largest, and ratio of mass."""
+    seen = b > 1e-3 * b.max()
+    logs = np.corrcoef(np.log(a[seen] + 1e-12), np.log(b[seen] + 1e-12))[0, 1]
+    return np.abs(a - b).sum() / b.sum(), logs, a.sum() / b.sum()
+
+
 def converge(folder: Path) -> None:
-    """Differences of coarser grids from the finest one."""
-    made = {grid: plumes_on(grid, folder) for grid in GRIDS}
-    finest = made.pop("fine")
+    """Differences of coarser from finer grids, flow and tracer together: medians over cases."""
     with (HERE / "convergence.csv").open("w", newline="") as file:
         table = csv.writer(file)
-        table.writerow(["spacing_m", "time_s", "relative_l1", "correlation_of_logs", "mass_ratio"])
-        for grid, planes in made.items():
+        names = ["relative_l1", "correlation_of_logs", "mass_ratio"]
+        table.writerow(["spacing_m", "reference_m", "cases", "time_s", *names])
+        for coarse, fine, cases in COMPARED:
+            a, b = (plumes_on(grid, cases, folder) for grid in (coarse, fine))
+            spacings = [f"{GRIDS[grid][-1][0]:.3g}" for grid in (coarse, fine)]
             for i, t in enumerate(TIMES):
-                a, b = planes[:, i], finest[:, i]
-                seen = b > 1e-3 * b.max((1, 2), keepdims=True)
-                logs = np.corrcoef(np.log(a[seen] + 1e-12), np.log(b[seen] + 1e-12))[0, 1]
-                numbers = np.abs(a - b).sum() / b.sum(), logs, a.sum() / b.sum()
-                spacing = f"{GRIDS[grid][-1][0]:.3g}"
-                table.writerow([spacing, t, *(f"{n:.3f}" for n in numbers)])
+                found = np.median([differences(*pair) for pair in zip(a[:, i], b[:, i])], 0)
+                table.writerow([*spacings, cases, t, *(f"{n:.4f}" for n in found)])
+            file.flush()
 
 
 def check() -> None:
