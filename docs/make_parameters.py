@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dogcm.components.base import options_of, summary
 from dogcm.components.registry import kinds_of, slot_of
+from dogcm.learning import recipe  # noqa: F401 defines the networks and targets of recipes
 from dogcm.setups.config import (
     Config,
     ForcingFile,
@@ -47,6 +48,8 @@ def _slots():
             if slot is not None:
                 yield f"{section}.{name}", slot.slot
     yield "tracers.NAME", "passive_tracer"
+    for key, slot in (("targets", "targets"), ("corrector.network", "network")):
+        yield f"Recipe: {key}", slot
 
 
 def _about(section: str) -> str:

@@ -94,6 +94,8 @@ def _violation(error: Any, key: str) -> str:
     text = error["msg"].removeprefix("Value error, ")
     if not error["loc"]:
         return text if text.startswith(key) else f"{key}: {text}"
+    if error["type"] == "extra_forbidden":
+        return f"unknown parameter {where}"
     return f"{where}: {text} (given: {error['input']!r})"
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from dogcm.components.errors import ConfigError
 from dogcm.evaluation.baselines import Climatology, DampedPersistence, Persistence
 from dogcm.evaluation.free_run import free_run
-from dogcm.evaluation.score_table import ScoreBook, write_csv, write_markdown
+from dogcm.evaluation.score_table import ScoreBook, depth_bands, write_csv, write_markdown
 from dogcm.io.root import on_root
 from dogcm.learning.losses import observe
 from dogcm.learning.recipe import Recipe, load_recipe
@@ -25,12 +25,10 @@ from dogcm.learning.training_log import loss_figure
 from dogcm.plots.scores import ScorePlotError, draw_by_lead
 from dogcm.simulation.progress import say
 from dogcm.targets import TargetGrid
-from dogcm.targets.records import truth_of
+from dogcm.targets.truth import truth_of
 
 EVALUATION_FILE, TABLE_FILE = "evaluation.csv", "evaluation.md"
 SCORES = ("rmse", "acc", "variance_ratio")
-#: Interfaces (m) between depth bands; a layer belongs to the band of its middle.
-BAND_EDGES = (0.0, 100.0, 500.0, 1500.0, np.inf)
 # A climatology with two harmonics is fitted to so many records at most: more would only take
 # memory.
 _RECORDS = 120
@@ -232,7 +230,7 @@ def scores_of(
             "targets.days or targets.test in the recipe"
         )
     chosen = np.unique(np.linspace(0, count - 1, min(count, windows)).round().astype(int))
-    judge = Judge(setup, names)
+    judge = setup.recipe.targets.judge(setup, names) or Judge(setup, names)
     for index in chosen:
         window = setup.test.window(int(index), steps)
         initial = getattr(setup.test, "initial", None)
@@ -364,16 +362,6 @@ def _damped(usual, times, fields, weights) -> dict[str, DampedPersistence]:
         "damped_persistence": fit(),
         "uniformly_damped": fit(weights=weights),
     }
-
-
-def depth_bands(centres: np.ndarray) -> dict[str, np.ndarray]:
-    """Layers by depth: name to their indices; empty where all layers are in one band."""
-    found = {}
-    for top, bottom in zip(BAND_EDGES[:-1], BAND_EDGES[1:]):
-        layers = np.flatnonzero((centres >= top) & (centres < bottom))
-        if layers.size:
-            found[f"{top:g}-{bottom:g} m" if np.isfinite(bottom) else f"below {top:g} m"] = layers
-    return found if len(found) > 1 else {}
 
 
 def table(rows: list[dict]) -> str:

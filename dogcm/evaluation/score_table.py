@@ -16,6 +16,8 @@ from dogcm.evaluation.scores import ScoreError
 
 DAY = 86400.0
 _SCORES = ("rmse", "bias", "acc", "variance_ratio")
+#: Interfaces (m) between depth bands; a layer belongs to the band of its middle.
+BAND_EDGES = (0.0, 100.0, 500.0, 1500.0, np.inf)
 _KEYS = ("variable", "depth", "lead_days", "contender")
 
 
@@ -68,7 +70,7 @@ class ScoreBook:
         bands: dict[str, Any] = dict(self.bands) if w.ndim == 3 else {"all": None}
         for band, layers in bands.items():
             f, o, c, part = (a if layers is None else a[layers] for a in (*arrays, w))
-            if not part.any():
+            if not (np.isfinite(o) & (part > 0)).any():
                 continue
             key = (variable, band, round(lead / DAY, 6), contender)
             case = (
@@ -113,6 +115,16 @@ class ScoreBook:
             name = f"skill_vs_{reference}"
             row[name], row[f"{name}_std"] = mean_and_spread(scores.skill(mse, base))
         return row
+
+
+def depth_bands(centres: np.ndarray) -> dict[str, np.ndarray]:
+    """Layers by depth: name to their indices; empty where all layers are in one band."""
+    found = {}
+    for top, bottom in zip(BAND_EDGES[:-1], BAND_EDGES[1:]):
+        layers = np.flatnonzero((centres >= top) & (centres < bottom))
+        if layers.size:
+            found[f"{top:g}-{bottom:g} m" if np.isfinite(bottom) else f"below {top:g} m"] = layers
+    return found if len(found) > 1 else {}
 
 
 def mean_and_spread(values) -> tuple[float, float]:

@@ -115,7 +115,7 @@ def _file(setup) -> Path:
         r.config().model_dump(mode="json"),
         r.first_guess.model_dump(mode="json"),
         r.targets.test,
-        r.targets.skip,
+        getattr(r.targets, "skip", 0.0),
     ]
     parts += [r.corrector.model_dump(mode="json", include={"maps", "outputs", "rates", "scales"})]
     if r.first_guess.columns.factors:

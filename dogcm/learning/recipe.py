@@ -12,133 +12,21 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from dogcm.components.errors import ConfigError
+from dogcm.components.registry import component
 from dogcm.corrector import CorrectorConfig
 from dogcm.learning.checkpointing import MENU
 from dogcm.learning.initial import CHANGEABLE, InitialChange, InitialSet
 from dogcm.learning.losses import COMPARED
 from dogcm.learning.parameters import LearnableSet
-from dogcm.setups.config import Config, FileKeys, Section, par
-from dogcm.setups.inputs import vertical_grid
+from dogcm.setups.config import Config, Section, par
 from dogcm.setups.registry import load_config, read_yaml, set_key, split_setting, violation
+from dogcm.targets import kinds  # noqa: F401 defines the kinds that ship
+from dogcm.targets.records import RecordedTruth
 
 _VARIABLE = Literal[tuple(COMPARED)]
 _AT_CENTRES = Literal[tuple(n for n, (at, *_) in COMPARED.items() if at == "c")]
 #: The output of a network that moves a variable of another name.
 _MOVED_BY = {"u": "velocity", "v": "velocity", "sst": "temperature", "sss": "salinity"}
-# Keys of targets that mean something for some kinds only.
-_KEYS_OF = {
-    "experiment": ("finer",),
-    "layers": ("finer",),
-    "changes": ("twin", "finer"),
-    "blobs": ("twin",),
-    "skip": ("twin", "finer"),
-    "path": ("sst",),
-    "variable": ("sst",),
-    "period": ("sst",),
-    "monthly": ("sst",),
-    "seasons": ("sst",),
-    "mean": ("sst",),
-    "hold": ("sst",),
-    "anomaly": ("sst",),
-    "file": ("sst",),
-}
-
-
-class BlobRecipe(Section):
-    """A Gaussian anomaly of a tracer."""
-
-    variable: Literal["temperature", "salinity"] = par("temperature", "1", "the tracer")
-    amplitude: float = par(1.0, "unit of the tracer", "at the centre")
-    lon: float = par(0.0, "degrees", "centre; on a plane x in km")
-    lat: float = par(0.0, "degrees", "centre; on a plane y in km")
-    depth: float = par(0.0, "m", "centre", ge=0)
-    width: float = par(5e5, "m", "standard deviation in the horizontal", gt=0)
-    thickness: float = par(200.0, "m", "standard deviation in the vertical", gt=0)
-
-
-class TargetsRecipe(Section):
-    """The truth."""
-
-    kind: Literal["twin", "finer", "sst"] = par(
-        "twin",
-        "1",
-        "twin: the same model with other parameters; finer: a finer run; sst: gridded observations",
-    )
-    experiment: str = par(
-        "", "1", "finer: name of its experiment; empty: that of the recipe, with changes"
-    )
-    layers: Literal["recipe", "own"] = par(
-        "recipe",
-        "1",
-        "finer: its layers are those of the recipe's grid, or its own, which are then remapped",
-    )
-    changes: dict[str, Any] = par(
-        dict, "1", "twin, finer: configuration of the truth where it differs"
-    )
-    blobs: list[BlobRecipe] = par(
-        list,
-        "1",
-        "twin: anomalies, added to the truth after its first record, which rollouts start from, "
-        "was written",
-    )
-    path: str = par("", "1", "sst: CF netCDF file, (time, lat, lon)")
-    variable: str = par("sst", "1", "sst: variable in the file")
-    file: Annotated[FileKeys, Field(default_factory=FileKeys)]
-    period: tuple[str, str] | None = par(
-        None, "1", "sst: first and last day, YYYY-MM-DD; null: all records"
-    )
-    monthly: bool = par(
-        True, "1", "sst: records are monthly means, whatever day they are stamped with"
-    )
-    seasons: int = par(
-        12, "1", "sst: states that windows start from, spread over the year after the spin-up", ge=1
-    )
-    mean: bool = par(
-        False, "1", "sst: records are means over every; compare with such means of the model"
-    )
-    hold: float = par(
-        0.0,
-        "days",
-        "sst: restoring time of a spin-up to the observed climatology, whose heat flux "
-        "then holds the model there; 0: none",
-        ge=0,
-    )
-    anomaly: float = par(
-        0.0,
-        "K",
-        "sst: a start takes over the observed anomaly, down to where the temperature differs "
-        "from that of the surface by so much; 0: it does not",
-        ge=0,
-    )
-    spinup: float = par(30.0, "days", "run before the first record", ge=0)
-    days: float = par(60.0, "days", "twin, finer: length of the record", gt=0)
-    every: float = par(1.0, "days", "interval between records; sst: of comparisons", gt=0)
-    folder: str = par("", "1", "where the truth is kept; empty: truth/ in the output folder")
-    skip: float = par(
-        0.0,
-        "days",
-        "twin, finer: first part of the record, not used: what a drifting truth was like",
-        ge=0,
-    )
-    test: float = par(0.2, "1", "last part of the record, kept for evaluation", ge=0, lt=1)
-
-    @model_validator(mode="after")
-    def _belongs(self):
-        """A key of another kind would be ignored in silence."""
-        for key, kinds in _KEYS_OF.items():
-            default = type(self).model_fields[key].get_default(call_default_factory=True)
-            if self.kind not in kinds and getattr(self, key) != default:
-                raise ValueError(
-                    f"targets.{key} belongs to kind {' or '.join(kinds)}, not to {self.kind}"
-                )
-        if self.kind == "sst" and not self.path:
-            raise ValueError("targets.path: kind sst needs a file")
-        return self
-
-    def identity(self) -> dict:
-        """What a training that goes on must agree in. Without defaults, so that keys younger than a
-        checkpoint do not count."""
-        return self.model_dump(mode="json", exclude={"folder"}, exclude_defaults=True)
 
 
 class LossRecipe(Section):
@@ -271,7 +159,7 @@ class Recipe(Section):
     )
     first_guess: Annotated[FirstGuessRecipe, Field(default_factory=FirstGuessRecipe)]
     physics: bool = par(True, "1", "false: the network alone moves the ocean, to be compared with")
-    targets: Annotated[TargetsRecipe, Field(default_factory=TargetsRecipe)]
+    targets: component("targets", "twin", "the truth")
     loss: Annotated[LossRecipe, Field(default_factory=LossRecipe)]
     curriculum: list[StageRecipe] = par(
         lambda: [StageRecipe()], "1", "stages of rollout length", min_length=1
@@ -314,8 +202,8 @@ class Recipe(Section):
             self._check_alone()
         if self.weights and self.corrector.kind == "none":
             raise ValueError("weights: needs a corrector to put them into")
-        if self.first_guess.passes and (
-            not self.corrector.maps or not self.physics or self.targets.kind == "sst"
+        if self.first_guess.passes and not (
+            self.corrector.maps and self.physics and isinstance(self.targets, RecordedTruth)
         ):
             raise ValueError(
                 "first_guess.passes: a first guess is of the corrector's maps beside the physics, "
@@ -326,10 +214,7 @@ class Recipe(Section):
         self._check_columns()
         if not self.loss.factors:
             raise ValueError("loss.factors: name at least one variable")
-        if self.targets.kind == "sst" and set(self.loss.factors) != {"sst"}:
-            raise ValueError(
-                "loss.factors: targets of kind sst hold sst alone; write factors: {sst: 1}"
-            )
+        self.targets.check(self)
         return self
 
     def _check_columns(self) -> None:
@@ -402,21 +287,8 @@ class Recipe(Section):
         )
 
     def truth_config(self) -> Config:
-        """The experiment that makes the truth: the twin, the finer one, or for observations the
-        spin-up."""
-        t = self.targets
-        if t.kind == "sst":
-            return self.config()
-        if t.kind == "twin":
-            return load_config(self.experiment, self.overrides | t.changes)
-        layers = {}
-        if t.layers == "recipe":
-            layers = {"grid.layers": [float(h) for h in vertical_grid(self.config()).dz]}
-        # Overrides are meant for the grid of the recipe's experiment, not for that of another.
-        source, overrides = (
-            (t.experiment, {}) if t.experiment else (self.experiment, self.overrides)
-        )
-        return load_config(source, overrides | layers | t.changes)
+        """The experiment that makes the states that are kept of the truth."""
+        return self.targets.config(self)
 
     def identity(self) -> dict[str, str]:
         """What a checkpoint of this recipe must agree in; lengths, intervals and rates may be
@@ -471,13 +343,22 @@ def load_recipe(source: str | Path | dict, sets=()) -> Recipe:
                 key.removeprefix("targets.changes.")
             ] = value
         else:
-            set_key(tree, key, value)
+            set_key(tree, key, value, Recipe)
     try:
         recipe = Recipe.model_validate(tree)
     except ValidationError as error:
         raise ConfigError("; ".join(map(_message, error.errors()))) from None
     recipe.config(), recipe.truth_config()
     return recipe
+
+
+def is_recipe(source: str | Path | None) -> bool:
+    """Whether a path leads to a YAML file of a recipe, and not of an experiment."""
+    path = Path(source or "")
+    if path.suffix not in (".yaml", ".yml") or not path.is_file():
+        return False
+    keys = set(read_yaml(path, "recipe or experiment", "experiment, grid"))
+    return bool(keys & (set(Recipe.model_fields) - set(Config.model_fields) - {"base"}))
 
 
 def _message(error: dict) -> str:

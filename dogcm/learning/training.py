@@ -38,8 +38,7 @@ from dogcm.setups.registry import load_config
 from dogcm.simulation.model import Model
 from dogcm.simulation.progress import say
 from dogcm.simulation.run import Signals
-from dogcm.targets.observed import observed
-from dogcm.targets.records import TwinTargets, make_truth
+from dogcm.targets.truth import make_truth
 
 RECIPE_FILE = "recipe.yaml"
 
@@ -111,9 +110,11 @@ def build(
     if make_truth(recipe, truth, ranks, model, layout):
         say(
             ranks.comm,
-            f"{recipe.targets.kind}: truth made in {time.perf_counter() - start:.0f} s: {truth}",
+            f"{recipe.targets.name()}: truth made in {time.perf_counter() - start:.0f} s: {truth}",
         )
-    train, test = _targets(recipe, truth, model, every)
+    parts = recipe.targets.parts(truth, model, list(recipe.loss.factors), every)
+    if parts.forcing is not None:
+        model.forcing = parts.forcing
     learn = LearnableSet(recipe.learnable) if recipe.learnable else None
     step, trainable, corrector = _corrected(recipe, model)
     if learn is not None:
@@ -130,13 +131,15 @@ def build(
         recipe.checkpoint,
         truncate,
         recipe.loss.prior,
-        recipe.targets.mean,
+        recipe.targets.means,
         initial,
         recipe.loss.background,
         None if corrector is None else corrector.prepared,
     )
     fixed = {"params": model.params, "forcing": model.forcing, "grid": model.grid}
-    setup = Setup(recipe, ranks, model, problem, trainable, fixed, train, test, corrector, truth)
+    setup = Setup(
+        recipe, ranks, model, problem, trainable, fixed, parts.train, parts.test, corrector, truth
+    )
     if initial is not None:
         _check_one_window(setup)
     fixed["loss"] = _loss(setup)
@@ -157,22 +160,6 @@ def _check_one_window(setup: Setup) -> None:
                 "as these, for "
                 "instance with targets.days the same and targets.test: 0"
             )
-
-
-def _targets(recipe: Recipe, truth: Path, model: Model, every: int):
-    """Windows of training and of evaluation; they share no more than the record between them."""
-    t, names = recipe.targets, list(recipe.loss.factors)
-    if t.kind == "sst":
-        return observed(t, truth, model, every)
-    records = round(t.days / t.every)
-    cut, first = records - round(records * t.test), round(t.skip / t.every)
-    if first >= cut:
-        raise ConfigError(
-            f"targets.skip: {t.skip:g} days leave nothing to train on before the test part"
-        )
-    return [
-        TwinTargets(model, truth, names, a, b, every) for a, b in ((first, cut), (cut, records))
-    ]
 
 
 def _corrected(recipe: Recipe, model: Model):
@@ -196,9 +183,12 @@ def _corrected(recipe: Recipe, model: Model):
 
 def _loss(setup: Setup):
     loss, model = setup.recipe.loss, setup.model
+    steps = max(setup.steps(s.days, "curriculum") for s in setup.recipe.curriculum)
+    own = setup.recipe.targets.loss(model, loss, setup.train, steps)
+    if own is not None:
+        return own
     scales: dict[str, Any] = {}
     if loss.scales == "persistence":
-        steps = max(setup.steps(s.days, "curriculum") for s in setup.recipe.curriculum)
         count = setup.train.count(steps)
         if count < 1:
             raise ConfigError(

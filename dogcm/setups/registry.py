@@ -302,27 +302,27 @@ def split_setting(text: str) -> tuple[str, object]:
     return key.strip(), parsed
 
 
-def set_key(tree: dict, key: str, value) -> None:
-    """Put ``value`` at the dotted ``key``."""
+def set_key(tree: dict, key: str, value, section: type[Section] = Config) -> None:
+    """Put ``value`` at the dotted ``key`` of what is to become a ``section``."""
     *parents, last = key.split(".")
     place = tree
     for n, p in enumerate(parents):
         inner = place.setdefault(p, {})
-        if isinstance(inner, str) and _is_slot(parents[: n + 1]):
+        if isinstance(inner, str) and _is_slot(parents[: n + 1], section):
             inner = place[p] = {"kind": inner}
         if isinstance(inner, Component):
             inner = place[p] = inner.entry()
         place = inner
         if not isinstance(place, dict):
             raise ConfigError(f"{key}: {p} is a value, not a group of parameters")
-    if last == "kind" and _is_slot(parents) and place.get("kind", value) != value:
+    if last == "kind" and _is_slot(parents, section) and place.get("kind", value) != value:
         place.clear()  # options of another kind
     place[last] = value
 
 
-def _is_slot(parents: list[str]) -> bool:
-    """Whether the configuration holds a component there."""
-    section, info = Config, None
+def _is_slot(parents: list[str], within: type[Section]) -> bool:
+    """Whether a section holds a component there."""
+    section, info = within, None
     for name in parents:
         info = section.model_fields.get(name) if section is not None else None
         if info is None:

@@ -12,7 +12,7 @@ def with_blobs(state: State, blobs, model) -> State:
     """``state`` with Gaussian anomalies of tracers.
 
     Args:
-        blobs: sections as in :class:`dogcm.learning.recipe.BlobRecipe`.
+        blobs: sections as in :class:`dogcm.targets.kinds.twin.BlobRecipe`.
         model: :class:`dogcm.simulation.model.Model` of the state.
     """
     tracers = dict(state.tracers)

@@ -22,7 +22,7 @@ from dogcm.io import regrid
 from dogcm.io.reading import axes, seawater
 from dogcm.io.reading.errors import InputError
 from dogcm.io.reading.request import Request
-from dogcm.targets.clock import Clock, decode_times, select_period
+from dogcm.targets.clock import DAY, Clock, decode_times, select_period
 from dogcm.targets.container import VARIABLES, Targets
 from dogcm.targets.errors import TargetError, in_unit
 from dogcm.targets.gridded import LayerMeans, TargetGrid
@@ -75,6 +75,7 @@ def read_glorys(
     clock: Clock | None = None,
     convert: bool = True,
     max_uncovered: float = 0.05,
+    year: float = 365.0 * DAY,
 ) -> Targets:
     """Reanalysis on the model grid, by conservative, land-aware averages.
 
@@ -84,7 +85,7 @@ def read_glorys(
         grid: the model grid (:meth:`TargetGrid.gather`).
         variables: model variables wanted.
         period: first and last day, ``("1993-01-01", "1993-12-31")``; default: all records.
-        clock: default: model year 1 is the year of the first record used.
+        clock: default: model year 1, of ``year`` seconds, is the year of the first record used.
         convert: to Conservative Temperature and Absolute Salinity (TEOS-10,
             doi:10.5194/os-8-1117-2012), before averaging, so that heat and salt are what is
             conserved. Needs both thetao and so. False: keep potential temperature and practical
@@ -112,7 +113,7 @@ def read_glorys(
         # Each of the two conversions needs the other variable as well.
         needs += [v for v in ("temperature", "salinity") if v not in needs]
     with ExitStack() as stack:
-        archive = _Archive(_paths(files), needs, stack, period)
+        archive = _Archive(paths_of(files), needs, stack, period)
         archive.check_values(grid, max_uncovered)
         records = []
         for n in range(len(archive.dates)):
@@ -121,20 +122,24 @@ def read_glorys(
                 for name in variables:
                     label = f"{FILE_NAMES[name]} of {archive.where}"
                     grid.check_cover(records[0][name], _wet(grid, name), label, max_uncovered)
-        clock = clock or Clock(archive.dates[0].year)
+        clock = clock or Clock(archive.dates[0].year, year)
         return Targets(
             clock.seconds(archive.dates), {v: np.stack([r[v] for r in records]) for v in variables}
         )
 
 
-def _paths(files) -> list[Path]:
+def paths_of(files, what: str = "reanalysis") -> list[Path]:
+    """Files that paths and glob patterns name.
+
+    Raises:
+        TargetError: one of them is not there.
+    """
     given = [files] if isinstance(files, (str, Path)) else list(files)
     found = sorted({p for pattern in given for p in (glob.glob(str(pattern)) or [str(pattern)])})
     missing = [p for p in found if not Path(p).is_file()]
     if missing or not found:
         raise TargetError(
-            f"no such reanalysis file: {missing[0] if missing else given}; check the path or "
-            "pattern"
+            f"no such {what} file: {missing[0] if missing else given}; check the path or pattern"
         )
     return [Path(p) for p in found]
 

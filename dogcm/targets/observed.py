@@ -11,14 +11,13 @@ import numpy as np
 
 from dogcm.evaluation.baselines import Climatology
 from dogcm.field import Field
-from dogcm.io.restart import read_restart
 from dogcm.learning.problem import Window
 from dogcm.simulation.model import Model
 from dogcm.targets import Sample, TargetError, TargetGrid, Targets, TargetWindows
 from dogcm.targets.background import climatology, held_forcing, last_for_training, read_observed
 from dogcm.targets.finer import on_root_only
-from dogcm.targets.records import record_path
-from dogcm.timestepping import State
+from dogcm.targets.interfaces import Parts
+from dogcm.targets.seasons import Seasons
 
 # A record and the rollout's interval about it are the same month, whatever the number of its days.
 _SAME = 0.02
@@ -27,13 +26,12 @@ _SAME = 0.02
 @dataclass(frozen=True)
 class ObservedTargets:
     """Windows that start from the model's own states, compared with observations; see
-    :class:`dogcm.learning.trainer.Targets`.
+    :class:`dogcm.targets.interfaces.Part`.
 
     Attributes:
         windows: of this part of the period.
-        backgrounds: states of the model over a year; a window starts from the one nearest to its
+        seasons: states of the model over a year; a window starts from the one nearest to its
             season.
-        year: s.
         anomalies: observed less climatology, which a start takes over; None: nothing of the
             observations.
         width: K, see :func:`reach`. mask: 1 in water.
@@ -42,8 +40,7 @@ class ObservedTargets:
     """
 
     windows: TargetWindows
-    backgrounds: tuple[State, ...]
-    year: float
+    seasons: Seasons
     anomalies: Targets | None = None
     width: float = 0.0
     mask: Field | None = None
@@ -55,11 +52,8 @@ class ObservedTargets:
 
     def window(self, index: int, steps: int) -> Window:
         """The window that starts at the time of the ``index``-th observation."""
-        away = [
-            abs((float(b.time) - self._start(index)) / self.year) % 1.0 for b in self.backgrounds
-        ]
-        nearest = min(range(len(away)), key=lambda n: min(away[n], 1.0 - away[n]))
-        window = replace(self.windows, background=self.backgrounds[nearest]).window(index, steps)
+        background = self.seasons.nearest(self._start(index))
+        window = replace(self.windows, background=background).window(index, steps)
         if self.anomalies is None:
             return window
         state = window.state
@@ -108,10 +102,10 @@ def with_anomaly(temperature: Field, anomaly: Field, width: float, mask: Field) 
     return temperature.crop(0).with_data(warmer).named("temperature")
 
 
-def observed(recipe, truth: Path, model: Model, every: int) -> list[ObservedTargets]:
+def observed(recipe, truth: Path, model: Model, every: int) -> Parts:
     """Observations for training, and later ones for evaluation; every rank calls it.
 
-    With ``targets.hold`` the model's forcing becomes the one that holds it at the observed
+    With ``targets.hold`` they come with a forcing that holds the model at the observed
     climatology.
 
     Args:
@@ -127,9 +121,8 @@ def observed(recipe, truth: Path, model: Model, every: int) -> list[ObservedTarg
     all_of_it = Targets.on_ranks(model.decomposition, lambda: read_observed(recipe, grid, year))
     if recipe.mean:
         _check_interval(all_of_it.times, every * model.physics.dt)
-    states = tuple(read_restart(record_path(truth, n), model) for n in range(recipe.seasons))
-    if recipe.hold:
-        model.forcing = held_forcing(truth, model)
+    seasons = Seasons.read(truth, model, recipe.seasons)
+    forcing = held_forcing(truth, model) if recipe.hold else None
     usual = on_root_only(model.comm, _usual, recipe, grid, year)
     anomalies = None
     if recipe.anomaly:
@@ -139,13 +132,13 @@ def observed(recipe, truth: Path, model: Model, every: int) -> list[ObservedTarg
     for first, end in ((0, cut), (cut, last)):
         a, b = all_of_it.times[first], all_of_it.times[end]
         part = all_of_it.window(float(a), float(b - a))
-        windows = TargetWindows(part, states[0], model.physics.dt, every, ("sst",), ())
+        windows = TargetWindows(part, seasons.states[0], model.physics.dt, every, ("sst",), ())
         out.append(
             ObservedTargets(
-                windows, states, year, anomalies, recipe.anomaly, model.grid.mask_c, usual or {}
+                windows, seasons, anomalies, recipe.anomaly, model.grid.mask_c, usual or {}
             )
         )
-    return out
+    return Parts(*out, forcing)
 
 
 def _check_interval(times: np.ndarray, interval: float) -> None:

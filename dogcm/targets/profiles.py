@@ -103,6 +103,24 @@ class Profiles:
         return self.pick(inside)
 
 
+def joined(parts: list[Profiles]) -> Profiles:
+    """Several sets as one, in the order of their times; levels that one set lacks are NaN."""
+    levels = max(p.depth.shape[1] for p in parts)
+
+    def wide(arrays) -> np.ndarray:
+        return np.concatenate(
+            [np.pad(a, ((0, 0), (0, levels - a.shape[1])), constant_values=np.nan) for a in arrays]
+        )
+
+    whole = Profiles(
+        *(np.concatenate([getattr(p, n) for p in parts]) for n in ("lat", "lon", "times")),
+        wide([np.asarray(p.depth, float) for p in parts]),
+        {n: wide([p.values[n] for p in parts]) for n in parts[0].values},
+        {w: sum(p.left_out.get(w, 0) for p in parts) for p in parts for w in p.left_out},
+    )
+    return whole.pick(np.argsort(whole.times, kind="stable"))
+
+
 def read_profiles(
     path, *, clock: Clock | None = None, names: dict[str, str] | None = None
 ) -> Profiles:
@@ -280,17 +298,26 @@ class ProfileOperator:
         Raises:
             FieldError: another place, too little halo, or another tile.
         """
+        data, (k, j, i) = self._data(f), self._corners()
+        return jnp.sum(data[..., k, j, i] * self.weights.astype(data.dtype), axis=(-2, -1))
+
+    def at_records(self, f: Field, record: jax.Array) -> jax.Array:
+        """Values ``(n, m)`` of a Field ``(records, nz, y, x)``, each profile's at its own
+        record ``(n,)``; errors as of a call."""
+        data, corners = self._data(f), self._corners()
+        found = data[(record[:, None, None, None], *corners)]
+        return jnp.sum(found * self.weights.astype(data.dtype), axis=(-2, -1))
+
+    def _data(self, f: Field) -> jax.Array:
         if f.at != "c" or f.tile_shape != self.tile_shape:
             raise FieldError(
                 f"profiles need a Field at cell centres on a tile of {self.tile_shape}, got {f!r}"
             )
-        data = f.crop(1).data
-        k, j, i = (
-            self.levels[..., None],
-            self.rows[:, None, None, :],
-            self.columns[:, None, None, :],
-        )
-        return jnp.sum(data[..., k, j, i] * self.weights.astype(data.dtype), axis=(-2, -1))
+        return f.crop(1).data
+
+    def _corners(self) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Levels, rows and columns, which broadcast to the shape of the weights."""
+        return self.levels[..., None], self.rows[:, None, None, :], self.columns[:, None, None, :]
 
     def nearest(self, times) -> jax.Array:
         """Index of the model time nearest to each profile, ``(n,)``, of a rollout's snapshots at
@@ -397,4 +424,11 @@ def gather_profiles(
     return out
 
 
-__all__ = ["ProfileOperator", "Profiles", "gather_profiles", "locate", "read_profiles"]
+__all__ = [
+    "ProfileOperator",
+    "Profiles",
+    "gather_profiles",
+    "joined",
+    "locate",
+    "read_profiles",
+]

@@ -1,138 +1,24 @@
-"""Truth from a run: a twin or a finer one, kept as restarts, which hold everything a rollout starts
-from."""
+"""Truth from a run, kept as restarts, which hold everything a rollout starts from."""
 
 from __future__ import annotations
 
-import json
-import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
-from pydantic import ValidationError
 
-from dogcm.io.restart import RestartError, read_restart, write_restart
-from dogcm.io.root import OutputError, on_root
+from dogcm.components import ConfigError, option
+from dogcm.io.restart import RestartError, read_restart
 from dogcm.learning.losses import observe
 from dogcm.learning.problem import Window, stacked
-from dogcm.learning.recipe import Recipe
-from dogcm.setups.config import Config, FileKeys
 from dogcm.simulation.model import Model
-from dogcm.targets.background import make_background
-from dogcm.targets.blobs import with_blobs
-from dogcm.targets.finer import VALID_FILE, CoarseGrainer, read_valid
+from dogcm.targets.finer import VALID_FILE, read_valid
+from dogcm.targets.interfaces import Parts, Truth
 
-_MANIFEST = "truth.json"
-
-
-def make_truth(recipe: Recipe, folder: Path, ranks, model: Model, layout: str = "auto") -> bool:
-    """Run the truth of a recipe into ``folder``, unless it is there; every rank calls it, the first
-    group works.
-
-    Args:
-        model: that is trained; a finer truth is brought to its grid.
-
-    Returns:
-        whether it was made now.
-
-    Raises:
-        OutputError: the folder holds another truth. TargetError: the finer grid does not nest in
-            the model's.
-    """
-    description = truth_of(recipe)
-    there = on_root(ranks.comm, _present, folder, description)
-    error = None
-    if not there and ranks.group == 0:
-        try:
-            _run(recipe, folder, ranks, model, layout)
-            on_root(ranks.tiles, _finish, folder, description)
-        # These are raised on all ranks of the group alike; the other groups wait and have to hear
-        # of them.
-        except (OutputError, ValueError) as e:
-            error = e
-    error = ranks.comm.broadcast(error)
-    if error is not None:
-        raise error
-    return not there
-
-
-def truth_of(recipe: Recipe) -> dict:
-    """All that makes the records of a recipe's truth what they are."""
-    t = recipe.targets
-    out = {
-        "kind": t.kind,
-        "config": recipe.truth_config().model_dump(mode="json"),
-        "spinup": t.spinup,
-    }
-    if t.kind == "sst":
-        kept = (
-            "seasons",
-            *(("hold", "variable", "period", "monthly", "mean", "test") if t.hold else ()),
-            *(("file",) if t.hold and t.file != FileKeys() else ()),
-        )
-        # A file may move.
-        return (
-            out
-            | t.model_dump(mode="json", include=set(kept))
-            | ({"file": Path(t.path).name} if t.hold else {})
-        )
-    out |= {"days": t.days, "every": t.every}
-    if t.blobs:
-        out["blobs"] = [b.model_dump(mode="json") for b in t.blobs]
-    return (
-        out | {"grid": _grid_of(recipe.config().model_dump(mode="json"))}
-        if t.kind == "finer"
-        else out
-    )
-
-
-def _grid_of(config: dict) -> dict:
-    """What the records of a finer truth take from the model that is trained."""
-    return {k: config[k] for k in ("grid", "bathymetry", "time", "run")}
-
-
-def _same(stored: dict, wanted: dict) -> bool:
-    """Whether two descriptions agree. A key that is younger than the stored one had its default
-    then."""
-    try:
-        own = Config.model_validate(stored["config"]).model_dump(mode="json")
-        stored = stored | {"config": own}
-        if "grid" in stored:
-            sections = Config.model_validate(stored["grid"]).model_dump(mode="json")
-            stored["grid"] = {k: sections[k] for k in stored["grid"]}
-    except (KeyError, TypeError, ValidationError):
-        return False  # a key that is no more
-    return stored == wanted
-
-
-def _run(recipe: Recipe, folder: Path, ranks, model: Model, layout: str) -> None:
-    """All records of a truth; of observations the states that windows start from, over a year."""
-    t = recipe.targets
-    truth = Model(recipe.truth_config(), layout=layout, comm=ranks.tiles)
-    # Before the run: grids that do not nest are found out at once.
-    grain = CoarseGrainer(truth, model) if t.kind == "finer" else None
-    records, every = round(t.days / t.every), truth.steps_in(t.every)
-    if t.hold:
-        make_background(t, folder, truth, record_path)
-        return _check(truth, folder)
-    if t.kind == "sst":
-        records = t.seasons - 1
-        every = round(truth.config.forcing.year * 86400.0 / t.seasons / truth.physics.dt)
-    if t.spinup:
-        truth.advance(truth.steps_in(t.spinup))
-    for record in range(records + 1):
-        if record:
-            truth.advance(every)
-        if grain is None:
-            write_restart(record_path(folder, record), truth)
-            if not record:
-                # Rollouts start from the first record and do not know of these.
-                truth.state = with_blobs(truth.state, t.blobs, truth)
-        else:
-            grain.write(record_path(folder, record))
-    _check(truth, folder)
-    if grain is not None:
-        grain.write_valid(folder / VALID_FILE)
+if TYPE_CHECKING:
+    from dogcm.learning.recipe import Recipe
 
 
 def record_path(folder: Path, record: int) -> Path:
@@ -140,36 +26,52 @@ def record_path(folder: Path, record: int) -> Path:
     return folder / f"record_{record:05d}.nc"
 
 
-def _present(folder: Path, description: dict) -> bool:
-    manifest = folder / _MANIFEST
-    if not manifest.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        return False
-    if not _same(json.loads(manifest.read_text(encoding="utf-8"))["truth"], description):
-        raise OutputError(
-            f"{folder} holds the truth of another recipe (experiment, changes, length or interval "
-            f"differ); choose "
-            "another output folder, or another targets.folder"
-        )
-    return True
+def write_records(
+    truth: Model, spinup: float, intervals: int, every: int, write: Callable[[int], Any]
+) -> None:
+    """Run ``truth`` for ``spinup`` days, then call ``write`` for the records ``0 ... intervals``,
+    ``every`` steps apart."""
+    if spinup:
+        truth.advance(truth.steps_in(spinup))
+    for record in range(intervals + 1):
+        if record:
+            truth.advance(every)
+        write(record)
 
 
-def _check(model: Model, folder: Path) -> None:
-    if not model.read().finite:
-        raise OutputError(
-            f"the truth blew up while it was made; see targets.changes (records in {folder})"
-        )
+class RecordedTruth(Truth):
+    """Base of truths that are runs: windows start from their records, which are whole states."""
 
+    days: float = option(60.0, "days", "length of the record", gt=0)
+    skip: float = option(
+        0.0,
+        "days",
+        "first part of the record, not used: what a drifting truth was like",
+        ge=0,
+    )
+    changes: dict[str, Any] = option(dict, "1", "configuration of the truth where it differs")
 
-def _finish(folder: Path, description: dict) -> None:
-    # Last, so that a truth that was interrupted is not taken for whole.
-    partial = folder / f".{_MANIFEST}.partial"
-    partial.write_text(json.dumps({"truth": description}), encoding="utf-8")
-    os.replace(partial, folder / _MANIFEST)
+    @property
+    def intervals(self) -> int:
+        """Number of records after the first."""
+        return round(self.days / self.every)
+
+    def description(self, recipe: Recipe) -> dict:
+        return super().description(recipe) | {"days": self.days, "every": self.every}
+
+    def parts(self, folder: Path, model: Model, names: list[str], every: int) -> Parts:
+        cut = self.intervals - round(self.intervals * self.test)
+        first = round(self.skip / self.every)
+        if first >= cut:
+            raise ConfigError(
+                f"targets.skip: {self.skip:g} days leave nothing to train on before the test part"
+            )
+        ends = ((first, cut), (cut, self.intervals))
+        return Parts(*(TwinTargets(model, folder, names, a, b, every) for a, b in ends))
 
 
 class TwinTargets:
-    """Windows of a truth's records; implements :class:`dogcm.learning.trainer.Targets`.
+    """Windows of a truth's records; see :class:`dogcm.targets.interfaces.Part`.
 
     All ranks build it together.
 
@@ -216,4 +118,4 @@ class TwinTargets:
         return self.last - self.first + 1
 
 
-__all__ = ["RestartError", "TwinTargets", "make_truth", "record_path", "truth_of"]
+__all__ = ["RecordedTruth", "RestartError", "TwinTargets", "record_path", "write_records"]

@@ -157,7 +157,10 @@ RECIPE = {
         ),
         ({"loss.columns": {"eta": 3}}, "loss.columns: eta is not compared"),
         ({"loss.columns": {"temperature": 0}}, "at least 1 column"),
-        ({"targets.kind": "finer"}, "targets.blobs belongs to kind twin"),
+        (
+            {"targets.kind": "finer"},
+            "targets.blobs: finer has no such option; it belongs to kind twin",
+        ),
     ],
 )
 def test_bad_recipes(change, says):

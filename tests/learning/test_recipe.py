@@ -194,7 +194,10 @@ def test_a_network_alone_beside_the_physics(run, tmp_path):
         ({"loss.factors": {"heat": 1}}, "loss.factors.heat"),
         ({"overrides.grid.nxx": 4}, "grid.nxx"),
         ({"curriculum": []}, "curriculum"),
-        ({"targets.path": "sst.nc"}, "targets.path belongs to kind sst, not to twin"),
+        (
+            {"targets.path": "sst.nc"},
+            "targets.path: twin has no such option; it belongs to kind sst",
+        ),
         ({"targets": {"kind": "sst", "path": "sst.nc"}}, "targets of kind sst hold sst alone"),
         ({"checkpoint": "some"}, "'none', 'step', 'halo' or 'nested'"),
     ],

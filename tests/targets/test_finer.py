@@ -13,11 +13,11 @@ from dogcm.evaluation.evaluation import Judge
 from dogcm.learning.groups import Ranks
 from dogcm.learning.problem import Window, stacked
 from dogcm.learning.recipe import load_recipe
-from dogcm.learning.training import _targets
 from dogcm.simulation.model import Model
 from dogcm.targets import TargetError, TargetGrid
-from dogcm.targets import records as twin
+from dogcm.targets import truth as made
 from dogcm.targets.finer import CoarseGrainer, read_valid
+from dogcm.targets.records import TwinTargets
 from dogcm.targets.twin import Coarsening
 
 GRID = {"grid.nx": 18, "grid.ny": 12, "grid.nz": 4, "grid.dx": 80e3, "grid.dy": 80e3}
@@ -56,16 +56,16 @@ def truth(tmp_path_factory):
     ranks = Ranks(SerialCommunicator(), 1)
     coarse = Model(recipe.config(), comm=ranks.tiles)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(twin, "Model", Kept)
-        assert twin.make_truth(recipe, folder, ranks, coarse)
-        assert not twin.make_truth(recipe, folder, ranks, coarse), "it is made once"
+        patch.setattr(made, "Model", Kept)
+        assert made.make_truth(recipe, folder, ranks, coarse)
+        assert not made.make_truth(recipe, folder, ranks, coarse), "it is made once"
     assert len(Kept.made) == 1
     return recipe, folder, coarse, Kept.made[0]
 
 
 def test_the_last_record_holds_what_the_finer_ocean_holds(truth):
     recipe, folder, coarse, fine = truth
-    last = twin.TwinTargets(coarse, folder, ["u"], 0, 4, 6).state(4)
+    last = TwinTargets(coarse, folder, ["u"], 0, 4, 6).state(4)
     found, expected = coarse.monitor(last, coarse.grid), fine.read()
     assert float(last.time) == pytest.approx(2.5 * 86400) and found.time == expected.time
     for name in ("volume", "heat", "salt"):
@@ -79,7 +79,7 @@ def test_the_last_record_holds_what_the_finer_ocean_holds(truth):
 
 def test_coarse_faces_carry_the_fine_transport(truth):
     recipe, folder, coarse, fine = truth
-    last = twin.TwinTargets(coarse, folder, ["u"], 0, 4, 6).state(4)
+    last = TwinTargets(coarse, folder, ["u"], 0, 4, 6).state(4)
     expected = Coarsening(TargetGrid.gather(fine), TargetGrid.gather(coarse))(
         {"u": np.asarray(fine.state.u.interior), "eta": np.asarray(fine.state.eta.interior)}
     )
@@ -89,7 +89,8 @@ def test_coarse_faces_carry_the_fine_transport(truth):
 def test_windows_of_training_and_test(truth):
     recipe, folder, coarse, _ = truth
     every = coarse.steps_in(recipe.targets.every)
-    train, test = _targets(recipe, folder, coarse, every)
+    found = recipe.targets.parts(folder, coarse, list(recipe.loss.factors), every)
+    train, test = found.train, found.test
     assert (
         [train.count(n * every) for n in (1, 2, 3)]
         == [test.count(n * every) for n in (1, 2, 3)]
@@ -140,7 +141,7 @@ def test_grids_that_do_not_nest(tmp_path, change, says):
     recipe = load_recipe(RECIPE | {"targets": RECIPE["targets"] | {"changes": FINE | change}})
     ranks = Ranks(SerialCommunicator(), 1)
     with pytest.raises(TargetError, match=f"does not nest.*{says}.*whole multiples"):
-        twin.make_truth(recipe, tmp_path, ranks, Model(recipe.config(), comm=ranks.tiles))
+        made.make_truth(recipe, tmp_path, ranks, Model(recipe.config(), comm=ranks.tiles))
     assert not list(tmp_path.glob("*.nc"))
 
 
@@ -156,7 +157,9 @@ def test_the_finer_experiment_of_a_recipe():
     apart = load_recipe(base | {"targets": targets | {"layers": "own"}})
     assert len(apart.truth_config().grid.layers) == 20
     assert recipe.identity()["targets"] != apart.identity()["targets"]
-    with pytest.raises(ConfigError, match="targets.experiment belongs to kind finer, not to twin"):
+    with pytest.raises(
+        ConfigError, match="targets.experiment: twin has no such option; it belongs to kind finer"
+    ):
         load_recipe(RECIPE | {"targets": {"kind": "twin", "experiment": "global_2deg"}})
     with pytest.raises(ConfigError, match="unknown experiment"):
         load_recipe(RECIPE | {"targets": {"kind": "finer", "experiment": "global_2"}})
@@ -198,7 +201,7 @@ def test_the_same_truth_on_several_ranks(tmp_path):
         grain = CoarseGrainer(fine, coarse)
         grain.write(path / "record_00000.nc")
         grain.write_valid(path / "valid.npz")
-        targets = twin.TwinTargets(coarse, path, ["u", "temperature"], 0, 0, 1)
+        targets = TwinTargets(coarse, path, ["u", "temperature"], 0, 0, 1)
         _, seen, valid = targets.record(0)
         return coarse.decomposition, scored(coarse, targets, seen, valid), seen, valid
 

@@ -13,19 +13,21 @@ import xarray as xr
 
 from dogcm.components.errors import ConfigError
 from dogcm.decomp import SerialCommunicator
-from dogcm.evaluation.evaluation import Contender, Judge, _advance, _mean, depth_bands
+from dogcm.evaluation.evaluation import Contender, Judge, _advance, _mean
+from dogcm.evaluation.score_table import depth_bands
 from dogcm.field import Field
 from dogcm.io.restart import write_restart
 from dogcm.learning.groups import Ranks
 from dogcm.learning.recipe import load_recipe
-from dogcm.learning.training import _last, _targets, build
+from dogcm.learning.training import _last, build
 from dogcm.setups import inputs
 from dogcm.setups.registry import load_config
 from dogcm.simulation.model import Model
 from dogcm.targets import TargetError, TargetGrid
-from dogcm.targets import records as twin
 from dogcm.targets.background import climatology, make_background, read_observed, through_means
 from dogcm.targets.observed import observed, reach, with_anomaly
+from dogcm.targets.records import record_path
+from dogcm.targets.truth import make_truth
 
 DAY = 86400.0
 OVERRIDES = {"grid.nx": 24, "grid.ny": 17, "grid.nz": 3}
@@ -36,6 +38,12 @@ MONTHS = 36
 def cycle(days):
     """A year in the temperature of the whole ocean."""
     return 12 + 3 * np.cos(2 * np.pi * np.asarray(days) / 365)
+
+
+def parts(recipe, folder, model, every):
+    """Targets for training and for evaluation."""
+    found = recipe.targets.parts(folder, model, list(recipe.loss.factors), every)
+    return found.train, found.test
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +82,8 @@ def setup(tmp_path_factory):
         }
     )
     model = Model(recipe.config(), comm=SerialCommunicator())
-    assert twin.make_truth(recipe, folder, Ranks(model.comm, 1), model)
-    return recipe, folder, model, *_targets(recipe, folder, model, model.steps_in(5))
+    assert make_truth(recipe, folder, Ranks(model.comm, 1), model)
+    return recipe, folder, model, *parts(recipe, folder, model, model.steps_in(5))
 
 
 def test_windows_start_from_the_model_and_follow_the_observations(setup):
@@ -107,10 +115,10 @@ def test_windows_start_in_their_season(setup):
         time=kept.time + 182.5 * DAY,
         tracers={n: f.with_data(f.data + 1) for n, f in kept.tracers.items()},
     )
-    write_restart(twin.record_path(folder, 1), model)
+    write_restart(record_path(folder, 1), model)
     model.state = kept
     two = recipe.model_copy(update={"targets": recipe.targets.model_copy(update={"seasons": 2})})
-    train, _ = _targets(two, folder, model, model.steps_in(5))
+    train, _ = parts(two, folder, model, model.steps_in(5))
     from_summer = []
     for month in range(12, 20):  # of the second year
         state = train.window(month, model.steps_in(5)).state
@@ -166,7 +174,7 @@ def test_what_cannot_be_used(setup):
     recipe, folder, model, *_ = setup
     gyre = Model("gyre", {"grid.nx": 8, "grid.ny": 8, "grid.nz": 2})
     with pytest.raises(TargetError, match="latitude-longitude grid"):
-        _targets(recipe, folder, gyre, 10)
+        parts(recipe, folder, gyre, 10)
     tree = recipe.model_dump(mode="json")
     with pytest.raises(ConfigError, match="kind sst needs a file"):
         load_recipe(tree, {"targets.path": ""})
@@ -313,7 +321,7 @@ def test_intervals_of_means_are_those_of_the_records(setup, held):
         )
     with pytest.raises(ValueError, match="multiple of the year"):
         make_background(
-            load_recipe(tree, {"targets.spinup": 5}).targets, folder, held.model, twin.record_path
+            load_recipe(tree, {"targets.spinup": 5}).targets, folder, held.model, record_path
         )
 
 
