@@ -178,7 +178,8 @@ def list_() -> int:
 @app.command(name="show")
 def show_(
     experiment: Annotated[
-        str | None, typer.Argument(help="Name or YAML file; without one: the defaults.")
+        str | None,
+        typer.Argument(help="Name, or YAML file, also of a recipe; without one: the defaults."),
     ] = None,
     variables: Annotated[
         bool, typer.Option("--variables", help="The variables that can be written.")

@@ -26,48 +26,69 @@ def experiment_list() -> int:
     return OK
 
 
-def parameters(experiment: str | None, sets: list[str], inputs: str | None) -> int:
-    """Every parameter; those that differ from the default are marked."""
-    from dogcm.setups.config import ForcingFile, OutputConfig, StraitEdit, parameter_table
+def parameters(source: str | None, sets: list[str], inputs: str | None) -> int:
+    """Every parameter of an experiment or a recipe; those that differ from the default are
+    marked."""
+    from dogcm.setups.config import Config, ForcingFile, OutputConfig, StraitEdit, parameter_table
 
-    config, note = _config(experiment, sets, inputs)
-    values = config.model_dump(mode="json")
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("", "parameter", "value", "unit", "default", "meaning"):
-        table.add_column(name, no_wrap=name == "parameter")
-    for key, unit, default, text in parameter_table(chosen=config):
-        if key in ("name", "description"):
-            continue  # they are the heading
-        value, default = _at(values, key), _plain(default)
-        changed = value != default
-        style = "bold yellow" if changed else ""
-        table.add_row(
-            "*" if changed else "",
-            key,
-            escape(_short(value)),
-            escape(_unit(unit)),
-            escape(_short(default)) if changed else "",
-            escape(text),
-            style=style,
-        )
-    for section, prefix in (
+    chosen, note = _recipe(source, sets), ""
+    if chosen is None:
+        chosen, note = _config(source, sets, inputs)
+    section = type(chosen)
+    table = _table()
+    values = chosen.model_dump(mode="json")
+    for key, unit, default, text in parameter_table(section, chosen=chosen):
+        if key not in ("name", "description"):  # they are the heading
+            _add(table, key, _unit(unit), _at(values, key), _plain(default), text)
+    for part, prefix in (
         (StraitEdit, "bathymetry.straits[]."),
         (ForcingFile, "forcing.files.NAME."),
         (OutputConfig, "run.output.NAME."),
     ):
-        for key, unit, default, text in parameter_table(section, prefix):
+        for row in parameter_table(part, prefix) if section is Config else ():
+            key, unit, default, text = row
             table.add_row(
                 "", key, "", escape(_unit(unit)), escape(_short(default)), escape(text), style="dim"
             )
     out = console()
     out.print(
-        f"[bold]{escape(config.name)}[/]: {escape(config.description)}"
-        if experiment
+        f"[bold]{escape(chosen.name)}[/]: {escape(chosen.description)}"
+        if source
         else "[bold]defaults[/]"
     )
     out.print(table)
     out.print("* differs from the default; change any with --set KEY=VALUE" + note)
     return OK
+
+
+def _recipe(source: str | None, sets: list[str]):
+    """The recipe in a YAML file; None where the source is an experiment."""
+    if not (source or "").endswith((".yaml", ".yml")):
+        return None
+    from dogcm.learning.recipe import is_recipe, load_recipe
+
+    return load_recipe(source, sets) if is_recipe(source) else None
+
+
+def _table() -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("", "parameter", "value", "unit", "default", "meaning"):
+        table.add_column(name, no_wrap=name == "parameter")
+    return table
+
+
+def _add(table: Table, key: str, unit: str, value: Any, default: Any, text: str) -> None:
+    """A row, marked where the value is not the default."""
+    changed = value != default
+    table.add_row(
+        "*" if changed else "",
+        key,
+        escape(_short(value)),
+        escape(unit),
+        escape(_short(default)) if changed else "",
+        escape(text),
+        style="bold yellow" if changed else "",
+    )
 
 
 def _config(experiment, sets, inputs):
@@ -112,7 +133,7 @@ def _plain(default: Any) -> Any:
         return default.model_dump(mode="json")
     if isinstance(default, dict):
         return {k: _plain(v) for k, v in default.items()}
-    return list(default) if isinstance(default, tuple) else default
+    return [_plain(v) for v in default] if isinstance(default, list | tuple) else default
 
 
 def _unit(unit: str) -> str:

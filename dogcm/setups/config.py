@@ -520,7 +520,7 @@ def parameter_table(
     for name, info in section.model_fields.items():
         key, kind = f"{prefix}{name}", info.annotation
         value = getattr(chosen, name) if chosen is not None else None
-        if isinstance(kind, type) and issubclass(kind, Section):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
             rows += parameter_table(kind, f"{key}.", value)
         elif (slot := slot_of(info)) is not None:
             rows += _component_rows(key, slot, info.description or "", value, chosen is not None)
