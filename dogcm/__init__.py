@@ -39,8 +39,22 @@ _BY_MODULE = {
     "targets.recorded": "GriddedTruth",
     "learning.recipe": "Recipe load_recipe",
     "learning.training": "build_training:build train",
-    "evaluation.evaluation": "evaluate",
+    "learning.trainer": "Trainer Stage",
+    "learning.groups": "Ranks",
+    "learning.optimiser": "OptimiserSettings:Settings",
+    "learning.problem": "Problem Window stacked",
+    "learning.losses": "SquaredError squared_error level_spread observe",
     "learning.rollout": "rollout",
+    "targets.blobs": "blob_field",
+    "evaluation.evaluation": "evaluate trained_in",
+    "evaluation.score_table": "read_scores:read_csv",
+    "plots.run": "pictures",
+    "plots.scores": "draw_by_lead draw_bias_maps draw_spectra",
+    "diagnostics.transports": "SVERDRUP drake_passage overturning_strength transport "
+    "zonal_section",
+    "verification.verify": "verify_layout verify_restart verify_conservation",
+    "verification.gradients": "verify_gradients",
+    "decomp": "world",
     "learning.parameters": "Learnable LearnableSet",
     "components": "Component ConfigError option parameter kinds_of",
     # What a scheme of one's own derives from.
@@ -78,7 +92,14 @@ _PUBLIC = {
 }
 
 # Modules under a shorter name.
-_MODULES = {"horizontal": "dogcm.grid.horizontal"}
+_MODULES = {
+    "horizontal": "dogcm.grid.horizontal",
+    "losses": "dogcm.learning.losses",
+    "operators": "dogcm.operators",
+    "plots": "dogcm.plots",
+    "targets": "dogcm.targets",
+    "verify": "dogcm.verification.verify",
+}
 
 __all__ = ["__version__", *_PUBLIC, *_MODULES]
 

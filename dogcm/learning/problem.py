@@ -26,12 +26,13 @@ class Window:
     Attributes:
         state: where rollouts start.
         values: name to Field ``(n, [nz,] y, x)``, halo 0: targets at equal intervals after the
-            start.
+            start; or whatever the loss of the targets takes (see
+            :class:`dogcm.targets.casts.Casts`).
         valid: same shapes, 1 where there is a target; None: everywhere.
     """
 
     state: State
-    values: dict[str, Field]
+    values: dict[str, Any]
     valid: dict[str, Field] | None = None
 
 

@@ -192,8 +192,9 @@ class CastWindows:
         once."""
         if steps not in self._room:
             starts = self.span[0] + self.interval * np.arange(self.count(steps))
-            counts = [np.count_nonzero(self._records(s, steps)[self._index] >= 0) for s in starts]
-            self._room[steps] = max([1, *counts])
+            mine = lambda s: self._records(s, steps)[self._index] >= 0
+            counts = [int(mine(s).sum()) for s in starts]
+            self._room[steps] = max(1, max(counts, default=0))
         return self._room[steps]
 
     def require(self, steps: int) -> None:

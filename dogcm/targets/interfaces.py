@@ -121,7 +121,7 @@ class Truth(Component):
             TargetError: data that cannot be used. ConfigError: options that do not fit them.
         """
 
-    def loss(self, model: Model, loss, part: Part, steps: int) -> Any:
+    def loss(self, model: Model, loss, part: Any, steps: int) -> Any:
         """A loss of its own, for targets that are no Fields of the grid; None: the usual one.
 
         Args:

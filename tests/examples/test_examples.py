@@ -1,4 +1,4 @@
-"""Every script of examples/ runs as it stands, and uses public names alone."""
+"""Every script of examples/ runs as it stands; like those of training/ it uses public names."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+import dogcm
 from dogcm.decomp.binding import looks_like_mpi_launch
 
 ROOT = Path(__file__).resolve().parents[2]
+STUDIES = sorted((ROOT / "training").rglob("*.py"))
 SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
 SAYS = {
     "callbacks": "ended after",
@@ -53,13 +55,36 @@ def test_the_double_gyre_is_short():
     assert len(lines) <= 25
 
 
+def deeper(source: str) -> list[str]:
+    """What a script takes from the package that is not public: rooms, and names that are none."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found += [a.name for a in node.names if a.name.startswith("dogcm.")]
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "dogcm":
+            names = [f"{node.module}.{a.name}" for a in node.names]
+            found += [n for n in names if n.removeprefix("dogcm.") not in dogcm.__all__]
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "dogcm":
+            public = node.attr in dogcm.__all__ or node.attr.startswith("__")
+            found += [] if public else [f"dogcm.{node.attr}"]
+    return found
+
+
 @pytest.mark.parametrize(
-    "path", [*SCRIPTS, *sorted((ROOT / "examples" / "plugins").glob("*.py"))], ids=lambda p: p.stem
+    "path",
+    [*SCRIPTS, *sorted((ROOT / "examples" / "plugins").glob("*.py")), *STUDIES],
+    ids=lambda p: str(p.relative_to(ROOT).with_suffix("")),
 )
 def test_only_public_names_are_used(path):
     """``import dogcm`` and ``from dogcm import operators``, nothing deeper."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            assert not [a.name for a in node.names if a.name.startswith("dogcm.")]
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dogcm"):
-            assert node.module == "dogcm"
+    assert deeper(path.read_text()) == []
+
+
+def test_deeper_names_are_found():
+    source = "import dogcm.field\nfrom dogcm.field import Field\ndogcm.Model\ndogcm.Modell"
+    assert deeper(source) == ["dogcm.field", "dogcm.field.Field", "dogcm.Modell"]
+
+
+def test_every_public_name_is_there():
+    for name in dogcm.__all__:
+        assert getattr(dogcm, name) is not None

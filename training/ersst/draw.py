@@ -8,7 +8,7 @@ from pathlib import Path
 
 import matplotlib
 
-from dogcm.learning.recipe import load_recipe
+import dogcm
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -77,10 +77,10 @@ def main(run: Path) -> None:
 
 
 def _parameters(run: Path) -> None:
-    start = load_recipe(HERE / "recipe.yaml").config().parameters
+    start = dogcm.load_recipe(HERE / "recipe.yaml").config().parameters
     with open(run / "training.csv", newline="") as f:
         last = list(csv.DictReader(f))[-1]
-    names = load_recipe(HERE / "recipe.yaml").learnable
+    names = dogcm.load_recipe(HERE / "recipe.yaml").learnable
     rows = [(n, f"{getattr(start, n):.4g}", f"{float(last[n]):.4g}") for n in names]
     _write("parameters.csv", ("parameter", "start", f"after {last['update']} updates"), rows)
     print(*rows, sep="\n")

@@ -15,10 +15,7 @@ import csv
 import sys
 from pathlib import Path
 
-from dogcm.evaluation.evaluation import evaluate
-from dogcm.learning.recipe import load_recipe
-from dogcm.learning.training import train
-from dogcm.plots.scores import draw_by_lead
+import dogcm
 
 HERE = Path(__file__).parent
 LEADS = (10, 20, 30, 60)
@@ -41,12 +38,16 @@ def main(argv: list[str]) -> None:
                 "weights": argv[2],
                 "targets.folder": str(Path(argv[1]) / "truth"),
             }
-            train(load_recipe(HERE / "recipe.yaml", changes), Path(argv[1]) / name, updates=updates)
+            dogcm.train(
+                dogcm.load_recipe(HERE / "recipe.yaml", changes),
+                Path(argv[1]) / name,
+                updates=updates,
+            )
     elif argv[:1] == ["evaluate"] and len(argv) == 2:
         first, *others = [
             Path(argv[1]) / n for n in VARIANTS if (Path(argv[1]) / n / "recipe.yaml").exists()
         ]
-        write(evaluate(first, days=max(LEADS), windows=6, against=others), first.name)
+        write(dogcm.evaluate(first, days=max(LEADS), windows=6, against=others), first.name)
     else:
         sys.exit(__doc__)
 
@@ -66,7 +67,7 @@ def write(rows: list[dict], first: str) -> None:
         writer.writerows(
             {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in r.items()} for r in chosen
         )
-    draw_by_lead(rows, "rmse", HERE / "rmse.png")
+    dogcm.draw_by_lead(rows, "rmse", HERE / "rmse.png")
 
 
 if __name__ == "__main__":

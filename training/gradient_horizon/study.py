@@ -19,7 +19,6 @@ import jax.numpy as jnp
 import matplotlib
 
 import dogcm
-from dogcm.learning.rollout import rollout
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -59,7 +58,9 @@ class Study:
             tracers=m.state.tracers | {"temperature": m.state.temperature.with_data(temperature)}
         )
         params = m.params | {n: m.params[n] * jnp.exp(v) for n, v in log_parameters.items()}
-        last, _ = rollout(m.step, state, params, m.forcing, m.grid, steps, checkpoint="nested")
+        last, _ = dogcm.rollout(
+            m.step, state, params, m.forcing, m.grid, steps, checkpoint="nested"
+        )
         warmer = last.temperature.interior[0] - self.start[0]
         higher = 10 * (last.eta.interior - m.state.eta.interior)
         return jnp.sum(self.area * (warmer**2 + higher**2))

@@ -13,10 +13,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from dogcm.learning.recipe import load_recipe
-from dogcm.learning.saving import latest_checkpoint
-from dogcm.learning.training import build, read_into, trainer_of
-from dogcm.targets.blobs import blob_field
+import dogcm
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -27,14 +24,12 @@ NOTHING = 0.01
 
 
 def main(run: Path) -> None:
-    recipe = load_recipe(run / "recipe.yaml")
-    setup = build(recipe, run)
-    tree, _ = read_into(trainer_of(setup), latest_checkpoint(run), setup)
-    trained = tree["now"].trainable
+    setup, trained = dogcm.trained_in(run)
+    recipe = setup.recipe
     changes = setup.problem.initial.changes(trained["initial"], setup.model.halos, setup.model.grid)
     found = np.asarray(changes["temperature"].data, np.float64)
     true = sum(
-        np.asarray(blob_field(b, setup.model).data, np.float64) for b in recipe.targets.blobs
+        np.asarray(dogcm.blob_field(b, setup.model).data, np.float64) for b in recipe.targets.blobs
     )
     grid = setup.model.grid
     area = np.asarray((grid.area_c * grid.wet_c).interior, np.float64)

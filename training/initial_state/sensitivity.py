@@ -21,15 +21,6 @@ import matplotlib
 import numpy as np
 
 import dogcm
-from dogcm.diagnostics.transports import (
-    SVERDRUP,
-    drake_passage,
-    overturning_strength,
-    transport,
-    zonal_section,
-)
-from dogcm.field import exchange
-from dogcm.learning.rollout import rollout
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -54,8 +45,8 @@ class Study:
         m.advance(m.steps_in(spinup))
         self.steps, self.days = m.steps_in(days), days
         self.sections = {
-            "amoc": zonal_section(m.grid, 26.0, (275, 350)),
-            "drake": drake_passage(m.grid),
+            "amoc": dogcm.zonal_section(m.grid, 26.0, (275, 350)),
+            "drake": dogcm.drake_passage(m.grid),
         }
         self.now = {
             "temperature": m.state.temperature,
@@ -84,16 +75,18 @@ class Study:
         records = m.forcing.records
         wind = self.now["wind"].with_data(self.now["wind"].data + controls["wind"])
         factor = self.now["diffusivity"].with_data(jnp.exp(controls["diffusivity"]))
-        wind, factor = exchange(m.halos, (wind, records["taux"].halo), (factor, m.grid.h_c.halo))
+        wind, factor = dogcm.exchange(
+            m.halos, (wind, records["taux"].halo), (factor, m.grid.h_c.halo)
+        )
         forcing = replace(m.forcing, records=records | {"taux": wind})
         params = m.params | {DIFFUSIVITY: m.params[DIFFUSIVITY] * factor}
-        last, _ = rollout(m.step, state, params, forcing, m.grid, self.steps)
+        last, _ = dogcm.rollout(m.step, state, params, forcing, m.grid, self.steps)
         found = [
-            overturning_strength(last, self.sections["amoc"], m.halos, m.grid),
-            transport(last, self.sections["drake"], m.halos, m.grid),
+            dogcm.overturning_strength(last, self.sections["amoc"], m.halos, m.grid),
+            dogcm.transport(last, self.sections["drake"], m.halos, m.grid),
         ]
         # Each rank differentiates its share.
-        return jnp.stack(found) / SVERDRUP / m.halos.size
+        return jnp.stack(found) / dogcm.SVERDRUP / m.halos.size
 
     def check(self, which: int, gradient: dict) -> list[tuple]:
         """Rows of control, place, adjoint and central difference: where the slope is largest, and

@@ -18,12 +18,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from dogcm.evaluation.evaluation import evaluate
-from dogcm.evaluation.score_table import read_csv
-from dogcm.learning.recipe import load_recipe
-from dogcm.learning.training import train
-from dogcm.plots.scores import draw_by_lead
-from dogcm.simulation.model import Model
+import dogcm
 
 HERE = Path(__file__).parent
 LEADS = (10, 20, 30, 60, 90, 120)
@@ -105,8 +100,8 @@ def main(argv: list[str]) -> None:
         ]
         free = [f for f in others if f.name == "first_guess"]
         # First the free runs: both calls write their scores, and those of eight starts are to stay.
-        evaluate(folder / "neuralogcm", days=10, windows=1, free=3650, against=free)
-        evaluate(folder / "neuralogcm", days=120, windows=8, against=others)
+        dogcm.evaluate(folder / "neuralogcm", days=10, windows=1, free=3650, against=free)
+        dogcm.evaluate(folder / "neuralogcm", days=120, windows=8, against=others)
     else:
         draw(folder / "neuralogcm")
 
@@ -119,13 +114,13 @@ def train_one(name: str, folder: Path) -> None:
         "name": name.rstrip("_0123456789"),
         "targets.folder": str(folder / "truth"),
     }
-    train(load_recipe(HERE / "recipe.yaml", changes), folder / name)
+    dogcm.train(dogcm.load_recipe(HERE / "recipe.yaml", changes), folder / name)
 
 
 def carry_on(days: float, path: Path, every: float = 15.0) -> None:
     """Mean temperature (degC) and salinity (g/kg) of the truth; the free runs begin at its day
     1455."""
-    truth = Model(load_recipe(HERE / "recipe.yaml").truth_config())
+    truth = dogcm.Model(dogcm.load_recipe(HERE / "recipe.yaml").truth_config())
     with open(path, "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["day", "temperature", "salinity"])
@@ -141,7 +136,7 @@ def carry_on(days: float, path: Path, every: float = 15.0) -> None:
 def draw(run: Path) -> None:
     """Figures, the table of the scores at the leads that are asked for, and that of the free
     runs."""
-    rows = read_csv(run / "evaluation.csv")
+    rows = dogcm.read_scores(run / "evaluation.csv")
     for row in rows:
         row["contender"] = {"trained": "neuralogcm"}.get(row["contender"], row["contender"])
     chosen = [r for r in rows if r["lead_days"] in LEADS]
@@ -163,7 +158,7 @@ def draw(run: Path) -> None:
         writer.writerows(
             {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in r.items()} for r in chosen
         )
-    draw_by_lead([r for r in rows if r["contender"] in DRAWN], "rmse", HERE / "rmse.png")
+    dogcm.draw_by_lead([r for r in rows if r["contender"] in DRAWN], "rmse", HERE / "rmse.png")
     for name in ("free_run.csv", "free_run.png"):
         shutil.copyfile(run / name, HERE / name)
 

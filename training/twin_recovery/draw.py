@@ -9,7 +9,7 @@ from pathlib import Path
 
 import matplotlib
 
-from dogcm.learning.recipe import load_recipe
+import dogcm
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -18,7 +18,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def main(run: Path) -> None:
-    recipe = load_recipe(HERE / "recipe.yaml")
+    recipe = dogcm.load_recipe(HERE / "recipe.yaml")
     truth, start = recipe.truth_config().parameters, recipe.config().parameters
     with open(run / "training.csv", newline="") as f:
         rows = list(csv.DictReader(f))

@@ -19,15 +19,7 @@ import jax.numpy as jnp
 import matplotlib
 import numpy as np
 
-from dogcm.decomp import world
-from dogcm.field import exchange
-from dogcm.learning.groups import Ranks
-from dogcm.learning.losses import level_spread, observe, squared_error
-from dogcm.learning.optimiser import Settings
-from dogcm.learning.parameters import LearnableSet
-from dogcm.learning.problem import Problem, Window, stacked
-from dogcm.learning.trainer import Stage, Trainer
-from dogcm.simulation.model import Model
+import dogcm
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -47,9 +39,11 @@ class Records:
     def count(self, steps: int) -> int:
         return len(self.states) - steps // self.every
 
-    def window(self, index: int, steps: int) -> Window:
+    def window(self, index: int, steps: int) -> dogcm.Window:
         after = self.states[index + 1 : index + 1 + steps // self.every]
-        return Window(self.states[index], stacked([observe(s, SEEN) for s in after]))
+        return dogcm.Window(
+            self.states[index], dogcm.stacked([dogcm.observe(s, SEEN) for s in after])
+        )
 
 
 def pattern(grid):
@@ -63,10 +57,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--updates", type=int, default=60)
     updates = parser.parse_args().updates
-    model = Model("global_4deg")
+    model = dogcm.Model("global_4deg")
     grid, base = model.grid, float(model.params[NAME])
     plain, true = dict(model.params), pattern(grid)
-    (deep,) = exchange(model.halos, (grid.wet_c.crop(0).with_data(base * 2.0**true), grid.h_c.halo))
+    (deep,) = dogcm.exchange(
+        model.halos, (grid.wet_c.crop(0).with_data(base * 2.0**true), grid.h_c.halo)
+    )
     model.params = plain | {NAME: deep}
     every, states = model.steps_in(1.0), []
     model.advance(model.steps_in(SPINUP))
@@ -75,19 +71,25 @@ def main() -> None:
         model.advance(every)
     targets = Records(states, every)
 
-    learn = LearnableSet([{NAME: {"shape": "map", "smoothness": 1.5e6}}])
+    learn = dogcm.LearnableSet([{NAME: {"shape": "map", "smoothness": 1.5e6}}])
     start = {"physics": learn.initial(plain, grid)}
     steps = LENGTH * every
-    problem = Problem(model.step, model.halos, every, learn, prior=PRIOR)
+    problem = dogcm.Problem(model.step, model.halos, every, learn, prior=PRIOR)
     fixed = {"params": plain, "forcing": model.forcing, "grid": grid}
     window = targets.window(0, steps)
     # An error of 1 is that of the start: the wrong diffusivity.
     forecast = jax.jit(lambda w: problem.forecast(start, w.state, fixed, steps, list(SEEN)))(window)
-    scales = level_spread(model.halos, grid, forecast, window.values)
-    fixed["loss"] = squared_error(model.halos, grid, SEEN, scales, "level")
-    settings = Settings({"physics": 0.06}, updates, final=0.05)
-    trainer = Trainer(
-        problem.share, fixed, start, targets, Ranks(world()), [Stage(updates, steps)], settings
+    scales = dogcm.level_spread(model.halos, grid, forecast, window.values)
+    fixed["loss"] = dogcm.squared_error(model.halos, grid, SEEN, scales, "level")
+    settings = dogcm.OptimiserSettings({"physics": 0.06}, updates, final=0.05)
+    trainer = dogcm.Trainer(
+        problem.share,
+        fixed,
+        start,
+        targets,
+        dogcm.Ranks(dogcm.world()),
+        [dogcm.Stage(updates, steps)],
+        settings,
     )
     losses = []
     trainer.train(

@@ -20,10 +20,7 @@ import jax.numpy as jnp
 import matplotlib
 import numpy as np
 
-from dogcm.learning.losses import observe
-from dogcm.learning.recipe import load_recipe
-from dogcm.learning.rollout import rollout
-from dogcm.simulation.model import Model
+import dogcm
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -45,8 +42,8 @@ class Study:
     truth."""
 
     def __init__(self):
-        recipe = load_recipe(HERE / "recipe.yaml")
-        self.model = m = Model(recipe.truth_config())
+        recipe = dogcm.load_recipe(HERE / "recipe.yaml")
+        self.model = m = dogcm.Model(recipe.truth_config())
         m.advance(m.steps_in(recipe.targets.spinup))
         self.names = list(recipe.learnable)
         wet = np.asarray(m.grid.wet_c.interior)
@@ -66,8 +63,10 @@ class Study:
         """All observations in units of their errors, by name; each (n,)."""
         m, day = self.model, self.model.steps_in(1.0)
         params = m.params | {n: m.params[n] * jnp.exp(v) for n, v in zip(self.names, logs)}
-        see = lambda s: {n: observe(s, [n])[n].data[self.kept[n]] / e for n, e in ERRORS.items()}
-        _, seen = rollout(
+        see = lambda s: {
+            n: dogcm.observe(s, [n])[n].data[self.kept[n]] / e for n, e in ERRORS.items()
+        }
+        _, seen = dogcm.rollout(
             m.step,
             m.state,
             params,
