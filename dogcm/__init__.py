@@ -50,8 +50,7 @@ _BY_MODULE = {
     "evaluation.score_table": "read_scores:read_csv",
     "plots.run": "pictures",
     "plots.scores": "draw_by_lead draw_bias_maps draw_spectra",
-    "diagnostics.transports": "SVERDRUP drake_passage overturning_strength transport "
-    "zonal_section",
+    "diagnostics.transports": "SVERDRUP drake_passage overturning_strength transport zonal_section",
     "verification.verify": "verify_layout verify_restart verify_conservation",
     "verification.gradients": "verify_gradients",
     "decomp": "world",

@@ -26,6 +26,7 @@ from dogcm.plots.scores import ScorePlotError, draw_by_lead
 from dogcm.simulation.progress import say
 from dogcm.targets import TargetGrid
 from dogcm.targets.truth import truth_of
+from dogcm.timestepping import many_steps, many_steps_with
 
 EVALUATION_FILE, TABLE_FILE = "evaluation.csv", "evaluation.md"
 SCORES = ("rmse", "acc", "variance_ratio")
@@ -191,8 +192,7 @@ def _other(folder: Path, setup: Setup, layout: str, comm) -> Contender:
 def _advance(problem) -> Callable:
     def advance(trainable, state, fixed, steps):
         params = problem.params(trainable, fixed)
-        one = lambda _, s: problem.step(s, params, fixed["forcing"], fixed["grid"])
-        return jax.lax.fori_loop(0, steps, one, state)
+        return many_steps(problem.step, state, steps, params, fixed["forcing"], fixed["grid"])
 
     return jax.jit(advance)
 
@@ -205,13 +205,12 @@ def _mean(problem) -> Callable | None:
     def advance(trainable, state, fixed, steps, names):
         params = problem.params(trainable, fixed)
 
-        def one(_, carry):
-            state, total = carry
+        def one(state, total):
             state = problem.step(state, params, fixed["forcing"], fixed["grid"])
             return state, jax.tree.map(jax.numpy.add, total, observe(state, names))
 
         nothing = jax.tree.map(jax.numpy.zeros_like, observe(state, names))
-        state, total = jax.lax.fori_loop(0, steps, one, (state, nothing))
+        state, total = many_steps_with(one, (state, nothing), steps)
         return state, jax.tree.map(lambda x: x / steps, total)
 
     return jax.jit(advance, static_argnums=4)

@@ -36,6 +36,7 @@ from dogcm.learning.column_search import ColumnSearch
 from dogcm.learning.losses import observe
 from dogcm.operators import diff_x_c2u, diff_y_c2v
 from dogcm.simulation.progress import say
+from dogcm.timestepping import many_steps
 
 # Parts of an error that one pass corrects: errors come to rest, so all of it would be too much.
 _TRACERS, _SEA_LEVEL = 0.6, 0.7
@@ -140,8 +141,8 @@ class _Guess:
 
         def forecast(trainable, state, fixed, steps):
             params = setup.problem.params(trainable, fixed)
-            one = lambda _, s: setup.problem.step(s, params, fixed["forcing"], fixed["grid"])
-            return jax.lax.fori_loop(0, steps, one, state)
+            step = setup.problem.step
+            return many_steps(step, state, steps, params, fixed["forcing"], fixed["grid"])
 
         self._forecast = jax.jit(forecast)
         self._accelerations = jax.jit(self.model.dynamics.accelerations)

@@ -27,7 +27,7 @@ from dogcm.setups.registry import as_settings, load_config
 from dogcm.simulation.agreement import require_agreement
 from dogcm.simulation.dataset import dataset
 from dogcm.simulation.wishes import Output
-from dogcm.timestepping import Dynamics, State
+from dogcm.timestepping import Dynamics, State, many_steps
 from dogcm.timestepping.physics import Physics
 from dogcm.timestepping.state import at_rest
 from dogcm.tracers import PassiveTracers
@@ -290,8 +290,7 @@ class Model:
 
     # ---- running
     def _many_steps(self, state, count, params, forcing, grid):
-        step = self.step
-        return jax.lax.fori_loop(0, count, lambda _, s: step(s, params, forcing, grid), state)
+        return many_steps(self.step, state, count, params, forcing, grid)
 
     def advance(self, steps: int) -> State:
         """Advance the model's own state by ``steps``, compiled once for any number."""

@@ -16,6 +16,7 @@ from dogcm.diagnostics.variables import Scene, Variable, find_variables, variabl
 from dogcm.io.output import HEADER_BYTES, OutputFile, metric_bytes, record_bytes
 from dogcm.io.series import SeriesFile, series_bytes
 from dogcm.physics.surface import SurfaceFluxes
+from dogcm.timestepping import many_steps_with
 
 # How a value is added to what the interval has seen so far, and where it starts from.
 _COMBINE = {
@@ -172,8 +173,7 @@ class Compiled:
     def _many_steps(self, state, sums, fluxes, count, params, forcing, grid):
         """``count`` steps; adds each new state to the sums of the means."""
 
-        def body(_, carry):
-            before, sums, _ = carry
+        def one(before, sums, _):
             state, f, parts = self.dynamics.step_with_parts(before, params, forcing, grid)
             # Not to be merged into the step, whose bits may not depend on the output asked for.
             fluxes = tuple(x.crop(0) for x in (f.heat, f.salt, f.freshwater))
@@ -187,7 +187,7 @@ class Compiled:
                 )
             return state, new, fluxes
 
-        return jax.lax.fori_loop(0, count, body, (state, sums, fluxes))
+        return many_steps_with(one, (state, sums, fluxes), count)
 
     def start(self, *parts) -> dict:
         """Sums before the first step, for what :meth:`addends` gets."""

@@ -29,6 +29,7 @@ from dogcm.simulation.model import Model
 from dogcm.targets import Clock, TargetError, TargetGrid, Targets, read_sst
 from dogcm.targets.finer import on_root_only
 from dogcm.targets.gridded import UNDER_ICE
+from dogcm.timestepping import many_steps_with
 
 FORCING_FILE = "forcing.npz"
 #: Harmonics of the year in the climatology of monthly observations.
@@ -164,12 +165,11 @@ def _with_heat(dynamics) -> Callable:
     s-1)."""
 
     def run(state, count, params, forcing, grid):
-        def one(_, carry):
-            state, total = carry
+        def one(state, total):
             state, fluxes = dynamics.step_with_fluxes(state, params, forcing, grid)
             return state, total + fluxes.heat.interior
 
-        state, total = jax.lax.fori_loop(0, count, one, (state, jnp.zeros_like(state.eta.interior)))
+        state, total = many_steps_with(one, (state, jnp.zeros_like(state.eta.interior)), count)
         return state, total / count
 
     return run

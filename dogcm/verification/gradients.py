@@ -25,6 +25,7 @@ from dogcm.setups.config import Config
 from dogcm.setups.inputs import VECTORS
 from dogcm.setups.registry import load_config
 from dogcm.simulation.model import Model
+from dogcm.timestepping import many_steps
 from dogcm.verification.verify import Figure, halo_uses
 
 # In units of the arithmetic's epsilon. A sum of some 1e5 terms in another order, over some ten
@@ -99,10 +100,8 @@ class Rollout:
     def _spun_up(self, steps: int):
         m = self.model
 
-        def run(state, params, forcing, grid):
-            return jax.lax.fori_loop(
-                0, steps, lambda _, s: m.dynamics.step(s, params, forcing, grid), state
-            )
+        def run(state, *fixed):
+            return many_steps(m.dynamics.step, state, steps, *fixed)
 
         return jax.jit(run)(m.state, m.params, m.forcing, m.grid)
 

@@ -25,6 +25,7 @@ from dogcm.physics.surface import ice
 from dogcm.setups.config import Config
 from dogcm.setups.registry import load_config
 from dogcm.simulation.model import Model
+from dogcm.timestepping import many_steps_with
 
 # Relative residual of a budget, in units of the arithmetic's epsilon. A step rounds each cell a few
 # times; errors of cells and steps are independent, so the sum over the ocean stays near one
@@ -215,8 +216,7 @@ class Budget:
     def _steps(self, state, count, params, forcing, grid):
         dt, area = self._model.physics.dt, grid.area_c.interior.astype(jnp.float64)
 
-        def one(_, carry):
-            state, heat, salt, water = carry
+        def one(state, heat, salt, water):
             surface = state.temperature.level(0).interior.astype(jnp.float64)
             state, fluxes = self._model.dynamics.step_with_fluxes(state, params, forcing, grid)
             q, s, w = (
@@ -231,7 +231,7 @@ class Budget:
             return state, heat + q + w * surface, salt + s, water + w
 
         zero = jnp.zeros(area.shape, jnp.float64)
-        state, heat, salt, water = jax.lax.fori_loop(0, count, one, (state, zero, zero, zero))
+        state, heat, salt, water = many_steps_with(one, (state, zero, zero, zero), count)
         return state, exact_sum(
             self._model.halos, *(once(self._model.halos, f) for f in (water, heat, salt))
         )
