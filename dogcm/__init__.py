@@ -33,6 +33,9 @@ _BY_MODULE = {
     "corrector": "CorrectorConfig Corrector build_corrector",
     "corrector.networks": "Network HaloNetwork",
     "corrector.layers": "HaloConv",
+    "corrector.features": "Feature",
+    "corrector.outputs": "CorrectorOutput",
+    "learning.penalties": "Penalty",
     "targets": "Targets TargetGrid TargetWindows TargetError Clock Profiles ProfileOperator locate "
     "read_glorys read_profiles read_sst",
     "targets.interfaces": "Truth Parts",

@@ -32,7 +32,7 @@ def network_alone(dynamics, corrector: Corrector) -> Callable:
         raise ValueError(
             "corrector.network is none: without physics it takes a network to move the ocean"
         )
-    fluxes = sorted(n for n, kind in corrector.config.outputs.items() if kind != "tendency")
+    fluxes = sorted(n for n, one in corrector.config.outputs.items() if not one.everything)
     if fluxes:
         raise ValueError(
             f"corrector.outputs: without physics all must be of kind tendency, not so "

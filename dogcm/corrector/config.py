@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    model_validator,
+)
 
-from dogcm.components.registry import component
+from dogcm.components import Component
+from dogcm.components.registry import component, make
 from dogcm.corrector import networks  # noqa: F401 defines the networks that ship
 from dogcm.corrector.features import GROUPS
-from dogcm.corrector.outputs import KINDS, SEA_LEVEL, VELOCITY
+from dogcm.corrector.outputs import SEA_LEVEL, VELOCITY, CorrectorOutput, Flux
 
 
 def _par(default: Any, unit: str, text: str, **limits) -> Any:
@@ -60,17 +68,39 @@ _DEFAULT_INPUTS = (
 )
 
 
+def _entry(one: Component) -> Any:
+    """Its name alone where it has no options."""
+    entry = one.entry()
+    return entry if len(entry) > 1 else entry["kind"]
+
+
+def _one_of(slot: str, key: str) -> Any:
+    """Annotation of an entry of a list or dict that is a component of ``slot``."""
+
+    def made(entry: Any) -> Component:
+        found = make(slot, entry, key)
+        if found is None:
+            raise ValueError(f"{key}: none is no choice here")
+        return found
+
+    return Annotated[Any, BeforeValidator(made), PlainSerializer(_entry)]
+
+
 class CorrectorConfig(_Section):
     """A neural corrector."""
 
     network: component("network", "none", "the network", "corrector.network", True)
-    inputs: tuple[Literal[tuple(GROUPS)], ...] = _par(
-        _DEFAULT_INPUTS, "1", "feature groups", min_length=1
-    )
-    outputs: dict[str, Literal[tuple(KINDS)]] = _par(
-        lambda: {"temperature": "flux", "salinity": "flux"},
+    inputs: tuple[_one_of("feature", "corrector.inputs"), ...] = _par(
+        lambda: tuple(GROUPS[n]() for n in _DEFAULT_INPUTS),
         "1",
-        "what is corrected, a tracer or velocity, and how: see dogcm.corrector.outputs",
+        "feature groups: names, or package.module:Class of one's own",
+        min_length=1,
+    )
+    outputs: dict[str, _one_of("corrector_output", "corrector.outputs")] = _par(
+        lambda: {"temperature": Flux(), "salinity": Flux()},
+        "1",
+        "what is corrected, a tracer or velocity, and how: see dogcm.corrector.outputs; or "
+        "package.module:Class of one's own",
     )
     rates: dict[str, float | list[float]] = _par(
         lambda: {"temperature": 0.1, "salinity": 0.02, VELOCITY: 0.01, SEA_LEVEL: 0.05},
@@ -132,13 +162,13 @@ class CorrectorConfig(_Section):
 
     @model_validator(mode="after")
     def _consistent(self):
-        for name, kind in self.outputs.items():
+        for name, output in self.outputs.items():
             rates = self.rates.get(name, 0.0)
             if min(rates if isinstance(rates, list) else [rates], default=0.0) <= 0:
                 raise ValueError(f"rates: give the largest tendency a day of {name!r}, above 0")
-            if name in (VELOCITY, SEA_LEVEL) and kind != "tendency":
+            if name in (VELOCITY, SEA_LEVEL) and not output.everything:
                 raise ValueError(
-                    f"outputs: {name} can be corrected by a tendency only, not by {kind!r}"
+                    f"outputs: {name} can be corrected by a tendency only, not by {output.name()!r}"
                 )
         if not self.outputs:
             raise ValueError("outputs: name at least one, for example {temperature: flux}")
@@ -154,6 +184,6 @@ class CorrectorConfig(_Section):
         return self
 
     @property
-    def of_network(self) -> dict[str, str]:
+    def of_network(self) -> dict[str, CorrectorOutput]:
         """The outputs that the network corrects, with how."""
-        return {n: kind for n, kind in self.outputs.items() if n not in self.maps_only}
+        return {n: one for n, one in self.outputs.items() if n not in self.maps_only}

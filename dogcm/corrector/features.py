@@ -8,13 +8,15 @@ derivatives.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
 
+from dogcm.components import Component
+from dogcm.components.registry import make
 from dogcm.corrector.layers import stack
 from dogcm.field import Field, fmap
 from dogcm.grid.horizontal import EARTH_ROTATION
@@ -50,6 +52,17 @@ _SURFACE = {
 }
 
 
+class Feature(Component):
+    """A group of channels of what a corrector sees."""
+
+    slot: ClassVar[str] = "feature"
+
+    @abstractmethod
+    def __call__(self, scene: Scene) -> list[Field]:
+        """Fields at c, ``(nz, y, x)`` or ``(y, x)``, of order one; what uses up more than one cell
+        of halo does not fit."""
+
+
 def squash(x):
     """``x`` for small values, never beyond :data:`BOUND`; smooth."""
     return x / jnp.sqrt(1.0 + (x * (1.0 / BOUND)) ** 2)
@@ -83,9 +96,13 @@ class Scene:
         return mean_z_w2c(diff_z_c2w(f) * self.grid.mask_cw)
 
 
-def tracers(s: Scene) -> list[Field]:
+class Tracers(Feature):
     """Temperature and salinity less a reference, in units of their spread."""
-    return [s.anomaly("temperature"), s.anomaly("salinity")]
+
+    kind: ClassVar[str] = "tracers"
+
+    def __call__(self, s: Scene) -> list[Field]:
+        return [s.anomaly("temperature"), s.anomaly("salinity")]
 
 
 def _differences(s: Scene) -> tuple[Field, Field]:
@@ -94,62 +111,90 @@ def _differences(s: Scene) -> tuple[Field, Field]:
     return s.state.temperature * (1.0 / change[0]), s.state.salinity * (1.0 / change[1])
 
 
-def gradients(s: Scene) -> list[Field]:
+class Gradients(Feature):
     """Differences of temperature and salinity across the cell, in x and y."""
-    return [d for f in _differences(s) for d in s.across(f)]
+
+    kind: ClassVar[str] = "gradients"
+
+    def __call__(self, s: Scene) -> list[Field]:
+        return [d for f in _differences(s) for d in s.across(f)]
 
 
-def vertical(s: Scene) -> list[Field]:
+class VerticalDifferences(Feature):
     """Differences of temperature and salinity from layer to layer."""
-    return [s.down(f) for f in _differences(s)]
+
+    kind: ClassVar[str] = "vertical"
+
+    def __call__(self, s: Scene) -> list[Field]:
+        return [s.down(f) for f in _differences(s)]
 
 
-def velocity(s: Scene) -> list[Field]:
+class Velocity(Feature):
     """Velocity at centres, in units of a typical speed."""
-    u, v, scale = s.state.u * s.grid.mask_u, s.state.v * s.grid.mask_v, 1.0 / s.scales.speed
-    return [mean_x_u2c(u) * scale, mean_y_v2c(v) * scale]
+
+    kind: ClassVar[str] = "velocity"
+
+    def __call__(self, s: Scene) -> list[Field]:
+        u, v, scale = s.state.u * s.grid.mask_u, s.state.v * s.grid.mask_v, 1.0 / s.scales.speed
+        return [mean_x_u2c(u) * scale, mean_y_v2c(v) * scale]
 
 
-def deformation(s: Scene) -> list[Field]:
+class Deformation(Feature):
     """Differences of velocity across the cell: those of relative vorticity and of tension."""
-    u, v, scale = s.state.u * s.grid.mask_u, s.state.v * s.grid.mask_v, 1.0 / s.scales.speed
-    turning = (diff_x_v2q(v) - diff_y_u2q(u)) * s.grid.mask_q
-    return [mean_x_u2c(mean_y_q2u(turning)) * scale, (diff_x_u2c(u) - diff_y_v2c(v)) * scale]
+
+    kind: ClassVar[str] = "deformation"
+
+    def __call__(self, s: Scene) -> list[Field]:
+        u, v, scale = s.state.u * s.grid.mask_u, s.state.v * s.grid.mask_v, 1.0 / s.scales.speed
+        turning = (diff_x_v2q(v) - diff_y_u2q(u)) * s.grid.mask_q
+        return [mean_x_u2c(mean_y_q2u(turning)) * scale, (diff_x_u2c(u) - diff_y_v2c(v)) * scale]
 
 
-def slope(s: Scene) -> list[Field]:
+class Slope(Feature):
     """Slopes of density surfaces in layers per cell: difference across the cell over difference
     downward."""
-    t, salt = s.state.temperature, s.state.salinity
-    density = salt * _CONTRACTION - t * _EXPANSION
-    down = s.down(density)
-    safe = lambda a, b: a / jnp.sqrt(b * b + _SMALLEST**2)
-    return [fmap(safe, d, down, name="slope") for d in s.across(density)]
+
+    kind: ClassVar[str] = "slope"
+
+    def __call__(self, s: Scene) -> list[Field]:
+        t, salt = s.state.temperature, s.state.salinity
+        density = salt * _CONTRACTION - t * _EXPANSION
+        down = s.down(density)
+        safe = lambda a, b: a / jnp.sqrt(b * b + _SMALLEST**2)
+        return [fmap(safe, d, down, name="slope") for d in s.across(density)]
 
 
-def surface(s: Scene) -> list[Field]:
+class Surface(Feature):
     """All surface records; those an experiment lacks are zero, so that networks fit every
     experiment."""
-    top = {"sst": s.state.temperature.level(0), "sss": s.state.salinity.level(0)}
-    out = []
-    for name, scale in _SURFACE.items():
-        f = s.now.get(name)
-        if f is None:
-            out.append(s.grid.wet_c * 0.0)
-            continue
-        f = f - top[name] if name in top else f
-        if f.at == "u":
-            f = mean_x_u2c(f * s.grid.wet_u)
-        elif f.at == "v":
-            f = mean_y_v2c(f * s.grid.wet_v)
-        out.append(f * (1.0 / scale))
-    return out
+
+    kind: ClassVar[str] = "surface"
+
+    def __call__(self, s: Scene) -> list[Field]:
+        top = {"sst": s.state.temperature.level(0), "sss": s.state.salinity.level(0)}
+        out = []
+        for name, scale in _SURFACE.items():
+            f = s.now.get(name)
+            if f is None:
+                out.append(s.grid.wet_c * 0.0)
+                continue
+            f = f - top[name] if name in top else f
+            if f.at == "u":
+                f = mean_x_u2c(f * s.grid.wet_u)
+            elif f.at == "v":
+                f = mean_y_v2c(f * s.grid.wet_v)
+            out.append(f * (1.0 / scale))
+        return out
 
 
-def sea_level(s: Scene) -> list[Field]:
+class SeaLevel(Feature):
     """Sea level (m), and five times its differences across the cell."""
-    eta = s.state.eta
-    return [eta, *(d * 5.0 for d in s.across(eta))]
+
+    kind: ClassVar[str] = "sea_level"
+
+    def __call__(self, s: Scene) -> list[Field]:
+        eta = s.state.eta
+        return [eta, *(d * 5.0 for d in s.across(eta))]
 
 
 def sine_of_latitude(grid) -> Field:
@@ -158,27 +203,35 @@ def sine_of_latitude(grid) -> Field:
     return sine.with_data(jnp.clip(sine.data, -1.0, 1.0))
 
 
-def geometry(s: Scene) -> list[Field]:
+class Geometry(Feature):
     """Latitude, depth, how well the grid resolves the deformation radius, and how elongated its
     cells are."""
-    g, sine = s.grid, sine_of_latitude(s.grid)
-    cosine = sine.with_data(jnp.sqrt(jnp.maximum(1.0 - sine.data**2, 1e-6)))
-    resolved = lambda f, dx: _WAVE_SPEED / (_WAVE_SPEED + jnp.abs(f) * 2 * EARTH_ROTATION * dx)
-    elongated = lambda dx, dy: jnp.log(dx / dy)
-    return [
-        sine,
-        cosine,
-        g.depth_c * (1.0 / 4000.0),
-        fmap(resolved, sine, g.dx_c),
-        fmap(resolved, sine, g.dy_c),
-        fmap(elongated, g.dx_c, g.dy_c),
-    ]
+
+    kind: ClassVar[str] = "geometry"
+
+    def __call__(self, s: Scene) -> list[Field]:
+        g, sine = s.grid, sine_of_latitude(s.grid)
+        cosine = sine.with_data(jnp.sqrt(jnp.maximum(1.0 - sine.data**2, 1e-6)))
+        resolved = lambda f, dx: _WAVE_SPEED / (_WAVE_SPEED + jnp.abs(f) * 2 * EARTH_ROTATION * dx)
+        elongated = lambda dx, dy: jnp.log(dx / dy)
+        return [
+            sine,
+            cosine,
+            g.depth_c * (1.0 / 4000.0),
+            fmap(resolved, sine, g.dx_c),
+            fmap(resolved, sine, g.dy_c),
+            fmap(elongated, g.dx_c, g.dy_c),
+        ]
 
 
-def season(s: Scene) -> list[Field]:
+class Season(Feature):
     """Sine and cosine of the time of the year."""
-    wet = s.grid.wet_c
-    return [wet * w.astype(wet.dtype) for w in annual(s.state.time, s.scales)]
+
+    kind: ClassVar[str] = "season"
+
+    def __call__(self, s: Scene) -> list[Field]:
+        wet = s.grid.wet_c
+        return [wet * w.astype(wet.dtype) for w in annual(s.state.time, s.scales)]
 
 
 def annual(time, scales, harmonics: int = 1) -> list:
@@ -187,38 +240,43 @@ def annual(time, scales, harmonics: int = 1) -> list:
     return [wave(n * angle) for n in range(1, harmonics + 1) for wave in (jnp.sin, jnp.cos)]
 
 
-def mask(s: Scene) -> list[Field]:
+class WaterMask(Feature):
     """1 in water, 0 on land and below the sea floor."""
-    return [s.grid.mask_c]
+
+    kind: ClassVar[str] = "mask"
+
+    def __call__(self, s: Scene) -> list[Field]:
+        return [s.grid.mask_c]
 
 
 _ALL = (
-    tracers,
-    gradients,
-    vertical,
-    velocity,
-    deformation,
-    slope,
-    surface,
-    sea_level,
-    geometry,
-    season,
-    mask,
+    Tracers,
+    Gradients,
+    VerticalDifferences,
+    Velocity,
+    Deformation,
+    Slope,
+    Surface,
+    SeaLevel,
+    Geometry,
+    Season,
+    WaterMask,
 )
-GROUPS: dict[str, Callable[[Scene], list[Field]]] = {f.__name__: f for f in _ALL}
+#: The groups that ship, by name.
+GROUPS: dict[str, type[Feature]] = {f.kind: f for f in _ALL}
 
 
-def inputs(names: tuple[str, ...], state, now: dict[str, Field], grid, scales) -> Field:
-    """The channels of the named groups, ``(channels, y, x)`` at c without halo.
+def inputs(groups: tuple[Feature | str, ...], state, now: dict[str, Field], grid, scales) -> Field:
+    """The channels of the groups, ``(channels, y, x)`` at c without halo.
 
     Args:
-        names: keys of :data:`GROUPS`. state: with at least one valid halo cell.
+        groups: :class:`Feature`s, or their names. state: with at least one valid halo cell.
         scales: :class:`dogcm.corrector.config.Scales`.
     """
     scene = Scene(state, now, grid, scales)
     channels = []
-    for name in names:
-        for f in GROUPS[name](scene):
+    for group in groups:
+        for f in make("feature", group)(scene):
             wet = grid.wet_c if f.ndim == 2 else grid.mask_c
             channels.append((fmap(squash, f) * wet).crop(0))
     return stack(*channels)
@@ -237,6 +295,7 @@ def positions(grid, degrees: float = 1.0) -> Field:
 __all__ = [
     "BOUND",
     "GROUPS",
+    "Feature",
     "Scene",
     "annual",
     "inputs",

@@ -23,12 +23,13 @@ rate.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 
+from dogcm.components import Component
 from dogcm.field import Field, fmap, minimum
 from dogcm.halo import differentiable_sums
 from dogcm.operators import (
@@ -89,80 +90,114 @@ class Place:
         return {f"{self.name}_content": rate}
 
 
+class CorrectorOutput(Component):
+    """How channels of a network become the tendency of a variable.
+
+    Attributes:
+        directions: channels for each level. everything: whether it can correct velocity (with
+            twice the channels) and sea level as well, and not tracers alone.
+    """
+
+    slot: ClassVar[str] = "corrector_output"
+    directions: ClassVar[int] = 1
+    everything: ClassVar[bool] = False
+
+    @abstractmethod
+    def __call__(self, raw: list[Field], p: Place) -> dict[str, Field]:
+        """Tendencies by name, or contents (``NAME_content``: unit m s-1).
+
+        Args:
+            raw: channels by direction, ``(nz, y, x)`` at c with one halo cell.
+        """
+
+
 def _faces(raw: list[Field]) -> tuple[Field, Field]:
     return mean_x_c2u(raw[0]), mean_y_c2v(raw[1])
 
 
-def _flux(raw: list[Field], p: Place) -> dict[str, Field]:
-    nx, ny = _faces(raw)
-    return p.content(p.bounded(nx) * p.grid.dx_u, p.bounded(ny) * p.grid.dy_v)
+class Flux(CorrectorOutput):
+    """Divergence of bounded fluxes through open faces."""
+
+    kind: ClassVar[str] = "flux"
+    directions: ClassVar[int] = 2
+
+    def __call__(self, raw: list[Field], p: Place) -> dict[str, Field]:
+        nx, ny = _faces(raw)
+        return p.content(p.bounded(nx) * p.grid.dx_u, p.bounded(ny) * p.grid.dy_v)
 
 
-def _flux_3d(raw: list[Field], p: Place) -> dict[str, Field]:
-    nx, ny = _faces(raw)
-    thinner = minimum(upper_z_c2w(p.grid.h_c), lower_z_c2w(p.grid.h_c))
-    fz = p.bounded_between(mean_z_c2w(raw[2])) * thinner * p.grid.mask_cw
-    return p.content(p.bounded(nx) * p.grid.dx_u, p.bounded(ny) * p.grid.dy_v, fz)
+class Flux3D(CorrectorOutput):
+    """The same, also through the interfaces between layers."""
+
+    kind: ClassVar[str] = "flux_3d"
+    directions: ClassVar[int] = 3
+
+    def __call__(self, raw: list[Field], p: Place) -> dict[str, Field]:
+        nx, ny = _faces(raw)
+        thinner = minimum(upper_z_c2w(p.grid.h_c), lower_z_c2w(p.grid.h_c))
+        fz = p.bounded_between(mean_z_c2w(raw[2])) * thinner * p.grid.mask_cw
+        return p.content(p.bounded(nx) * p.grid.dx_u, p.bounded(ny) * p.grid.dy_v, fz)
 
 
-def _diffusive(raw: list[Field], p: Place) -> dict[str, Field]:
+class Diffusive(CorrectorOutput):
     """Extra diffusivity ``K (10**tanh(n) - 1)``: with a model diffusivity of K the total is
     positive."""
 
-    def extra(n, d):
-        return jnp.minimum(p.diffusivity, d * d * _LARGEST) * jnp.expm1(_RANGE * jnp.tanh(n))
+    kind: ClassVar[str] = "diffusive"
+    directions: ClassVar[int] = 2
 
-    c, g = p.state.tracers[p.name], p.grid
-    nx, ny = _faces(raw)
-    kx, ky = (
-        fmap(extra, nx, g.dx_u, name="diffusivity"),
-        fmap(extra, ny, g.dy_v, name="diffusivity"),
-    )
-    return p.content(kx * diff_x_c2u(c) / g.dx_u * (-1.0), ky * diff_y_c2v(c) / g.dy_v * (-1.0))
+    def __call__(self, raw: list[Field], p: Place) -> dict[str, Field]:
+        def extra(n, d):
+            return jnp.minimum(p.diffusivity, d * d * _LARGEST) * jnp.expm1(_RANGE * jnp.tanh(n))
 
-
-def _tendency(raw: list[Field], p: Place) -> dict[str, Field]:
-    if p.name == VELOCITY:
+        c, g = p.state.tracers[p.name], p.grid
         nx, ny = _faces(raw)
-        return {"u": p.bounded(nx) * p.grid.mask_u, "v": p.bounded(ny) * p.grid.mask_v}
-    return {p.name: p.bounded(raw[0]) * (p.grid.wet_c if p.name == SEA_LEVEL else p.grid.mask_c)}
+        kx, ky = (
+            fmap(extra, nx, g.dx_u, name="diffusivity"),
+            fmap(extra, ny, g.dy_v, name="diffusivity"),
+        )
+        return p.content(kx * diff_x_c2u(c) / g.dx_u * (-1.0), ky * diff_y_c2v(c) / g.dy_v * (-1.0))
 
 
-def _tendency_no_mean(raw: list[Field], p: Place) -> dict[str, Field]:
-    volume = (p.grid.h_c * p.grid.area_c).crop(0)
-    rate = p.bounded(raw[0]).crop(0)
-    # Order-independent sums: the mean is the same number on every layout.
-    total, whole = differentiable_sums(p.halos, (rate * volume).data, volume.data)
-    return {f"{p.name}_content": (rate - total / whole) * p.grid.h_c}
+class Tendency(CorrectorOutput):
+    """A bounded rate; the ocean's mean may change."""
+
+    kind: ClassVar[str] = "tendency"
+    directions: ClassVar[int] = 1
+    everything: ClassVar[bool] = True
+
+    def __call__(self, raw: list[Field], p: Place) -> dict[str, Field]:
+        if p.name == VELOCITY:
+            nx, ny = _faces(raw)
+            return {"u": p.bounded(nx) * p.grid.mask_u, "v": p.bounded(ny) * p.grid.mask_v}
+        return {
+            p.name: p.bounded(raw[0]) * (p.grid.wet_c if p.name == SEA_LEVEL else p.grid.mask_c)
+        }
 
 
-@dataclass(frozen=True)
-class Kind:
-    """Directions: how many groups of ``nz`` channels; the function that makes tendencies of
-    them."""
+class TendencyNoMean(CorrectorOutput):
+    """A bounded rate less its mean over the ocean's volume."""
 
-    directions: int
-    make: Callable[[list[Field], Place], dict[str, Field]]
+    kind: ClassVar[str] = "tendency_no_mean"
+    directions: ClassVar[int] = 1
 
-
-KINDS = {
-    "flux": Kind(2, _flux),
-    "flux_3d": Kind(3, _flux_3d),
-    "diffusive": Kind(2, _diffusive),
-    "tendency": Kind(1, _tendency),
-    "tendency_no_mean": Kind(1, _tendency_no_mean),
-}
+    def __call__(self, raw: list[Field], p: Place) -> dict[str, Field]:
+        volume = (p.grid.h_c * p.grid.area_c).crop(0)
+        rate = p.bounded(raw[0]).crop(0)
+        # Order-independent sums: the mean is the same number on every layout.
+        total, whole = differentiable_sums(p.halos, (rate * volume).data, volume.data)
+        return {f"{p.name}_content": (rate - total / whole) * p.grid.h_c}
 
 
-def directions(name: str, kind: str) -> int:
+def directions(name: str, output: CorrectorOutput) -> int:
     """Groups of channels of one output, each with one per level."""
-    return 2 if name == VELOCITY else KINDS[kind].directions
+    return 2 if name == VELOCITY else output.directions
 
 
-def channels(outputs: dict[str, str], nz: int) -> int:
+def channels(outputs: dict[str, CorrectorOutput], nz: int) -> int:
     """Channels that the network has to give for all outputs."""
     return sum(
-        1 if name == SEA_LEVEL else nz * directions(name, kind) for name, kind in outputs.items()
+        1 if name == SEA_LEVEL else nz * directions(name, one) for name, one in outputs.items()
     )
 
 
@@ -182,11 +217,11 @@ def tendencies(raw: Field, config, state, grid, halos) -> dict[str, Field]:
         config: :class:`dogcm.corrector.config.CorrectorConfig`.
     """
     nz, first, out = grid.nz, 0, {}
-    for name, kind in config.of_network.items():
+    for name, output in config.of_network.items():
         if name == SEA_LEVEL:
             parts, first = [raw.level(first)], first + 1
         else:
-            count = directions(name, kind)
+            count = directions(name, output)
             parts = [raw.level(slice(first + m * nz, first + (m + 1) * nz)) for m in range(count)]
             first += count * nz
         place = Place(
@@ -197,5 +232,5 @@ def tendencies(raw: Field, config, state, grid, halos) -> dict[str, Field]:
             per_second(config.rates[name], raw.dtype) * config.strength,
             config.diffusivity,
         )
-        out |= KINDS[kind].make(parts, place)
+        out |= output(parts, place)
     return {name: f.crop(0).named(name) for name, f in out.items()}

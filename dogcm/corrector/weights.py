@@ -98,4 +98,4 @@ def _differences(saved: CorrectorConfig, config: CorrectorConfig) -> str:
 def _shaping(config: CorrectorConfig) -> dict:
     """What decides about the shapes of weights."""
     network = {} if config.network is None else config.network.entry()
-    return {**network, "inputs": config.inputs, "outputs": config.outputs}
+    return {**network, **config.model_dump(mode="json", include={"inputs", "outputs"})}
