@@ -17,7 +17,10 @@ import jax.numpy as jnp
 
 from dogcm.field import Field
 from dogcm.halo import once
+from dogcm.learning.penalties import Penalty, Squared
 from dogcm.timestepping.state import State
+
+SQUARED = Squared()
 
 #: Variables that can be compared: place, whether there are layers, unit, a typical size of errors.
 COMPARED = {
@@ -53,7 +56,7 @@ def check_names(names) -> None:
 
 
 @functools.partial(
-    jax.tree_util.register_dataclass, data_fields=["weights", "scales"], meta_fields=[]
+    jax.tree_util.register_dataclass, data_fields=["weights", "scales"], meta_fields=["penalty"]
 )
 @dataclass(frozen=True)
 class SquaredError:
@@ -63,10 +66,12 @@ class SquaredError:
         weights: name to ``([nz,] y, x)`` on this tile; over all ranks they add up to the variable's
             factor.
         scales: name to a scalar or a profile ``(nz, 1, 1)`` in the unit of the variable.
+        penalty: how an error counts, in place of its square.
     """
 
     weights: dict[str, Any]
     scales: dict[str, Any]
+    penalty: Penalty = SQUARED
 
     @property
     def names(self) -> list[str]:
@@ -99,12 +104,17 @@ class SquaredError:
         # derivative.
         there = weight > 0 if valid is None else (weight > 0) & (valid.interior > 0)
         error = jnp.where(there, predicted.interior - jnp.where(there, target.interior, 0.0), 0.0)
-        squared = weight * jnp.square(error / self.scales[name])
-        return jnp.sum(squared, axis=tuple(range(-weight.ndim, 0)))
+        counted = weight * self.penalty(error / self.scales[name])
+        return jnp.sum(counted, axis=tuple(range(-weight.ndim, 0)))
 
 
 def squared_error(
-    halos, grid, factors: dict[str, float], scales: dict[str, Any], vertical: str = "volume"
+    halos,
+    grid,
+    factors: dict[str, float],
+    scales: dict[str, Any],
+    vertical: str = "volume",
+    penalty: Penalty = SQUARED,
 ) -> SquaredError:
     """The loss of these variables; called on every rank.
 
@@ -112,7 +122,7 @@ def squared_error(
         factors: name to how much the variable counts. scales: name to scalar or profile; default: a
             typical error.
         vertical: ``volume``: every cell counts by its volume, or ``level``: every level counts the
-            same.
+            same. penalty: how an error counts, in place of its square.
 
     Raises:
         ValueError: unknown names or weighting, scales that are not above 0.
@@ -129,7 +139,7 @@ def squared_error(
     weights = jax.jit(lambda w: {n: _normalised(halos, w[n], vertical) * factors[n] for n in w})(
         weights
     )
-    return SquaredError(weights, scales)
+    return SquaredError(weights, scales, penalty)
 
 
 def _weight(grid, name: str, vertical: str):

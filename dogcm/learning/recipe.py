@@ -37,6 +37,7 @@ class LossRecipe(Section):
         "1",
         "variables that are compared, and how much each counts",
     )
+    penalty: component("penalty", "squared", "how an error counts", "loss.penalty")
     scales: Literal["persistence", "typical"] = par(
         "persistence",
         "1",

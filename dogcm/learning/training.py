@@ -203,7 +203,12 @@ def _loss(setup: Setup):
             last.append({n: _last(n, window, first[-1][n]) for n in loss.factors})
         scales = level_spread(model.halos, model.grid, stacked(last), stacked(first))
     found = squared_error(
-        model.halos, model.grid, dict(loss.factors), scales | dict(loss.scale), loss.vertical
+        model.halos,
+        model.grid,
+        dict(loss.factors),
+        scales | dict(loss.scale),
+        loss.vertical,
+        loss.penalty,
     )
     if not loss.columns:
         return found

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from dogcm.field import Field, exchange
-from dogcm.learning.losses import COMPARED, observe
+from dogcm.learning.losses import COMPARED, SQUARED, observe
+from dogcm.learning.penalties import Penalty
 from dogcm.learning.problem import Window
 from dogcm.simulation.model import Model
 from dogcm.targets.errors import TargetError
@@ -67,7 +68,9 @@ class Casts:
 
 
 @functools.partial(
-    jax.tree_util.register_dataclass, data_fields=["scales"], meta_fields=["factors", "halos"]
+    jax.tree_util.register_dataclass,
+    data_fields=["scales"],
+    meta_fields=["factors", "halos", "penalty"],
 )
 @dataclass(frozen=True)
 class CastError:
@@ -75,30 +78,32 @@ class CastError:
 
     Attributes:
         factors: variables, and how much each counts. scales: name to ``(nz,)``.
+        penalty: how an error counts, in place of its square.
     """
 
     factors: tuple[tuple[str, float], ...]
     scales: dict[str, Any]
     halos: Any = field(repr=False)
+    penalty: Penalty = SQUARED
 
     @classmethod
-    def of(cls, model: Model, factors: dict[str, float], scales: dict[str, Any]) -> CastError:
+    def of(cls, model: Model, loss, scales: dict[str, Any]) -> CastError:
         """The loss on a model's tiles.
 
         Args:
-            factors: name to how much the variable counts. scales: name to a number or ``(nz,)``;
+            loss: section ``loss`` of a recipe. scales: name to a number or ``(nz,)``;
                 default: a typical error.
 
         Raises:
             ValueError: a scale that is not above 0.
         """
         found = {}
-        for n in factors:
+        for n in loss.factors:
             scale = np.broadcast_to(scales.get(n, COMPARED[n][3]), model.vertical.nz)
             if not (np.isfinite(scale).all() and (scale > 0).all()):
                 raise ValueError(f"the scale of {n} must be a number above 0")
             found[n] = jnp.asarray(scale, model.dtype)
-        return cls(tuple(factors.items()), found, model.halos)
+        return cls(tuple(loss.factors.items()), found, model.halos, loss.penalty)
 
     @property
     def names(self) -> list[str]:
@@ -111,7 +116,7 @@ class CastError:
         share = jnp.zeros((), next(iter(found.values())).dtype)
         for name, factor in self.factors:
             error = (found[name] - casts.values[name]) / self.scales[name][casts.layer]
-            share = share + factor * jnp.sum(casts.weights[name] * jnp.square(error))
+            share = share + factor * jnp.sum(casts.weights[name] * self.penalty(error))
         return share
 
 

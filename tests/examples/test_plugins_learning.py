@@ -1,9 +1,10 @@
-"""A network and a reader of targets from outside the package, in one recipe."""
+"""A network with its input and output, a reader of targets and a loss from outside the package, in
+one recipe."""
 
 from __future__ import annotations
 
-import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -16,7 +17,8 @@ import dogcm
 from dogcm.cli import main
 from dogcm.decomp import SerialCommunicator, world
 from dogcm.decomp.binding import looks_like_mpi_launch
-from dogcm.learning.training import trainer_of
+from dogcm.learning.saving import save_checkpoint
+from dogcm.learning.training import read_into, trainer_of
 
 PLUGINS = Path(__file__).resolve().parents[2] / "examples" / "plugins"
 sys.path.insert(0, str(PLUGINS))
@@ -42,11 +44,12 @@ def recipe_in(folder: Path, **more) -> dogcm.Recipe:
             "grid.nz": 2,
             "physics.tracer_advection": "upwind",
             "physics.momentum_advection": "none",
+            "physics.equation_of_state": "linear",
         },
         "corrector": {
             "network": {"kind": "own_network:Gated", "width": 4},
-            "outputs": {"velocity": "tendency"},
-            "inputs": ["velocity", "sea_level"],
+            "outputs": {"velocity": "own_output:AlongTheFlow"},
+            "inputs": ["sea_level", {"kind": "own_feature:KineticEnergy", "speed": 0.01}],
             "every": 4,
         },
         "targets": {
@@ -56,50 +59,69 @@ def recipe_in(folder: Path, **more) -> dogcm.Recipe:
             "spinup": 0.25,
             "every": 0.25,
         },
-        "loss": {"factors": {"eta": 1}},
+        "loss": {"factors": {"eta": 1}, "penalty": "own_penalty:LogCosh"},
         "curriculum": [{"updates": 2, "days": 0.25}],
-        "save_every": 1,
+        "checkpoint": "none",
     }
     return dogcm.load_recipe(tree | more)
 
 
+@pytest.fixture(scope="module")
+def trainer(tmp_path_factory):
+    """The training of the recipe, and its setup; compiled once."""
+    folder = tmp_path_factory.mktemp("training")
+    setup = dogcm.build_training(recipe_in(folder), folder, comm=SerialCommunicator())
+    return trainer_of(setup), setup
+
+
+def learned(trainer) -> list:
+    return jax.tree.leaves(trainer.weights.trainable["corrector"])
+
+
 @one_rank
-def test_trained_in_the_model_and_resumed(tmp_path):
-    recipe = recipe_in(tmp_path)
-    straight = dogcm.train(recipe, tmp_path / "run", quiet=True)
-    weights = jax.tree.leaves(straight.weights.trainable["corrector"])
-    assert max(float(jnp.abs(w).max()) for w in weights[-2:]) > 0
-    shutil.copytree(tmp_path / "run", tmp_path / "again")
-    (tmp_path / "again" / "checkpoint_00000002.npz").unlink()
-    resumed = dogcm.train(recipe, tmp_path / "again", resume=True, quiet=True)
-    assert resumed.progress.update == 2
-    for a, b in zip(weights, jax.tree.leaves(resumed.weights.trainable["corrector"]), strict=True):
+def test_trained_in_the_model_and_resumed(trainer, tmp_path):
+    trainer, setup = trainer
+    trainer.step()
+    assert sum(float(jnp.abs(w).max()) > 0 for w in learned(trainer)) == len(learned(trainer))
+    path = tmp_path / "checkpoint_00000001.npz"
+    header = {"identity": setup.recipe.identity()}
+    tree, own = trainer.content()
+    save_checkpoint(path, tree, own | header, setup.model.decomposition, setup.ranks.comm)
+    trainer.step()
+    straight = learned(trainer)
+    trainer.restore(*read_into(trainer, path, setup))
+    assert trainer.progress.update == 1
+    trainer.step()
+    for a, b in zip(straight, learned(trainer), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 @one_rank
-def test_targets_and_gradient(tmp_path):
-    setup = dogcm.build_training(recipe_in(tmp_path), tmp_path, comm=SerialCommunicator())
+def test_targets_are_what_the_reader_gives(trainer):
+    _, setup = trainer
     window = setup.train.window(1, setup.every)
     t, wet = 0.1 * 2, np.asarray(setup.model.grid.wet_c.interior) > 0
     x, y = np.meshgrid(np.arange(NX) / NX, np.arange(NY) / NY)
     expected = t * np.sin(2 * np.pi * x) * np.cos(np.pi * y)
     found = np.asarray(window.values["eta"].data)[0]
     np.testing.assert_allclose(found[wet], expected[wet], atol=1e-12)
-    trainable = setup.trainable["corrector"]
-    keys = jax.random.split(jax.random.key(1), len(jax.tree.leaves(trainable)))
-    away = jax.tree.unflatten(
-        jax.tree.structure(trainable),
-        [jax.random.normal(k, w.shape, w.dtype) for k, w in zip(keys, jax.tree.leaves(trainable))],
-    )
 
-    def loss(size):
-        moved = jax.tree.map(lambda w, d: w + size * d, trainable, away)
-        return setup.problem.share({"corrector": moved}, window, setup.fixed, setup.every)
 
-    value, h = jax.jit(jax.value_and_grad(loss)), 1e-4
-    slope = (value(0.1 + h)[0] - value(0.1 - h)[0]) / (2 * h)
-    assert float(value(0.1)[1]) == pytest.approx(float(slope), rel=1e-5) and abs(slope) > 1e-4
+@one_rank
+def test_gradient_of_the_network(trainer):
+    trainer, setup = trainer
+    trainable = trainer.weights.trainable["corrector"]
+    flat, shape = jax.tree.flatten(trainable)
+    keys = jax.random.split(jax.random.key(1), len(flat))
+    away = [jax.random.normal(k, w.shape, w.dtype) for k, w in zip(keys, flat)]
+    at = lambda size: {"corrector": shape.unflatten([w + size * d for w, d in zip(flat, away)])}
+    window = setup.train.window(1, setup.every)
+    share = jax.jit(lambda t: setup.problem.share(t, window, setup.fixed, setup.every))
+    trainer.weights = replace(trainer.weights, trainable=at(0.1))
+    _, gradient = trainer._all_shares([1], setup.every)
+    slope = sum(jnp.vdot(g, d) for g, d in zip(jax.tree.leaves(gradient), away))
+    difference = (share(at(0.1 + 1e-4)) - share(at(0.1 - 1e-4))) / 2e-4
+    assert float(slope) == pytest.approx(float(difference), rel=1e-5) and abs(slope) > 1e-4
 
 
 @pytest.mark.mpi(min_size=2)
@@ -132,6 +154,9 @@ def test_shown(tmp_path, capsys):
         "own_target:SeaLevel",
         "targets.bias",
         "taken off every value",
+        "own_feature:KineticEnergy",
+        "own_output:AlongTheFlow",
+        "own_penalty:LogCosh",
     ):
         assert words in out
 
@@ -143,6 +168,9 @@ def test_shown(tmp_path, capsys):
         ({"loss": {"factors": {"sst": 1}}}, "kind own_target:SeaLevel hold eta, not sst"),
         ({"targets": "own_target:SeaLvl"}, "cannot import 'own_target:SeaLvl'"),
         ({"targets": "own_network:Gated"}, "is no dogcm.targets.interfaces.Truth"),
+        ({"corrector": {"inputs": ["own_feature"]}}, "corrector.inputs: unknown kind"),
+        ({"corrector": {"outputs": {"velocity": "own_penalty:LogCosh"}}}, "CorrectorOutput"),
+        ({"loss": {"penalty": {"kind": "huber", "threshold": 0}}}, "loss.penalty.threshold"),
         ({"targets": "dogcm.targets.recorded:GriddedTruth"}, "is incomplete"),
         (
             {"targets": {"kind": "own_target:SeaLevel", "pth": ""}},

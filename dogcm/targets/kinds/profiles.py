@@ -91,7 +91,7 @@ class ProfileTruth(Truth):
             )
         part.require(steps)
         scales: dict[str, Any] = part.spread(steps) if loss.scales == "persistence" else {}
-        return CastError.of(model, dict(loss.factors), scales | dict(loss.scale))
+        return CastError.of(model, loss, scales | dict(loss.scale))
 
     def judge(self, setup, names: list[str]) -> CastJudge:
         return CastJudge(setup, names)
