@@ -24,6 +24,15 @@ the options of every scheme that ships; those marked learnable are leaves of `pa
 """
 
 
+_OF_RECIPES = {
+    "targets": "targets",
+    "loss.penalty": "penalty",
+    "corrector.network": "network",
+    "corrector.inputs": "feature",
+    "corrector.outputs.NAME": "corrector_output",
+}
+
+
 def _rows(rows) -> list[str]:
     out = ["| parameter | unit | default | meaning |", "|---|---|---|---|"]
     for key, unit, default, meaning in rows:
@@ -48,7 +57,7 @@ def _slots():
             if slot is not None:
                 yield f"{section}.{name}", slot.slot
     yield "tracers.NAME", "passive_tracer"
-    for key, slot in (("targets", "targets"), ("corrector.network", "network")):
+    for key, slot in _OF_RECIPES.items():
         yield f"Recipe: {key}", slot
 
 
