@@ -8,20 +8,18 @@ Five lines run the global ocean on one process::
     model.run(days=30)
     print(model.summary())
 
-The public names are loaded on first use, so that ``import dogcm`` stays cheap and a launcher can
-bind its device before JAX is imported.
+The public names are loaded on first use, so that ``import dogcm`` stays cheap, sets nothing, and a
+launcher can bind its device before JAX is imported. The first of them makes the compiler's settings
+(:func:`dogcm.configure`), which have to be made before JAX starts.
 """
 
 from importlib import import_module
-
-from dogcm.lowering import compiler as _compiler
-
-_compiler.configure()
 
 __version__ = "0.1.0"
 
 # By module; a name that is another one there follows a colon.
 _BY_MODULE = {
+    "lowering.compiler": "configure",
     "simulation.model": "Model",
     "simulation.wishes": "Output Callback",
     "grid.grids": "Grid CartesianGrid:Cartesian LatLonGrid:LatLon RotatedGrid:Rotated "
@@ -107,6 +105,8 @@ __all__ = ["__version__", *_PUBLIC, *_MODULES]
 
 
 def __getattr__(name: str):
+    if name in _MODULES or name in _PUBLIC:
+        import_module("dogcm.lowering.compiler").configure()
     if name in _MODULES:
         return import_module(_MODULES[name])
     if name in _PUBLIC:

@@ -21,6 +21,10 @@ for _family in ("OMPI", "PRTE"):
 
 import pytest  # noqa: E402
 
+import dogcm  # noqa: E402
+
+dogcm.configure()
+
 from dogcm.decomp.binding import (  # noqa: E402
     abort_all_ranks,
     environment_without_launch,

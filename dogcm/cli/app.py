@@ -72,7 +72,7 @@ def run_command(words: list[str]) -> int:
         os.environ.setdefault("JAX_PLATFORMS", "cpu")
         from dogcm.lowering import compiler
 
-        compiler.configure()  # the platform may not have been known when dogcm was imported
+        compiler.configure()
     silent = launch_rank() > 0
     before = sys.stdout
     with open(os.devnull, "w") as nowhere:

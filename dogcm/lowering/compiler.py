@@ -25,7 +25,10 @@ through memory, and a step of a degree takes a twentieth less time, in calls of 
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
+import sys
+import warnings
 from pathlib import Path
 
 from dogcm.lowering.gpus import installed_gpus
@@ -49,14 +52,30 @@ def _on_cpu() -> bool:
 
 
 def configure() -> None:
-    """Add the settings to ``XLA_FLAGS``, leaving alone what the user has set there."""
+    """Add the settings to ``XLA_FLAGS``, leaving alone what the user has set, and keep memory.
+
+    A model, the command line and the first public name of ``dogcm`` call it; it does its work once.
+    A program that uses JAX earlier calls it first of all, or is warned.
+    """
     if not _on_cpu():
         return
     flags = os.environ.get("XLA_FLAGS", "")
     wanted = [_KEEP_BARRIERS, _LEAST_MEMORY] + ([_NO_FUSED_MULTIPLY_ADD] if reproducible() else [])
     missing = [f for f in wanted if f.split("=")[0] not in flags]
+    if missing and _jax_has_started():
+        warnings.warn(
+            "JAX has computed something before dogcm.configure() was called: steps are slower, and "
+            "the last bits depend on the layout; call it first",
+            stacklevel=2,
+        )
     os.environ["XLA_FLAGS"] = " ".join([flags, *missing]).strip()
     keep_memory()
+
+
+def _jax_has_started() -> bool:
+    bridge = sys.modules.get("jax._src.xla_bridge")
+    started = getattr(bridge, "backends_are_initialized", None)
+    return bool(started is not None and started())
 
 
 # mallopt(3) of the GNU C library, and madvise(2).
@@ -65,6 +84,7 @@ _HUGE_PAGE, _CHOICE = 2 << 20, Path("/sys/kernel/mm/transparent_hugepage/enabled
 _PROMISES = Path("/proc/sys/vm/overcommit_memory")
 
 
+@functools.cache
 def keep_memory() -> None:
     """Keep freed memory for the next call, in huge pages, leaving alone what the user has set by
     ``MALLOC_...``."""

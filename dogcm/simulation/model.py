@@ -18,6 +18,7 @@ from dogcm.dynamics.interfaces import SurfaceSetting
 from dogcm.field import Field
 from dogcm.grid.geometry import build_grid
 from dogcm.halo import connect
+from dogcm.lowering.compiler import configure
 from dogcm.physics.surface import RECORDS, Forcing
 from dogcm.setups import atmosphere, inputs
 from dogcm.setups.config import Config
@@ -80,6 +81,7 @@ class Model:
         corrector: Callable | None = None,
         **keywords,
     ):
+        configure()
         settings, self.given = from_keywords(keywords)
         if config is None and "grid" not in keywords:
             raise ConfigError("Model: give the name of an experiment, a configuration, or a grid")

@@ -13,6 +13,7 @@ CHOICE = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 # pages, and how much memory is held afterwards, in MiB.
 PROGRAM = """
 import ctypes, dogcm, re, threading
+dogcm.configure()
 lib = ctypes.CDLL(None)
 lib.malloc.restype, lib.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
 lib.free.argtypes = [ctypes.c_void_p]
@@ -43,6 +44,39 @@ def memory(**variables) -> list[int]:
         check=True,
     )
     return [int(word) for word in run.stdout.split()]
+
+
+IMPORTS = """
+import os, sys, dogcm
+print("jax" in sys.modules, "XLA_FLAGS" in os.environ)
+dogcm.load_config
+print("xla_cpu_max_isa" in os.environ["XLA_FLAGS"])
+"""
+TOO_LATE = """
+import jax.numpy as jnp, warnings
+jnp.ones(3) + 1
+warnings.simplefilter("error")
+import dogcm
+try:
+    dogcm.configure()
+except UserWarning as warning:
+    print(warning)
+"""
+
+
+def said_by(program: str) -> str:
+    clean = {n: v for n, v in os.environ.items() if n != "XLA_FLAGS"} | {"JAX_PLATFORMS": "cpu"}
+    return subprocess.run(
+        [sys.executable, "-c", program], env=clean, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_an_import_sets_nothing():
+    assert said_by(IMPORTS).split() == ["False", "False", "True"]
+
+
+def test_settings_that_come_too_late_are_told():
+    assert "call it first" in said_by(TOO_LATE)
 
 
 @pytest.mark.skipif(not CHOICE.exists(), reason="memory is looked at as Linux shows it")
