@@ -40,7 +40,7 @@ _BY_MODULE = {
     "targets.recorded": "GriddedTruth",
     "learning.recipe": "Recipe load_recipe",
     "learning.training": "build_training:build train",
-    "learning.trainer": "Trainer Stage",
+    "learning.trainer": "Trainer Stage Conduct",
     "learning.groups": "Ranks",
     "learning.optimiser": "OptimiserSettings:Settings",
     "learning.problem": "Problem Window stacked",

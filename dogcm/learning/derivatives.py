@@ -105,8 +105,7 @@ def check_derivatives(
     rank: int = 0,
     ladder: tuple[float, ...] = LADDER,
     decades: float = 4.0,
-    difference_limit: float = FINITE_DIFFERENCE_LIMIT,
-    dot_limit: float = DOT_PRODUCT_LIMIT,
+    limits: tuple[float, float] = (FINITE_DIFFERENCE_LIMIT, DOT_PRODUCT_LIMIT),
 ) -> DerivativeReport:
     """Run one function through all checks of first derivatives.
 
@@ -116,7 +115,7 @@ def check_derivatives(
         directions: like ``inputs``; default :func:`random_direction`. Steps are fractions of it.
         psum: sum over ranks, for example ``model.halos.psum``; None on one rank.
         ladder: falling steps. decades: over how many the remainder must be of second order.
-        dot_limit, difference_limit: largest relative errors that pass.
+        limits: largest relative errors that pass, of finite differences and of the dot product.
 
     Returns:
         the report, the same on every rank but for ``not_finite``.
@@ -143,13 +142,13 @@ def check_derivatives(
         Check(
             "dot product",
             _ratio(abs(left - right), max(abs(left), abs(right))),
-            dot_limit,
+            limits[1],
             "<J d, y> against <d, J' y>",
         ),
         Check(
             "finite differences",
             min(differences),
-            difference_limit,
+            limits[0],
             "best agreement of the tangent",
         ),
         Check(

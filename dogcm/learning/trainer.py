@@ -73,6 +73,24 @@ class Progress:
     generator: dict | None = None
 
 
+@dataclass(frozen=True)
+class Conduct:
+    """How windows are drawn, and what happens when something goes wrong.
+
+    Attributes:
+        batch: windows of each group in an update. at_once: take them in one ``vmap`` instead of one
+            by one, which is faster and needs ``batch`` times the memory.
+        seed: of the choice of windows. patience: failures in a row before training is given up.
+        check_every: updates between the checks that all ranks hold the same bits; 0: never.
+    """
+
+    batch: int = 1
+    at_once: bool = False
+    seed: int = 0
+    patience: int = 5
+    check_every: int = 50
+
+
 class Trainer:
     """Learns a trainable tree from windows.
 
@@ -83,10 +101,7 @@ class Trainer:
         trainable: start; the same bits on every rank but for Fields, which are tiled.
         targets: see :class:`Targets`. ranks: see :class:`dogcm.learning.groups.Ranks`.
         curriculum: stages, in order. settings: of the optimiser.
-        batch: windows of each group in an update. at_once: take them in one ``vmap`` instead of one
-            by one, which is faster and needs ``batch`` times the memory.
-        seed: of the choice of windows. patience: failures in a row before training is given up.
-        check_every: updates between the checks that all ranks hold the same bits; 0: never.
+        conduct: of the training.
 
     Attributes:
         weights: now. progress: now. good: weights and update number that the last finite loss was
@@ -102,21 +117,16 @@ class Trainer:
         ranks: Ranks,
         curriculum: list[Stage],
         settings: Settings,
-        *,
-        batch: int = 1,
-        at_once: bool = False,
-        seed: int = 0,
-        patience: int = 5,
-        check_every: int = 50,
+        conduct: Conduct = Conduct(),
     ):
         self.share, self.fixed, self.targets, self.ranks = share, fixed, targets, ranks
-        self.curriculum, self.batch, self.at_once = list(curriculum), batch, at_once
-        self.patience, self.check_every = patience, check_every
+        self.curriculum, self.batch, self.at_once = list(curriculum), conduct.batch, conduct.at_once
+        self.patience, self.check_every = conduct.patience, conduct.check_every
         self.optimiser = Optimiser(settings, trainable)
         self.weights: Weights = self.optimiser.start(trainable)
         self.progress = Progress()
         self.good: tuple[Weights, int] = (self.weights, 0)
-        self._generator = np.random.default_rng(seed)
+        self._generator = np.random.default_rng(conduct.seed)
         self._gradient = jax.jit(self._shares, static_argnums=3)
         self._reduce = jax.jit(ranks.reduce)
         self._update = jax.jit(self.optimiser.update)
@@ -285,4 +295,4 @@ class Trainer:
         self.weights, self.good = tree["now"], (tree["good"], int(header["good_update"]))
 
 
-__all__ = ["Progress", "Report", "Stage", "Targets", "Trainer", "TrainingError"]
+__all__ = ["Conduct", "Progress", "Report", "Stage", "Targets", "Trainer", "TrainingError"]

@@ -31,7 +31,7 @@ from dogcm.learning.saving import (
     load_checkpoint,
     save_checkpoint,
 )
-from dogcm.learning.trainer import Stage, Trainer
+from dogcm.learning.trainer import Conduct, Stage, Trainer
 from dogcm.learning.training_log import TrainingLog
 from dogcm.learning.transfer import carried_over
 from dogcm.setups.registry import load_config
@@ -247,11 +247,7 @@ def trainer_of(setup: Setup) -> Trainer:
         setup.ranks,
         stages,
         settings,
-        batch=r.batch,
-        at_once=r.at_once,
-        seed=r.seed,
-        patience=r.patience,
-        check_every=r.check_every,
+        Conduct(r.batch, r.at_once, r.seed, r.patience, r.check_every),
     )
 
 

@@ -282,8 +282,7 @@ def _checks(run: Rollout, eps: float) -> list[Figure]:
         rank=m.comm.rank,
         ladder=LADDER,
         decades=DECADES,
-        dot_limit=DOT_LIMIT * eps,
-        difference_limit=DIFFERENCE_LIMIT,
+        limits=(DIFFERENCE_LIMIT, DOT_LIMIT * eps),
     )
     figures = [
         Figure(c.name, c.value, c.limit, "", c.meaning) for c in report.checks if not c.at_least

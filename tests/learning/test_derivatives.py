@@ -19,6 +19,7 @@ from dogcm.field import Field, exchange
 from dogcm.halo import SerialBackend, connect, differentiable_sum
 from dogcm.learning.checkpointing import recompute
 from dogcm.learning.derivatives import (
+    DOT_PRODUCT_LIMIT,
     check_derivatives,
     hessian_symmetry,
     order_deviation,
@@ -288,7 +289,7 @@ def test_scheme_has_the_right_derivative(model, name):
         small_direction(s, model.params),
         ladder=tuple(10.0**-k for k in range(1, 7)),
         decades=0.0 if name in KINKED else 1.0,
-        difference_limit=1e-6,
+        limits=(1e-6, DOT_PRODUCT_LIMIT),
     )
     assert report.passed, f"{name}\n{report}"
 

@@ -25,7 +25,7 @@ from dogcm.learning.saving import (
     read_header,
     save_checkpoint,
 )
-from dogcm.learning.trainer import Stage, Trainer, TrainingError
+from dogcm.learning.trainer import Conduct, Stage, Trainer, TrainingError
 
 SETTINGS = Settings({"physics": 0.05}, updates=200, clip=10.0, average=0.9)
 SOURCE = 0.05 * np.cos(np.arange(np.prod(SHAPE))).reshape(SHAPE)
@@ -74,12 +74,12 @@ def trainer_on(comm, groups=1, px=None, poison=None, explode=False, **options):
         "pull": jnp.asarray(0.0),
         "source": Field(toy.tile(np.zeros(SHAPE)), "c"),
     }
-    options = {"batch": 2, "seed": 4} | options
     stages = options.pop("curriculum", [Stage(20, 3), Stage(180, STEPS)])
     settings = options.pop("settings", SETTINGS)
+    conduct = Conduct(**{"batch": 2, "seed": 4} | options)
     targets = ToyTargets(toy, poison)
     return toy, Trainer(
-        share, toy.forcing, {"physics": start}, targets, ranks, stages, settings, **options
+        share, toy.forcing, {"physics": start}, targets, ranks, stages, settings, conduct
     )
 
 
