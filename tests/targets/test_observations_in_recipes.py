@@ -15,7 +15,7 @@ from dogcm.evaluation.evaluation import evaluate
 from dogcm.evaluation.score_table import read_csv
 from dogcm.learning.parameters import LearnableSet
 from dogcm.learning.recipe import load_recipe
-from dogcm.learning.training import build, train, trainer_of
+from dogcm.learning.training import build, train
 from dogcm.learning.training_log import read_log
 from dogcm.simulation.model import Model
 from dogcm.targets import TargetError
@@ -26,6 +26,7 @@ SIMPLE = {
     "physics.tracer_advection": "upwind",
     "physics.momentum_advection": "none",
     "physics.equation_of_state": "linear",
+    "physics.convection": "none",
 }
 OVERRIDES = {"grid.nx": 24, "grid.ny": 17, "grid.nz": 3, "time.step": 7200} | SIMPLE
 #: Restoring of the truth; recipes start from four times as long.
@@ -185,7 +186,7 @@ def reanalysis(path, days=8) -> None:
 
 
 def of_reanalysis(path, **more) -> dict:
-    targets = {"kind": "reanalysis", "files": str(path), "spinup": 1, "test": 0.4}
+    targets = {"kind": "reanalysis", "files": str(path), "spinup": 0, "test": 0.4}
     return RECIPE | {"targets": targets | more}
 
 
@@ -210,10 +211,9 @@ def test_training_on_a_reanalysis(archive, tmp_path):
     after = np.asarray(window.values["temperature"].data)
     assert wet.mean() > 0.3 and float(window.state.time) == DAY
     np.testing.assert_allclose(after[1][wet] - start[wet], 0.2, atol=2e-3)
-    assert np.abs(np.asarray(window.state.u.data)).max() < 0.009, "velocities are the model's own"
-    evaluate(tmp_path, days=1)
-    found = {r["contender"] for r in read_csv(tmp_path / "evaluation.csv")}
-    assert found == {"trained", "uncorrected", "persistence"}
+    assert (np.asarray(window.state.u.data) == 0).all(), (
+        "velocities are those of the model, at rest"
+    )
 
 
 @pytest.mark.parametrize(
@@ -261,12 +261,12 @@ def test_profiles_give_the_same_loss_on_several_ranks(tmp_path):
         )
     )
 
-    def first(comm):
+    def loss(comm):
         setup = build(recipe, folder, comm=comm)
-        trainer = trainer_of(setup)
-        report = trainer.step()
-        return report.loss, report.norm
+        window, steps = setup.train.window(0, setup.every), setup.every
+        share = lambda t: setup.problem.share(t, window, setup.fixed, steps)
+        return float(jax.jit(lambda t: setup.model.halos.psum(share(t)))(setup.trainable))
 
-    tiled = first(comm)
-    alone = comm.broadcast(first(SerialCommunicator()) if comm.rank == 0 else None)
-    assert tiled == pytest.approx(alone, rel=1e-9) and alone[0] > 0.05
+    tiled = loss(comm)
+    alone = comm.broadcast(loss(SerialCommunicator()) if comm.rank == 0 else None)
+    assert tiled == pytest.approx(alone, rel=1e-11) and alone > 0.05
