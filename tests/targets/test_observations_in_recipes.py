@@ -92,10 +92,10 @@ def floats(path, model, found, days=(1, 2, 3, 4, 5, 6), seed=0) -> None:
     ).to_netcdf(path)
 
 
-def of_profiles(folder, **more) -> dict:
+def of_profiles(files, **more) -> dict:
     targets = {
         "kind": "profiles",
-        "files": f"{folder}/floats_*.nc",
+        "files": f"{files}/floats_*.nc",
         "period": ["2003-01-01", "2003-01-06"],
         "spinup": 0,
         "seasons": 1,
