@@ -18,6 +18,7 @@ import netCDF4
 import numpy as np
 
 from dogcm.field import Field
+from dogcm.io.appending import open_to_append
 from dogcm.io.root import OutputError, RootTask, require_space
 
 FILL = 9.969209968386869e36  # netCDF's own default for floats
@@ -153,7 +154,7 @@ class OutputFile:
         """
         task = RootTask(self._comm, self.path)
         task.do(require_space, self.path, self.record_bytes() + HEADER_BYTES)
-        data = task.do(netCDF4.Dataset, self.path, "a")
+        data = task.do(open_to_append, self.path)
         for name, variable in self.variables.items():
             value = fields[name]
             values = np.asarray(value.interior if isinstance(value, Field) else value)
@@ -345,11 +346,7 @@ class OutputFile:
     def _drop_later(self, now: float) -> int:
         """Keep the records that end by ``now`` (s); returns how many."""
         with netCDF4.Dataset(self.path) as data:
-            missing = set(self.variables) - set(data.variables)
-            if missing:
-                raise OutputError(
-                    f"{self.path} has no {sorted(missing)}: choose another output folder"
-                )
+            self._require_same_stream(data)
             ends = data["time_bnds"][:, 1] if "time_bnds" in data.variables else data["time"][:]
             ends = np.ma.filled(ends, np.inf)
             keep = int(np.sum(ends * SECONDS_PER_DAY <= now + 1e-3))
@@ -359,6 +356,23 @@ class OutputFile:
         if keep < len(ends):
             shorter.replace(self.path)
         return keep
+
+    def _require_same_stream(self, data) -> None:
+        """Records of one file are all of one kind and of the same variables."""
+        held = {n for n, v in data.variables.items() if v.dimensions[:1] == ("time",)}
+        held -= {"time", "time_bnds"}
+        kinds = {getattr(data[n], "cell_methods", "") for n in held & set(self.variables)}
+        wanted = f"time: {METHODS[self.kind]}"
+        if set(self.variables) != held:
+            found = f"holds {', '.join(sorted(held))}, not {', '.join(sorted(self.variables))}"
+        elif kinds != {wanted}:
+            found = f"holds '{kinds.pop()}', not '{wanted}'"
+        else:
+            return
+        raise OutputError(
+            f"{self.path} {found}: give this output another name, move the file away, or choose "
+            "another output folder"
+        )
 
 
 def record_bytes(variables, model) -> int:

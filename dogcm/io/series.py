@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import netCDF4
 import numpy as np
 
+from dogcm.io.appending import open_to_append
 from dogcm.io.output import FILL, HEADER_BYTES, OutputFile
 from dogcm.io.root import RootTask, require_space
 
@@ -78,7 +79,7 @@ class SeriesFile(OutputFile):
         """Add a record of arrays that every rank holds; NaN becomes the fill value."""
         task = RootTask(self._comm, self.path)
         task.do(require_space, self.path, self.record_bytes() + HEADER_BYTES)
-        data = task.do(netCDF4.Dataset, self.path, "a")
+        data = task.do(open_to_append, self.path)
         task.do(self._write, data, values)
         task.do(self._stamp, data, start, end)
         self._close(task, data)

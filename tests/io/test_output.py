@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -246,6 +247,55 @@ def test_a_continued_run_has_the_files_of_one_run(model, tmp_path):
         assert a.sizes["time"] == 4
         xr.testing.assert_equal(a, b)
         assert a.eta.attrs == b.eta.attrs
+
+
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        ({"kind": "snapshot"}, "brief.nc holds 'time: mean', not 'time: point'"),
+        ({"kind": "maximum"}, "brief.nc holds 'time: mean', not 'time: maximum'"),
+        ({"variables": ["eta"]}, "brief.nc holds eta, u, not eta:"),
+        ({"variables": ["eta", "v"]}, "brief.nc holds eta, u, not eta, v"),
+    ],
+)
+def test_records_of_two_kinds_are_not_mixed(model, tmp_path, change, says):
+    model.config = load_config(model.config, {"run.output": BRIEF})
+    model.run(0.25, tmp_path, progress=False)
+    before = (tmp_path / "brief.nc").read_bytes()
+    changed = {"brief": BRIEF["brief"] | change}
+    model.config = load_config(model.config, {"run.output": changed})
+    with pytest.raises(OutputError, match=says):
+        model.run(0.25, tmp_path, restart_from=latest_restart(tmp_path), progress=False)
+    assert (tmp_path / "brief.nc").read_bytes() == before
+
+
+READER = """
+import sys, netCDF4
+data = netCDF4.Dataset(sys.argv[1])
+print("open", flush=True)
+sys.stdin.read()
+print(data["eta"].shape[0], len(data.dimensions["time"]), float(data["time"][0]))
+"""
+
+
+def test_a_reader_does_not_end_the_run(model, tmp_path):
+    model.config = load_config(model.config, {"run.output": BRIEF})
+    words = [sys.executable, "-c", READER, str(tmp_path / "brief.nc")]
+    readers = []
+
+    def read(inner):
+        if not readers:
+            one = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            assert one.stdout.readline() == "open\n"
+            readers.append(one)
+
+    with pytest.warns(UserWarning, match="brief.nc is open in another program"):
+        model.run(1.0, tmp_path, progress=False, callbacks=[Callback(read, every=0.25)])
+    with xr.open_dataset(tmp_path / "brief.nc") as data:
+        assert data.sizes["time"] == 4
+        assert np.isfinite(data.eta.isel(time=slice(None)).max())
+    assert readers[0].communicate("", timeout=60)[0].split()[:2] == ["1", "1"]
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_few_restarts_are_kept(model, tmp_path):
