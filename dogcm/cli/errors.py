@@ -45,6 +45,7 @@ _STATUS = {
     "RecursionError": INTERNAL,
     "KeyboardInterrupt": INTERRUPTED,
     "Abort": INTERRUPTED,
+    "MemoryError": UNUSABLE,
     "OSError": FILE,
     "ValueError": UNUSABLE,
     "RuntimeError": LAUNCH,
@@ -82,6 +83,8 @@ def describe(error: BaseException) -> str:
         place = f"{error.filename}: " if error.filename else ""
         return f"{place}{error.strerror}"
     text = str(error).strip() or type(error).__name__
+    if isinstance(error, MemoryError):
+        return f"not enough memory ({text}): take a smaller grid, or more ranks on more machines"
     if status_of(error) == INTERNAL:
         return (
             f"{type(error).__name__}: {text}\nthis looks like an error inside dogcm; --debug shows "
