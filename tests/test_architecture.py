@@ -25,6 +25,7 @@ LEVELS = [
     {"dynamics", "physics", "corrector", "tracers"},
     {"timestepping"},
     {"io"},
+    {"planar"},
     {"diagnostics"},
     {"plots"},
     {"setups"},

@@ -1,0 +1,224 @@
+"""A model of a plane: transport, sources, and a closure, stepped by one scan on tiles."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dogcm.components import Component, option, parameter
+from dogcm.field import Field, exchange, fmap, hold
+from dogcm.planar.closures import Held, PlaneClosure, Scene
+from dogcm.planar.plane import DEPTH, Plane, PlaneError, with_diffusivity
+from dogcm.planar.transport import (
+    Flow,
+    Passage,
+    Scheme,
+    exponential_less_one,
+    passage,
+    passed,
+    transported,
+)
+
+
+class Planar(Component):
+    """What moves a plane."""
+
+    slot: ClassVar[str] = "plane_transport"
+
+
+class PlaneTransport(Planar):
+    """Advection and diffusion in a plane, and what becomes of air that moves up or down when there
+    is no closure."""
+
+    kind: ClassVar[str] = "plane"
+    source: ClassVar[str] = "doi:10.1016/0021-9991(74)90019-9"
+    scheme: Scheme = option(
+        "exponential", "1", "exponential: cheap; limited: second order; upwind: first order"
+    )
+    vertical: str = option(
+        "leaves",
+        "1",
+        "without a closure: leaves (what the flow takes out of the plane is gone, what it brings "
+        "is clean), follows (it brings the plane's own concentration) or closed (nothing passes)",
+        pattern="^(leaves|follows|closed)$",
+    )
+    plane_diffusivity: float = parameter(
+        0.01, "m2 s-1", "eddy diffusivity of a plane", shapes=("scalar", "map", "orthotropic"), gt=0
+    )
+    source_strength: float = parameter(
+        1.0, "1", "factor of all sources of a plane", shapes=("scalar",), gt=0
+    )
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["held", "time"], meta_fields=[]
+)
+@dataclass(frozen=True)
+class PlaneState:
+    """What is carried from step to step: :class:`Held`, without halo, and the time (s)."""
+
+    held: Held
+    time: Any
+
+    @property
+    def concentration(self) -> Field:
+        """Of the plane, ``(..., y, x)`` (kg m-3)."""
+        return self.held.layers.level(0)
+
+    def inventory(self) -> Field:
+        """Of plane, layers and what is gone, ``(..., y, x)`` (kg m-3 of the plane)."""
+        both = jnp.concatenate([self.held.layers.data, self.held.gone.data], axis=-3)
+        return self.held.gone.with_data(jnp.sum(both, axis=-3))
+
+
+class Ready(NamedTuple):
+    """What a rollout needs once: the plane with its diffusivity, all flows, the closure's rates."""
+
+    plane: Plane
+    flow: Flow | Passage
+    closure: Any
+    strength: Any
+
+
+@dataclass(frozen=True)
+class PlaneModel:
+    """Transport, sources and a closure on one tile of a plane.
+
+    Attributes:
+        plane, halos, decomposition: of :func:`dogcm.planar.make_plane`.
+        dt: step (s). closure: None for the physics alone.
+    """
+
+    plane: Plane
+    halos: Any
+    decomposition: Any
+    dt: float
+    closure: PlaneClosure | None = None
+    transport: PlaneTransport = field(default_factory=PlaneTransport)
+
+    def __post_init__(self):
+        if not self.dt > 0:
+            raise PlaneError(f"dt = {self.dt}: the step has to be positive (s)")
+
+    def params(self, key, diffusivity: Any = None) -> dict:
+        """Parameters before training: the plane's own diffusivity, the transport's numbers, and
+        the closure's weights, the same on all ranks.
+
+        Args:
+            key: ``jax.random.key``. diffusivity: instead of the plane's (m2 s-1), see
+                :func:`dogcm.planar.plane.with_diffusivity`.
+        """
+        p = self.plane
+        given = (p.diffusivity_u, p.diffusivity_v) if diffusivity is None else diffusivity
+        made = {
+            "plane_diffusivity": given,
+            "source_strength": jnp.asarray(self.transport.source_strength, p.dtype),
+        }
+        return made | ({"closure": self.closure.weights(key, p)} if self.closure else {})
+
+    def at_rest(self, *cases: int) -> PlaneState:
+        """No concentration anywhere, in a batch of so many cases."""
+        kept, states = (self.closure.kept, self.closure.states) if self.closure else (0, 0)
+        blank = self.plane.wet_c.crop(0)
+        empty = lambda n: blank.with_data(jnp.zeros((*cases, n, *blank.shape), blank.dtype))
+        held = Held(empty(1 + kept), empty(1), empty(states))
+        return PlaneState(held, jnp.zeros((), jnp.float64))
+
+    def prepared(self, params: dict) -> Ready:
+        """What is the same at all steps, computed once."""
+        plane = with_diffusivity(self.plane, params["plane_diffusivity"])
+        if self.closure is None:
+            one = [f.with_data(f.data[None]) for f in _flow_of(plane)]
+            ready, flow = None, Flow(*one)
+        else:
+            ready = self.closure.prepared(params["closure"], self._scene(plane))
+            flow = self.closure.flow(ready, plane)
+        if self.transport.scheme == "exponential":
+            flow = Passage(*hold(*passage(flow, plane, self.dt)))
+        return Ready(plane, flow, ready, params["source_strength"])
+
+    def step(self, state: PlaneState, ready: Ready, source: Field) -> PlaneState:
+        """One step: transport, what goes to and fro, and the source.
+
+        Args:
+            source: ``(..., y, x)`` without halo, kg m-3 s-1, of the plane.
+        """
+        held = state.held
+        held = held._replace(layers=self._moved(held.layers, ready))
+        if self.closure is None:
+            held = self._without_closure(held, ready.plane)
+        else:
+            held = self.closure.exchanged(ready.closure, held, self._scene(ready.plane))
+        added = source.data * ready.plane.wet_c.crop(0).data * (ready.strength * self.dt)
+        layers = held.layers.data.at[..., 0, :, :].add(added.astype(held.layers.dtype))
+        held = held._replace(layers=held.layers.with_data(layers))
+        return PlaneState(held, state.time + self.dt)
+
+    def rollout(
+        self, state: PlaneState, params: dict, source, steps: int, every: int = 1, block: int = 0
+    ):
+        """So many steps in one scan, differentiable in state, parameters and source.
+
+        Args:
+            source: Field ``(..., y, x)``, or a function of time (s) that gives one.
+            every: steps between records. block: so many steps are computed again by the backward
+                pass, which then keeps less (a divisor of ``every``; 0: none).
+
+        Returns:
+            the last state, and the plane's concentration after every so many steps
+            ``(steps / every, ..., y, x)``.
+
+        Raises:
+            PlaneError: steps that are no multiple of ``every``.
+        """
+        again, block = bool(block), block or every
+        if steps % every or every % block:
+            raise PlaneError(
+                f"{steps} steps, a record every {every}, blocks of {block}: each has to be a "
+                "multiple of the next"
+            )
+        at = source if callable(source) else (lambda time: source)
+        ready = self.prepared(params)
+
+        def one(s, _):
+            return self.step(s, ready, at(s.time)), None
+
+        blocks = lambda s: jax.lax.scan(one, s, None, length=block)[0]
+        blocks = jax.checkpoint(blocks) if again else blocks
+
+        def record(s, _):
+            s, _ = jax.lax.scan(lambda s, _: (blocks(s), None), s, None, length=every // block)
+            return s, s.concentration
+
+        last, records = jax.lax.scan(record, state, None, length=steps // every)
+        return last, records
+
+    def _moved(self, layers: Field, ready: Ready) -> Field:
+        scheme = self.transport.scheme
+        if scheme == "exponential":
+            return passed(layers, ready.flow, ready.plane, self.halos)
+        (near,) = exchange(self.halos, (layers, DEPTH))
+        return transported(near, ready.flow, ready.plane, self.dt, scheme).crop(0)
+
+    def _scene(self, plane: Plane) -> Scene:
+        return Scene(plane, self.halos, self.dt)
+
+    def _without_closure(self, held: Held, plane: Plane) -> Held:
+        """What becomes of air that leaves the plane or comes into it."""
+        vertical, dt = self.transport.vertical, self.dt
+        if vertical == "closed":
+            return held
+        change = {
+            "leaves": lambda d: exponential_less_one(jnp.minimum(d, 0.0) * dt),
+            "follows": lambda d: exponential_less_one(d * dt),
+        }[vertical]
+        gain = fmap(lambda c, d: c * change(d), held.layers, plane.divergence().crop(0))
+        return held._replace(layers=held.layers + gain, gone=held.gone - gain)
+
+
+def _flow_of(plane: Plane) -> tuple[Field, ...]:
+    return plane.u, plane.v, plane.diffusivity_u, plane.diffusivity_v

@@ -1,0 +1,77 @@
+"""The contenders: the same transport with another closure, or with none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+from planes import Truth
+
+from dogcm.learning.parameters import LearnableSet
+from dogcm.planar import Layers, PlaneModel, PlaneTransport
+
+DT = 2.0  # s
+LEARNED = LearnableSet(["plane_diffusivity: orthotropic", "source_strength"])
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A model and what of it is learned.
+
+    Attributes:
+        closure: options of :class:`dogcm.planar.Layers`, None for none.
+        vertical: without a closure, see :class:`dogcm.planar.PlaneTransport`.
+        learns: whether anything is learned. about: in the tables.
+    """
+
+    about: str
+    closure: dict | None = None
+    vertical: str = "leaves"
+    learns: bool = True
+
+    def model(self, truth: Truth, flow: int = 0, dtype=np.float32) -> PlaneModel:
+        plane, d, halos = truth.plane(flow, dtype)
+        closure = None if self.closure is None else Layers(**self.closure)
+        return PlaneModel(plane, halos, d, DT, closure, PlaneTransport(vertical=self.vertical))
+
+    def start(self, model: PlaneModel, seed: int) -> dict:
+        """What is learned, before training."""
+        if not self.learns:
+            return {}
+        params = model.params(jax.random.key(seed))
+        made = {"physics": LEARNED.initial(params, model.plane)}
+        return made | ({"closure": params["closure"]} if "closure" in params else {})
+
+    def params(self, model: PlaneModel, learned: dict) -> dict:
+        """Parameters of the model from what is learned."""
+        base = model.params(jax.random.key(0)) if model.closure is None else _physics(model)
+        if not self.learns:
+            return base
+        params = LEARNED.apply(learned["physics"], base, model.halos, model.plane)
+        return params | {k: learned[k] for k in ("closure",) if k in learned}
+
+
+def _physics(model: PlaneModel) -> dict:
+    p = model.plane
+    return {"plane_diffusivity": (p.diffusivity_u, p.diffusivity_v), "source_strength": 1.0}
+
+
+COUNT = 3
+CONTENDERS = {
+    "memory": Contender("with memory", {"count": COUNT, "longest": 200.0}),
+    "markov": Contender(
+        "without memory, equal parameters",
+        {"count": COUNT, "longest": 200.0, "remembers": False},
+    ),
+    "still": Contender(
+        "with memory, layers at rest", {"count": COUNT, "longest": 200.0, "advected": False}
+    ),
+    "local": Contender(
+        "with memory, no maps", {"count": COUNT, "longest": 200.0, "maps": False}
+    ),
+    "learned_d": Contender("physics, learned D and strength"),
+    "learned_d_follows": Contender("physics, learned D, air follows", vertical="follows"),
+    "physics": Contender("physics alone", learns=False),
+    "physics_follows": Contender("physics alone, air follows", vertical="follows", learns=False),
+}
