@@ -91,7 +91,7 @@ def surroundings(plane: Plane) -> Field:
         1.0 - mean_x_u2c(plane.wet_u),
         1.0 - mean_y_v2c(plane.wet_v),
     ]
-    return stack(*(fmap(squash, f) * plane.wet_c for f in parts)).crop(0)
+    return hold(stack(*(fmap(squash, f) * plane.wet_c for f in parts)).crop(0))
 
 
 FEATURES = 8
@@ -251,7 +251,7 @@ class Layers(PlaneClosure):
     def _numbers(self, weights: dict, scene: Scene) -> Field:
         module = _Rates(len(_NUMBERS) * self.count, self.width)
         x = surroundings(scene.plane)
-        found = module.apply({"params": weights["network"]}, x, scene.level()).crop(0)
+        found = hold(module.apply({"params": weights["network"]}, x, scene.level()).crop(0))
         if self.maps:
             found = found + weights[MAPS].astype(found.dtype)
         return exchange(scene.halos, (found, DEPTH + 1))[0]
@@ -272,7 +272,7 @@ class Layers(PlaneClosure):
         kx = mixed(mean_x_c2u(raw["spread"]), p.dx, scale[0])
         ky = mixed(mean_y_c2v(raw["spread"]), p.dy, scale[1])
         pairs = ((p.u, u), (p.v, v), (p.diffusivity_u, kx), (p.diffusivity_v, ky))
-        return Flow(*(_on_top(a, b) for a, b in pairs))
+        return Flow(*hold(*(_on_top(a, b) for a, b in pairs)))
 
     def _rates(self, raw: dict[str, Field], weights: dict, p: Plane, flow: Flow) -> Rates:
         column = lambda x: x[:, None, None]
@@ -288,7 +288,7 @@ class Layers(PlaneClosure):
         ratio = column(jnp.exp(weights["own"][1]))
         back = soft(raw["back"]) * pace * gates[1] + soft(raw["back"]) * rise * (ratio * gates[1])
         gone, onward = soft(raw["gone"]) * pace * gates[2], soft(raw["onward"]) * pace * gates[3]
-        return Rates(leaves, back, gone, onward, flow, pace)
+        return Rates(*hold(leaves, back, gone, onward), flow, pace)
 
     def flow(self, ready: Rates, plane: Plane) -> Flow:
         return ready.flow

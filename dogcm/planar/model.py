@@ -76,10 +76,12 @@ class PlaneState:
 
 
 class Ready(NamedTuple):
-    """What a rollout needs once: the plane with its diffusivity, all flows, the closure's rates."""
+    """What a rollout needs once: the plane with its diffusivity, all flows, the divergence (s-1), the
+    closure's rates."""
 
     plane: Plane
     flow: Flow | Passage
+    rising: Field
     closure: Any
     strength: Any
 
@@ -139,7 +141,9 @@ class PlaneModel:
             flow = self.closure.flow(ready, plane)
         if self.transport.scheme == "exponential":
             flow = Passage(*hold(*passage(flow, plane, self.dt)))
-        return Ready(plane, flow, ready, params["source_strength"])
+        # Stored, so that all layouts find the same bits.
+        rising = hold(plane.divergence().crop(0))
+        return Ready(plane, flow, rising, ready, params["source_strength"])
 
     def step(self, state: PlaneState, ready: Ready, source: Field) -> PlaneState:
         """One step: transport, what goes to and fro, and the source.
@@ -150,7 +154,7 @@ class PlaneModel:
         held = state.held
         held = held._replace(layers=self._moved(held.layers, ready))
         if self.closure is None:
-            held = self._without_closure(held, ready.plane)
+            held = self._without_closure(held, ready.rising)
         else:
             held = self.closure.exchanged(ready.closure, held, self._scene(ready.plane))
         added = source.data * ready.plane.wet_c.crop(0).data * (ready.strength * self.dt)
@@ -207,7 +211,7 @@ class PlaneModel:
     def _scene(self, plane: Plane) -> Scene:
         return Scene(plane, self.halos, self.dt)
 
-    def _without_closure(self, held: Held, plane: Plane) -> Held:
+    def _without_closure(self, held: Held, rising: Field) -> Held:
         """What becomes of air that leaves the plane or comes into it."""
         vertical, dt = self.transport.vertical, self.dt
         if vertical == "closed":
@@ -216,7 +220,7 @@ class PlaneModel:
             "leaves": lambda d: exponential_less_one(jnp.minimum(d, 0.0) * dt),
             "follows": lambda d: exponential_less_one(d * dt),
         }[vertical]
-        gain = fmap(lambda c, d: c * change(d), held.layers, plane.divergence().crop(0))
+        gain = fmap(lambda c, d: c * change(d), held.layers, rising)
         return held._replace(layers=held.layers + gain, gone=held.gone - gain)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from planes import Truth
 
@@ -39,13 +40,18 @@ class Contender:
         """What is learned, before training."""
         if not self.learns:
             return {}
-        params = model.params(jax.random.key(seed))
-        made = {"physics": LEARNED.initial(params, model.plane)}
-        return made | ({"closure": params["closure"]} if "closure" in params else {})
+        made = {"physics": LEARNED.initial(_physics(model), model.plane)}
+        if model.closure is not None:
+            made["closure"] = model.closure.weights(jax.random.key(seed), model.plane)
+        return made
+
+    def own_diffusivity(self, model: PlaneModel):
+        """Raw numbers of the eddies' own diffusivity."""
+        return LEARNED.initial(_physics(model), model.plane)["plane_diffusivity"]
 
     def params(self, model: PlaneModel, learned: dict) -> dict:
         """Parameters of the model from what is learned."""
-        base = model.params(jax.random.key(0)) if model.closure is None else _physics(model)
+        base = _physics(model)
         if not self.learns:
             return base
         params = LEARNED.apply(learned["physics"], base, model.halos, model.plane)
@@ -54,7 +60,7 @@ class Contender:
 
 def _physics(model: PlaneModel) -> dict:
     p = model.plane
-    return {"plane_diffusivity": (p.diffusivity_u, p.diffusivity_v), "source_strength": 1.0}
+    return {"plane_diffusivity": (p.diffusivity_u, p.diffusivity_v), "source_strength": jnp.ones((), p.dtype)}
 
 
 COUNT = 3
