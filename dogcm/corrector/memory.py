@@ -105,7 +105,7 @@ class Memory(Component):
     def module(self) -> MemoryCell:
         """The module that steps it."""
 
-    def at_rest(self, like: Field) -> Field:
+    def blank(self, like: Field) -> Field:
         """No memory of anything: ``(states, y, x)`` of zeros on the tile of ``like``."""
         blank = like.crop(0)
         return blank.with_data(jnp.zeros((self.states, *blank.shape[-2:]), blank.dtype))

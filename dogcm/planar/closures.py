@@ -117,7 +117,7 @@ class PlaneClosure(Component):
         """Weights before training, the same on all ranks (maps: zero): the closure then does
         nothing but keep what the flow takes out of the plane."""
 
-    def prepared(self, weights: dict, scene: Scene) -> Any:
+    def rates(self, weights: dict, scene: Scene) -> Any:
         """What it needs once per rollout, since the flow is steady."""
         return weights
 
@@ -158,7 +158,7 @@ def _initialised(module: nn.Module, key, channels: tuple[int, ...], dtype, *more
 
 class Rates(NamedTuple):
     """What the layers do, Fields ``(kept, y, x)`` in s-1: from the plane into each layer, from it
-    to the plane, out of the room, and to the next layer; the flow of all; one over the time scale."""
+    to the plane, out of the room, and to the next layer; the flow of all; one over time scales."""
 
     leaves: Field
     back: Field
@@ -232,7 +232,7 @@ class Layers(PlaneClosure):
             made[MAPS] = Field(jnp.zeros((len(_NUMBERS) * n, *tile), dtype), "c").named(MAPS)
         return made
 
-    def prepared(self, weights: dict, scene: Scene) -> Rates:
+    def rates(self, weights: dict, scene: Scene) -> Rates:
         numbers = self._numbers(weights, scene)
         p = scene.plane
         wide = {k: numbers.level(slice(i * self.count, (i + 1) * self.count))
@@ -375,7 +375,7 @@ class Recurrent(PlaneClosure):
     def _modules(self):
         return self.memory.module(), _Rates(4, self.width)
 
-    def prepared(self, weights: dict, scene: Scene):
+    def rates(self, weights: dict, scene: Scene):
         p = scene.plane
         return weights, surroundings(p), speed(p)
 

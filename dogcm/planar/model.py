@@ -54,9 +54,7 @@ class PlaneTransport(Planar):
     )
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass, data_fields=["held", "time"], meta_fields=[]
-)
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["held", "time"], meta_fields=[])
 @dataclass(frozen=True)
 class PlaneState:
     """What is carried from step to step: :class:`Held`, without halo, and the time (s)."""
@@ -76,8 +74,8 @@ class PlaneState:
 
 
 class Ready(NamedTuple):
-    """What a rollout needs once: the plane with its diffusivity, all flows, the divergence (s-1), the
-    closure's rates."""
+    """What a rollout needs once: the plane with its diffusivity, all flows, the divergence (s-1),
+    the closure's rates."""
 
     plane: Plane
     flow: Flow | Passage
@@ -137,7 +135,7 @@ class PlaneModel:
             one = [f.with_data(f.data[None]) for f in _flow_of(plane)]
             ready, flow = None, Flow(*one)
         else:
-            ready = self.closure.prepared(params["closure"], self._scene(plane))
+            ready = self.closure.rates(params["closure"], self._scene(plane))
             flow = self.closure.flow(ready, plane)
         if self.transport.scheme == "exponential":
             flow = Passage(*hold(*passage(flow, plane, self.dt)))

@@ -123,9 +123,7 @@ def make_plane(comm, layout, arrays: dict[str, np.ndarray], cell: tuple, dtype=n
     fluid = mask > THINNEST
     eddy = np.maximum(np.asarray(arrays["eddy_diffusivity"], float), SMALLEST) * fluid
     open_x, open_y = _open_faces(fluid, arrays)
-    cut = lambda a, at: Field(
-        jnp.asarray(a[t.j0 : t.j1, t.i0 : t.i1], dtype), at
-    )
+    cut = lambda a, at: Field(jnp.asarray(a[t.j0 : t.j1, t.i0 : t.i1], dtype), at)
     told = [(fluid, "c"), (eddy, "c"), (np.where(fluid, mask, 1.0), "c"), (open_x, "u"),
             (open_y, "v"), (arrays["u"], "u"), (arrays["v"], "v")]  # fmt: skip
     halo = Halo.of(DEPTH + 1)

@@ -217,8 +217,8 @@ def limited(c: Field, flux_x: Field, flux_y: Field, plane, dt: float) -> tuple[F
         out = lambda low, high: jnp.maximum(high, 0.0) - jnp.minimum(low, 0.0)
         parts.append(fmap(out, axis.lower_face(f), axis.upper_face(f), name="out") * (dt / d))
     share = hold(fmap(_affordable, c, (parts[0] + parts[1]) / plane.part))
-    cut = lambda f, axis: f * fmap(
-        lambda w, a, b: jnp.where(w > 0, a, b), f, axis.lower(share), axis.upper(share)
+    cut = lambda f, axis: (
+        f * fmap(lambda w, a, b: jnp.where(w > 0, a, b), f, axis.lower(share), axis.upper(share))
     )
     return cut(flux_x, _X), cut(flux_y, _Y)
 

@@ -60,7 +60,8 @@ class Contender:
 
 def _physics(model: PlaneModel) -> dict:
     p = model.plane
-    return {"plane_diffusivity": (p.diffusivity_u, p.diffusivity_v), "source_strength": jnp.ones((), p.dtype)}
+    own = p.diffusivity_u, p.diffusivity_v
+    return {"plane_diffusivity": own, "source_strength": jnp.ones((), p.dtype)}
 
 
 COUNT = 3
@@ -73,9 +74,7 @@ CONTENDERS = {
     "still": Contender(
         "with memory, layers at rest", {"count": COUNT, "longest": 200.0, "advected": False}
     ),
-    "local": Contender(
-        "with memory, no maps", {"count": COUNT, "longest": 200.0, "maps": False}
-    ),
+    "local": Contender("with memory, no maps", {"count": COUNT, "longest": 200.0, "maps": False}),
     "learned_d": Contender("physics, learned D and strength"),
     "learned_d_follows": Contender("physics, learned D, air follows", vertical="follows"),
     "physics": Contender("physics alone", learns=False),

@@ -1,9 +1,9 @@
 """Scores of what has been trained, on the test cases and out of distribution; tables and figures.
 
-    python training/memory_closure/evaluate.py scores      # accuracy.csv
-    python training/memory_closure/evaluate.py families    # families.csv
-    python training/memory_closure/evaluate.py checks      # conservation.csv, speed.csv
-    python training/memory_closure/evaluate.py draw        # the figures
+python training/memory_closure/evaluate.py scores      # accuracy.csv
+python training/memory_closure/evaluate.py families    # families.csv
+python training/memory_closure/evaluate.py checks      # conservation.csv, speed.csv
+python training/memory_closure/evaluate.py draw        # the figures
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ TIMES = (60, 120, 300, 600)
 EPSILON = 1e-9  # kg m-3, of the published relative measure
 RECORD = 20.0  # s
 MEMORY = 60.0  # s between what is done to the memory
+STEPS = 3000  # of the check of conservation: 6000 s
 SEEN = 1e-8  # kg m-3: where magnitudes are compared
 
 
@@ -58,9 +59,7 @@ class Trained:
             source = lambda t: rates.level(0).with_data(rates.data[jnp.int32(t / DT + 0.5)])
         else:
             source = rates.with_data(rates.data[0])
-        roll = jax.jit(
-            lambda s, p: m.rollout(s, p, source, steps, round(RECORD / DT))
-        )
+        roll = jax.jit(lambda s, p: m.rollout(s, p, source, steps, round(RECORD / DT)))
         state, seen = m.at_rest(len(cases)), []
         for _ in range(round(seconds / MEMORY)):
             state, records = roll(state, self.params)
@@ -154,11 +153,14 @@ def scores(given, truth: Truth) -> None:
         for memory in ("kept", "reset", "shuffled") if name == "memory" else ("kept",):
             seen = trained.run(truth, cases, 600.0, memory)
             found = seen[[round(t / RECORD) - 1 for t in TIMES]]
-            for key, values in measures(found, want, wet).items():
+            scored = measures(found, want, wet)
+            for key, values in scored.items():
                 for t, row in zip(TIMES, values):
-                    rows += [[name, seed, memory, key, t, c, f"{v:.6g}"] for c, v in zip(cases, row)]
-            print(name, seed, memory, *(f"{v:.4g}" for v in measures(found, want, wet)["relative"].mean(1)))
-    _write("accuracy.csv", ["contender", "seed", "memory", "measure", "time", "case", "value"], rows)
+                    who = [name, seed, memory, key, t]
+                    rows += [[*who, c, f"{v:.6g}"] for c, v in zip(cases, row)]
+            print(name, seed, memory, *(f"{v:.4g}" for v in scored["relative"].mean(1)))
+    head = ["contender", "seed", "memory", "measure", "time", "case", "value"]
+    _write("accuracy.csv", head, rows)
 
 
 def _write(name: str, head: list[str], rows: list) -> None:
@@ -202,12 +204,11 @@ def checks(given, truth: Truth) -> None:
         wide = jax.tree.map(lambda x: x.astype(np.float64), learned)
         params = contender.params(model, wide)
         source = field(truth.sources(cases, DT, DT)[0], np.float64)
-        steps = 3000
-        run = jax.jit(lambda p, m=model, s=source: m.rollout(m.at_rest(1), p, s, steps, 30))
+        run = jax.jit(lambda p, m=model, s=source: m.rollout(m.at_rest(1), p, s, STEPS, 30))
         last, seen = jax.block_until_ready(run(params))
         part = np.asarray(model.plane.part.interior)
         total = float((np.asarray(last.inventory().data) * part).sum())
-        put = float((np.asarray(source.data) * part).sum()) * DT * steps
+        put = float((np.asarray(source.data) * part).sum()) * DT * STEPS
         put *= float(params["source_strength"])
         low = min(float(seen.data.min()), float(last.held.layers.data.min()))
         rows.append([name, f"{total / put - 1:.2e}", f"{low / float(seen.data.max()):.2e}"])
