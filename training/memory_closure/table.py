@@ -1,0 +1,119 @@
+"""From accuracy.csv and families.csv to tables and a figure; seconds.
+
+python training/memory_closure/table.py
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+HERE = Path(__file__).resolve().parent
+TIMES = (60, 120, 300, 600)
+DRAWS = 2000
+NAMES = {
+    "relative": "published relative measure",
+    "mse": "mean squared error (kg2 m-6)",
+    "log": "mean error of asinh(c / 1e-9 kg m-3)",
+}
+
+
+def read() -> dict:
+    """(contender, memory, measure, time) to an array (seed, case)."""
+    found: dict = defaultdict(lambda: defaultdict(dict))
+    with open(HERE / "accuracy.csv") as file:
+        for r in csv.DictReader(file):
+            key = r["contender"], r["memory"], r["measure"], int(r["time"])
+            found[key][int(r["seed"])][int(r["case"])] = float(r["value"])
+    return {
+        k: np.array([[cases[c] for c in sorted(cases)] for cases in seeds.values()])
+        for k, seeds in found.items()
+    }
+
+
+def ratio(a: np.ndarray, b: np.ndarray, random) -> tuple[float, float, float]:
+    """Mean over seeds and cases of ``a`` over that of ``b``, with 95 % of a bootstrap over test
+    cases (the same for both) and seeds (of each)."""
+    draws = []
+    for _ in range(DRAWS):
+        cases = random.integers(a.shape[1], size=a.shape[1])
+        pick = lambda x, cases=cases: x[random.integers(len(x), size=len(x))][:, cases].mean()
+        draws.append(pick(a) / pick(b))
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return a.mean() / b.mean(), low, high
+
+
+def tables(values: dict) -> str:
+    """All tables as markdown."""
+    random, out = np.random.default_rng(0), []
+    for measure, about in NAMES.items():
+        out += [
+            f"**{about}**",
+            "",
+            "| | seeds | 60 s | 120 s | 300 s | 600 s |",
+            "|---|" * 1 + "---|" * 5,
+        ]
+        for name, memory in dict.fromkeys((k[0], k[1]) for k in values):
+            rows = [values[name, memory, measure, t] for t in TIMES]
+            label = name if memory == "kept" else f"{name}, {memory}"
+            cells = " | ".join(f"{r.mean():.3g}" for r in rows)
+            out.append(f"| {label} | {len(rows[0])} | {cells} |")
+        if ("markov", "kept", measure, 60) in values:
+            cells = []
+            for t in TIMES:
+                pair = (values[n, "kept", measure, t] for n in ("memory", "markov"))
+                cells.append("{:.2f} ({:.2f} to {:.2f})".format(*ratio(*pair, random)))
+            out.append(f"| **memory / markov** | | {' | '.join(cells)} |")
+        out.append("")
+    return "\n".join(out)
+
+
+def families() -> str:
+    """Table of families.csv: medians over cases."""
+    found = defaultdict(list)
+    with open(HERE / "families.csv") as file:
+        for r in csv.DictReader(file):
+            found[r["family"], r["contender"]].append(
+                [float(r[k]) for k in ("spearman", "slope", "median_ratio")]
+            )
+    out = [
+        "| family | contender | cases | Spearman | slope | median ratio |",
+        "|---|---|---|---|---|---|",
+    ]
+    for (family, name), rows in found.items():
+        cells = " | ".join(f"{x:.3f}" for x in np.median(rows, axis=0))
+        out.append(f"| {family} | {name} | {len(rows)} | {cells} |")
+    return "\n".join(out)
+
+
+def draw(values: dict) -> None:
+    """error.png: error by time of all contenders."""
+    shown = [
+        (n, m) for n, m in dict.fromkeys((k[0], k[1]) for k in values) if n != "physics_follows"
+    ]
+    figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+    for axis, measure in zip(axes, ("mse", "log")):
+        for name, memory in shown:
+            label = name if memory == "kept" else f"{name}, {memory}"
+            mean = [values[name, memory, measure, t].mean() for t in TIMES]
+            axis.plot(TIMES, mean, "o-" if memory == "kept" else "o:", label=label)
+        axis.set(xlabel="time (s)", yscale="log", title=NAMES[measure])
+    axes[1].legend(fontsize=8)
+    figure.savefig(HERE / "error.png", dpi=110)
+
+
+if __name__ == "__main__":
+    scores = read()
+    text = tables(scores)
+    if (HERE / "families.csv").exists():
+        text += "\n" + families() + "\n"
+    (HERE / "tables.md").write_text(text)
+    draw(scores)
+    print(text)
