@@ -72,7 +72,7 @@ def test_projection_leaves_what_is_free_and_takes_out_gradients(small):
     for a, b in zip(again, small.velocity):
         np.testing.assert_allclose(a, b, atol=1e-10)
     p = np.random.default_rng(0).normal(size=small.cells.air.shape)
-    gradient = flows.Poisson(small.cells, np, np.float64).gradient(p)
+    gradient = flows.Poisson.of(small.cells, np, np.float64).gradient(p)
     more = tuple(q + g for q, g in zip(small.velocity, gradient))
     for a, b in zip(flows.project_exactly(small.cells, more), small.velocity):
         np.testing.assert_allclose(a, b, atol=1e-9)

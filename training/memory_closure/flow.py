@@ -72,26 +72,39 @@ def _pad(q, dim: int, mode: str = "constant"):
     return xp.pad(q, [(1, 1) if d == dim else (0, 0) for d in range(q.ndim)], mode=mode)
 
 
+@dataclass(frozen=True)
 class Poisson:
     """Pressure of a room: conjugate gradients, preconditioned by the exact inverse of the empty
-    box, which cosines diagonalise."""
+    box, which cosines diagonalise. Made by `of`; arrays of numpy or of JAX."""
 
-    def __init__(self, cells: Cells, xp=jnp, dtype=jnp.float32):
-        self.xp, self.spacing = xp, cells.spacing
-        self.open = tuple(xp.asarray(o, dtype) for o in cells.open)
-        self.air = xp.asarray(cells.air, dtype)
-        eigenvalues, self.cosines = [], []
+    spacing: tuple
+    open: tuple
+    air: np.ndarray
+    cosines: tuple
+    inverse: np.ndarray
+
+    @classmethod
+    def of(cls, cells: Cells, xp=jnp, dtype=jnp.float32) -> Poisson:
+        """The solver for ``cells``."""
+        eigenvalues, cosines = [], []
         for axis, d in enumerate(cells.spacing):
             n = cells.air.shape[2 - axis]
             k, j = np.arange(n)[:, None], np.arange(n)[None]
             c = np.sqrt(2 / n) * np.cos(np.pi * k * (j + 0.5) / n)
             c[0] = np.sqrt(1 / n)
-            self.cosines.append(xp.asarray(c, dtype))
+            cosines.append(xp.asarray(c, dtype))
             eigenvalues.append((2 - 2 * np.cos(np.pi * np.arange(n) / n)) / d**2)
         x, y, z = eigenvalues
         total = z[:, None, None] + y[:, None] + x
         total[0, 0, 0] = np.inf
-        self.inverse = xp.asarray(1 / total, dtype)
+        passes = tuple(xp.asarray(o, dtype) for o in cells.open)
+        air, inverse = xp.asarray(cells.air, dtype), xp.asarray(1 / total, dtype)
+        return cls(tuple(cells.spacing), passes, air, tuple(cosines), inverse)
+
+    @property
+    def xp(self):
+        """The library of the arrays."""
+        return np if isinstance(self.air, np.ndarray) else jnp
 
     def gradient(self, p) -> tuple:
         """Pressure gradient on open faces."""
@@ -132,13 +145,18 @@ class Poisson:
         return tuple(q - g for q, g in zip(velocity, self.gradient(state[0])))
 
 
+jax.tree_util.register_dataclass(
+    Poisson, data_fields=["open", "air", "cosines", "inverse"], meta_fields=["spacing"]
+)
+
+
 def project_exactly(cells: Cells, velocity: tuple, iterations: int = 400) -> tuple:
     """The velocity without divergence that is nearest to ``velocity`` (double precision).
 
     Errors: RuntimeError if the divergence does not become small, as when a part of the room has
     an opening and no way out.
     """
-    poisson = Poisson(cells, np, np.float64)
+    poisson = Poisson.of(cells, np, np.float64)
     velocity = tuple(
         np.where(o, np.asarray(q, np.float64), s)
         for q, o, s in zip(velocity, cells.open, cells.speed)
@@ -183,18 +201,31 @@ def _flux(velocity: tuple, viscosity, of: int, along: int, dt: float, d: float):
     return carrier * _limited(q, carrier * dt / d, dim) - nu * jnp.diff(q, axis=dim) / d
 
 
-def _momentum(velocity: tuple, cells: Cells, distance, dt: float) -> tuple:
+def _momentum(velocity: tuple, poisson: Poisson, speed: tuple, distance, dt) -> tuple:
     """Velocities after advection and friction over ``dt``; openings keep theirs."""
     viscosity = eddy_viscosity(velocity, distance) + MOLECULAR
     new = []
     for of, q in enumerate(velocity):
-        for along, d in enumerate(cells.spacing):
+        for along, d in enumerate(poisson.spacing):
             change = (
                 -dt / d * jnp.diff(_flux(velocity, viscosity, of, along, dt, d), axis=2 - along)
             )
             q = q + (_pad(change, 2 - along) if of == along else change)
-        new.append(jnp.where(cells.open[of], q, jnp.asarray(cells.speed[of], q.dtype)))
+        new.append(jnp.where(poisson.open[of] > 0, q, speed[of]))
     return tuple(new)
+
+
+@jax.jit
+def _run(velocity: tuple, poisson: Poisson, speed: tuple, distance, dt, steps, last):
+    """The mean of the last of ``steps``. Compiled once for all rooms on one grid."""
+
+    def step(i, carried):
+        velocity, mean = carried
+        velocity = poisson.project(_momentum(velocity, poisson, speed, distance, dt), 5)
+        weight = jnp.where(i >= steps - last, 1.0 / last, 0.0)
+        return velocity, tuple(m + weight * q for m, q in zip(mean, velocity))
+
+    return jax.lax.fori_loop(0, steps, step, (velocity, tuple(0 * q for q in velocity)))[1]
 
 
 def run_on(cells: Cells, distance, velocity: tuple, seconds: float, averaged: float = 0.0):
@@ -202,17 +233,10 @@ def run_on(cells: Cells, distance, velocity: tuple, seconds: float, averaged: fl
     fastest = max(max(np.abs(s).max() for s in cells.speed), 0.05)
     dt = COURANT * min(cells.spacing[:2]) / fastest
     steps, last = int(np.ceil(seconds / dt)), max(int(averaged / dt), 1)
-    poisson, far = Poisson(cells), jnp.asarray(distance, jnp.float32)
-
-    def step(i, carried):
-        velocity, mean = carried
-        velocity = poisson.project(_momentum(velocity, cells, far, dt), 5)
-        weight = jnp.where(i >= steps - last, 1.0 / last, 0.0)
-        return velocity, tuple(m + weight * q for m, q in zip(mean, velocity))
-
-    start = tuple(jnp.asarray(q, jnp.float32) for q in velocity)
-    nothing = tuple(0 * q for q in start)
-    return jax.jit(lambda v: jax.lax.fori_loop(0, steps, step, (v, nothing)))(start)[1]
+    single = lambda arrays: tuple(jnp.asarray(a, jnp.float32) for a in arrays)
+    (far,) = single([distance])
+    numbers = jnp.float32(dt), jnp.int32(steps), jnp.float32(last)
+    return _run(single(velocity), Poisson.of(cells), single(cells.speed), far, *numbers)
 
 
 def refine(velocity: tuple, cells: Cells) -> tuple:
