@@ -29,8 +29,6 @@ import matplotlib.pyplot as plt
 COMPARED = (  # grid, finer grid, how many cases
     ("draft", "fine", 27),
     ("standard", "fine", 27),
-    ("standard", "finest", 2),
-    ("fine", "finest", 2),
 )
 TIMES = (60, 120, 300, 600)
 
