@@ -94,9 +94,15 @@ class TracerStep:
     physics: Physics
     passive: PassiveTracers
 
-    def advance(self, inputs: TracerInputs) -> tuple[dict[str, Field], dict[str, Any]]:
+    def advance(
+        self, inputs: TracerInputs, names: tuple[str, ...] | None = None
+    ) -> tuple[dict[str, Field], dict[str, Any]]:
         """The tracers at the end of a step, and what made them: :class:`TracerTerms` by tracer,
-        and ``flow``: transports per width and the flow through interfaces."""
+        and ``flow``: transports per width and the flow through interfaces.
+
+        Args:
+            names: the tracers that are stepped; None: all.
+        """
         s, params, grid, dt = inputs.state, inputs.params, inputs.grid, self.physics.dt
         rate = (inputs.eta - s.eta) * (1.0 / dt)
         w = fence(interface_flow(inputs.flow_u, inputs.flow_v, rate, grid))
@@ -107,9 +113,10 @@ class TracerStep:
         sources = self.sources(inputs, h_old)
         flow = Flow(inputs.flow_u, inputs.flow_v, w, h_old, dt)
         scheme = self.physics.tracer_advection
-        advective = scheme.prepare(s.tracers, flow, self.halos, s.steps, grid)
+        stepped = {n: s.tracers[n] for n in names or s.tracers}
+        advective = scheme.prepare(stepped, flow, self.halos, s.steps, grid)
         terms = {}
-        for name in s.tracers:
+        for name in stepped:
             terms[name] = self.explicit(name, advective(name), sources, (h_old, h_new), inputs)
         contents = [one.content for one in terms.values()]
         solved = vertical_mixing.implicit_solve(contents, h_new, k)
