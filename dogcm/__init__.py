@@ -55,6 +55,7 @@ _BY_MODULE = {
     "verification.verify": "verify_layout verify_restart verify_conservation",
     "verification.gradients": "verify_gradients",
     "decomp": "world",
+    "spinup": "equilibrium",
     "learning.parameters": "Learnable LearnableSet",
     "components": "Component ConfigError option parameter kinds_of",
     # What a scheme of one's own derives from.

@@ -1,0 +1,19 @@
+"""Several ranks take the same way to the same equilibrium, with the same derivatives."""
+
+from __future__ import annotations
+
+import pytest
+from findings import EXPECTED, findings
+
+from dogcm.decomp import world
+from dogcm.decomp.binding import looks_like_mpi_launch
+
+
+@pytest.mark.skipif(looks_like_mpi_launch(), reason="one rank")
+def test_one_rank_finds_what_is_written_down():
+    assert findings() == pytest.approx(EXPECTED, rel=1e-10)
+
+
+@pytest.mark.mpi(min_size=2)
+def test_many_ranks_find_the_same():
+    assert findings(world()) == pytest.approx(EXPECTED, rel=1e-10)
