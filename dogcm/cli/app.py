@@ -324,6 +324,47 @@ def evaluate(
     return training.evaluate(run_, days, windows, free, against or [], layout)
 
 
+@app.command()
+def spinup(
+    experiment: Experiment,
+    variable: Annotated[
+        list[str] | None,
+        typer.Option("--variable", "-v", help="A passive tracer; may be repeated."),
+    ] = None,
+    method: Annotated[str, typer.Option(help="newton, anderson or direct.")] = "newton",
+    tolerance: Annotated[
+        float, typer.Option(help="What a year may still change, over the size of the tracer.")
+    ] = 1e-6,
+    years: Annotated[
+        float, typer.Option(help="Years of the map, a derivative counted as two, at most.")
+    ] = 2000.0,
+    restart_: Annotated[
+        str | None,
+        typer.Option(
+            "--restart",
+            help="Restart of the state whose next year is recorded; default: the start.",
+            show_default=False,
+        ),
+    ] = None,
+    set_: Sets = None,
+    output: Output = None,
+    layout: Layout = "auto",
+    inputs: Inputs = None,
+    quiet: Quiet = False,
+) -> int:
+    """Find the equilibrium of passive tracers without the millennia.
+
+    A year of the model's circulation is recorded; what it carries is solved for, and written as a
+    restart. Goes on where it was interrupted in the same folder.
+    """
+    from dogcm.cli import spinning
+    from dogcm.cli.configuration import configuration
+
+    config = configuration(experiment, set_ or [], None, inputs)
+    way = {"method": method, "tolerance": tolerance, "most_years": years}
+    return spinning.spinup(config, variable or [], way, output, restart_, layout, quiet)
+
+
 @app.command(name="compare-stats")
 def compare_stats(
     first: Annotated[str, typer.Argument(help="Output folder of a run, or its monitor.csv.")],

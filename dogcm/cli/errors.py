@@ -34,6 +34,7 @@ _STATUS = {
     "RestartError": FILE,
     "CheckpointError": FILE,
     "TrainingError": BLEW_UP,
+    "EquilibriumError": BLEW_UP,
     "OutputError": FILE,
     "PlotError": FILE,
     "StatsError": FILE,
