@@ -1,0 +1,175 @@
+"""What it costs to reach the equilibrium of tracers in the 4-degree ocean, by several methods.
+
+    python training/equilibrium/study.py circulation     # spin the ocean up and record a year
+    python training/equilibrium/study.py solve age anderson   # one problem, one method
+    python training/equilibrium/study.py draw            # table.csv and residuals.png from all
+
+All methods start from the same state, take the same map of a year and are judged by the same norm.
+Each solve writes its residuals against model-year equivalents to ``residuals/``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+import dogcm
+from dogcm import spinup
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+HERE = Path(__file__).resolve().parent
+FILES = HERE / "residuals"
+YEARS = 15  # of the ocean before the year that is recorded
+TRACERS = {"age": {"kind": "ideal_age"}, "cycle": {"kind": "phosphorus"}}
+PROBLEMS = {"age": ["age"], "phosphorus": ["phosphate", "dop"]}
+METHODS = {
+    "direct": spinup.DirectIntegration(),
+    "anderson": spinup.Anderson(window=30),
+    "anderson_preconditioned": spinup.Anderson(window=20, lumped=1),
+    "newton_differences": spinup.NewtonKrylov(derivative="differences"),
+    "newton_exact": spinup.NewtonKrylov(),
+}
+TOLERANCES = (1e-4, 1e-6, 1e-8)
+FREE_YEARS = 100
+
+
+def ocean() -> dogcm.Model:
+    """global_4deg with isoneutral diffusion and Gent-McWilliams eddies, and the tracers."""
+    return dogcm.Model("global_4deg", {"physics.eddies": "isoneutral", "tracers": TRACERS})
+
+
+def circulation(folder: Path) -> None:
+    """Spin the ocean up and record its next year."""
+    model = ocean()
+    model.run(YEARS * 365.0, folder / "ocean", overwrite=True)
+    spinup.write_circulation(folder / "circulation.npz", spinup.record(model), model)
+
+
+def solve(folder: Path, problem: str, method: str, most_years: float) -> None:
+    """One row of the table: residuals to a file, and the years after the solve."""
+    model = ocean()
+    year = spinup.read_circulation(folder / "circulation.npz", model)
+    rows: list[spinup.Iteration] = []
+
+    def report(row: spinup.Iteration) -> None:
+        rows.append(row)
+        if len(rows) % 10 == 1 or method != "direct":
+            print(row, flush=True)
+        if len(rows) % 50 == 0:
+            _write(problem, method, rows)
+
+    options = dict(circulation=year, most_years=most_years, report=report)
+    try:
+        found = dogcm.equilibrium(
+            model, PROBLEMS[problem], METHODS[method], min(TOLERANCES), **options
+        )
+    except spinup.EquilibriumError as error:
+        print(error)
+        _write(problem, method, rows)
+        return
+    _write(problem, method, rows)
+    after = spinup.free_years(found, FREE_YEARS)
+    costs = found.problem.costs
+    lines = {
+        "largest residual of 100 free years": max(after),
+        "residual of the last of them": after[-1],
+        "seconds of a year": costs.year,
+        "seconds of a derivative": float(np.median(costs.seconds.get("tangent", [np.nan]))),
+        "seconds of the preconditioner's set-up": costs.setup,
+        "steps of a year": found.problem.cycle.steps * year.periods,
+    }
+    for name, field in found.tracers.items():
+        wet = np.asarray(model.grid.mask_c.interior) > 0
+        volume = np.asarray(found.problem.space.volume)[wet]
+        values = np.asarray(field.interior)[wet]
+        lines[f"mean {name}"] = float((values * volume).sum() / volume.sum())
+        lines[f"least {name}"], lines[f"largest {name}"] = float(values.min()), float(values.max())
+    with open(FILES / f"{problem}_{method}_state.csv", "w", newline="") as file:
+        csv.writer(file).writerows([("what", "value"), *lines.items()])
+
+
+def _write(problem: str, method: str, rows: list) -> None:
+    FILES.mkdir(exist_ok=True)
+    with open(FILES / f"{problem}_{method}.csv", "w", newline="") as file:
+        out = csv.writer(file)
+        out.writerow(("iteration", "years", "residual", "maps", "derivatives"))
+        for r in rows:
+            out.writerow((r.number, f"{r.years:.2f}", f"{r.residual:.4e}", r.states, r.tangents))
+
+
+def read(path: Path) -> np.ndarray:
+    """Years and residuals of one solve."""
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    return np.array([(float(r["years"]), float(r["residual"])) for r in rows])
+
+
+def years_to(curve: np.ndarray, tolerance: float, direct: bool) -> tuple[float, bool]:
+    """Model-year equivalents to a tolerance, and whether it was reached.
+
+    What direct integration did not reach is extrapolated by the decay over its last quarter.
+    """
+    below = np.flatnonzero(curve[:, 1] <= tolerance)
+    if len(below):
+        return float(curve[below[0], 0]), True
+    if not direct or len(curve) < 40:
+        return math.inf, False
+    late = curve[3 * len(curve) // 4 :]
+    slope = np.polyfit(late[:, 0], np.log(late[:, 1]), 1)[0]
+    if slope >= 0:
+        return math.inf, False
+    return float(curve[-1, 0] + math.log(tolerance / curve[-1, 1]) / slope), False
+
+
+def draw() -> None:
+    """The table and the figure."""
+    figure, axes = plt.subplots(1, len(PROBLEMS), figsize=(11, 4.5), squeeze=False)
+    with open(HERE / "table.csv", "w", newline="") as file:
+        out = csv.writer(file)
+        out.writerow(("problem", "method", *(f"years to {t:g}" for t in TOLERANCES), "least"))
+        for problem, axis in zip(PROBLEMS, axes[0]):
+            for method in METHODS:
+                path = FILES / f"{problem}_{method}.csv"
+                if not path.exists():
+                    continue
+                curve = read(path)
+                cells = []
+                for tolerance in TOLERANCES:
+                    years, reached = years_to(curve, tolerance, method == "direct")
+                    plain = f"{years:.0f}" if math.isfinite(years) else "not reached"
+                    cells.append(plain if reached or plain[0] == "n" else f"{plain} (extrapolated)")
+                out.writerow((problem, method, *cells, f"{curve[:, 1].min():.2e}"))
+                axis.loglog(curve[:, 0], curve[:, 1], ".-", ms=3, label=method.replace("_", " "))
+            axis.set(title=problem, xlabel="model-year equivalents", ylabel="residual")
+            axis.grid(alpha=0.3)
+            axis.legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(HERE / "residuals.png", dpi=110)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("what", choices=("circulation", "solve", "draw"))
+    parser.add_argument("problem", nargs="?", choices=sorted(PROBLEMS))
+    parser.add_argument("method", nargs="?", choices=sorted(METHODS))
+    parser.add_argument("--folder", type=Path, default=Path("output/equilibrium"))
+    parser.add_argument("--most-years", type=float, default=600.0)
+    options = parser.parse_args()
+    if options.what == "circulation":
+        circulation(options.folder)
+    elif options.what == "solve":
+        solve(options.folder, options.problem, options.method, options.most_years)
+    else:
+        draw()
+
+
+if __name__ == "__main__":
+    main()
