@@ -29,7 +29,7 @@ def spinup(
         ConfigError, EquilibriumError: see :func:`dogcm.equilibrium`. RestartError: see
             :func:`dogcm.io.restart.read_restart`.
     """
-    from dogcm.io.restart import read_restart, write_restart
+    from dogcm.io.restart import read_restart, restart_name, write_restart
     from dogcm.simulation.model import Model
     from dogcm.spinup import equilibrium
 
@@ -49,7 +49,7 @@ def spinup(
             out.print(str(line), highlight=False, soft_wrap=True)
 
     found = equilibrium(model, variables, folder=folder, report=report, **way)
-    path = write_restart(folder / f"restart_{int(model.state.steps):012d}.nc", model)
+    path = write_restart(folder / restart_name(int(model.state.steps)), model)
     if model.comm.rank == 0:
         (folder / "config.yaml").write_text(config.to_yaml())
         out.print(
