@@ -38,6 +38,7 @@ METHODS = {
 }
 TOLERANCES = (1e-4, 1e-6, 1e-8)
 FREE_YEARS = 100
+_FEWEST = 1000.0  # years of direct integration before they are extrapolated
 
 
 def ocean() -> dogcm.Model:
@@ -119,7 +120,7 @@ def years_to(curve: np.ndarray, tolerance: float, direct: bool) -> tuple[float, 
     below = np.flatnonzero(curve[:, 1] <= tolerance)
     if len(below):
         return float(curve[below[0], 0]), True
-    if not direct or len(curve) < 40:
+    if not direct or len(curve) < 40 or curve[-1, 0] < _FEWEST:
         return math.inf, False
     late = curve[3 * len(curve) // 4 :]
     slope = np.polyfit(late[:, 0], np.log(late[:, 1]), 1)[0]
