@@ -143,7 +143,8 @@ def equilibrium(
         drive.run(way)
     finally:
         drive.hand_over()
-    return Equilibrium(drive.tracers, drive.residual, drive.years, drive.history, problem)
+    spent = drive.history[-1].years
+    return Equilibrium(drive.tracers, drive.residual, spent, drive.history, problem)
 
 
 def problem_of(
@@ -321,9 +322,11 @@ class _Drive:
 
     def _note(self, residual: float, state) -> None:
         costs = self.problem.costs
+        # What a year takes is measured better and better; what was spent does not become less.
+        spent = max(self.years, self.history[-1].years if self.history else 0.0)
         row = Iteration(
             len(self.history),
-            self.years,
+            spent,
             residual,
             self.model.comm.broadcast(time.perf_counter() - self._clock),
             costs.count("year"),
