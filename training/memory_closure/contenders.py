@@ -24,12 +24,15 @@ class Contender:
         closure: options of :class:`dogcm.planar.Layers`, None for none.
         vertical: without a closure, see :class:`dogcm.planar.PlaneTransport`.
         learns: whether anything is learned. about: in the tables.
+        prior: weight of the squares of maps, and of how far diffusivities (their logarithms) are
+            from the eddies' own: 26 sources do not tell 34 000 numbers.
     """
 
     about: str
     closure: dict | None = None
     vertical: str = "leaves"
     learns: bool = True
+    prior: tuple[float, float] = (0.1, 0.02)
 
     def model(self, truth: Truth, flow: int = 0, dtype=np.float32) -> PlaneModel:
         plane, d, halos = truth.plane(flow, dtype)
@@ -71,10 +74,22 @@ CONTENDERS = {
         "without memory, equal parameters",
         {"count": COUNT, "longest": 200.0, "remembers": False},
     ),
+    "memory_held": Contender(
+        "with memory, maps held", {"count": COUNT, "longest": 200.0}, prior=(2.0, 0.1)
+    ),
+    "markov_held": Contender(
+        "without memory, maps held",
+        {"count": COUNT, "longest": 200.0, "remembers": False},
+        prior=(2.0, 0.1),
+    ),
     "still": Contender(
         "with memory, layers at rest", {"count": COUNT, "longest": 200.0, "advected": False}
     ),
     "local": Contender("with memory, no maps", {"count": COUNT, "longest": 200.0, "maps": False}),
+    "local_markov": Contender(
+        "without memory, no maps",
+        {"count": COUNT, "longest": 200.0, "maps": False, "remembers": False},
+    ),
     "learned_d": Contender("physics, learned D and strength"),
     "learned_d_follows": Contender("physics, learned D, air follows", vertical="follows"),
     "physics": Contender("physics alone", learns=False),

@@ -188,9 +188,9 @@ def families(given, base: Truth) -> None:
                 for c, f, t in zip(cases, found, want):
                     m = magnitudes(f, t, wet)
                     rows.append([truth.name, name, seed, c, *(f"{v:.5g}" for v in m.values())])
-            print(truth.name, name, seed)
-    head = ["family", "contender", "seed", "case", "spearman", "slope", "median_ratio"]
-    _write("families.csv", head, rows)
+            print(truth.name, name, seed, flush=True)
+            head = ["family", "contender", "seed", "case", "spearman", "slope", "median_ratio"]
+            _write("families.csv", head, rows)
 
 
 def checks(given, truth: Truth) -> None:

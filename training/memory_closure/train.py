@@ -29,8 +29,6 @@ RECORD = 20.0  # s between what the loss compares
 HORIZONS = ((1, 60), (2, 30), (3, 24), (5, 36))
 BATCH = 6
 SMALL = 1e-9  # kg m-3, below which concentrations count as nothing
-# Prior of what belongs to single cells: 26 sources do not tell 11 000 numbers.
-PRIOR = {"maps": 0.1, "diffusivity": 0.02}
 RATES = {"physics": 2e-2, "network": 3e-3, "maps": 2e-2, "rest": 2e-2}
 
 
@@ -54,10 +52,10 @@ def loss_of(model, contender, own, learned, state, source, target):
     # Each case and record for itself, so that none outweighs the others.
     size = jnp.sum(target**2, axis=(-2, -1)) + SMALL**2
     mass = jnp.mean(jnp.sum((seen.data - target) ** 2 * wet, axis=(-2, -1)) / size)
-    return far + 4.0 * mass + prior(own, learned), (last, (far, mass))
+    return far + 4.0 * mass + prior(contender, own, learned), (last, (far, mass))
 
 
-def prior(own, learned):
+def prior(contender, own, learned):
     """Maps are small, and diffusivities (their logarithms) near the eddies'."""
     square = lambda tree: [jnp.mean(x**2) for x in jax.tree.leaves(tree)]
     away = jax.tree.map(
@@ -65,7 +63,8 @@ def prior(own, learned):
         learned["physics"]["plane_diffusivity"],
         own,
     )
-    return PRIOR["diffusivity"] * sum(square(away)) + PRIOR["maps"] * sum(
+    of_maps, of_diffusivity = contender.prior
+    return of_diffusivity * sum(square(away)) + of_maps * sum(
         square(learned.get("closure", {}).get("maps", {}))
     )
 
