@@ -28,6 +28,7 @@ TIMES = (60, 120, 300, 600)
 EPSILON = 1e-9  # kg m-3, of the published relative measure
 RECORD = 20.0  # s
 MEMORY = 60.0  # s between what is done to the memory
+WITH_RESETS = ("memory", "local")
 STEPS = 3000  # of the check of conservation: 6000 s
 SEEN = 1e-8  # kg m-3: where magnitudes are compared
 
@@ -150,7 +151,7 @@ def scores(given, truth: Truth) -> None:
         if CONTENDERS[name].learns and not (given.folder / f"{name}_{seed}.npz").exists():
             continue
         trained = Trained(name, seed, truth, truth, given.folder)
-        for memory in ("kept", "reset", "shuffled") if name == "memory" else ("kept",):
+        for memory in ("kept", "reset", "shuffled") if name in WITH_RESETS else ("kept",):
             seen = trained.run(truth, cases, 600.0, memory)
             found = seen[[round(t / RECORD) - 1 for t in TIMES]]
             scored = measures(found, want, wet)

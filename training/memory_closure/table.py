@@ -18,6 +18,8 @@ import matplotlib.pyplot as plt
 HERE = Path(__file__).resolve().parent
 TIMES = (60, 120, 300, 600)
 DRAWS = 2000
+# With memory, and the twin of equal parameters without.
+PAIRS = (("memory", "markov"), ("local", "local_markov"))
 NAMES = {
     "relative": "published relative measure",
     "mse": "mean squared error (kg2 m-6)",
@@ -65,12 +67,14 @@ def tables(values: dict) -> str:
             label = name if memory == "kept" else f"{name}, {memory}"
             cells = " | ".join(f"{r.mean():.3g}" for r in rows)
             out.append(f"| {label} | {len(rows[0])} | {cells} |")
-        if ("markov", "kept", measure, 60) in values:
+        for pair in PAIRS:
+            if any((name, "kept", measure, 60) not in values for name in pair):
+                continue
             cells = []
             for t in TIMES:
-                pair = (values[n, "kept", measure, t] for n in ("memory", "markov"))
-                cells.append("{:.2f} ({:.2f} to {:.2f})".format(*ratio(*pair, random)))
-            out.append(f"| **memory / markov** | | {' | '.join(cells)} |")
+                both = (values[name, "kept", measure, t] for name in pair)
+                cells.append("{:.2f} ({:.2f} to {:.2f})".format(*ratio(*both, random)))
+            out.append(f"| **{' / '.join(pair)}** | | {' | '.join(cells)} |")
         out.append("")
     return "\n".join(out)
 
@@ -105,7 +109,7 @@ def draw(values: dict) -> None:
             mean = [values[name, memory, measure, t].mean() for t in TIMES]
             axis.plot(TIMES, mean, "o-" if memory == "kept" else "o:", label=label)
         axis.set(xlabel="time (s)", yscale="log", title=NAMES[measure])
-    axes[1].legend(fontsize=8)
+    figure.legend(*axes[1].get_legend_handles_labels(), loc="outside right", fontsize=8)
     figure.savefig(HERE / "error.png", dpi=110)
 
 
