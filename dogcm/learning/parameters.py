@@ -73,8 +73,9 @@ class Learnable:
 
     def __post_init__(self):
         if info_of(self.name) is None:
-            near = difflib.get_close_matches(self.name, PARAMETERS, 1)
-            hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(PARAMETERS)}"
+            known = known_parameters()
+            near = difflib.get_close_matches(self.name, known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(known)}"
             raise LearnableError(f"unknown parameter {self.name!r}; {hint}")
         if self.shape not in self.info.shapes:
             raise LearnableError(
