@@ -9,8 +9,6 @@ a file of that name is always whole.
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dogcm.io import arrays as files
 from dogcm.io.root import OutputError, RootTask, on_root
 from dogcm.learning.groups import is_field
 
-_FORMAT, _HEADER = 1, "header"
+_FORMAT = 1
 
 
 class CheckpointError(ValueError):
@@ -68,7 +67,7 @@ def save_checkpoint(path: str | Path, tree, header: dict, decomposition, comm=No
                 else np.asarray(leaf)
             )
     task = RootTask(comm, path)
-    task.do(_write, path, arrays, {"format": _FORMAT, **header})
+    task.do(files.write_arrays, path, arrays, {"format": _FORMAT, **header})
     task.finish()
     return path
 
@@ -78,19 +77,6 @@ def _named(tree) -> list[tuple[str, Any]]:
         (jax.tree_util.keystr(p), x)
         for p, x in jax.tree_util.tree_leaves_with_path(tree, is_leaf=is_field)
     ]
-
-
-def _write(path: Path, arrays: dict[str, np.ndarray], header: dict) -> None:
-    text = np.frombuffer(json.dumps(header).encode(), np.uint8)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with open(partial, "wb") as file:
-            np.savez(file, **{_HEADER: text}, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_header(path: str | Path) -> dict:
@@ -112,23 +98,14 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def _read(path: Path) -> tuple[dict, dict[str, np.ndarray]]:
-    if not path.is_file():
-        raise CheckpointError(f"no such training checkpoint: {path}")
     try:
-        with (
-            open(path, "rb") as file,
-            np.load(file, allow_pickle=False) as data,
-        ):  # reads check each array's CRC
-            arrays = {n: data[n] for n in data.files}
-        header = json.loads(arrays.pop(_HEADER).tobytes())
-        if header["format"] != _FORMAT:
-            raise ValueError(f"format {header['format']}")
-    except Exception as error:  # noqa: BLE001 a damaged zip file fails in a dozen ways
+        return files.read_arrays(path, _FORMAT)
+    except FileNotFoundError:
+        raise CheckpointError(f"no such training checkpoint: {path}") from None
+    except files.DamagedFileError as error:
         raise CheckpointError(
-            f"{path} is damaged or no training checkpoint ({type(error).__name__}: {error}); take "
-            f"an earlier one"
+            f"{path} is damaged or no training checkpoint ({error}); take an earlier one"
         ) from None
-    return header, arrays
 
 
 def load_checkpoint(
