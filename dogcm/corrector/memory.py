@@ -111,6 +111,16 @@ class Memory(Component):
         return blank.with_data(jnp.zeros((self.states, *blank.shape[-2:]), blank.dtype))
 
 
+def require_ordered(shortest: float, longest: float) -> None:
+    """Refuse time scales (s) that do not rise.
+
+    Raises:
+        ValueError: both of them.
+    """
+    if longest < shortest:
+        raise ValueError(f"longest: {longest:g} s is shorter than shortest ({shortest:g} s)")
+
+
 class Relaxing(Memory):
     """A linear state space: each channel relaxes to what the inputs say, on a time scale of its
     own."""
@@ -121,10 +131,7 @@ class Relaxing(Memory):
 
     @model_validator(mode="after")
     def _ordered(self):
-        if self.longest < self.shortest:
-            raise ValueError(
-                f"longest: {self.longest:g} s is shorter than shortest ({self.shortest:g} s)"
-            )
+        require_ordered(self.shortest, self.longest)
         return self
 
     def module(self) -> RelaxingCell:

@@ -21,6 +21,7 @@ from dogcm.components.registry import component
 from dogcm.corrector import memory  # noqa: F401 defines the memories that ship
 from dogcm.corrector.features import squash
 from dogcm.corrector.layers import HaloConv, Level, constant_level, stack
+from dogcm.corrector.memory import require_ordered
 from dogcm.decomp import make_layout
 from dogcm.field import Field, exchange, fmap, hold
 from dogcm.halo import HaloExchange, SerialBackend
@@ -207,10 +208,7 @@ class Layers(PlaneClosure):
 
     @model_validator(mode="after")
     def _ordered(self):
-        if self.longest < self.shortest:
-            raise ValueError(
-                f"longest: {self.longest:g} s is shorter than shortest ({self.shortest:g} s)"
-            )
+        require_ordered(self.shortest, self.longest)
         return self
 
     @property

@@ -293,7 +293,7 @@ def test_a_reader_does_not_end_the_run(model, tmp_path):
         model.run(1.0, tmp_path, progress=False, callbacks=[Callback(read, every=0.25)])
     with xr.open_dataset(tmp_path / "brief.nc") as data:
         assert data.sizes["time"] == 4
-        assert np.isfinite(data.eta.isel(time=slice(None)).max())
+        assert np.isfinite(data.eta.max("x").max("y")).all()
     assert readers[0].communicate("", timeout=60)[0].split()[:2] == ["1", "1"]
     assert not list(tmp_path.glob(".*"))
 
