@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dogcm.cli.console import console
 from dogcm.cli.errors import OK
+from dogcm.cli.running import given_folder
 from dogcm.components.errors import ConfigError
 from dogcm.setups.config import Config
 
@@ -30,6 +31,7 @@ def spinup(
             :func:`dogcm.io.restart.read_restart`.
     """
     from dogcm.io.restart import read_restart, restart_name, write_restart
+    from dogcm.simulation.folder import write_config
     from dogcm.simulation.model import Model
     from dogcm.spinup import equilibrium
 
@@ -42,7 +44,8 @@ def spinup(
     model = Model(config, layout=layout)
     if restart is not None:
         model.state = read_restart(restart, model)
-    folder, out = Path(output or f"output/{config.name}_equilibrium"), console()
+    named = f"output/{config.name}_equilibrium" if output is None else given_folder(output)
+    folder, out = Path(named), console()
 
     def report(line) -> None:
         if not quiet and model.comm.rank == 0:
@@ -51,7 +54,7 @@ def spinup(
     found = equilibrium(model, variables, folder=folder, report=report, **way)
     path = write_restart(folder / restart_name(int(model.state.steps)), model)
     if model.comm.rank == 0:
-        (folder / "config.yaml").write_text(config.to_yaml())
+        write_config(folder, config)
         out.print(
             f"{', '.join(variables)}: residual {found.residual:.3g} after {found.years:.1f} "
             f"model-year equivalents; go on from {path}",

@@ -91,14 +91,6 @@ class Plane:
         rate = diff_x_u2c(self.u) * (1.0 / self.dx) + diff_y_v2c(self.v) * (1.0 / self.dy)
         return rate * self.wet_c / self.part
 
-    def stable_step(self) -> float:
-        """Longest step (s) for which no cell of this tile would lose more than it has."""
-        u, v = (jnp.abs(f.data) for f in (self.u, self.v))
-        du, dv = self.diffusivity_u.data, self.diffusivity_v.data
-        across = u / self.dx + 2 * du * self.wet_u.data / self.dx**2
-        along = v / self.dy + 2 * dv * self.wet_v.data / self.dy**2
-        return float(1.0 / jnp.maximum(jnp.max(across) + jnp.max(along), 1e-30))
-
 
 def make_plane(comm, layout, arrays: dict[str, np.ndarray], cell: tuple, dtype=np.float64):
     """The plane and the halo exchange of this rank's tile.

@@ -16,8 +16,6 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import ndimage
 
-from dogcm.field import Field
-from dogcm.io.root import on_root
 from dogcm.spinup.circulation import Circulation
 from dogcm.spinup.cycle import Cycle
 from dogcm.spinup.errors import EquilibriumError
@@ -209,10 +207,9 @@ class Problem:
         layout = self.space.halos.layout
         decomposition = self.decomposition
         wet = decomposition.gather(np.asarray(self.grid.mask_c.interior))
-        labels = on_root(decomposition.comm, lambda: _labels(wet, layout))
-        count = decomposition.comm.broadcast(int(labels.max()))
-        tile = decomposition.tile
-        mine = labels[..., tile.j0 : tile.j1, tile.i0 : tile.i1]
+        labels = None if wet is None else _labels(wet, layout)
+        count = decomposition.comm.broadcast(None if labels is None else int(labels.max()))
+        mine = decomposition.scatter(labels)
         return [self.space.volume * jnp.asarray(mine == n + 1, jnp.float64) for n in range(count)]
 
     def probe(self):
@@ -329,9 +326,3 @@ def _labels(wet: np.ndarray, layout) -> np.ndarray:
     roots = np.array([find(n) for n in range(count + 1)])
     _, numbers = np.unique(roots, return_inverse=True)
     return numbers[labels]
-
-
-def grid_in_double(grid):
-    """A grid with its Fields in float64."""
-    wide = lambda f: f.astype(jnp.float64) if isinstance(f, Field) else f
-    return jax.tree.map(wide, grid, is_leaf=lambda f: isinstance(f, Field))
