@@ -53,6 +53,15 @@ Output = Annotated[
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace earlier results in the output folder.")
 ]
+Cold = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--cold",
+        metavar="KEY",
+        help="A scheme (vertical_mixing, sea_ice, ...) that starts from rest instead of from the "
+        "restart; may be repeated.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No start table, no progress line.")]
 
 
@@ -128,6 +137,7 @@ def run(
             "until --days are done in all.",
         ),
     ] = False,
+    cold: Cold = None,
     quiet: Quiet = False,
 ) -> int:
     """Run an experiment from its beginning (30 days, unless told otherwise).
@@ -137,11 +147,15 @@ def run(
     """
     from dogcm.cli import running
     from dogcm.cli.configuration import configuration
+    from dogcm.components.errors import ConfigError
 
     config = configuration(experiment, set_ or [], precision, inputs)
     if dry_run:
         return running.dry_run(config, layout, running.duration(config, days, years), device())
+    if cold and not resume:
+        raise ConfigError("--cold starts a scheme anew that a restart lacks: it goes with --resume")
     options = {"overwrite": overwrite, "progress": not quiet, "binding": device()}
+    options["cold"] = cold or []
     return running.start(
         config, layout, running.duration(config, days, years), output, options, resume
     )
@@ -158,12 +172,14 @@ def restart(
     output: Output = None,
     overwrite: Overwrite = False,
     layout: Layout = "auto",
+    cold: Cold = None,
     quiet: Quiet = False,
 ) -> int:
     """Go on from a restart, on any number of ranks. Results are added to the same folder."""
     from dogcm.cli import running
 
     options = {"overwrite": overwrite, "progress": not quiet, "binding": device()}
+    options["cold"] = cold or []
     return running.go_on(path, days, years, set_ or [], output, layout, options)
 
 

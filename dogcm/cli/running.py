@@ -53,6 +53,7 @@ def start(
     ``days`` are done in all; it returns :data:`UNFINISHED` if it was asked to stop before, so that
     a job script knows to start it again.
     """
+    from dogcm.io.restart import lacking
     from dogcm.simulation.model import Model
 
     folder = Path(f"output/{config.name}" if output is None else given_folder(output))
@@ -60,8 +61,12 @@ def start(
     newest, done = model.comm.broadcast(
         _progress_of(folder) if resume and model.comm.rank == 0 else (None, 0.0)
     )
+    cold = options.get("cold", [])
     if newest:
-        options = options | {"restart_from": newest}
+        # A job script that says the same again and again must not begin anew each time.
+        options = options | {"restart_from": newest, "cold": lacking(newest, model, cold)}
+    elif cold:
+        options = options | {"cold": []}
     if days - done < 1e-9:
         if model.comm.rank == 0:
             print(f"{folder}: {days:g} days are done already")

@@ -164,6 +164,11 @@ class Component(BaseModel):
         """Halo cells that it wants of the Fields it carries."""
         return 0
 
+    def holds(self) -> dict[str, dict[str, float]]:
+        """What the Fields it carries hold of the ocean's ``heat`` (J) and ``water`` (kg), per unit
+        of the Field and m2; by Field. A run that goes on without the scheme would lose it."""
+        return {}
+
     def prepared(self, dz) -> Component:
         """The component made ready for a grid of these layer thicknesses (m)."""
         return self

@@ -15,6 +15,8 @@ import math
 import os
 import re
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import jax
@@ -22,7 +24,10 @@ import jax.numpy as jnp
 import netCDF4
 import numpy as np
 
+from dogcm.components import ConfigError
+from dogcm.dynamics.coriolis_cd import around_u, around_v
 from dogcm.field import Field, exchange
+from dogcm.io import cold as parts
 from dogcm.io.root import OutputError, RootTask, on_root, require_space
 from dogcm.timestepping.state import D_GRID, HISTORY_U, HISTORY_V, State
 
@@ -220,7 +225,7 @@ def _settle(partial: Path, path: Path) -> None:
 
 
 # ---- reading
-def read_restart(path: str | Path, model) -> State:
+def read_restart(path: str | Path, model, cold: Sequence[str] = ()) -> State:
     """The state in a restart, scattered to this model's tiles; to be called on every rank.
 
     Everything is checked before anything is used. A restart of another time step or time scheme is
@@ -228,22 +233,28 @@ def read_restart(path: str | Path, model) -> State:
     Another precision is converted. Passive tracers that it lacks start from their initial values.
     All with a warning.
 
+    Args:
+        cold: keys of schemes (``vertical_mixing``, ``sea_ice``, ...) that start from rest, whatever
+            the restart holds of them; where the model has no such scheme, what it held is dropped.
+
     Raises:
-        RestartError: no such file, damaged file, other grid, missing variable.
+        ConfigError: an unknown key in ``cold``.
+        RestartError: no such file, damaged file, other grid, missing variable; or it holds heat or
+            water of a scheme that the model does not have.
     """
     path, grid = Path(path), fingerprint(model)
-    names = {n: f.ndim for n, f in model.state.variables().items()}
-    header, problems = on_root(model.comm, _check, path, grid, model, names)
+    header, problems = on_root(model.comm, _check, path, grid, model, cold)
     if model.comm.rank == 0:
         for text in problems:
             warnings.warn(text, stacklevel=2)
     keep_history = header["dt"] == model.physics.dt and header["scheme"] == _scheme(model)
+    new = {*header["fresh"], *header["cold"]}
     data = netCDF4.Dataset(path) if model.comm.rank == 0 else None
     try:
         arrays = {
             n: _scatter(data, n, model)
-            for n in names
-            if n not in header["fresh"] and (keep_history or not n.startswith("history_"))
+            for n in model.state.variables()
+            if n not in new and (keep_history or not n.startswith("history_"))
         }
     finally:
         if data is not None:
@@ -251,7 +262,21 @@ def read_restart(path: str | Path, model) -> State:
     return _state(arrays, header, model, keep_history)
 
 
-def _check(path: Path, grid: str, model, names: dict[str, int]) -> tuple[dict, list[str]]:
+def lacking(path: str | Path, model, keys: Sequence[str]) -> list[str]:
+    """Those of ``keys`` (see :func:`read_restart`) whose scheme has Fields that the restart lacks;
+    to be called on every rank."""
+
+    def found() -> list[str]:
+        carried = parts.carried_by_key(model)
+        with netCDF4.Dataset(path) as data:
+            names = set(data.variables)
+        chosen = lambda key: key.removeprefix("physics.").removeprefix("forcing.")
+        return [k for k in keys if set(carried.get(chosen(k), (k,))) - names]
+
+    return on_root(model.comm, found)
+
+
+def _check(path: Path, grid: str, model, cold: Sequence[str]) -> tuple[dict, list[str]]:
     """Header of a sound restart for this model, and warnings."""
     if not path.is_file():
         raise RestartError(f"no such restart: {path}")
@@ -259,16 +284,14 @@ def _check(path: Path, grid: str, model, names: dict[str, int]) -> tuple[dict, l
         with netCDF4.Dataset(path) as data:
             header = {k: _plain(data.getncattr(k)) for k in _HEADER}
             sound = data.header_sha256 == _header_hash(header)
-            same_scheme = header["dt"] == model.physics.dt and header["scheme"] == _scheme(model)
-            wanted = [n for n in names if same_scheme or not n.startswith("history_")]
-            passive = {v.name for v in model.passive.variables}
-            header["fresh"] = [n for n in names if n in passive and n not in data.variables]
-            missing = [n for n in wanted if n not in data.variables and n not in passive]
-            wanted = [n for n in wanted if n not in header["fresh"]]
-            if header["grid"] == grid and not missing:
-                damaged = [n for n in wanted if _hash(data[n]) != data[n].sha256]
-            else:
-                damaged = []
+            found = _compare(data, header, model, cold)
+            same_grid = header["grid"] == grid
+            damaged = []
+            if same_grid and not found.missing:
+                damaged = [n for n in found.wanted if _hash(data[n]) != data[n].sha256]
+            held = parts.amounts(data, found.lost, model.horizontal) if same_grid else ""
+    except ConfigError:
+        raise
     except (OSError, RuntimeError, AttributeError, KeyError, ValueError, IndexError) as error:
         raise RestartError(
             f"{path} is damaged or not a restart ({type(error).__name__}: {error}); take an "
@@ -279,18 +302,90 @@ def _check(path: Path, grid: str, model, names: dict[str, int]) -> tuple[dict, l
         raise RestartError(
             f"{path} is damaged: the checksum of {what} does not fit; take an earlier one"
         )
-    if header["grid"] != grid:
+    if not same_grid:
         raise RestartError(
             f"{path} is of another grid (shape, coordinates, layers or bathymetry differ from this "
             "configuration); use the config.yaml beside it, or start without a restart"
         )
-    if missing:
-        raise RestartError(f"{path} has no {', '.join(missing)}: it was written by another set-up")
-    return header, _warnings(header, model)
+    if found.missing:
+        raise RestartError(_told_missing(path, found.missing, model))
+    return header, _warnings(header, model) + found.told(path, held)
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """Variables of a restart beside those of a model.
+
+    Attributes:
+        wanted: to be read. missing: that should be read, and are not there or of another shape.
+        lost: of the restart that no scheme of the model takes on. key_of: their keys; "" unknown.
+        dropped: those of ``lost`` that may go, because ``cold`` names them.
+    """
+
+    wanted: list[str]
+    missing: list[str]
+    lost: list[str]
+    key_of: dict[str, str]
+    dropped: list[str]
+
+    def told(self, path: Path, held: str) -> list[str]:
+        """A warning about what is left behind.
+
+        Raises:
+            RestartError: it is heat or water, and nobody has said that it may go.
+        """
+        if not self.lost:
+            return []
+        keys = sorted({k for n in self.lost if (k := self.key_of[n])})
+        text = f"the restart's {', '.join(self.lost)} stay behind: this configuration has no such"
+        text += f" {' or '.join(keys) or 'tracer or scheme'}"
+        if held and set(self.lost) - set(self.dropped):
+            raise RestartError(
+                f"{path}: {text}, and the ocean would lose {held}; keep the scheme, or say "
+                f"--cold {keys[0]} to let it go"
+            )
+        return [f"{text}{f'; the ocean loses {held}' if held else ''}"]
+
+
+def _compare(data, header: dict, model, cold: Sequence[str]) -> _Compared:
+    """What of the restart is wanted, and what not; adds to ``header`` which Fields start anew:
+    ``fresh`` passive tracers and the ``cold`` Fields of schemes."""
+    fields = model.state.variables()
+    carried = parts.carried_by_key(model)
+    stored = {n for n, v in data.variables.items() if "place" in v.ncattrs()}
+    lost = sorted(n for n in stored - set(fields) if not n.startswith("history_"))
+    left = parts.left_by_key(lost)
+    keys = parts.chosen(cold, carried, left)
+    passive = {v.name for v in model.passive.variables}
+    same_scheme = header["dt"] == model.physics.dt and header["scheme"] == _scheme(model)
+    header["fresh"] = [n for n in fields if n in passive and n not in stored]
+    header["cold"] = [n for k in sorted(keys & set(carried)) for n in carried[k]]
+    new = {*header["fresh"], *header["cold"]}
+    wanted = [n for n in fields if n not in new and (same_scheme or not n.startswith("history_"))]
+    fits = lambda n: n in stored and data[n].shape[:-2] == fields[n].shape[:-2]
+    return _Compared(
+        wanted,
+        [n for n in wanted if not fits(n)],
+        lost,
+        {n: k for k, names in left.items() for n in names},
+        [n for k in keys & set(left) for n in left[k]],
+    )
+
+
+def _told_missing(path: Path, missing: list[str], model) -> str:
+    keys = {n: k for k, names in parts.carried_by_key(model).items() for n in names}
+    text = f"{path} has no {', '.join(missing)} of this shape: it was written by another set-up"
+    needed = dict.fromkeys(keys[n] for n in missing if n in keys)
+    if not needed or set(missing) - set(keys):
+        return text
+    options = " ".join(f"--cold {k}" for k in needed)
+    return f"{text}; {options} starts {' and '.join(needed)} from rest"
 
 
 def _warnings(header: dict, model) -> list[str]:
     found = []
+    if header["cold"]:
+        found.append(f"{', '.join(header['cold'])} start anew, as asked")
     if header["fresh"]:
         found.append(
             f"the restart has no {', '.join(header['fresh'])}: passive tracers that start now"
@@ -338,6 +433,7 @@ def _scatter(data, name: str, model) -> np.ndarray:
 def _state(arrays: dict, header: dict, model, keep_history: bool) -> State:
     old = model.state
     fresh = model.passive.initial(model.grid) if header["fresh"] else {}
+    cold = _at_rest(header["cold"], model)
     field = lambda n, at: Field(jnp.asarray(arrays[n]), at).named(n)
     if keep_history:
         history_u, history_v = _histories(arrays, model)
@@ -354,10 +450,36 @@ def _state(arrays: dict, header: dict, model, keep_history: bool) -> State:
         time=jnp.asarray(header["time"], jnp.float64),
         # Without old accelerations the scheme has to start as it does from rest.
         steps=jnp.asarray(header["steps"] if keep_history else 0, jnp.int64),
-        d_grid=tuple(field(n, f.at) for n, f in zip(D_GRID, old.d_grid)),
-        closures={n: field(n, f.at) for n, f in old.closures.items()},
+        d_grid=_d_grid(arrays, field("u", "u"), field("v", "v"), model),
+        closures={n: field(n, f.at) if n in arrays else cold[n] for n, f in old.closures.items()},
         solver=jax.tree.map(jnp.zeros_like, old.solver),
     )
+
+
+def _at_rest(names: Sequence[str], model) -> dict[str, Field]:
+    """What schemes carry at a start from rest, for those whose names are given."""
+    found: dict[str, Field] = {}
+    for one in model.physics.carriers().values():
+        if set(one.carries()) & set(names):
+            found |= one.at_rest(model.state.temperature, model.params, model.grid)
+    return found
+
+
+def _d_grid(arrays: dict, u: Field, v: Field, model) -> tuple[Field, ...]:
+    """The velocities of the C-D scheme; from rest they are those of the C grid around them."""
+    if not model.state.d_grid:
+        return ()
+    if D_GRID[0] in arrays:
+        return tuple(Field(jnp.asarray(arrays[n]), at).named(n) for n, at in zip(D_GRID, "uv"))
+    around = _around(model.halos, u, v, model.grid)
+    return tuple(f.named(n) for f, n in zip(around, D_GRID))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _around(halos, u: Field, v: Field, grid) -> tuple[Field, Field]:
+    u, v = exchange(halos, (u * grid.mask_u, 1), (v * grid.mask_v, 1))
+    u, v = u * grid.mask_u, v * grid.mask_v
+    return around_u(v).crop(0) * grid.mask_u.crop(0), around_v(u).crop(0) * grid.mask_v.crop(0)
 
 
 def _histories(arrays: dict, model) -> tuple[tuple[Field, ...], tuple[Field, ...]]:
@@ -383,6 +505,7 @@ __all__ = [
     "OutputError",
     "RestartError",
     "fingerprint",
+    "lacking",
     "latest_restart",
     "read_restart",
     "restart_bytes",

@@ -59,6 +59,7 @@ def run(
     output: str | Path | None = None,
     *,
     restart_from: str | Path | None = None,
+    cold: Sequence[str] = (),
     overwrite: bool = False,
     progress: bool = True,
     binding: DeviceBinding | None = None,
@@ -71,6 +72,8 @@ def run(
         output: folder for configuration, monitor, output files and restarts; None: no files.
         restart_from: restart to begin with. If it lies in ``output``, the run there is continued:
             its files are added to, and what they hold beyond the restart is dropped.
+        cold: keys of schemes that start from rest, whatever the restart holds of them; see
+            :func:`dogcm.io.restart.read_restart`.
         overwrite: whether an earlier run in ``output`` may be removed.
         progress: print start table and progress lines on rank 0.
         binding: what :func:`dogcm.decomp.binding.bind_device` returned, for the start table.
@@ -90,6 +93,9 @@ def run(
         ModelBlewUp: NaN, infinity, or a speed or sea level that no ocean has.
     """
     ran = _Run(model, days, output, restart_from, overwrite, progress, binding)
+    if cold and restart_from is None:
+        raise ConfigError("cold: only a run that begins with a restart can start a scheme anew")
+    ran.cold = tuple(cold)
     ran.callbacks = [ran.callback(c) for c in callbacks]
     return ran.go()
 
@@ -126,6 +132,7 @@ class _Run:
     sums: Any
     fluxes: Any
     callbacks: list[tuple[Every, Callable]]
+    cold: tuple[str, ...] = ()
 
     def __init__(self, model, days, output, restart_from, overwrite, progress, binding):
         self.model, self.comm, self.config = model, model.comm, model.config
@@ -180,7 +187,7 @@ class _Run:
             )
             on_root(self.comm, self._take_folder)
         if self.restart_from:
-            self.model.state = read_restart(self.restart_from, self.model)
+            self.model.state = read_restart(self.restart_from, self.model, self.cold)
         dt, now = self.model.physics.dt, float(self.model.state.time)
         # Intervals count from model time zero, wherever the run starts.
         self.tick = round(now / dt)

@@ -81,6 +81,11 @@ class Physics:
             yield from (c for c in own if c is not None)
             yield from (c for _, c in self.surface.extra)
 
+    def carriers(self) -> dict[str, Component]:
+        """The components that carry Fields from step to step, by their key in a configuration."""
+        own = dict((c, f"fluxes.{n}") for n, c in self.surface.extra) if self.surface else {}
+        return {own.get(c, c.slot): c for c in self.components() if c.carries()}
+
     @property
     def carried(self) -> dict[str, int]:
         """Names of the Fields that components carry, and the halo that a step needs of each."""

@@ -296,6 +296,22 @@ def test_folder_without_restart(earlier, capsys):
     assert "no restart" in restart_refused(capsys, earlier)
 
 
+TKE = ["--set", "physics.vertical_mixing=tke"]
+
+
+def test_restart_without_what_a_scheme_carries(earlier, capsys):
+    assert "--cold vertical_mixing" in restart_refused(capsys, earlier, *TKE)
+    err = restart_refused(capsys, earlier, *TKE, "--cold", "eddies")
+    assert "--cold eddies" in err and "known here: vertical_mixing" in err
+    assert main(["restart", str(earlier), "--days", "1", *TKE, "--cold", "vertical_mixing"]) == 0
+
+
+def test_cold_needs_a_restart(tmp_path, capsys):
+    words = ["run", "gyre", "--cold", "vertical_mixing", "--output", str(tmp_path / "out")]
+    assert main(words) == 2
+    assert "--resume" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
 def test_restart_without_its_configuration(earlier, capsys):
     (earlier / "config.yaml").unlink()
     assert "config.yaml is missing" in restart_refused(capsys, earlier)

@@ -113,6 +113,11 @@ class SemtnerIce(SeaIce):
     def carries(self) -> tuple[str, ...]:
         return STATE
 
+    def holds(self) -> dict[str, dict[str, float]]:
+        """Ice is water without the heat of fusion; the water of crystals is still in the sea."""
+        heat = -DENSITY * FUSION
+        return {"ice_thickness": {"heat": heat, "water": DENSITY}, "ice_frazil": {"heat": heat}}
+
     def at_rest(self, like: Field, params: dict, grid) -> dict[str, Field]:
         """A sea without ice."""
         blank = like.level(0)
