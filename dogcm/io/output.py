@@ -126,7 +126,7 @@ class OutputFile:
         kind: str,
         model,
         attributes: dict,
-        resume: bool = False,
+        resume: float | None = None,
     ):
         self.path, self.kind, self.variables = Path(path), kind, {v.name: v for v in variables}
         self._model, self._decomposition = model, model.decomposition
@@ -135,8 +135,8 @@ class OutputFile:
         self._masks = _masks(model.grid)
         self._index = 0
         found = self._comm.broadcast(self.path.exists() if self._comm.rank == 0 else None)
-        if resume and found:
-            self._resume(float(model.state.time))
+        if resume is not None and found:
+            self._resume(resume)
         else:
             self._create(attributes)
 

@@ -28,6 +28,8 @@ from dogcm.components import ConfigError
 from dogcm.dynamics.coriolis_cd import around_u, around_v
 from dogcm.field import Field, exchange
 from dogcm.io import cold as parts
+from dogcm.io import intervals as opened
+from dogcm.io.intervals import OpenInterval
 from dogcm.io.root import OutputError, RootTask, on_root, require_space
 from dogcm.timestepping.state import D_GRID, HISTORY_U, HISTORY_V, State
 
@@ -123,11 +125,17 @@ def fingerprint(model) -> str | None:
 
 
 # ---- writing
-def write_restart(path: str | Path, model, attributes: dict | None = None) -> Path:
+def write_restart(
+    path: str | Path,
+    model,
+    attributes: dict | None = None,
+    intervals: Sequence[OpenInterval] = (),
+) -> Path:
     """Write the model's present state; to be called on every rank.
 
     Args:
         path: final name of the file. attributes: more global attributes (provenance).
+        intervals: output intervals that this moment cuts in two.
 
     Raises:
         OutputError: if it cannot be written; a file that was there before is still there.
@@ -136,11 +144,15 @@ def write_restart(path: str | Path, model, attributes: dict | None = None) -> Pa
     partial = path.with_name(f".{path.name}.partial")
     task = RootTask(model.comm, path)
     header = _header(model)
-    task.do(require_space, path, restart_bytes(model))
+    task.do(require_space, path, restart_bytes(model) + sum(i.bytes(model) for i in intervals))
     data = task.do(netCDF4.Dataset, partial, "w")
     task.do(_define, data, model, header, attributes or {})
-    for name, field in model.state.variables().items():
-        _write_variable(task, data, model.decomposition, name, field)
+    arrays = {n: np.asarray(f.interior) for n, f in model.state.variables().items()}
+    if intervals:
+        task.do(opened.define, data, intervals)
+        arrays |= opened.arrays(intervals)
+    for name, values in arrays.items():
+        _write_variable(task, data, model.decomposition, name, values)
     if data is not None:
         failed, task.error = task.error, None
         task.do(data.close)
@@ -198,8 +210,8 @@ def _header_hash(header: dict) -> str:
     return hashlib.sha256(json.dumps(plain).encode()).hexdigest()
 
 
-def _write_variable(task: RootTask, data, decomposition, name: str, field: Field) -> None:
-    values, digest = np.asarray(field.interior), hashlib.sha256()
+def _write_variable(task: RootTask, data, decomposition, name: str, values: np.ndarray) -> None:
+    digest = hashlib.sha256()
 
     def put(k, level):
         level = np.ascontiguousarray(level)
@@ -260,6 +272,65 @@ def read_restart(path: str | Path, model, cold: Sequence[str] = ()) -> State:
         if data is not None:
             data.close()
     return _state(arrays, header, model, keep_history)
+
+
+def read_intervals(path: str | Path, model) -> list[OpenInterval]:
+    """The output intervals that a restart cut in two, without their sums; to be called on every
+    rank.
+
+    Raises:
+        RestartError: they are damaged.
+    """
+
+    def found() -> list[OpenInterval]:
+        try:
+            with netCDF4.Dataset(path) as data:
+                intervals = opened.described(data)
+                for name in (n for i in intervals for n in i.stored.values()):
+                    if _hash(data[name]) != data[name].sha256:
+                        raise ValueError(f"the checksum of {name} does not fit")
+                return intervals
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            raise RestartError(
+                f"{path} is damaged: its open output intervals cannot be read ({error}); take an "
+                "earlier one"
+            ) from None
+
+    return on_root(model.comm, found)
+
+
+def read_sums(path: str | Path, model, interval: OpenInterval, like: dict) -> dict[str, np.ndarray]:
+    """What an interval has summed up to the restart, on this rank's tile, by variable; to be called
+    on every rank.
+
+    Args:
+        interval: of :func:`read_intervals`. like: arrays of the right shapes, by variable.
+
+    Raises:
+        RestartError: they are of other shapes.
+    """
+    ny, nx = model.horizontal.shape
+    shapes = {v: (*a.shape[:-2], ny, nx) for v, a in like.items()}
+
+    def check() -> None:
+        with netCDF4.Dataset(path) as data:
+            for variable, name in interval.stored.items():
+                if data[name].shape != shapes.get(variable):
+                    raise RestartError(
+                        f"{path}: {variable} of the output {interval.table} has another shape: "
+                        "give this output another name"
+                    )
+
+    on_root(model.comm, check)
+    data = netCDF4.Dataset(path) if model.comm.rank == 0 else None
+    try:
+        return {
+            v: _scatter_levels(data, interval.stored[v], model, a.shape[:-2], np.dtype("f8"))
+            for v, a in like.items()
+        }
+    finally:
+        if data is not None:
+            data.close()
 
 
 def lacking(path: str | Path, model, keys: Sequence[str]) -> list[str]:
@@ -420,14 +491,16 @@ def _hash(variable) -> str:
 
 def _scatter(data, name: str, model) -> np.ndarray:
     """This rank's tile of a variable, level by level."""
-    like = model.state.variables()[name]
+    return _scatter_levels(data, name, model, model.state.variables()[name].shape[:-2], model.dtype)
+
+
+def _scatter_levels(data, name: str, model, lead: tuple[int, ...], dtype) -> np.ndarray:
     levels = _levels(data[name]) if data is not None else None
-    count = like.shape[0] if like.ndim == 3 else 1
     parts = [
-        model.decomposition.scatter(next(levels).astype(model.dtype) if levels else None)
-        for _ in range(count)
+        model.decomposition.scatter(next(levels).astype(dtype) if levels else None)
+        for _ in range(math.prod(lead))
     ]
-    return np.stack(parts) if like.ndim == 3 else parts[0]
+    return np.stack(parts).reshape(*lead, *parts[0].shape)
 
 
 def _state(arrays: dict, header: dict, model, keep_history: bool) -> State:
@@ -507,7 +580,9 @@ __all__ = [
     "fingerprint",
     "lacking",
     "latest_restart",
+    "read_intervals",
     "read_restart",
+    "read_sums",
     "restart_bytes",
     "write_restart",
 ]

@@ -67,7 +67,7 @@ class SeriesFile(OutputFile):
         constants: dict,
         model,
         attributes: dict,
-        resume: bool = False,
+        resume: float | None = None,
     ):
         self._own_axes, self._constants = axes, constants
         super().__init__(path, variables, "mean", model, attributes, resume)

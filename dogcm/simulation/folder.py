@@ -17,6 +17,7 @@ import dogcm
 from dogcm.diagnostics.files import CIRCULATION_FILE, MONITOR_FILE
 from dogcm.io.restart import restarts_in
 from dogcm.io.root import OutputError, free_bytes, megabytes
+from dogcm.setups.paths import absolute_paths
 
 RUN_FILE, CONFIG_FILE = "run.json", "config.yaml"
 
@@ -119,9 +120,14 @@ def check_space(folder: Path, needs: dict[str, int]) -> None:
         )
 
 
+def configuration_text(config) -> str:
+    """The full configuration as files hold it (JSON)."""
+    return json.dumps(absolute_paths(config.model_dump(mode="json")), separators=(",", ":"))
+
+
 def write_config(folder: Path, config) -> None:
     """The full configuration, ready to be run again."""
-    tree = config.model_dump(mode="json")
+    tree = absolute_paths(config.model_dump(mode="json"))
     text = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
     (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
 
@@ -170,7 +176,7 @@ def provenance(model) -> dict[str, str]:
         "history": f"{now()}: {' '.join(sys.argv)}",
         "date_created": now(),
         "precision": model.dtype.name,
-        "configuration": c.model_dump_json(),
+        "configuration": configuration_text(c),
     }
 
 

@@ -26,9 +26,12 @@ from dogcm.decomp.binding import DeviceBinding
 from dogcm.diagnostics.files import MONITOR_FILE
 from dogcm.diagnostics.monitor import Reading
 from dogcm.field import Field
+from dogcm.io.intervals import OpenInterval
 from dogcm.io.output import date_of
 from dogcm.io.restart import (
+    read_intervals,
     read_restart,
+    read_sums,
     restart_bytes,
     restart_days,
     restart_name,
@@ -153,6 +156,7 @@ class _Run:
         self.written: list[Path] = []  # restarts, oldest first
         self.record: files.RunRecord | None = None
         self.lock: FolderLock | None = None
+        self.opened: dict[str, OpenInterval] = {}  # taken up from the restart, by table
         self._step_seconds = 0.0
 
     # ---- before the first step
@@ -188,6 +192,8 @@ class _Run:
             on_root(self.comm, self._take_folder)
         if self.restart_from:
             self.model.state = read_restart(self.restart_from, self.model, self.cold)
+        if continues:
+            self._reopen_intervals()
         dt, now = self.model.physics.dt, float(self.model.state.time)
         # Intervals count from model time zero, wherever the run starts.
         self.tick = round(now / dt)
@@ -222,10 +228,18 @@ class _Run:
             files.provenance(self.model) if self.comm.rank == 0 else None
         )
         for t in self.tables:
-            t.open(self.folder, self.model, attributes, continues)
-            t.start = self.first.time
+            began = self.opened[t.name].start if t.name in self.opened else self.first.time
+            t.open(self.folder, self.model, attributes, began if continues else None)
+            t.start = began
         if continues and self.comm.rank == 0:
             self._drop_later_restarts()
+
+    def _reopen_intervals(self) -> None:
+        """Take up the output intervals that the restart cut in two."""
+        found = {i.table: i for i in read_intervals(self.restart_from, self.model)}
+        for t in self.tables:
+            if t.name in found and found[t.name].what == t.what(self.model):
+                self.opened[t.name] = found[t.name]
 
     def _drop_later_restarts(self) -> None:
         """Where a run goes on from an earlier restart, later ones are of a future that is gone,
@@ -248,7 +262,8 @@ class _Run:
             else 0
         )
         # The one at the end, and one more while it is being written.
-        return needs | {"restarts": (kept + 2) * restart_bytes(self.model)}
+        each = restart_bytes(self.model) + sum(t.sum_bytes(self.model) for t in self.tables)
+        return needs | {"restarts": (kept + 2) * each}
 
     def _start_files(self, continues: bool) -> None:
         """On rank 0: configuration, run record and the head of the monitor file."""
@@ -354,6 +369,11 @@ class _Run:
         eta = m.state.eta
         self.fluxes = tuple(eta.with_data(jnp.zeros_like(eta.data)) for _ in range(3))
         self.sums = self.compiled.start(m.state, self.fluxes, m.params, m.forcing, m.grid)
+        for t in self.tables:
+            if (interval := self.opened.get(t.name)) is not None:
+                sums = read_sums(self.restart_from, m, interval, self.sums[t.name])
+                self.sums[t.name] = {n: jnp.asarray(s) for n, s in sums.items()}
+                t.count = interval.count
         # No steps: compiles, so that the progress line's speed is that of the steps alone.
         m.state, self.sums, self.fluxes = self.compiled.advance(
             m.state, self.sums, self.fluxes, 0, m.params, m.forcing, m.grid
@@ -398,22 +418,43 @@ class _Run:
     def _write_record(self, t: Table, now: float) -> None:
         m = self.model
         if t.summed:
-            sums = self.sums[t.name]
-            values = t.result(sums, m.dtype)
-            self.sums[t.name] = jax.tree.map(lambda s: self.compiled.zero(t.name, s.shape), sums)
+            values = t.result(self.sums[t.name], m.dtype)
         else:
             values = self.compiled.diagnose(
                 t.name, m.state, self.fluxes, m.params, m.forcing, m.grid
             )
         t.file.append(values, t.start, now)
+        if t.summed and not t.every.due(self.tick):
+            return  # the interval ends with the run; one that goes on from here completes it
+        if t.summed:
+            sums = self.sums[t.name]
+            self.sums[t.name] = jax.tree.map(lambda s: self.compiled.zero(t.name, s.shape), sums)
         t.start, t.count = now, 0
+
+    def _open_intervals(self) -> list[OpenInterval]:
+        """What this moment cuts in two; the sums are complete only here."""
+        return [
+            OpenInterval(
+                t.name,
+                float(t.start),
+                t.count,
+                t.what(self.model),
+                {n: np.asarray(s) for n, s in self.sums[t.name].items()},
+            )
+            for t in self.tables
+            if t.summed and t.count
+        ]
 
     def _write_restart(self, last: bool) -> None:
         path = self.folder / restart_name(self.tick)
         write_restart(
             path,
             self.model,
-            {"experiment": self.config.name, "configuration": self.config.model_dump_json()},
+            {
+                "experiment": self.config.name,
+                "configuration": files.configuration_text(self.config),
+            },
+            self._open_intervals(),
         )
         self.written = [p for p in self.written if p != path] + [path]
         # The one at the end comes on top of those that are kept.

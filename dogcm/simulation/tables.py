@@ -3,7 +3,9 @@ an interval."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -72,8 +74,19 @@ class Table:
         """Whether every step counts, rather than the last one of an interval."""
         return self.kind != "snapshot"
 
-    def open(self, folder: Path, model, attributes: dict, resume: bool) -> None:
-        """Make or continue the file."""
+    def what(self, model) -> dict[str, Any]:
+        """What is summed up, and how, as plain values: sums go on at a restart where it is the
+        same."""
+        dt = float(model.physics.dt)
+        names = [v.name for v in self.variables]
+        return {"kind": self.kind, "every": self.every.steps, "step": dt, "variables": names}
+
+    def sum_bytes(self, model) -> int:
+        """Upper limit of the size of its sums."""
+        return record_bytes(self.variables, model) * 8 // model.dtype.itemsize
+
+    def open(self, folder: Path, model, attributes: dict, resume: float | None) -> None:
+        """Make the file, or continue it after the records that end by ``resume`` (s)."""
         self.file = OutputFile(
             folder / f"{self.name}.nc", self.variables, self.kind, model, attributes, resume
         )
@@ -101,6 +114,15 @@ class CirculationTable(Table):
         self._circulation = _circulation_of(model)
         self.variables = self._circulation.samples
         self._begin()
+
+    def what(self, model):
+        wanted = model.config.run.diagnostics.model_dump(mode="json")
+        return super().what(model) | {"diagnostics": json.loads(json.dumps(wanted))}
+
+    def sum_bytes(self, model):
+        ny, nx = model.horizontal.shape
+        classes = max(len(axis.values) for axis in self._circulation.axes.values())
+        return super().sum_bytes(model) + classes * ny * nx * 8
 
     def open(self, folder, model, attributes, resume):
         c = self._circulation

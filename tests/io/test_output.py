@@ -19,11 +19,17 @@ import xarray as xr
 
 import dogcm
 from dogcm.components.errors import ConfigError
-from dogcm.decomp import SerialCommunicator
+from dogcm.decomp import SerialCommunicator, world
 from dogcm.diagnostics.variables import VARIABLES, find_variables
 from dogcm.field import Field
 from dogcm.io.output import calendar_of, date_of
-from dogcm.io.restart import latest_restart, read_restart, restarts_in
+from dogcm.io.restart import (
+    RestartError,
+    latest_restart,
+    read_restart,
+    restart_days,
+    restarts_in,
+)
 from dogcm.io.root import OutputError
 from dogcm.setups.registry import load_config
 from dogcm.simulation.lock import FolderLock
@@ -247,6 +253,116 @@ def test_a_continued_run_has_the_files_of_one_run(model, tmp_path):
         assert a.sizes["time"] == 4
         xr.testing.assert_equal(a, b)
         assert a.eta.attrs == b.eta.attrs
+
+
+KINDS = ("snapshot", "mean", "minimum", "maximum", "root_mean_square")
+CUT = {
+    "run.output": {k: {"variables": ["eta", "u"], "every": 0.25, "kind": k} for k in KINDS},
+    "run.diagnostics": {"every": 0.5},
+    "run.restart_every": 5 / 24,
+}
+
+
+class Killed(BaseException):
+    """Ends a run as SIGKILL does: nothing more is written."""
+
+
+def same_records(one: Path, two: Path) -> None:
+    """All output files, record by record, with times and bounds."""
+    names = sorted(p.name for p in one.glob("*.nc") if not p.name.startswith("restart"))
+    assert len(names) == 6
+    for name in names:
+        with xr.open_dataset(one / name) as a, xr.open_dataset(two / name) as b:
+            xr.testing.assert_identical(a.drop_attrs(), b.drop_attrs())
+
+
+def cut_run(model, folder: Path, hours: int) -> None:
+    """A run of a day that is killed after so many hours, and goes on from its newest restart."""
+
+    def kill(m):
+        if float(m.state.time) >= hours * 3600:
+            raise Killed
+
+    restore(model)
+    model.config = load_config(model.config, CUT)
+    with pytest.raises(Killed):
+        model.run(1.0, folder, progress=False, callbacks=[dogcm.Callback(kill, "1 h")])
+    restart = latest_restart(folder)
+    done = restart_days(restart)
+    assert round(done * 24) == 5 * ((hours - 1) // 5)
+    restore(model)
+    model.config = load_config(model.config, CUT)
+    model.run(1.0 - done, folder, restart_from=restart, progress=False)
+
+
+def test_a_run_that_was_killed_has_the_records_of_one_that_was_not(model, tmp_path):
+    """Restarts come after 5, 10, 15 hours, means after 6, 12, 18: sums go on at a restart."""
+    model.config = load_config(model.config, CUT)
+    model.run(1.0, tmp_path / "whole", progress=False)
+    with xr.open_dataset(tmp_path / "whole" / "mean.nc", decode_times=False) as data:
+        assert (np.diff(data.time_bnds[:, 0].values) == 0.25).all()
+    for hours in (8, 11, 21):
+        cut_run(model, tmp_path / f"cut_{hours}", hours)
+        same_records(tmp_path / "whole", tmp_path / f"cut_{hours}")
+
+
+def test_a_record_that_a_run_ends_in_is_completed_by_the_next(model, tmp_path):
+    model.config = load_config(model.config, CUT)
+    model.run(1.0, tmp_path / "whole", progress=False)
+    restore(model)
+    model.config = load_config(model.config, CUT)
+    model.run(10 / 24, tmp_path / "two", progress=False)
+    with xr.open_dataset(tmp_path / "two" / "mean.nc", decode_times=False) as data:
+        assert data.time_bnds[-1].values == pytest.approx([0.25, 10 / 24])
+    last = latest_restart(tmp_path / "two")
+    model.run(14 / 24, tmp_path / "two", restart_from=last, progress=False)
+    same_records(tmp_path / "whole", tmp_path / "two")
+
+
+def test_damaged_sums_are_refused(model, tmp_path):
+    model.config = load_config(model.config, CUT)
+    model.run(10 / 24, tmp_path, progress=False)
+    last = latest_restart(tmp_path)
+    for harm, says in (
+        (lambda d: d["sum_0_0"].__setitem__((3, 3), 1e-9), "checksum of sum_0_0"),
+        (lambda d: d.setncattr("open_intervals", "[]" * 2), "open output intervals"),
+    ):
+        with netCDF4.Dataset(last, "a") as data:
+            harm(data)
+        before = {p: p.read_bytes() for p in tmp_path.iterdir()}
+        with pytest.raises(RestartError, match=says):
+            model.run(2 / 24, tmp_path, restart_from=last, progress=False)
+        assert {p: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_sums_of_another_interval_are_left_alone(model, tmp_path):
+    model.config = load_config(model.config, CUT)
+    model.run(10 / 24, tmp_path, progress=False)
+    outputs = {"mean": CUT["run.output"]["mean"] | {"every": 0.125}}
+    model.config = load_config(model.config, {"run.output": outputs, "run.diagnostics.every": 0})
+    model.run(2 / 24, tmp_path, restart_from=latest_restart(tmp_path), progress=False)
+    with xr.open_dataset(tmp_path / "mean.nc", decode_times=False) as data:
+        assert data.time_bnds[:, 1].values * 24 == pytest.approx([6, 10, 12])
+
+
+@pytest.mark.ranks(2)
+@pytest.mark.mpi(min_size=2)
+def test_sums_go_on_on_tiles(tmp_path):
+    comm = world()
+    folder = Path(comm.broadcast(str(tmp_path)))
+    outputs = {"run.output": {"mean": {"variables": ["eta", "u"], "every": 0.25}}}
+    model = dogcm.Model("channel", SMALL | outputs, comm=comm)
+    first = jax.tree.map(jnp.copy, model.state)
+    model.run(0.5, folder / "whole", progress=False)
+    model.state = jax.tree.map(jnp.copy, first)
+    model.run(5 / 24, folder / "two", progress=False)
+    last = comm.broadcast(latest_restart(folder / "two") if comm.rank == 0 else None)
+    model.run(7 / 24, folder / "two", restart_from=last, progress=False)
+    if comm.rank == 0:
+        names = [folder / n / "mean.nc" for n in ("whole", "two")]
+        with xr.open_dataset(names[0]) as a, xr.open_dataset(names[1]) as b:
+            assert a.sizes["time"] == 2
+            xr.testing.assert_identical(a.drop_attrs(), b.drop_attrs())
 
 
 @pytest.mark.parametrize(
