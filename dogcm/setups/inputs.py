@@ -5,6 +5,7 @@ Only rank 0 calls these functions, one field at a time; the fields are then scat
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from dogcm.decomp import fold
 from dogcm.grid import bathymetry as bathy
+from dogcm.grid import closed
 from dogcm.grid.vertical import VerticalGrid
 from dogcm.io.reading import reader
 from dogcm.physics.surface import RECORDS
@@ -23,6 +25,7 @@ from dogcm.setups.regridding import cell_means, check_cover, filled, on_grid
 from dogcm.setups.regridding import points as _points
 
 NOTHING = Given()
+_MUCH = 0.05  # part of the ocean
 STARTER = Path(__file__).parent / "starter"
 # Components of vectors, which follow the directions of the grid: (to the east, to the north).
 VECTORS = vectors.PAIRS
@@ -40,14 +43,25 @@ def vertical_grid(config: Config) -> VerticalGrid:
 
 
 def cell_thickness(
-    config: Config, horizontal, vertical: VerticalGrid, given: Given = NOTHING
+    config: Config,
+    horizontal,
+    vertical: VerticalGrid,
+    given: Given = NOTHING,
+    told: list[closed.Closed] | None = None,
 ) -> np.ndarray:
-    """Thickness of every cell at rest (nz, ny, nx), m, 0 on land."""
-    b = config.bathymetry
+    """Thickness of every cell at rest (nz, ny, nx), m, 0 on land.
+
+    Args:
+        told: gets what becomes land or is cut off from the ocean.
+
+    Warns:
+        UserWarning: that is more than a twentieth of the ocean.
+    """
+    b, told = config.bathymetry, [] if told is None else told
     if b.source == "given":
         depth = np.minimum(given.depth(horizontal), vertical.edges[-1])
     else:
-        depth = _depth(config, horizontal, vertical)
+        depth = _depth(config, horizontal, vertical, told)
     if horizontal.curvilinear:
         depth = np.where(horizontal.dry(), 0.0, depth)
     if horizontal.north_fold:
@@ -57,10 +71,20 @@ def cell_thickness(
         raise InputError(
             "the bathymetry leaves no ocean cell: check bathymetry.* and the grid's limits"
         )
+    places = closed.Places.of(horizontal, *_points(horizontal, "c"))
+    advice = "A strait (bathymetry.straits)"
+    if b.source not in ("starter", "file"):
+        advice = "A deeper sea floor between them"
+    told += closed.too_thin(depth, cells, places)
+    told += closed.parts(cells, places, f"{advice} joins them")
+    # Small lakes are for the start table; a basin that is lost is for everybody.
+    for one in told:
+        if one.cells > _MUCH * (cells[0] > 0).sum():
+            warnings.warn(one.text, stacklevel=2)
     return cells
 
 
-def _depth(config: Config, horizontal, vertical: VerticalGrid) -> np.ndarray:
+def _depth(config: Config, horizontal, vertical: VerticalGrid, told: list) -> np.ndarray:
     b, closing = (
         config.bathymetry,
         dict(periodic_x=horizontal.periodic_x, north_fold=horizontal.north_fold),
@@ -79,9 +103,16 @@ def _depth(config: Config, horizontal, vertical: VerticalGrid) -> np.ndarray:
         depth = np.where(horizontal.dry(), 0.0, depth)
     if horizontal.north_fold:
         depth = fold.consistent(depth, "c")
+    before, keys = depth, [n for n in ("remove_lakes", "fill_holes") if getattr(b, n)]
     if b.fill_holes:
         depth = bathy.fill_holes(depth, vertical.edges, **closing)
-    return bathy.remove_lakes(depth, **closing) if b.remove_lakes else depth
+    if b.remove_lakes:
+        depth = bathy.remove_lakes(depth, **closing)
+    places = closed.Places.of(horizontal, *_points(horizontal, "c"))
+    told += closed.lakes(
+        before, depth, places, " and ".join(f"bathymetry.{k}: false" for k in keys)
+    )
+    return depth
 
 
 def sea_floor(b: BathymetryConfig, plane: bool = False):

@@ -16,6 +16,7 @@ from dogcm.decomp import Decomposition, Halo, LayoutError, layout_for, world
 from dogcm.diagnostics.monitor import Monitor, Reading
 from dogcm.dynamics.interfaces import SurfaceSetting
 from dogcm.field import Field
+from dogcm.grid.closed import Closed
 from dogcm.grid.geometry import build_grid
 from dogcm.halo import connect
 from dogcm.lowering.compiler import configure
@@ -68,6 +69,7 @@ class Model:
         state: the ocean now (:class:`dogcm.timestepping.State`).
         params: physical parameters, the leaves that training may learn: scalars; profiles or maps
             where learned. Network weights are ``params["corrector"]``.
+        closed: water that became land or is cut off from the ocean; on rank 0.
         grid, forcing, dynamics: see their classes. step: ``(state, params, forcing, grid) ->
             state``, pure.
     """
@@ -91,8 +93,14 @@ class Model:
         self.dtype = np.dtype(self.config.run.precision)
         self.horizontal = inputs.horizontal_grid(self.config)
         self.vertical = inputs.vertical_grid(self.config)
+        self.closed: list[Closed] = []
         cells = self._on_root(
-            inputs.cell_thickness, self.config, self.horizontal, self.vertical, self.given
+            inputs.cell_thickness,
+            self.config,
+            self.horizontal,
+            self.vertical,
+            self.given,
+            self.closed,
         )
         self.layout = self.comm.broadcast(self._on_root(self._choose_layout, cells, layout))
         self.decomposition = Decomposition(self.layout, self.comm)

@@ -64,7 +64,8 @@ def start_table(model, binding: DeviceBinding | None = None) -> str | None:
         f"step {model.physics.dt:g} s, {velocity}{model.split.describe()}"
     )
     title = f"{model.config.name} on {len(gathered)} rank(s), process {os.getpid()}"
-    return "\n".join([title, *lines, summary, *(f"warning: {w}" for w in warnings)])
+    told = [one.text for one in model.closed]
+    return "\n".join([title, *lines, summary, *told, *(f"warning: {w}" for w in warnings)])
 
 
 class Progress:

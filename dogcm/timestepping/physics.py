@@ -83,8 +83,8 @@ class Physics:
 
     def carriers(self) -> dict[str, Component]:
         """The components that carry Fields from step to step, by their key in a configuration."""
-        own = dict((c, f"fluxes.{n}") for n, c in self.surface.extra) if self.surface else {}
-        return {own.get(c, c.slot): c for c in self.components() if c.carries()}
+        labels = {id(c): f"fluxes.{n}" for n, c in self.surface.extra} if self.surface else {}
+        return {labels.get(id(c), c.slot): c for c in self.components() if c.carries()}
 
     @property
     def carried(self) -> dict[str, int]:

@@ -1,0 +1,124 @@
+"""What becomes land, or is cut off, on the way from a sea floor to the cells of a model.
+
+A strait that is narrower than a cell, shallower than half of a first layer, or closed by hand,
+parts a sea from the ocean. That changes a circulation, so it is told.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dogcm.grid.bathymetry import FloatArray, label_basins
+
+_MOST_TOLD = 4
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where cells lie.
+
+    Attributes:
+        y, x: of the centres (ny, nx), degrees or km. unit: of both, for messages.
+        names: of x and y. periodic_x, north_fold: how the grid closes.
+    """
+
+    y: FloatArray
+    x: FloatArray
+    unit: str
+    names: tuple[str, str]
+    periodic_x: bool
+    north_fold: bool
+
+    @classmethod
+    def of(cls, horizontal, y: FloatArray, x: FloatArray) -> Places:
+        """Of a grid whose centres these are."""
+        closing = (horizontal.periodic_x, horizontal.north_fold)
+        if horizontal.spherical:
+            return cls(y, x, "", ("lon", "lat"), *closing)
+        return cls(y, x, " km", ("x", "y"), *closing)
+
+    def bodies(self, wet: FloatArray) -> list[np.ndarray]:
+        """The bodies of water, largest first: masks (ny, nx)."""
+        labels, count = label_basins(wet, self.periodic_x, self.north_fold)
+        sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+        return [labels == 1 + n for n in np.argsort(-sizes, kind="stable")]
+
+    def describe(self, bodies: list[np.ndarray], depth: FloatArray) -> str:
+        """Size, place and depth of the largest."""
+        told = []
+        for body in bodies[:_MOST_TOLD]:
+            j, i = np.unravel_index(int(np.argmax(np.where(body, depth, -1.0))), depth.shape)
+            place = f"{self.names[0]} {self.x[j, i]:.1f}{self.unit}, {self.names[1]} "
+            count = int(body.sum())
+            told.append(
+                f"{count} cell{'s' if count > 1 else ''} at {place}{self.y[j, i]:.1f}{self.unit} "
+                f"(down to {depth[j, i]:.0f} m)"
+            )
+        more = len(bodies) - _MOST_TOLD
+        return "; ".join(told) + (f"; and {more} more bodies of water" if more > 0 else "")
+
+
+@dataclass(frozen=True)
+class Closed:
+    """Water that is lost or cut off. cells: how many. text: for people."""
+
+    cells: int
+    text: str
+
+
+def lakes(before: FloatArray, after: FloatArray, places: Places, keys: str) -> list[Closed]:
+    """Water that is made land because nothing joins it to the ocean; nothing or one.
+
+    Args:
+        before, after: depths (ny, nx) in m, 0 on land. keys: what keeps it.
+    """
+    closed = (before > 0) & (after == 0)
+    return _told(
+        places.bodies(closed),
+        before,
+        places,
+        "{cells} become land, because no face of a cell joins them to the ocean: {found}. "
+        f"Kept by {keys}, joined by a strait (bathymetry.straits)",
+    )
+
+
+def too_thin(depth: FloatArray, cells: FloatArray, places: Places) -> list[Closed]:
+    """Water that is too shallow for a cell of the first layer; nothing or one.
+
+    Args:
+        depth: (ny, nx) m, 0 on land. cells: thicknesses (nz, ny, nx), m.
+    """
+    closed = (depth > 0) & (cells[0] == 0)
+    return _told(
+        places.bodies(closed),
+        depth,
+        places,
+        "{cells} become land, because they are shallower than half of the smallest cell: {found}. "
+        "Kept by a thinner first layer, a smaller bathymetry.min_thickness or a larger "
+        "bathymetry.min_depth",
+    )
+
+
+def parts(cells: FloatArray, places: Places, advice: str) -> list[Closed]:
+    """Parts of the ocean that no face joins, besides the largest; nothing or one.
+
+    Args:
+        cells: thicknesses (nz, ny, nx), m. advice: what joins them.
+    """
+    bodies = places.bodies(cells[0] > 0)
+    text = f"{{cells}} are cut off from the ocean by land: {{found}}. {advice}"
+    return _told(bodies[1:], cells.sum(0), places, text)
+
+
+def _told(bodies: list, depth: FloatArray, places: Places, text: str) -> list[Closed]:
+    if not bodies:
+        return []
+    count = sum(int(b.sum()) for b in bodies)
+    cells = f"{count} cell{'s' if count > 1 else ''} of water"
+    found = places.describe(bodies, depth)
+    return [Closed(count, "bathymetry: " + text.format(cells=cells, found=found))]
+
+
+__all__ = ["Closed", "Places", "lakes", "parts", "too_thin"]
