@@ -23,7 +23,7 @@ _BY_MODULE = {
     "simulation.model": "Model",
     "simulation.wishes": "Output Callback",
     "grid.grids": "Grid CartesianGrid:Cartesian LatLonGrid:LatLon RotatedGrid:Rotated "
-    "TripolarGrid:Tripolar",
+    "TripolarGrid:Tripolar FileGrid:FromFile",
     "setups.registry": "load_config experiments",
     "field": "Field fmap exchange",
     "physics.surface": "Forcing",

@@ -100,7 +100,7 @@ def find_basins(horizontal, wet: np.ndarray, names=None) -> Basins:
     """
     wet = np.asarray(wet) > 0
     check_basins(names or ())
-    plain = horizontal.spherical and (horizontal.north_fold or not horizontal.curvilinear)
+    plain = horizontal.spherical and (not horizontal.curvilinear or horizontal.along_parallels)
     found, row = _fill(horizontal, wet) if plain else ({}, None)
     found["global"] = wet
     chosen = [n for n in DEFAULT if n in found] if names is None else list(names)

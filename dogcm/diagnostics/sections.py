@@ -76,9 +76,10 @@ class Line:
 
 def corners(horizontal) -> tuple[np.ndarray, np.ndarray]:
     """Longitudes (nx + 1) and latitudes (ny + 1) of the cell corners; x and y in km on a plane."""
-    if horizontal.curvilinear and not horizontal.north_fold:
+    if horizontal.curvilinear and not horizontal.along_parallels:
         raise SectionError(
-            "sections and basins need parallels and meridians: a rotated grid has none of its own"
+            "sections and basins need parallels and meridians: a rotated grid has none of its own, "
+            "and of a grid from a file they are not known"
         )
     if horizontal.spherical:
         return np.asarray(horizontal.lon_edges), np.asarray(horizontal.lat_edges)

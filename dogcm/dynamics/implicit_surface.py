@@ -76,7 +76,7 @@ class Implicit(FreeSurface):
 
     def check(self, config) -> None:
         time = config.time
-        if config.grid.kind == "tripolar":
+        if config.grid.folds():
             raise ValueError(
                 "time.free_surface implicit: its solver does not know the fold of a tripolar grid "
                 "yet; use time.free_surface: split"

@@ -17,11 +17,16 @@ class Curvilinear:
     """Places of a grid that is given by ``positions(y, x)``: latitude and longitude (degrees) and
     the angle (radians,
     anticlockwise) from east to the direction of growing x, for y rows and x columns from the
-    south-west corner."""
+    south-west corner.
+
+    Attributes:
+        along_parallels: whether its rows are parallels, in a tripolar grid up to its cap.
+    """
 
     spherical = True
     curvilinear = True
     north_fold = False
+    along_parallels = False
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -74,9 +79,16 @@ class Curvilinear:
         cos, sin = np.cos(self.angle(at)), np.sin(self.angle(at))
         return east * cos + north * sin, north * cos - east * sin
 
+    def row_step(self) -> float:
+        """Smallest height of a row (degrees)."""
+        raise NotImplementedError
+
     def dry(self) -> np.ndarray:
         """Cells that the grid itself makes land, (ny, nx)."""
         return np.zeros(self.shape, bool)
+
+    def check(self) -> None:
+        """Refuse numbers that make no grid; called once, on one rank."""
 
 
 def unit(lat, lon) -> np.ndarray:
@@ -130,6 +142,10 @@ class RotatedGrid(Curvilinear):
     @property
     def rotation(self) -> float:
         return self.base.rotation
+
+    def row_step(self) -> float:
+        """See :class:`Curvilinear`."""
+        return float(np.diff(self.base.lat_edges).min())
 
     def positions(self, y, x):
         """See :class:`Curvilinear`."""

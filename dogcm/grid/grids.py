@@ -7,15 +7,18 @@ configuration as ``package.module:Class``; its options sit beside those of the l
 from __future__ import annotations
 
 import math
+import os
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import field_validator, model_validator
 
-from dogcm.components import Component, option
+from dogcm.components import Component, ConfigError, option
 from dogcm.grid.curvilinear import RotatedGrid
 from dogcm.grid.horizontal import CartesianGrid, LatLonGrid
+from dogcm.grid.supergrid import SupergridGrid
+from dogcm.grid.supergrid_files import Wishes, open_supergrid
 from dogcm.grid.tripolar import TripolarGrid
 from dogcm.grid.vertical import VerticalGrid, stretched_layers
 
@@ -30,10 +33,12 @@ class Grid(Component):
 
     Attributes:
         sphere: whether positions are longitudes and latitudes.
+        curvilinear: whether its lines are no parallels and meridians.
     """
 
     slot: ClassVar[str] = "grid"
     sphere: ClassVar[bool] = True
+    curvilinear: ClassVar[bool] = False
     nx: int = option(90, "cells", "cells in x (eastward)", ge=2, le=MOST_CELLS)
     ny: int = option(40, "cells", "cells in y (northward)", ge=2, le=MOST_CELLS)
     layers: list[float] = option(
@@ -72,6 +77,10 @@ class Grid(Component):
     def horizontal(self) -> Any:
         """The horizontal grid: an object with what :class:`dogcm.grid.horizontal.LatLonGrid`
         has."""
+
+    def folds(self) -> bool:
+        """Whether its last row is folded onto itself."""
+        return False
 
     def vertical(self) -> VerticalGrid:
         """The layers."""
@@ -130,6 +139,7 @@ class Rotated(_WithLimits):
     """Latitude-longitude grid about another pole."""
 
     kind: ClassVar[str] = "rotated"
+    curvilinear: ClassVar[bool] = True
     pole: tuple[float, float] = option(
         (180.0, 90.0), "degrees", "geographic longitude and latitude of the grid's north pole"
     )
@@ -150,6 +160,7 @@ class Tripolar(_OnSphere):
     """Two poles in the north, on land (Murray 1996)."""
 
     kind: ClassVar[str] = "tripolar"
+    curvilinear: ClassVar[bool] = True
     source: ClassVar[str] = "Murray (1996), doi:10.1006/jcph.1996.0136"
     lon: tuple[float, float] = option(
         (0.0, 360.0), "degrees_east", "longitude of a northern pole, and 360 more"
@@ -184,6 +195,44 @@ class Tripolar(_OnSphere):
             self.radius,
             self.rotation,
         )
+
+    def folds(self) -> bool:
+        return True
+
+
+class FromFile(_OnSphere):
+    """Any orthogonal curvilinear grid from a file: MOM6's ``ocean_hgrid.nc``, or NEMO's
+    ``mesh_mask.nc`` or ``domain_cfg.nc``."""
+
+    kind: ClassVar[str] = "file"
+    curvilinear: ClassVar[bool] = True
+    path: str = option("", "1", "of the file")
+    periodic: bool | None = option(
+        None, "1", "whether it closes on itself in x; null: as the file says"
+    )
+    north_fold: Literal["file", "none", "t_point", "f_point"] = option(
+        "file", "1", "how the last row is folded, in NEMO's words; file: as the file says"
+    )
+    nx: int = option(0, "cells", "columns, to be checked; 0: those of the file", ge=0)
+    ny: int = option(0, "cells", "rows, to be checked; 0: those of the file", ge=0)
+
+    @field_validator("path", mode="before")
+    @classmethod
+    def _path_is_text(cls, path: Any) -> Any:
+        return os.fspath(path) if isinstance(path, os.PathLike) else path
+
+    def horizontal(self) -> SupergridGrid:
+        file = open_supergrid(self.path, Wishes(self.periodic, self.north_fold))
+        (ny, nx), asked = file.shape, (self.ny, self.nx)
+        if any(a and a != n for a, n in zip(asked, (ny, nx))):
+            raise ConfigError(
+                f"grid.nx, grid.ny: {self.nx} x {self.ny} cells are asked for, and {self.path} "
+                f"makes {nx} x {ny}; leave them out"
+            )
+        return SupergridGrid(file, self.radius, self.rotation)
+
+    def folds(self) -> bool:
+        return self.horizontal().north_fold
 
 
 class Cartesian(Grid):
@@ -220,4 +269,4 @@ class Cartesian(Grid):
         return max(abs(self.f0 + self.beta * y) for y in (self.y0, self.y0 + self.ny * self.dy))
 
 
-__all__ = ["Cartesian", "Grid", "LatLon", "Rotated", "Tripolar"]
+__all__ = ["Cartesian", "FromFile", "Grid", "LatLon", "Rotated", "Tripolar"]

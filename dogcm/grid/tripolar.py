@@ -58,6 +58,7 @@ class TripolarGrid(Curvilinear):
 
     north_fold = True
     periodic_x = True
+    along_parallels = True
 
     def __post_init__(self):
         if self.nx % 2:
@@ -124,6 +125,10 @@ class TripolarGrid(Curvilinear):
     def lon_edges(self) -> np.ndarray:
         """Longitudes of the columns' edges south of the join."""
         return self.pole + 360.0 / self.nx * np.arange(self.nx + 1)
+
+    def row_step(self) -> float:
+        """See :class:`dogcm.grid.curvilinear.Curvilinear`; the last row is half one."""
+        return float(np.diff(self.lat_edges)[:-1].min())
 
     def _middle(self, y):
         """Latitude on the middle meridian of the cap, y rows from the south."""

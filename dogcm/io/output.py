@@ -402,16 +402,16 @@ def horizontal_attributes(key: str, unit: str, horizontal) -> dict[str, str]:
     """CF attributes of the axis ``key`` of ``horizontal.coordinates()``, whose values are in
     ``unit``."""
     x, spherical = key.startswith("lon"), horizontal.spherical
+    where = {"lon_u": "west faces", "lat_v": "south faces"}.get(key, "cell centres")
     if horizontal.curvilinear:
-        where = {"lon_u": "west faces", "lat_v": "south faces"}.get(key, "cell centres")
-        what = "longitude" if x else "latitude"
+        own = f"the grid's own {'longitude' if x else 'latitude'}"
+        count = f"{'columns' if x else 'rows'} from the south-west corner"
         return {
             "units": unit,
-            "long_name": f"the grid's own {what} of {where}",
+            "long_name": f"{count if unit == '1' else own} of {where}",
             "axis": "X" if x else "Y",
         }
     what = ("longitude" if x else "latitude") if spherical else ("x" if x else "y")
-    where = {"lon_u": "west faces", "lat_v": "south faces"}.get(key, "cell centres")
     standard = what if spherical else f"projection_{what}_coordinate"
     text = f"{what} of {where}"
     return {"units": unit, "standard_name": standard, "long_name": text, "axis": "X" if x else "Y"}

@@ -113,7 +113,7 @@ def fingerprint(model) -> str | None:
     digest = hashlib.sha256(json.dumps([model.vertical.nz, *model.horizontal.shape]).encode())
     for name, (values, _) in sorted(model.horizontal.coordinates().items()):
         digest.update(name.encode() + np.asarray(values, "<f8").round(9).tobytes())
-    if model.horizontal.curvilinear:
+    if model.horizontal.curvilinear and model.comm.rank == 0:
         for values in model.horizontal.points("q"):
             digest.update(np.asarray(values, "<f4").tobytes())
     thickness = np.asarray(model.grid.h_c.interior)

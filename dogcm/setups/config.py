@@ -498,12 +498,12 @@ class Config(Section):
 
     def _curvilinear_fits(self) -> None:
         """Refuse sources that are laid out for latitude-longitude grids."""
-        if self.grid.kind not in ("rotated", "tripolar"):
+        if not self.grid.curvilinear:
             return
         for section in (self.bathymetry, self.initial, self.forcing):
             if section.source in ("mitgcm", "two_basin"):
                 raise ValueError(
-                    f"source {section.source!r} needs grid.kind: latlon, not {self.grid.kind}"
+                    f"source {section.source!r} needs grid.kind: latlon, not {self.grid.name()}"
                 )
 
 

@@ -58,6 +58,8 @@ def cell_thickness(
         UserWarning: that is more than a twentieth of the ocean.
     """
     b, told = config.bathymetry, [] if told is None else told
+    if horizontal.curvilinear:
+        horizontal.check()
     if b.source == "given":
         depth = np.minimum(given.depth(horizontal), vertical.edges[-1])
     else:
@@ -199,14 +201,14 @@ def records(config: Config, given: Given = NOTHING) -> list[str]:
         "two_basin": ["taux", "sst", "sss"],
         "mitgcm": list(atmosphere.GIVEN),
     }[config.forcing.source]
-    if config.grid.kind in ("rotated", "tripolar"):
+    if config.grid.curvilinear:
         # Either component needs both.
         offered = [*offered, *(n for n in ("tauy",) if "taux" in offered and n not in offered)]
     names = atmosphere.choose(config, offered)
-    for a, b in sorted({*VECTORS.values()}) if config.grid.kind in ("rotated", "tripolar") else ():
+    for a, b in sorted({*VECTORS.values()}) if config.grid.curvilinear else ():
         if (a in names) != (b in names):
             raise InputError(
-                f"forcing.files: {a} and {b} are turned together on a {config.grid.kind} grid; "
+                f"forcing.files: {a} and {b} are turned together on a {config.grid.name()} grid; "
                 "give both"
             )
     return names

@@ -102,9 +102,8 @@ def _samples(horizontal):
 
 def coarseness(source, horizontal) -> float:
     """Smallest height of the model's rows over the spacing of the source."""
-    lat = horizontal.base.lat_edges if hasattr(horizontal, "base") else edges(horizontal)[0]
-    steps = np.diff(lat)[:-1] if horizontal.north_fold else np.diff(lat)
-    return float(steps.min() / np.abs(np.diff(source.lat)).mean())
+    step = horizontal.row_step() if horizontal.curvilinear else np.diff(edges(horizontal)[0]).min()
+    return float(step / np.abs(np.diff(source.lat)).mean())
 
 
 def _wrapped(source, values: np.ndarray, horizontal):
