@@ -27,6 +27,7 @@ _BY_MODULE = {
     "setups.registry": "load_config experiments",
     "field": "Field fmap exchange",
     "physics.surface": "Forcing",
+    "diagnostics.series": "DiagnosticSeries",
     "diagnostics.variables": "OutputVariable",
     "corrector": "CorrectorConfig Corrector build_corrector",
     "corrector.networks": "Network HaloNetwork",

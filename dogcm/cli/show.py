@@ -120,7 +120,7 @@ def _at(tree: dict, key: str) -> Any:
 
 
 # Keys whose entries are components under labels.
-_LABELLED = ("forcing.fluxes", "run.variables", "tracers")
+_LABELLED = ("forcing.fluxes", "run.diagnostics.series", "run.variables", "tracers")
 
 
 def _dict(value: Any) -> dict:

@@ -17,10 +17,11 @@ from dogcm.components.errors import ConfigError
 from dogcm.diagnostics import circulation as numbers
 from dogcm.diagnostics.basins import BasinError, check_basins, find_basins, open_faces
 from dogcm.diagnostics.sections import NAMED, SectionError, faces_along, find_section, line
+from dogcm.diagnostics.series import SAMPLE, Ocean, add_series, check_shapes
 from dogcm.diagnostics.variables import VARIABLES, Scene, Variable
 from dogcm.field import Field
 from dogcm.halo import exact_sum, once
-from dogcm.io.output import axis_names, horizontal_attributes
+from dogcm.io.output import PLACES, axis_names, horizontal_attributes, place_attributes
 from dogcm.io.series import NAME_LENGTH, Axis, SeriesVariable
 from dogcm.operators import sum_z
 
@@ -127,13 +128,15 @@ class Circulation:
             self._classes = numbers.density_classes(
                 eos, centres, _DEPTH[c.density], np.round(edges, 6)
             )
-        self.samples = _samples(self._classes)
+        self._own = c.series
+        self.samples = _samples(self._classes) + [s.averaged(n) for n, s in c.series.items()]
         self.names = basins.names
         self._grid = {
             "faces": faces,
             "cells": cells,
             "lines": self._lines,
             "area": model.grid.area_c.crop(0),
+            "own": model.grid if c.series else None,
         }
         self._compute = jax.jit(self._numbers)
         water = Field(model.grid.mask_v.interior, "v")
@@ -141,14 +144,17 @@ class Circulation:
             np.asarray(jax.jit(lambda f, b: numbers.northward(f, b, self._halos))(water, faces)) > 0
         )
         self.axes, self.variables = _axes(model, self), _variables(self, model)
+        add_series(c.series, self.axes, self.variables)
+        check_shapes(c.series, self.axes, self._ocean(self._grid), model.vertical.nz)
         names = axis_names(model.horizontal)
         x, y = names["lon"], names["lat"]
         flags = {
             "units": "1",
             "long_name": "1 in the cells of the basin",
-            "coordinates": "basin_name",
+            "coordinates": " ".join(["basin_name", *_places_of(model, "c")]),
         }
         self.constants = {"basin_mask": (("basin", y, x), basins.cells.astype("i1"), flags)}
+        self.constants |= _places(model)
 
     @property
     def sections(self) -> tuple[str, ...]:
@@ -211,7 +217,12 @@ class Circulation:
             out["section_freshwater"] = numbers.freshwater(out["section_volume"], salinity) * p.rho0
         area = once(halos, g["area"].interior)
         out["heat_content"] = exact_sum(halos, *(g["cells"] * (f["heat_content"].interior * area)))
+        for name, one in self._own.items():
+            out[name] = one.number(f[f"{SAMPLE}{name}"], self._ocean(g))
         return out
+
+    def _ocean(self, g: dict) -> Ocean:
+        return Ocean(g["own"], g["area"].interior, g["cells"], self._halos)
 
 
 def _sums_of_rows(f: dict[str, Field], faces, halos) -> list[jax.Array]:
@@ -289,6 +300,24 @@ def _axes(model, c: Circulation) -> dict[str, Axis]:
     return axes
 
 
+def _places_of(model, at: str) -> tuple[str, ...]:
+    """Names of the latitudes and longitudes of a place, where lines are no parallels."""
+    return PLACES[at] if model.horizontal.curvilinear else ()
+
+
+def _places(model) -> dict:
+    """These latitudes and longitudes, of centres and corners; rank 0 writes."""
+    x, y = (axis_names(model.horizontal)[n] for n in ("lon", "lat"))
+    found = {}
+    for at, axes in (("c", (y, x)), ("q", (f"{y}_v", f"{x}_u"))):
+        names = _places_of(model, at)
+        values = (
+            model.horizontal.points(at) if names and model.comm.rank == 0 else (np.zeros(0),) * 2
+        )
+        found |= {n: (axes, v, place_attributes(n, at)) for n, v in zip(names, values)}
+    return found
+
+
 def _variables(c: Circulation, model) -> list[SeriesVariable]:
     names = axis_names(model.horizontal)
     x, y = names["lon"], names["lat"]
@@ -311,6 +340,7 @@ def _variables(c: Circulation, model) -> list[SeriesVariable]:
             "m3 s-1",
             "ocean_barotropic_streamfunction",
             "stream function of the depth-integrated flow, 0 at the northern wall",
+            _places_of(model, "q"),
         ),
         V(
             "heat_transport",
@@ -348,6 +378,7 @@ def _variables(c: Circulation, model) -> list[SeriesVariable]:
             "m",
             "ocean_mixed_layer_thickness_defined_by_sigma_theta",
             VARIABLES["mixed_layer_depth"].long_name,
+            _places_of(model, "c"),
         ),
     ]
     if c.classes is not None:

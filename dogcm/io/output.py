@@ -65,7 +65,7 @@ _METRICS = {
 
 
 # Latitude and longitude of each place where they are two-dimensional.
-_PLACES = {
+PLACES = {
     "c": ("lat", "lon"),
     "u": ("lat_u", "lon_u"),
     "v": ("lat_v", "lon_v"),
@@ -233,17 +233,12 @@ class OutputFile:
         """Two-dimensional latitudes and longitudes of all places, with the corners of cells, and
         the grid's angle."""
         data.createDimension("corner", 4)
-        for at, (lat, lon) in _PLACES.items():
-            for name, what, unit in (
-                (lat, "latitude", "degrees_north"),
-                (lon, "longitude", "degrees_east"),
-            ):
+        for at, (lat, lon) in PLACES.items():
+            for name in (lat, lon):
                 v = data.createVariable(
                     name, "f8", self._dimensions(at, False), zlib=True, complevel=1
                 )
-                v.setncatts(
-                    {"units": unit, "standard_name": what, "long_name": f"{what} of {_WORDS[at]}"}
-                )
+                v.setncatts(place_attributes(name, at))
                 if at == "c":
                     v.bounds = f"{name}_bnds"
                     data.createVariable(
@@ -263,10 +258,10 @@ class OutputFile:
 
     def _put_places(self, data) -> None:
         horizontal = self._model.horizontal
-        for at, names in _PLACES.items():
+        for at, names in PLACES.items():
             for name, values in zip(names, horizontal.points(at)):
                 data[name][:] = values
-        for name, values in zip(_PLACES["c"], horizontal.bounds()):
+        for name, values in zip(PLACES["c"], horizontal.bounds()):
             data[f"{name}_bnds"][:] = values
         data["angle"][:] = horizontal.angle("c")
 
@@ -288,7 +283,7 @@ class OutputFile:
             attributes["standard_name"] = variable.standard_name
         attributes["cell_methods"] = f"time: {METHODS[self.kind]}"
         if self._model.horizontal.curvilinear:
-            attributes["coordinates"] = " ".join(_PLACES[variable.at[0]])
+            attributes["coordinates"] = " ".join(PLACES[variable.at[0]])
         attributes["cell_measures"] = f"area: area_{variable.at[0]}"
         v.setncatts(attributes)
 
@@ -417,6 +412,13 @@ def horizontal_attributes(key: str, unit: str, horizontal) -> dict[str, str]:
     return {"units": unit, "standard_name": standard, "long_name": text, "axis": "X" if x else "Y"}
 
 
+def place_attributes(name: str, at: str) -> dict[str, str]:
+    """CF attributes of a two-dimensional latitude or longitude of :data:`PLACES`."""
+    lat = name.startswith("lat")
+    what, unit = ("latitude", "degrees_north") if lat else ("longitude", "degrees_east")
+    return {"units": unit, "standard_name": what, "long_name": f"{what} of {_WORDS[at]}"}
+
+
 def _define_axis(
     data, name: str, values: np.ndarray, attributes: dict, shift: float | None
 ) -> None:
@@ -469,8 +471,12 @@ __all__ = [
     "FileVariable",
     "OutputError",
     "OutputFile",
+    "PLACES",
+    "axis_names",
     "calendar_of",
     "date_of",
+    "horizontal_attributes",
     "metric_bytes",
+    "place_attributes",
     "record_bytes",
 ]

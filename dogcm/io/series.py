@@ -39,6 +39,7 @@ class SeriesVariable:
     Attributes:
         name, unit, standard_name, long_name: as :class:`dogcm.io.output.FileVariable`.
         axes: names of its axes after time.
+        coordinates: names of the file's constants that say where its values lie.
     """
 
     name: str
@@ -46,6 +47,7 @@ class SeriesVariable:
     unit: str
     standard_name: str
     long_name: str
+    coordinates: tuple[str, ...] = ()
 
 
 class SeriesFile(OutputFile):
@@ -121,6 +123,7 @@ class SeriesFile(OutputFile):
             if variable.standard_name:
                 attributes["standard_name"] = variable.standard_name
             labels = [f"{a}_name" for a in variable.axes if self._own_axes[a].names]
+            labels += variable.coordinates
             v.setncatts(attributes | ({"coordinates": " ".join(labels)} if labels else {}))
         for name, (axes, values, attributes) in self._constants.items():
             v = data.createVariable(name, np.asarray(values).dtype, axes, zlib=True)

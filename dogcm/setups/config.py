@@ -343,6 +343,26 @@ class DiagnosticsConfig(Section):
     density_edges: list[float] = par(
         list, "kg m-3", "edges of the classes, less 1000; empty: a set for the ocean"
     )
+    series: dict[str, Any] = par(
+        dict, "1", "series of one's own by name, {kind: package.module:Class, ...}"
+    )
+
+    @field_validator("series")
+    @classmethod
+    def _series_are_components(cls, entries: dict) -> dict:
+        from dogcm.diagnostics import series  # noqa: F401 defines the slot
+
+        for name in entries:
+            if not name.isidentifier():
+                raise ValueError(
+                    f"run.diagnostics.series.{name}: a name of letters, digits and underscores"
+                )
+        make_one = lambda n, e: make("diagnostic_series", e, f"run.diagnostics.series.{n}")
+        return {n: made for n, e in entries.items() if (made := make_one(n, e)) is not None}
+
+    @field_serializer("series")
+    def _series_entries(self, made: dict) -> dict:
+        return {n: c.entry() for n, c in made.items()}
 
 
 class RunConfig(Section):

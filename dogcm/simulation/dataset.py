@@ -7,11 +7,20 @@ from collections.abc import Sequence
 import numpy as np
 
 from dogcm.diagnostics.variables import VARIABLES, variables_of
-from dogcm.io.output import axis_names, date_of, horizontal_attributes
+from dogcm.io.output import (
+    PLACES,
+    axis_names,
+    date_of,
+    horizontal_attributes,
+    place_attributes,
+)
 
 
 def dataset(model, names: Sequence[str] | None = None):
     """The prognostic variables on the global grid, with CF names and units.
+
+    On curvilinear grids variables have the two-dimensional latitudes and longitudes of their
+    places as coordinates, by the names that files give them (``lat``, ``lon``, ``lat_u``, ...).
 
     Args:
         names: of state variables; default: temperature, salinity, u, v, eta and passive tracers.
@@ -52,9 +61,14 @@ def dataset(model, names: Sequence[str] | None = None):
     if not found:
         return None
     used = {d for dims, *_ in found.values() for d in dims}
+    used |= _add_places(model, {n: fields[n].at[0] for n in found}, axes, names_of)
     date = date_of(float(model.state.time), model.config.forcing.year)
     attributes = {"title": model.config.name, "Conventions": "CF-1.11", "model_date": date}
-    return xr.Dataset(found, {n: v for n, v in axes.items() if n in used}, attributes)
+    out = xr.Dataset(found, {n: v for n, v in axes.items() if n in used}, attributes)
+    if model.horizontal.curvilinear:
+        for name in found:
+            out[name].encoding["coordinates"] = " ".join(PLACES[fields[name].at[0]])
+    return out
 
 
 def _mask(model, field):
@@ -66,6 +80,19 @@ def _axes_at(place: str, names_of: dict[str, str]) -> tuple[str, str]:
     """Names of the axes in y and x of a place of the C grid."""
     lat, lon = "lat_v" if place == "v" else "lat", "lon_u" if place == "u" else "lon"
     return names_of[lat], names_of[lon]
+
+
+def _add_places(model, places: dict[str, str], axes: dict, names_of: dict[str, str]) -> set[str]:
+    """Add latitudes and longitudes of the places of variables to ``axes``; returns their names."""
+    if not model.horizontal.curvilinear:
+        return set()
+    added = set()
+    for at in sorted(set(places.values())):
+        dims = _axes_at(at, names_of)
+        for name, values in zip(PLACES[at], model.horizontal.points(at)):
+            axes[name] = (dims, values, place_attributes(name, at))
+            added.add(name)
+    return added
 
 
 def _coordinates(model, names_of: dict[str, str]) -> dict:

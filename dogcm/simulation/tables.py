@@ -133,7 +133,8 @@ class CirculationTable(Table):
     def bytes(self, model, records):
         ny, nx = model.horizontal.shape
         c = self._circulation
-        return HEADER_BYTES + len(c.names) * ny * nx + records * series_bytes(c.variables, c.axes)
+        once = sum(8 if n != "basin_mask" else len(c.names) for n in c.constants) * ny * nx
+        return HEADER_BYTES + once + records * series_bytes(c.variables, c.axes)
 
     def result(self, sums, dtype):
         return self._circulation.numbers({n: np.asarray(s) / self.count for n, s in sums.items()})

@@ -3,6 +3,9 @@ and continuing."""
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import netCDF4
@@ -19,6 +22,7 @@ from dogcm.diagnostics.compare import compare
 from dogcm.io.restart import latest_restart
 from dogcm.setups.registry import load_config
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples" / "plugins"))
 HOUR, NY, NX = 1 / 24, 18, 24
 BUDGETS = (
     [f"heat_{t}" for t in TERMS]
@@ -235,9 +239,10 @@ def test_snapshots_of_a_step_are_refused(model, tmp_path):
 @pytest.mark.ranks(2)
 @pytest.mark.mpi(min_size=2)
 def test_numbers_of_a_model_on_tiles():
-    """From the same means, the same bits as on one rank."""
+    """From the same means, the same bits as on one rank; also a series of one's own."""
     comm = world()
-    options = CHANNEL | {"run.diagnostics": DIAGNOSTICS}
+    own = {"series": {"warm": "own_series:WarmWater"}}
+    options = CHANNEL | {"run.diagnostics": DIAGNOSTICS | own}
     rng = np.random.default_rng(5)
     layers = {"flow_v": 4, "flow_density": 4}
     globe = {}

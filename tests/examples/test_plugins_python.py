@@ -71,11 +71,15 @@ def test_restart_on_the_grid_of_ones_own():
 
 @pytest.mark.mpi
 @pytest.mark.ranks(1, 2)
-def test_the_variable_is_written(tmp_path):
+def test_the_variable_and_the_series_are_written(tmp_path):
+    """The last number of the series, of one step, against the state after it."""
     folder = Path(world().broadcast(str(tmp_path / "out")))
-    model = dogcm.Model(OWN_GRID)
+    series = {"warm_water": {"kind": "own_series:WarmWater", "warmer_than": 8.0}}
+    diagnostics = {"every": 1 / 24, "density": "none", "series": series}
+    model = dogcm.Model(OWN_GRID, {"run.diagnostics": diagnostics})
     model.run(2, folder, progress=False)
-    u, v = model.gather("u"), model.gather("v")
+    u, v, temperature = (model.gather(n) for n in ("u", "v", "temperature"))
+    thickness, area = (model.gather(f.crop(0)) for f in (model.grid.h_c, model.grid.area_c))
     if u is None:
         return
     with xr.open_dataset(folder / "daily.nc", decode_times=False) as data:
@@ -84,6 +88,28 @@ def test_the_variable_is_written(tmp_path):
         assert speed.attrs["long_name"] == "Speed of the current."
         assert speed.attrs["standard_name"] == "sea_water_speed"
         assert 0 < float(speed.max()) <= np.hypot(np.abs(u).max(), np.abs(v).max())
+    wanted = (np.where(temperature > 8.0, thickness, 0.0) * area).sum()
+    assert 0 < wanted < 0.9 * (thickness * area).sum()
+    with xr.open_dataset(folder / "diagnostics.nc", decode_times=False) as data:
+        warm = data.warm_water
+        np.testing.assert_allclose(warm[-1].sel(basin=0), wanted, rtol=1e-13)
+        assert warm.attrs["units"] == "m3" and warm.attrs["long_name"].startswith("Volume of water")
+    assert load_config(model.config.model_dump(mode="json")) == model.config
+
+
+@one_rank
+@pytest.mark.parametrize(
+    "entry, text",
+    [
+        ({"warm": "own_series:Nothing"}, "cannot import 'own_series:Nothing'"),
+        ({"warm": "speed:Speed"}, "speed:Speed is no dogcm.diagnostics.series.DiagnosticSeries"),
+        ({"warm": {"kind": "own_series:WarmWater", "colder": 1}}, "series.warm.colder"),
+        ({"warm water": "own_series:WarmWater"}, "letters, digits and underscores"),
+    ],
+)
+def test_series_that_cannot_be_used_are_refused(entry, text):
+    with pytest.raises(ConfigError, match=text):
+        load_config(OWN_GRID, {"run.diagnostics": {"series": entry}})
 
 
 @one_rank
