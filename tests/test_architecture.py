@@ -20,7 +20,7 @@ LEVELS = [
     {"halo"},
     {"field"},
     {"operators"},
-    {"io.regrid"},
+    {"io.regrid", "io.whole"},
     {"grid"},
     {"dynamics", "physics", "corrector", "tracers"},
     {"timestepping"},
@@ -70,10 +70,9 @@ def imports(
 
 def room(name: str) -> str | None:
     parts = name.split(".")
-    if parts[:3] == ["dogcm", "io", "regrid"]:
-        return (
-            "io.regrid"  # averages input data, which the grid needs; the rest of io writes states
-        )
+    # Averages of input data, which the grid needs, and whole files; the rest of io writes states.
+    if parts[:2] == ["dogcm", "io"] and parts[2:3] in (["regrid"], ["whole"]):
+        return ".".join(parts[1:3])
     return parts[1] if parts[0] == "dogcm" and len(parts) > 1 else None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dogcm.corrector.config import CorrectorConfig
+from dogcm.io.whole import whole_file
 
 _CONFIG = "config"
 
@@ -40,10 +40,8 @@ def save_weights(path: str | Path, config: CorrectorConfig, weights) -> None:
         )
     path = Path(path)
     arrays = {name: np.asarray(leaf) for name, leaf in leaves(weights).items()}
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "wb") as file:
+    with whole_file(path) as partial, open(partial, "wb") as file:
         np.savez(file, **{_CONFIG: np.asarray(config.model_dump_json())}, **arrays)
-    os.replace(partial, path)  # a complete file or none
 
 
 def load_config(path: str | Path) -> CorrectorConfig:

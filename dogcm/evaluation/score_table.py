@@ -4,7 +4,6 @@ seeds."""
 from __future__ import annotations
 
 import csv
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 
 from dogcm.evaluation import scores
 from dogcm.evaluation.scores import ScoreError
+from dogcm.io.whole import whole_file
 
 DAY = 86400.0
 _SCORES = ("rmse", "bias", "acc", "variance_ratio")
@@ -178,12 +178,10 @@ def _columns(rows: list[dict]) -> list[str]:
 def write_csv(rows: list[dict], path) -> Path:
     """All columns, full precision. The file appears whole or not at all."""
     path, columns = Path(path), _columns(rows)
-    part = path.with_name(path.name + ".part")
-    with open(part, "w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)
-    os.replace(part, path)
     return path
 
 
@@ -212,9 +210,8 @@ def write_markdown(rows: list[dict], path, scores_shown=None) -> Path:
         keys = [row["variable"], row["depth"], f"{row['lead_days']:g}", row["contender"]]
         lines.append("| " + " | ".join([*keys, *(_cell(row, c) for c in shown)]) + " |")
     path = Path(path)
-    part = path.with_name(path.name + ".part")
-    part.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    with whole_file(path) as part:
+        part.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 import warnings
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import netCDF4
 
 from dogcm.io.root import require_space
+from dogcm.io.whole import whole_file
 
 
 def open_to_append(path: Path) -> netCDF4.Dataset:
@@ -27,10 +27,9 @@ def open_to_append(path: Path) -> netCDF4.Dataset:
     except OSError:
         if not _is_held(path):
             raise
-    copy = path.with_name(f".{path.name}.partial")
     require_space(path, path.stat().st_size)
-    shutil.copyfile(path, copy)
-    os.replace(copy, path)
+    with whole_file(path) as copy:
+        shutil.copyfile(path, copy)
     warnings.warn(
         f"{path} is open in another program, which keeps the records up to now: open the file "
         "again there to see more",

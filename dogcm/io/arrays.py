@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from dogcm.io.whole import whole_file
+
 _HEADER = "header"
 
 
@@ -29,15 +31,10 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray], header: dict) -> Non
         OSError: it cannot be written; an older file of this name is still there.
     """
     text = np.frombuffer(json.dumps(header).encode(), np.uint8)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with open(partial, "wb") as file:
-            np.savez(file, **{_HEADER: text}, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as partial, open(partial, "wb") as file:
+        np.savez(file, **{_HEADER: text}, **arrays)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_arrays(path: Path, form: int) -> tuple[dict, dict[str, np.ndarray]]:

@@ -20,6 +20,7 @@ import numpy as np
 from dogcm.field import Field
 from dogcm.io.appending import open_to_append
 from dogcm.io.root import OutputError, RootTask, require_space
+from dogcm.io.whole import whole_file
 
 FILL = 9.969209968386869e36  # netCDF's own default for floats
 SECONDS_PER_DAY = 86400.0
@@ -346,10 +347,8 @@ class OutputFile:
             ends = np.ma.filled(ends, np.inf)
             keep = int(np.sum(ends * SECONDS_PER_DAY <= now + 1e-3))
             if keep < len(ends):
-                shorter = self.path.with_name(f".{self.path.name}.partial")
-                _copy(data, shorter, keep)
-        if keep < len(ends):
-            shorter.replace(self.path)
+                with whole_file(self.path) as shorter:
+                    _copy(data, shorter, keep)
         return keep
 
     def _require_same_stream(self, data) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
-import os
 from pathlib import Path
 
 from dogcm.components.errors import ConfigError
+from dogcm.io.whole import whole_file
 
 LOG_FILE = "training.csv"
 _COLUMNS = (
@@ -81,10 +81,8 @@ def _keep(path: Path, done: int) -> None:
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))
     kept = rows[:1] + [r for r in rows[1:] if r and r[0].isdigit() and int(r[0]) <= done]
-    partial = path.with_name(f".{path.name}.partial")
-    with open(partial, "w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(kept if done else [])
-    os.replace(partial, path)
 
 
 def _event_writer(folder: Path, done: int):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import sys
 import tempfile
@@ -17,6 +16,7 @@ import dogcm
 from dogcm.diagnostics.files import CIRCULATION_FILE, MONITOR_FILE
 from dogcm.io.restart import restarts_in
 from dogcm.io.root import OutputError, free_bytes, megabytes
+from dogcm.io.whole import whole_file
 from dogcm.setups.paths import absolute_paths
 
 RUN_FILE, CONFIG_FILE = "run.json", "config.yaml"
@@ -158,12 +158,8 @@ class RunRecord:
     def write(self, **changes) -> None:
         """Write the file as a whole, with the given entries changed."""
         self._content.update(changes)
-        partial = self._path.with_name(f".{RUN_FILE}.partial")
-        try:
+        with whole_file(self._path) as partial:
             partial.write_text(json.dumps(self._content, indent=1) + "\n", encoding="utf-8")
-            os.replace(partial, self._path)
-        finally:
-            partial.unlink(missing_ok=True)
 
 
 def provenance(model) -> dict[str, str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from dogcm.io.root import OutputError, on_root
+from dogcm.io.whole import whole_file
 from dogcm.setups.config import Config
 from dogcm.simulation.model import Model
 
@@ -94,9 +94,8 @@ def _check(model: Model, folder: Path) -> None:
 
 def _finish(folder: Path, description: dict) -> None:
     # Last, so that a truth that was interrupted is not taken for whole.
-    partial = folder / f".{_MANIFEST}.partial"
-    partial.write_text(json.dumps({"truth": description}), encoding="utf-8")
-    os.replace(partial, folder / _MANIFEST)
+    with whole_file(folder / _MANIFEST) as partial:
+        partial.write_text(json.dumps({"truth": description}), encoding="utf-8")
 
 
 __all__ = ["make_truth", "truth_of"]
