@@ -38,6 +38,7 @@ _BY_MODULE = {
     "targets": "Targets TargetGrid TargetWindows TargetError Clock Profiles ProfileOperator locate "
     "read_glorys read_profiles read_sst",
     "targets.interfaces": "Truth Parts",
+    "targets.truth": "make_truths",
     "targets.recorded": "GriddedTruth",
     "learning.recipe": "Recipe load_recipe",
     "learning.training": "build_training:build train",
@@ -48,7 +49,7 @@ _BY_MODULE = {
     "learning.losses": "SquaredError squared_error level_spread observe",
     "learning.rollout": "rollout",
     "targets.blobs": "blob_field",
-    "evaluation.evaluation": "evaluate trained_in",
+    "evaluation.evaluation": "contenders_in evaluate trained_in",
     "evaluation.score_table": "read_scores:read_csv",
     "plots.run": "pictures",
     "plots.scores": "draw_by_lead draw_bias_maps draw_spectra",

@@ -19,7 +19,7 @@ from dogcm.evaluation.score_table import ScoreBook, depth_bands, write_csv, writ
 from dogcm.io.root import on_root
 from dogcm.learning.losses import observe
 from dogcm.learning.recipe import Recipe, load_recipe
-from dogcm.learning.saving import latest_checkpoint
+from dogcm.learning.saving import chosen_checkpoint
 from dogcm.learning.training import RECIPE_FILE, Setup, build, read_into, trainer_of
 from dogcm.learning.training_log import loss_figure
 from dogcm.plots.scores import ScorePlotError, draw_by_lead
@@ -111,20 +111,41 @@ def evaluate(
     setup, trained = trained_in(folder, layout, comm)
     recipe, comm = setup.recipe, setup.ranks.comm
     steps = setup.steps(days or max(s.days for s in recipe.curriculum), "days")
-    contenders = contenders_of(setup, trained)
-    for other in map(Path, against):
-        contenders.append(_other(other, setup, layout, comm))
+    contenders = [*contenders_of(setup, trained), *_others(against, setup, layout, comm)]
     rows, notes = scores_of(setup, contenders, steps, windows)
     on_root(comm, _write, folder, rows, notes)
     say(comm, "\n".join([*notes, table(rows)]) if rows else "")
     if free:
         setup, trained = in_double(setup, trained, folder, layout)
-        contenders = contenders_of(setup, trained) + [
-            _other(other, setup, layout, comm) for other in map(Path, against)
-        ]
+        contenders = [*contenders_of(setup, trained), *_others(against, setup, layout, comm)]
         state = setup.test.window(0, setup.every).state
         free_run(setup.model, state, contenders, setup.steps(free, "free"), setup.every, folder)
     return rows
+
+
+def contenders_in(
+    folder: str | Path, *, against=(), layout: str = "auto", comm=None
+) -> tuple[Setup, list[Contender]]:
+    """Models that can be run, for studies of one's own; every rank calls it.
+
+    Args:
+        folder, against: see :func:`evaluate`.
+
+    Returns:
+        the setup of the training in ``folder``, and the contenders: as trained, as it was before
+        (``uncorrected``), and those of the other folders.
+
+    Raises:
+        FileNotFoundError, CheckpointError: no training there.
+        ConfigError: a training to compare with has another truth or grid.
+    """
+    setup, trained = trained_in(Path(folder), layout, comm)
+    others = _others(against, setup, layout, setup.ranks.comm)
+    return setup, [*contenders_of(setup, trained), *others]
+
+
+def _others(against, setup: Setup, layout: str, comm) -> list[Contender]:
+    return [_other(other, setup, layout, comm) for other in map(Path, against)]
 
 
 def in_double(
@@ -141,13 +162,13 @@ def in_double(
 
 def trained_in(folder: Path, layout: str = "auto", comm=None) -> tuple[Setup, dict]:
     """What a training folder holds: its setup, and what was learned (the moving average, if there
-    is one).
+    is one; after validation, the best).
 
     Raises:
         FileNotFoundError, CheckpointError: no training there.
     """
     setup = build(recipe_in(folder), folder, layout, comm)
-    path = on_root(setup.ranks.comm, latest_checkpoint, folder)
+    path = on_root(setup.ranks.comm, chosen_checkpoint, folder)
     tree, _ = read_into(trainer_of(setup), path, setup)
     return setup, tree["now"].average
 
@@ -390,4 +411,12 @@ def _write(folder: Path, rows: list[dict], notes: list[str]) -> None:
     loss_figure(folder)
 
 
-__all__ = ["Contender", "contenders_of", "evaluate", "scores_of", "table", "trained_in"]
+__all__ = [
+    "Contender",
+    "contenders_in",
+    "contenders_of",
+    "evaluate",
+    "scores_of",
+    "table",
+    "trained_in",
+]

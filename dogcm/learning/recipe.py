@@ -131,6 +131,16 @@ class OptimiserRecipe(Section):
     )
 
 
+class ValidationRecipe(Section):
+    """How the records for validation (``targets.validation``) choose among the weights."""
+
+    every: int = par(50, "updates", "interval of checks", ge=1)
+    windows: int = par(8, "1", "rollouts of a check, spread over the records", ge=1)
+    patience: int = par(
+        0, "1", "checks in a row without a smaller error after which training ends; 0: never", ge=0
+    )
+
+
 class Recipe(Section):
     """A training run."""
 
@@ -166,6 +176,7 @@ class Recipe(Section):
         lambda: [StageRecipe()], "1", "stages of rollout length", min_length=1
     )
     optimiser: Annotated[OptimiserRecipe, Field(default_factory=OptimiserRecipe)]
+    validation: Annotated[ValidationRecipe, Field(default_factory=ValidationRecipe)]
     batch: int = par(1, "windows", "windows of each group in an update", ge=1)
     at_once: bool = par(
         False, "1", "take the windows of an update together: faster, batch times the memory"
@@ -213,6 +224,15 @@ class Recipe(Section):
                 "finer"
             )
         self._check_columns()
+        if self.targets.validation and not self.targets.validates:
+            raise ValueError(
+                f"targets.validation: targets of kind {self.targets.name()} keep no records for it"
+            )
+        if self.targets.validation + self.targets.test >= 1:
+            raise ValueError(
+                "targets: validation and test together leave nothing to train on; their sum must "
+                "be below 1"
+            )
         if not self.loss.factors:
             raise ValueError("loss.factors: name at least one variable")
         self.targets.check(self)

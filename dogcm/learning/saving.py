@@ -21,6 +21,8 @@ from dogcm.io.root import OutputError, RootTask, on_root
 from dogcm.learning.groups import is_field
 
 _FORMAT = 1
+#: The checkpoint with the least error on the records for validation.
+BEST_FILE = "best.npz"
 
 
 class CheckpointError(ValueError):
@@ -42,6 +44,16 @@ def latest_checkpoint(folder: str | Path) -> Path:
     if not found:
         raise CheckpointError(f"no training checkpoint (checkpoint_*.npz) in {folder}")
     return found[-1]
+
+
+def chosen_checkpoint(folder: str | Path) -> Path:
+    """What validation has chosen; without one, the newest checkpoint.
+
+    Raises:
+        CheckpointError: if there is none.
+    """
+    best = Path(folder) / BEST_FILE
+    return best if best.is_file() else latest_checkpoint(folder)
 
 
 def save_checkpoint(path: str | Path, tree, header: dict, decomposition, comm=None) -> Path:

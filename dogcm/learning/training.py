@@ -26,6 +26,7 @@ from dogcm.learning.parameters import LearnableSet
 from dogcm.learning.problem import Problem, stacked
 from dogcm.learning.recipe import Recipe, write_recipe
 from dogcm.learning.saving import (
+    BEST_FILE,
     checkpoint_path,
     latest_checkpoint,
     load_checkpoint,
@@ -34,6 +35,7 @@ from dogcm.learning.saving import (
 from dogcm.learning.trainer import Conduct, Stage, Trainer
 from dogcm.learning.training_log import TrainingLog
 from dogcm.learning.transfer import carried_over
+from dogcm.learning.validation import VALIDATION_FILE, Validation
 from dogcm.setups.registry import load_config
 from dogcm.simulation.model import Model
 from dogcm.simulation.progress import say
@@ -50,7 +52,7 @@ class Setup:
     Attributes:
         trainable: at the start. fixed: see :meth:`dogcm.learning.problem.Problem.share`.
         train, test: targets of training and of evaluation. corrector: None where there is none.
-        truth: folder of its records.
+        truth: folder of its records. validation: targets that choose among weights, or None.
     """
 
     recipe: Recipe
@@ -63,6 +65,7 @@ class Setup:
     test: Any
     corrector: Any = None
     truth: Path = Path()
+    validation: Any = None
 
     @property
     def every(self) -> int:
@@ -138,7 +141,17 @@ def build(
     )
     fixed = {"params": model.params, "forcing": model.forcing, "grid": model.grid}
     setup = Setup(
-        recipe, ranks, model, problem, trainable, fixed, parts.train, parts.test, corrector, truth
+        recipe,
+        ranks,
+        model,
+        problem,
+        trainable,
+        fixed,
+        parts.train,
+        parts.test,
+        corrector,
+        truth,
+        parts.validation,
     )
     if initial is not None:
         _check_one_window(setup)
@@ -258,11 +271,13 @@ class _Run:
         self.setup, self.folder, self.comm = setup, folder, setup.ranks.comm
         self.trainer = trainer_of(setup)
 
-    def save(self) -> None:
+    def _write(self, path: Path) -> None:
         tree, header = self.trainer.content()
         header["identity"] = self.setup.recipe.identity()
-        path = checkpoint_path(self.folder, self.trainer.progress.update)
         save_checkpoint(path, tree, header, self.setup.model.decomposition, self.comm)
+
+    def save(self) -> None:
+        self._write(checkpoint_path(self.folder, self.trainer.progress.update))
         if self.comm.rank == 0:
             for old in sorted(self.folder.glob("checkpoint_*.npz"))[: -self.setup.recipe.keep]:
                 old.unlink()
@@ -271,8 +286,33 @@ class _Run:
         path = on_root(self.comm, latest_checkpoint, self.folder)
         self.trainer.restore(*read_into(self.trainer, path, self.setup))
 
+    def _validation(self) -> Validation | None:
+        setup, recipe = self.setup, self.setup.recipe
+        if setup.validation is None:
+            return None
+        steps = max(setup.steps(s.days, "curriculum") for s in recipe.curriculum)
+        done = self.trainer.progress.update
+        found = Validation(setup.validation, steps, recipe.validation, self.folder, self.comm, done)
+        if not done:
+            self._validate(found, quiet=True)
+        return found
+
+    def _validate(self, validation: Validation, quiet: bool) -> None:
+        """The error on the records for validation; the weights are kept where it is the least."""
+        update = self.trainer.progress.update
+        loss = self.trainer.loss(validation.part, validation.windows, validation.steps)
+        best = validation.note(update, loss)
+        if best:
+            self._write(self.folder / BEST_FILE)
+        if not quiet:
+            say(self.comm, f"validation after {update}: {loss:.5g}{', the least' * best}")
+
     def go(self, until: int | None, quiet: bool) -> None:
         until = self.trainer.updates if until is None else until
+        validation = self._validation()
+        if validation is not None and validation.tired:
+            say(self.comm, "training has ended: validation found no smaller error for long")
+            return
         log = (
             TrainingLog(self.folder, self.trainer.progress.update, self.setup.recipe.tensorboard)
             if self.comm.rank == 0
@@ -290,12 +330,18 @@ class _Run:
                         say(self.comm, line(report, until, clock.left(report, until)))
                     stop = self.comm.any(signals.caught is not None)
                     done = self.trainer.progress.update
+                    if validation is not None and validation.due(report, until):
+                        self._validate(validation, quiet)
+                        until = done if validation.tired else until  # saved below as the last
                     if done != saved and (stop or done == until or done % save_every == 0):
                         self.save()
                         saved = done
                     if stop:
                         say(self.comm, f"asked to stop after {done} updates; go on with --resume")
                         return
+            if validation is not None and not quiet:
+                update, loss = validation.best()
+                say(self.comm, f"the best weights are those after {update} updates: {loss:.5g}")
         finally:
             if log is not None:
                 log.close()
@@ -421,6 +467,7 @@ def _check_folder(folder: Path, resume: bool, overwrite: bool) -> None:
 
 
 def _clear(folder: Path) -> None:
-    for pattern in ("checkpoint_*.npz", "training.csv", "evaluation*.*", "free_run.*"):
+    logs = (VALIDATION_FILE, "training.csv", "evaluation*.*", "free_run.*")
+    for pattern in ("checkpoint_*.npz", BEST_FILE, *logs):
         for path in folder.glob(pattern):
             path.unlink(missing_ok=True)

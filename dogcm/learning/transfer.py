@@ -19,7 +19,7 @@ from dogcm.io.regrid import bilinear
 from dogcm.io.root import on_root
 from dogcm.learning.groups import is_field
 from dogcm.learning.recipe import load_recipe
-from dogcm.learning.saving import latest_checkpoint, read_arrays
+from dogcm.learning.saving import chosen_checkpoint, read_arrays
 from dogcm.setups import inputs
 from dogcm.simulation.progress import say
 
@@ -66,7 +66,7 @@ def _read(folder: Path, wanted: dict[str, tuple], model, found: dict[str, np.nda
     if not recipe_file.is_file():
         raise ConfigError(f"weights: no training in {folder} (recipe.yaml is missing)")
     config = load_recipe(recipe_file).config()
-    path = latest_checkpoint(folder)
+    path = chosen_checkpoint(folder)
     arrays = {k.removeprefix(_TREE): v for k, v in read_arrays(path).items() if k.startswith(_TREE)}
     maps = f"['{MAPS}{_JOINT}"
     for name, shape in wanted.items():

@@ -146,8 +146,11 @@ class BathymetryConfig(FileKeys):
 class InitialConfig(Section):
     """Temperature and salinity at the start. The ocean starts at rest."""
 
-    source: Literal["starter", "file", "profile", "mitgcm", "given"] = par(
-        "profile", "1", "where they come from"
+    source: Literal["starter", "file", "profile", "channel", "mitgcm", "given"] = par(
+        "profile",
+        "1",
+        "where they come from; channel: a profile under the surface temperature of the channel's "
+        "restoring, which is a front",
     )
     path: str = par("", "1", "CF netCDF file (source: file) or folder (source: mitgcm)")
     temperature_variable: str = par("conservative_temperature", "1", "variable in the file")
@@ -162,6 +165,13 @@ class InitialConfig(Section):
     salinity: float = par(35.0, "g kg-1", "profile: uniform salinity", ge=0, le=100)
     meridional: bool = par(
         False, "1", "profile: whether the surface cools towards high latitudes as cos(lat)"
+    )
+    waves: float = par(
+        0.0,
+        "K",
+        "channel: amplitude of waves of eight lengths in x and in y, from which eddies grow",
+        ge=0,
+        le=10,
     )
 
 

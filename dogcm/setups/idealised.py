@@ -46,6 +46,28 @@ def record(source: str, name: str, lat: np.ndarray, amplitude: float) -> np.ndar
     raise ValueError(f"no idealised {name} for {source}")
 
 
+def channel_surface(horizontal, waves: float) -> np.ndarray:
+    """Surface temperature (ny, nx), degC, of the channel's front: that of its restoring, and waves.
+
+    Args:
+        waves: amplitude (K) of each; lengths are parts of the channel's, so that a finer grid
+            starts from the same waves.
+    """
+    at = horizontal.coordinates()
+    y, x = np.asarray(at["lat"][0], float)[:, None], np.asarray(at["lon"][0], float)[None, :]
+    y = (y - y.min() + 0.5 * (y[1] - y[0])) / (y[1] - y[0]) / y.size
+    x = (x - x.min() + 0.5 * (x[0, 1] - x[0, 0])) / (x[0, 1] - x[0, 0]) / x.size
+    rng = np.random.default_rng(0)
+    top = record("channel", "sst", np.asarray(at["lat"][0], float)[:, None] + 0 * x, 0.0)
+    for in_x in range(1, 9):
+        for in_y in range(1, 9):
+            size, start = rng.normal(), rng.random()
+            top = top + waves * size * np.sin(2 * np.pi * (in_x * x + start)) * np.sin(
+                np.pi * in_y * y
+            )
+    return top
+
+
 def _westerlies(lat: np.ndarray, amplitude: float) -> np.ndarray:
     """Trades, westerlies and polar easterlies; strongest in the Southern Ocean."""
     knots = np.array([-90, -70, -47, -15, 0, 15, 45, 70, 90.0])

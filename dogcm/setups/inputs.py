@@ -165,7 +165,7 @@ def initial_tracer(
         values = mitgcm.initial(i.path, name, horizontal.shape, vertical.nz)
     elif i.source == "given" and (name in given.initial or not given.initial):
         values = given.tracer(name, horizontal, volumes.depths(config, vertical, cells))
-    elif i.source in ("profile", "given"):
+    elif i.source in ("profile", "channel", "given"):
         values = _profile(config, name, horizontal, volumes.depths(config, vertical, cells))
     else:
         values = volumes.initial(config, name, horizontal, vertical, cells)
@@ -179,7 +179,9 @@ def _profile(config: Config, name: str, horizontal, depths: np.ndarray) -> np.nd
         return np.full(shape, i.salinity)
     decay = np.exp(-depths / i.thermocline).reshape(len(depths), *depths.shape[1:] or (1, 1))
     top = np.full(horizontal.shape, i.surface_temperature)
-    if i.meridional:
+    if i.source == "channel":
+        top = idealised.channel_surface(horizontal, i.waves)
+    elif i.meridional:
         lat = _points(horizontal, "c")[0]
         top = i.deep_temperature + (top - i.deep_temperature) * np.cos(np.deg2rad(lat)) ** 2
     return np.broadcast_to(i.deep_temperature + (top - i.deep_temperature) * decay, shape).copy()

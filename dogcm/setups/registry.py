@@ -241,7 +241,9 @@ def _read(source: str, above: tuple[str, ...] = ()) -> dict:
     as theirs."""
     known = experiments()
     if source in known:
-        return yaml.safe_load((_FOLDER / f"{source}.yaml").read_text(encoding="utf-8"))
+        tree = yaml.safe_load((_FOLDER / f"{source}.yaml").read_text(encoding="utf-8"))
+        base = tree.pop("base", None)
+        return tree if base is None else _merge(_read(base), tree)
     path = Path(source)
     if path.suffix in (".yaml", ".yml"):
         tree = read_yaml(path, "configuration", "grid, forcing, time")

@@ -51,11 +51,14 @@ class Parts:
     Attributes:
         train, test: share no more than the record between them.
         forcing: that windows are to be run with, in place of the model's; None: the model's.
+        validation: lies between both and chooses among the weights of a training; None: nothing
+            does.
     """
 
     train: Any
     test: Any
     forcing: Any = None
+    validation: Any = None
 
 
 class Truth(Component):
@@ -66,6 +69,16 @@ class Truth(Component):
     every: float = option(1.0, "days", "interval between records that are compared", gt=0)
     folder: str = option("", "1", "where states are kept; empty: truth/ in the output folder")
     test: float = option(0.2, "1", "last part of the records, kept for evaluation", ge=0, lt=1)
+    validation: float = option(
+        0.0,
+        "1",
+        "part of the records before it, which chooses among the weights of a training and takes no "
+        "part in it; 0: the last weights count",
+        ge=0,
+        lt=1,
+    )
+    #: Whether this kind keeps such a part.
+    validates: ClassVar[bool] = False
 
     @property
     def means(self) -> bool:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
 import numpy as np
 
 from dogcm.components import ConfigError, option
-from dogcm.io.restart import RestartError, read_restart
+from dogcm.io.restart import RestartError, read_restart, write_restart
+from dogcm.io.root import on_root
 from dogcm.learning.losses import observe
 from dogcm.learning.problem import Window, stacked
 from dogcm.simulation.model import Model
+from dogcm.simulation.progress import say
 from dogcm.targets.finer import VALID_FILE, read_valid
 from dogcm.targets.interfaces import Parts, Truth
 
@@ -26,17 +29,46 @@ def record_path(folder: Path, record: int) -> Path:
     return folder / f"record_{record:05d}.nc"
 
 
+UNFINISHED = "unfinished.nc"
+#: Wall time (s) between the states from which a truth that was interrupted goes on.
+KEPT_EVERY = 300.0
+
+
 def write_records(
-    truth: Model, spinup: float, intervals: int, every: int, write: Callable[[int], Any]
+    truth: Model,
+    spinup: float,
+    intervals: int,
+    every: int,
+    write: Callable[[int], Any],
+    kept: Path | None = None,
 ) -> None:
     """Run ``truth`` for ``spinup`` days, then call ``write`` for the records ``0 ... intervals``,
-    ``every`` steps apart."""
-    if spinup:
-        truth.advance(truth.steps_in(spinup))
-    for record in range(intervals + 1):
-        if record:
-            truth.advance(every)
-        write(record)
+    ``every`` steps apart.
+
+    Args:
+        kept: where the state of the run is kept now and then, to go on from if it is there; None:
+            an interrupted run begins anew.
+    """
+    before = truth.steps_in(spinup) if spinup else 0
+    start = int(truth.state.steps)
+    if kept is not None and on_root(truth.comm, kept.is_file):
+        truth.state = read_restart(kept, truth)
+        say(truth.comm, f"the truth goes on from day {float(truth.state.time) / 86400.0:g}")
+    saved, end = time.monotonic(), before + intervals * every
+    while True:
+        done = int(truth.state.steps) - start
+        if done >= before and (done - before) % every == 0:
+            write((done - before) // every)
+        if done >= end:
+            break
+        if kept is not None and truth.comm.any(time.monotonic() - saved > KEPT_EVERY):
+            write_restart(kept, truth)
+            part = 100 * done / end
+            say(truth.comm, f"truth: day {float(truth.state.time) / 86400.0:g}, {part:.0f} %")
+            saved = time.monotonic()
+        truth.advance(min(every, before - done) if done < before else every)
+    if kept is not None:
+        on_root(truth.comm, lambda: kept.unlink(missing_ok=True))
 
 
 class RecordedTruth(Truth):
@@ -49,6 +81,7 @@ class RecordedTruth(Truth):
         "first part of the record, not used: what a drifting truth was like",
         ge=0,
     )
+    validates: ClassVar[bool] = True
     changes: dict[str, Any] = option(dict, "1", "configuration of the truth where it differs")
 
     @property
@@ -60,14 +93,16 @@ class RecordedTruth(Truth):
         return super().description(recipe) | {"days": self.days, "every": self.every}
 
     def parts(self, folder: Path, model: Model, names: list[str], every: int) -> Parts:
-        cut = self.intervals - round(self.intervals * self.test)
+        test = self.intervals - round(self.intervals * self.test)
+        cut = test - round(self.intervals * self.validation)
         first = round(self.skip / self.every)
         if first >= cut:
             raise ConfigError(
-                f"targets.skip: {self.skip:g} days leave nothing to train on before the test part"
+                f"targets: skip ({self.skip:g} days), validation and test leave nothing to train on"
             )
-        ends = ((first, cut), (cut, self.intervals))
-        return Parts(*(TwinTargets(model, folder, names, a, b, every) for a, b in ends))
+        part = lambda a, b: TwinTargets(model, folder, names, a, b, every)
+        between = part(cut, test) if cut < test else None
+        return Parts(part(first, cut), part(test, self.intervals), validation=between)
 
 
 class TwinTargets:

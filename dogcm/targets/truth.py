@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from dogcm.components.errors import ConfigError
+from dogcm.decomp import world
 from dogcm.io.root import OutputError, on_root
 from dogcm.io.whole import whole_file
 from dogcm.setups.config import Config
 from dogcm.simulation.model import Model
+from dogcm.targets.records import UNFINISHED
 
 if TYPE_CHECKING:
     from dogcm.learning.recipe import Recipe
 
-_MANIFEST = "truth.json"
+_MANIFEST, _UNFINISHED = "truth.json", "unfinished.json"
 
 
 def make_truth(recipe: Recipe, folder: Path, ranks, model: Model, layout: str = "auto") -> bool:
@@ -38,6 +41,7 @@ def make_truth(recipe: Recipe, folder: Path, ranks, model: Model, layout: str = 
     error = None
     if not there and ranks.group == 0:
         try:
+            on_root(ranks.tiles, _begin, folder, description)
             truth = Model(recipe.truth_config(), layout=layout, comm=ranks.tiles)
             recipe.targets.make(folder, truth, model)
             _check(truth, folder)
@@ -50,6 +54,53 @@ def make_truth(recipe: Recipe, folder: Path, ranks, model: Model, layout: str = 
     if error is not None:
         raise error
     return not there
+
+
+def make_truths(recipes: dict[Path, Recipe], comm=None, layout: str = "auto") -> list[Path]:
+    """The truths of recipes that differ in their own grid alone, by one finer run.
+
+    Every rank calls it. A run that was interrupted goes on where it was.
+
+    Args:
+        recipes: by the folder of each truth (``targets.folder`` of the recipe).
+
+    Returns:
+        the folders that were filled now.
+
+    Raises:
+        ConfigError: the recipes want different finer runs, or one wants none.
+        OutputError, TargetError: see :func:`make_truth`.
+    """
+    comm = comm or world()
+    described = {Path(f): truth_of(r) for f, r in recipes.items()}
+    missing = [f for f in described if not on_root(comm, _present, f, described[f])]
+    if not missing:
+        return []
+    by_folder = {Path(f): r for f, r in recipes.items()}
+    first = by_folder[missing[0]]
+    finer = {f: _of_the_run(by_folder[f], described[f]) for f in missing}
+    for folder in missing[1:]:
+        if finer[folder] != finer[missing[0]]:
+            raise ConfigError(
+                f"{folder}: its recipe wants another finer run than that of {missing[0]}; make "
+                "their targets alike but for the folder"
+            )
+    for folder in missing:
+        on_root(comm, _begin, folder, described[folder])
+    truth = Model(first.truth_config(), layout=layout, comm=comm)
+    models = [Model(by_folder[f].config(), layout=layout, comm=comm) for f in missing]
+    first.targets.make_for(truth, list(zip(missing, models)))
+    _check(truth, missing[0])
+    for folder in missing:
+        on_root(comm, _finish, folder, described[folder])
+    return missing
+
+
+def _of_the_run(recipe: Recipe, description: dict) -> dict:
+    """What two recipes must agree in to share a finer run."""
+    if not hasattr(recipe.targets, "make_for"):
+        raise ConfigError(f"{recipe.name}: only targets of kind finer can share a run")
+    return {k: v for k, v in description.items() if k != "grid"}
 
 
 def truth_of(recipe: Recipe) -> dict:
@@ -92,10 +143,21 @@ def _check(model: Model, folder: Path) -> None:
         )
 
 
+def _begin(folder: Path, description: dict) -> None:
+    """Forget an unfinished run of another truth."""
+    path, state = folder / _UNFINISHED, folder / UNFINISHED
+    known = path.is_file() and json.loads(path.read_text(encoding="utf-8")).get("truth")
+    if known != json.loads(json.dumps(description)):
+        state.unlink(missing_ok=True)
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps({"truth": description}), encoding="utf-8")
+
+
 def _finish(folder: Path, description: dict) -> None:
     # Last, so that a truth that was interrupted is not taken for whole.
     with whole_file(folder / _MANIFEST) as partial:
         partial.write_text(json.dumps({"truth": description}), encoding="utf-8")
+    (folder / _UNFINISHED).unlink(missing_ok=True)
 
 
-__all__ = ["make_truth", "truth_of"]
+__all__ = ["make_truth", "make_truths", "truth_of"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,12 +14,13 @@ from dogcm.cli import main
 from dogcm.cli.errors import FILE, OK, UNUSABLE
 from dogcm.components.errors import ConfigError
 from dogcm.decomp import SerialCommunicator, world
-from dogcm.evaluation.evaluation import evaluate, in_double
+from dogcm.evaluation.evaluation import evaluate, in_double, trained_in
 from dogcm.evaluation.score_table import read_csv
 from dogcm.learning.recipe import load_recipe, write_recipe
-from dogcm.learning.saving import CheckpointError
+from dogcm.learning.saving import CheckpointError, read_header
 from dogcm.learning.training import build, train
 from dogcm.learning.training_log import read_log
+from dogcm.learning.validation import Validation
 
 TRUE_VISCOSITY = 5e3  # of the experiment gyre
 GRID = {"grid.nx": 12, "grid.ny": 10, "grid.nz": 2}
@@ -30,7 +33,8 @@ RECIPE = {
     "overrides": GRID | SIMPLE,
     "start": {"lateral_viscosity": 2e4},
     "learnable": ["lateral_viscosity"],
-    "targets": {"spinup": 20, "days": 4, "every": 0.25},
+    "targets": {"spinup": 20, "days": 4, "every": 0.25, "validation": 0.25},
+    "validation": {"every": 10, "windows": 2},
     "loss": {"factors": {"u": 1, "eta": 1}},
     "curriculum": [{"updates": 30, "days": 0.5}],
     "optimiser": {"learning_rate": {"physics": 0.2}},
@@ -58,6 +62,51 @@ def test_viscosity_of_a_gyre_is_recovered(run):
     assert len([n for n in names if n.startswith("checkpoint")]) == 2, (
         "older checkpoints are removed"
     )
+
+
+def test_validation_chooses_the_weights_that_are_evaluated(run, tmp_path):
+    """Records between those of training and those of evaluation, which no gradient has seen."""
+    with open(run[1] / "validation.csv", newline="") as file:
+        found = {int(r["update"]): float(r["loss"]) for r in csv.DictReader(file)}
+    assert list(found) == [0, 10, 20, 30]
+    best = min(found, key=lambda u: found[u])
+    assert best > 0 and found[best] < 0.1 * found[0]
+    assert read_header(run[1] / "best.npz")["progress"]["update"] == best
+    setup, chosen = trained_in(run[1])
+    assert [p.records for p in (setup.train, setup.validation, setup.test)] == [10, 5, 4]
+    # The last of one part is the first of the next.
+    ends = [
+        (p.record(0)[0], p.record(p.records - 1)[0])
+        for p in (setup.train, setup.validation, setup.test)
+    ]
+    assert ends[0][1] == ends[1][0] and ends[1][1] == ends[2][0]
+    other = shutil.copytree(run[1], tmp_path / "other")
+    unlike = 20 if best == 30 else 30
+    shutil.copy(other / f"checkpoint_{unlike:08d}.npz", other / "best.npz")
+    _, replaced = trained_in(other)
+    value = lambda t: float(t["physics"]["lateral_viscosity"])
+    assert value(replaced) != value(chosen)
+    (other / "best.npz").unlink()
+    assert value(trained_in(other)[1]) == value(chosen if best == 30 else replaced)
+
+
+def test_training_ends_when_validation_is_tired(tmp_path):
+    part = SimpleNamespace(count=lambda steps: 6)
+    options = SimpleNamespace(every=5, windows=3, patience=2)
+    comm = SerialCommunicator()
+    v = Validation(part, 4, options, tmp_path, comm)
+    assert v.windows == [0, 2, 5] and v.best() is None and not v.tired
+    report = lambda update, trouble="": SimpleNamespace(update=update, trouble=trouble)
+    assert v.due(report(5), 100) and v.due(report(7), 7)
+    assert not v.due(report(6), 100) and not v.due(report(5, "not finite"), 100)
+    assert [v.note(u, x) for u, x in ((0, 3.0), (5, 2.0), (10, 2.5))] == [True, True, False]
+    assert not v.tired
+    v.note(15, 2.1)
+    assert v.tired and v.best() == (5, 2.0)
+    again = Validation(part, 4, options, tmp_path, comm, done=10)
+    assert again.rows == v.rows[:3] and not again.tired, "rows after the checkpoint are dropped"
+    with pytest.raises(ConfigError, match="targets.validation: no rollout of 4 steps fits"):
+        Validation(SimpleNamespace(count=lambda steps: 0), 4, options, tmp_path, comm)
 
 
 def test_evaluation_beside_baselines(run, capsys):
@@ -199,6 +248,11 @@ def test_a_network_alone_beside_the_physics(run, tmp_path):
             "targets.path: twin has no such option; it belongs to kind sst",
         ),
         ({"targets": {"kind": "sst", "path": "sst.nc"}}, "targets of kind sst hold sst alone"),
+        ({"targets.validation": 0.6, "targets.test": 0.5}, "leave nothing to train on"),
+        (
+            {"targets": {"kind": "profiles", "files": ["a.nc"], "validation": 0.2}},
+            "targets of kind profiles keep no records for it",
+        ),
         ({"checkpoint": "some"}, "'none', 'step', 'halo' or 'nested'"),
     ],
 )

@@ -14,7 +14,7 @@ from dogcm.learning.groups import Ranks
 from dogcm.learning.problem import Window, stacked
 from dogcm.learning.recipe import load_recipe
 from dogcm.simulation.model import Model
-from dogcm.targets import TargetError, TargetGrid
+from dogcm.targets import TargetError, TargetGrid, records
 from dogcm.targets import truth as made
 from dogcm.targets.finer import CoarseGrainer, read_valid
 from dogcm.targets.records import TwinTargets
@@ -61,6 +61,43 @@ def truth(tmp_path_factory):
         assert not made.make_truth(recipe, folder, ranks, coarse), "it is made once"
     assert len(Kept.made) == 1
     return recipe, folder, coarse, Kept.made[0]
+
+
+def test_one_run_for_two_grids_goes_on_after_an_interruption(truth, tmp_path, monkeypatch):
+    """The records are those of a run of its own that nobody interrupted."""
+    recipe, whole, coarse, _ = truth
+    wide = {"grid.nx": 9, "grid.ny": 6, "grid.dx": 160e3, "grid.dy": 160e3}
+    other = load_recipe(RECIPE, {f"overrides.{k}": v for k, v in wide.items()})
+    folders = {tmp_path / "own": recipe, tmp_path / "wide": other}
+    finished, written = {}, CoarseGrainer.write
+
+    def write(self, path):
+        if path.name == "record_00002.nc" and not finished:
+            raise KeyboardInterrupt
+        written(self, path)
+
+    monkeypatch.setattr(records, "KEPT_EVERY", 0.0)
+    monkeypatch.setattr(CoarseGrainer, "write", write)
+    with pytest.raises(KeyboardInterrupt):
+        made.make_truths(folders)
+    assert (tmp_path / "own" / "unfinished.nc").is_file()
+    assert not (tmp_path / "own" / "truth.json").exists()
+    finished["now"] = True
+    first = (tmp_path / "own" / "record_00000.nc").stat().st_mtime_ns
+    assert made.make_truths(folders) == list(folders)
+    assert made.make_truths(folders) == []
+    assert (tmp_path / "own" / "record_00000.nc").stat().st_mtime_ns == first, "it went on"
+    assert not list(tmp_path.glob("*/unfinished.*"))
+    for number in (0, 2, 4):
+        own, expected = (TwinTargets(coarse, f, ["u"], 0, 4, 6) for f in (tmp_path / "own", whole))
+        for a, b in zip(
+            own.state(number).variables().values(), expected.state(number).variables().values()
+        ):
+            np.testing.assert_array_equal(a.data, b.data)
+    assert len(list((tmp_path / "wide").glob("record_*.nc"))) == 5
+    apart = load_recipe(RECIPE, {"targets.spinup": 3})
+    with pytest.raises(ConfigError, match="wants another finer run"):
+        made.make_truths({tmp_path / "a": recipe, tmp_path / "b": apart})
 
 
 def test_the_last_record_holds_what_the_finer_ocean_holds(truth):

@@ -11,7 +11,7 @@ from dogcm.setups.inputs import vertical_grid
 from dogcm.setups.registry import load_config
 from dogcm.simulation.model import Model
 from dogcm.targets.finer import VALID_FILE, CoarseGrainer
-from dogcm.targets.records import RecordedTruth, record_path, write_records
+from dogcm.targets.records import UNFINISHED, RecordedTruth, record_path, write_records
 
 if TYPE_CHECKING:
     from dogcm.learning.recipe import Recipe
@@ -45,11 +45,24 @@ class Finer(RecordedTruth):
         return super().description(recipe) | {"grid": own}
 
     def make(self, folder: Path, truth: Model, model: Model) -> None:
+        self.make_for(truth, [(folder, model)])
+
+    def make_for(self, truth: Model, wanted: list[tuple[Path, Model]]) -> None:
+        """One finer run for several grids: the folder of each, and the model that is trained.
+
+        The run itself is kept in the first folder, to go on from after an interruption.
+        """
         # Before the run: grids that do not nest are found out at once.
-        grain = CoarseGrainer(truth, model)
-        write = lambda record: grain.write(record_path(folder, record))
-        write_records(truth, self.spinup, self.intervals, truth.steps_in(self.every), write)
-        grain.write_valid(folder / VALID_FILE)
+        grains = [(folder, CoarseGrainer(truth, model)) for folder, model in wanted]
+
+        def write(record: int) -> None:
+            for folder, grain in grains:
+                grain.write(record_path(folder, record))
+
+        every, kept = truth.steps_in(self.every), wanted[0][0] / UNFINISHED
+        write_records(truth, self.spinup, self.intervals, every, write, kept)
+        for folder, grain in grains:
+            grain.write_valid(folder / VALID_FILE)
 
 
 __all__ = ["Finer"]

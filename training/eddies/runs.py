@@ -1,0 +1,47 @@
+"""The recipes of this study: the grids, and what contenders change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dogcm
+
+HERE = Path(__file__).parent
+#: Spacing to its configuration. The steps are whole parts of the intervals between records.
+GRIDS = {
+    "50km": {},
+    "37km": {"grid.nx": 32, "grid.ny": 32, "grid.dx": 37.5e3, "grid.dy": 37.5e3, "time.step": 3600},
+    "75km": {"grid.nx": 16, "grid.ny": 16, "grid.dx": 75.0e3, "grid.dy": 75.0e3, "time.step": 3600},
+    "25km": {"grid.nx": 48, "grid.ny": 48, "grid.dx": 25.0e3, "grid.dy": 25.0e3, "time.step": 2400},
+}
+_NO_NETWORK = {"corrector": {"network": "none"}, "optimiser.learning_rate.physics": 0.05}
+#: What each contender changes in the recipe. A number at the end is a seed.
+CONTENDERS: dict[str, dict] = {
+    "network_0": {"seed": 0},
+    "network_1": {"seed": 1},
+    "network_2": {"seed": 2},
+    # The constants of the closure and of the bottom friction, learned through the model.
+    "leith": _NO_NETWORK | {"learnable": ["leith", "bottom_drag_linear"]},
+    # With eddies as Gent and McWilliams, Redi.
+    "gent_mcwilliams": _NO_NETWORK
+    | {
+        "overrides.physics.eddies": "isoneutral",
+        "learnable": ["leith", "bottom_drag_linear", "gm_diffusivity", "isoneutral_diffusivity"],
+        "start": {"gm_diffusivity": 100.0, "isoneutral_diffusivity": 100.0},
+    },
+    # The gradient is cut at every call of the network.
+    "stop_gradient_0": {"truncate": 0.25, "seed": 0},
+    "stop_gradient_1": {"truncate": 0.25, "seed": 1},
+}
+
+
+def recipe(folder: Path, km: str = "50km", **changes) -> dogcm.Recipe:
+    """The recipe on the grid ``km`` with its truth in ``folder``."""
+    overrides = {f"overrides.{k}": v for k, v in GRIDS[km].items()}
+    truth = {"targets.folder": str(folder / f"truth_{km}")}
+    return dogcm.load_recipe(HERE / "recipe.yaml", overrides | truth | changes)
+
+
+def contender(folder: Path, name: str) -> dogcm.Recipe:
+    """The recipe of a contender at 50 km. Seeds of one have its name."""
+    return recipe(folder, name=name.rstrip("_0123456789"), **CONTENDERS[name])

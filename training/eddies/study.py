@@ -1,0 +1,215 @@
+"""Train the contenders of the eddying channel and judge them on days that chose nothing.
+
+    python training/eddies/study.py train OUTPUT [CONTENDER ...]
+    python training/eddies/study.py errors OUTPUT
+    python training/eddies/study.py forecasts OUTPUT
+    python training/eddies/study.py climate OUTPUT [YEARS]
+    python training/eddies/study.py generalise OUTPUT
+
+OUTPUT holds the truths (see truth.py) and a folder for each contender; trainings that are there are
+left alone, and unfinished ones go on. Tables and figures are kept beside this script.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+
+import numpy as np
+from channel import VARIABLES, Climate, arrays
+from runs import CONTENDERS, GRIDS, HERE, contender, recipe
+
+import dogcm
+
+DAY = 86400.0
+LEADS = (2, 4, 10, 20, 30)
+
+
+def write(name: str, rows: list[dict]) -> None:
+    """A small table beside this script."""
+    with open(HERE / f"{name}.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        short = lambda v: f"{v:.4g}" if isinstance(v, float) else v
+        writer.writerows({k: short(v) for k, v in r.items()} for r in rows)
+
+
+def train(folder: Path, names: list[str]) -> None:
+    """Trainings one after the other."""
+    for name in names or CONTENDERS:
+        own, chosen = folder / name, contender(folder, name)
+        begun = any(own.glob("checkpoint_*.npz"))
+        print(name, "goes on" if begun else "begins", flush=True)
+        dogcm.train(chosen, own, resume=begun, overwrite=not begun)
+
+
+def trained(folder: Path) -> list[Path]:
+    """Folders of the contenders that are trained."""
+    return [folder / n for n in CONTENDERS if any((folder / n).glob("checkpoint_*.npz"))]
+
+
+# ---- how much of the error a map could take
+def errors(folder: Path) -> None:
+    """Shares of the squared error of uncorrected forecasts: what the mean error of the training
+    part takes away in the test part, as one number by latitude and as a map."""
+    rows = []
+    for km in GRIDS:
+        setup = dogcm.build_training(recipe(folder, km), folder / f"errors_{km}")
+        for lead in (2, 4, 10):
+            fitted = forecast_errors(setup, setup.train, lead)
+            tested = forecast_errors(setup, setup.test, lead)
+            rows += shares(km, lead, fitted, tested, np.asarray(setup.model.vertical.dz))
+    write("errors", rows)
+
+
+def forecast_errors(setup, part, days: int, cases: int = 60) -> dict[str, np.ndarray]:
+    """Errors (case, ...) of the uncorrected model, and of persistence as ``NAME_persistence``."""
+    model, out = setup.model, {}
+    steps = model.steps_in(days)
+    chosen = np.linspace(0, part.count(steps) - 1, cases).round().astype(int)
+    for index in np.unique(chosen):
+        window = part.window(int(index), steps)
+        start = arrays(window.state)
+        model.state = window.state
+        found = arrays(model.advance(steps))
+        for name in VARIABLES:
+            truth = np.asarray(window.values[name].interior)[-1]
+            out.setdefault(name, []).append(found[name] - truth)
+            out.setdefault(f"{name}_persistence", []).append(start[name] - truth)
+    return {n: np.stack(v) for n, v in out.items()}
+
+
+def shares(km: str, lead: int, fitted: dict, tested: dict, dz: np.ndarray) -> list[dict]:
+    """A row for each variable: error and persistence, and what maps take away of the square."""
+    rows = []
+    for name in VARIABLES:
+        e, fit = tested[name], fitted[name]
+        whole = square(e, dz)
+        fitted_map = fit.mean(0)
+        by_latitude = fitted_map.mean(-1, keepdims=True)
+        rows.append(
+            {
+                "grid": km,
+                "lead_days": lead,
+                "variable": name,
+                "rmse": whole**0.5,
+                "persistence": square(tested[f"{name}_persistence"], dz) ** 0.5,
+                "share_latitude": 1 - square(e - by_latitude, dz) / whole,
+                "share_map": 1 - square(e - fitted_map, dz) / whole,
+                "by_chance": 1.0 / len(fit),
+            }
+        )
+    return rows
+
+
+def square(x: np.ndarray, dz: np.ndarray) -> float:
+    """Mean square over cases and the ocean, layers by their thickness."""
+    return float((x**2).mean() if x.ndim == 3 else (dz / dz.sum()) @ (x**2).mean((0, 2, 3)))
+
+
+# ---- forecasts
+def forecasts(folder: Path) -> None:
+    """Scores of all contenders on the test part, with the spread of seeds."""
+    first, *others = trained(folder)
+    rows = dogcm.evaluate(first, days=max(LEADS), windows=24, against=others)
+    name = contender(folder, first.name).name
+    kept = [
+        r | {"contender": name if r["contender"] == "trained" else r["contender"]}
+        for r in rows
+        if r["depth"] == "all" and r["lead_days"] in LEADS
+    ]
+    columns = ("variable", "lead_days", "contender", "cases", "rmse", "acc", "variance_ratio")
+    write("forecasts", [{c: r[c] for c in columns} for r in kept])
+
+
+# ---- climate
+def climate(folder: Path, years: float) -> None:
+    """Free runs from the first day of the test part, beside the truth of that part."""
+    first, *others = trained(folder)
+    setup, contenders = dogcm.contenders_in(first, against=others)
+    dz, every = np.asarray(setup.model.vertical.dz), setup.every
+    truth, before = Climate(dz), Climate(dz)
+    for climate_, part in ((truth, setup.test), (before, setup.train)):
+        for number in range(part.records):
+            _, seen, _ = part.record(number)
+            climate_.add({n: np.asarray(seen[n].interior, float) for n in VARIABLES})
+    means = truth.means()
+    rows = [row("truth, training part", 0, before, means)]
+    kept = truth.kept("truth", setup.test.record(setup.test.records - 1)[1]["temperature"])
+    start = setup.test.window(0, every).state
+    for c in contenders:
+        name = contender(folder, first.name).name if c.name == "trained" else c.name
+        count = round(years * 365 * DAY / (every * setup.model.physics.dt))
+        found, state = run_free(c, start, every, count, dz)
+        rows.append(row(name, c.seed, found, means))
+        kept |= found.kept(f"{name} {c.seed}", state.temperature)
+        print(rows[-1], flush=True)
+        write("climate", rows)
+        np.savez(folder / "climate.npz", **kept)
+
+
+def run_free(c, state, every: int, count: int, dz, settle: float = 0.1):
+    """Statistics of a free run without its first part, and its last state."""
+    found = Climate(dz)
+    series: list[float] = []
+    for number in range(count):
+        state = c.run(state, every)
+        a = arrays(state)
+        if not np.isfinite(a["eta"]).all():
+            print(f"{c.name} blew up after {number + 1} records", flush=True)
+            break
+        if number >= settle * count:
+            found.add(a)
+        else:
+            one = Climate(dz)
+            one.add(a)
+            series += one.kinetic
+    found.kinetic = series + found.kinetic
+    return found, state
+
+
+def row(name: str, seed: int, found: Climate, truth: dict) -> dict:
+    """One line of the table: errors of the climate, and eddy kinetic energy over the truth's."""
+    means, weight = found.means(), found.dz / found.dz.sum()
+    ratio = float(weight @ means["eke"] / (weight @ truth["eke"]))
+    return {"contender": name, "seed": seed, "eke_ratio": ratio} | found.errors(truth)
+
+
+# ---- other grids
+def generalise(folder: Path) -> None:
+    """The network of 50 km, as it is, on the other grids."""
+    rows = []
+    for km in ("37km", "25km", "75km"):
+        own = folder / f"unchanged_{km}"
+        if not any(own.glob("checkpoint_*.npz")):
+            chosen = recipe(folder, km, name="unchanged", weights=str(folder / "network_0"))
+            dogcm.train(chosen, own, updates=0, overwrite=True)
+        found = dogcm.evaluate(own, days=max(LEADS), windows=12)
+        rows += [
+            {"grid": km}
+            | {
+                c: r[c]
+                for c in ("variable", "lead_days", "contender", "rmse", "acc", "variance_ratio")
+            }
+            for r in found
+            if r["depth"] == "all" and r["lead_days"] in LEADS
+        ]
+    write("generalise", rows)
+
+
+def main(argv: list[str]) -> None:
+    """See the module."""
+    jobs = {"errors": errors, "forecasts": forecasts, "generalise": generalise}
+    if len(argv) >= 2 and argv[0] == "train":
+        train(Path(argv[1]), argv[2:])
+    elif len(argv) in (2, 3) and argv[0] == "climate":
+        climate(Path(argv[1]), float(argv[2]) if len(argv) == 3 else 5.0)
+    elif len(argv) == 2 and argv[0] in jobs:
+        jobs[argv[0]](Path(argv[1]))
+    else:
+        sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
