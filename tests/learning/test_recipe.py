@@ -206,6 +206,7 @@ def test_a_network_alone_beside_the_physics(run, tmp_path):
             "start": {},
             "corrector": network,
             "targets.folder": str(run[1] / "truth"),
+            "targets.validation": 0,  # which would choose the network as it was at first
             "curriculum": [{"updates": 2, "days": 0.5}],
         },
     )

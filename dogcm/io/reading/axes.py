@@ -444,7 +444,7 @@ def depths(
     unit = request.units.get("depth") or str(attrs.get("units", ""))
     raw = monotonic(np.asarray(dataset[name].values, float), name, where)
     try:
-        if unit and units.is_like(unit, "dbar"):
+        if unit and not units.says(unit, "m") and units.is_like(unit, "dbar"):
             raw = _from_pressure(units.convert(raw, unit, "dbar"), latitude)
         else:
             raw = units.convert(raw, unit, "m")

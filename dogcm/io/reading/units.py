@@ -70,6 +70,11 @@ def _quantities(unit: str) -> list:
     return found
 
 
+def says(unit: str, wanted: str) -> bool:
+    """Whether a unit is that one already, which is known without the library of units."""
+    return _spellings(unit)[0] == wanted
+
+
 def is_like(unit: str, wanted: str) -> bool:
     """Whether ``unit`` can be converted to ``wanted`` (``is_like("feet", "m")``)."""
     try:
@@ -96,7 +101,7 @@ def convert(values: ArrayLike, unit: str, wanted: str) -> NDArray[np.floating]:
         ValueError: A unit that is not known, or two that measure different things.
     """
     v = np.asarray(values, float)
-    if _spellings(unit)[0] == wanted:
+    if says(unit, wanted):
         return v
     if _labels_salinity(wanted) and _labels_salinity(unit):
         return v
