@@ -12,6 +12,7 @@ import jax
 
 from dogcm.corrector import maps
 from dogcm.corrector.corrector import Corrector
+from dogcm.corrector.outputs import SEA_LEVEL
 
 
 def network_alone(dynamics, corrector: Corrector) -> Callable:
@@ -32,7 +33,9 @@ def network_alone(dynamics, corrector: Corrector) -> Callable:
         raise ValueError(
             "corrector.network is none: without physics it takes a network to move the ocean"
         )
-    fluxes = sorted(n for n, one in corrector.config.outputs.items() if not one.everything)
+    fluxes = sorted(
+        n for n, one in corrector.config.outputs.items() if SEA_LEVEL not in one.corrects
+    )
     if fluxes:
         raise ValueError(
             f"corrector.outputs: without physics all must be of kind tendency, not so "

@@ -166,9 +166,10 @@ class CorrectorConfig(_Section):
             rates = self.rates.get(name, 0.0)
             if min(rates if isinstance(rates, list) else [rates], default=0.0) <= 0:
                 raise ValueError(f"rates: give the largest tendency a day of {name!r}, above 0")
-            if name in (VELOCITY, SEA_LEVEL) and not output.everything:
+            if (name if name in (VELOCITY, SEA_LEVEL) else "tracers") not in output.corrects:
                 raise ValueError(
-                    f"outputs: {name} can be corrected by a tendency only, not by {output.name()!r}"
+                    f"outputs: {name} cannot be corrected by {output.name()!r}, which is of "
+                    f"{' and '.join(output.corrects)}; tendency is of everything"
                 )
         if not self.outputs:
             raise ValueError("outputs: name at least one, for example {temperature: flux}")

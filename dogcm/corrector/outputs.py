@@ -1,20 +1,20 @@
 """From a network's channels to tendencies that keep what the ocean has to keep.
 
-================  ================================
-========================================================= kind              channels per level
-         tendency ================  ================================
-         =========================================================
-flux              2 (x, y)                          divergence of bounded fluxes through open faces
-flux_3d           3 (x, y, z)                       the same, also through the interfaces between
-layers diffusive         2 (x, y)                          diffusion with a learned, bounded
-diffusivity on faces tendency          1 (velocity: 2)                   a bounded rate; the ocean's
-mean may change tendency_no_mean  1                                 a bounded rate less its mean
-over the ocean's volume ================  ================================
-=========================================================
+================  ===================  ==================================================
+kind              channels per level   tendency
+================  ===================  ==================================================
+flux              2 (x, y)             divergence of bounded fluxes through open faces
+flux_3d           3 (x, y, z)          the same, also through the interfaces between layers
+diffusive         2 (x, y)             diffusion with a learned, bounded diffusivity on faces
+tendency          1 (velocity: 2)      a bounded rate; the ocean's mean may change
+tendency_no_mean  1                    a bounded rate less its mean over the ocean's volume
+stress            2 (of velocity)      divergence of a bounded, symmetric stress
+================  ===================  ==================================================
 
 Sea level (``eta``) has one channel and is moved by a network without physics alone.
 
-All but ``tendency`` conserve the tracer to round-off. All are zero where the channels are zero, and
+All of tracers but ``tendency`` conserve the tracer to round-off, and ``stress`` momentum but for
+walls (on the sphere angular momentum). All are zero where the channels are zero, and
 bounded
 by ``rates``: a flux through one face changes a cell as wide as the face's spacing by at most that
 rate.
@@ -40,10 +40,14 @@ from dogcm.operators import (
     diff_z_w2c,
     lower_z_c2w,
     mean_x_c2u,
+    mean_x_u2c,
+    mean_xy_c2q,
     mean_y_c2v,
+    mean_y_v2c,
     mean_z_c2w,
     upper_z_c2w,
 )
+from dogcm.physics.lateral import stress_divergence
 
 VELOCITY, SEA_LEVEL = "velocity", "eta"
 DAY = 86400.0
@@ -94,13 +98,13 @@ class CorrectorOutput(Component):
     """How channels of a network become the tendency of a variable.
 
     Attributes:
-        directions: channels for each level. everything: whether it can correct velocity (with
-            twice the channels) and sea level as well, and not tracers alone.
+        directions: channels for each level. corrects: what it can correct: ``tracers``,
+            ``velocity`` (by two groups of channels), ``eta``.
     """
 
     slot: ClassVar[str] = "corrector_output"
     directions: ClassVar[int] = 1
-    everything: ClassVar[bool] = False
+    corrects: ClassVar[tuple[str, ...]] = ("tracers",)
 
     @abstractmethod
     def __call__(self, raw: list[Field], p: Place) -> dict[str, Field]:
@@ -164,7 +168,7 @@ class Tendency(CorrectorOutput):
 
     kind: ClassVar[str] = "tendency"
     directions: ClassVar[int] = 1
-    everything: ClassVar[bool] = True
+    corrects: ClassVar[tuple[str, ...]] = ("tracers", VELOCITY, SEA_LEVEL)
 
     def __call__(self, raw: list[Field], p: Place) -> dict[str, Field]:
         if p.name == VELOCITY:
@@ -187,6 +191,30 @@ class TendencyNoMean(CorrectorOutput):
         # Order-independent sums: the mean is the same number on every layout.
         total, whole = differentiable_sums(p.halos, (rate * volume).data, volume.data)
         return {f"{p.name}_content": (rate - total / whole) * p.grid.h_c}
+
+
+class Stress(CorrectorOutput):
+    """Divergence of a bounded stress: momentum goes from cell to cell, and none is made.
+
+    One channel is the tension at centres, the other the shearing stress, which is taken to corners.
+    A stress across the face of a cell accelerates a cell of its size by the largest rate at most.
+    Walls feel none: cells beside them have no tension, corners in them no shearing
+    stress. As in Zanna and Bolton (2020, doi:10.1029/2020GL088376), whose stress is an
+    equation in place of a network.
+    """
+
+    kind: ClassVar[str] = "stress"
+    directions: ClassVar[int] = 2
+    corrects: ClassVar[tuple[str, ...]] = (VELOCITY,)
+
+    def __call__(self, raw: list[Field], p: Place) -> dict[str, Field]:
+        g = p.grid
+        open_water = fmap(jnp.floor, mean_x_u2c(g.mask_u) * mean_y_v2c(g.mask_v))
+        tension = p.bounded(raw[0]) * g.h_visc_c * fmap(jnp.minimum, g.dx_c, g.dy_c)
+        corner = fmap(jnp.minimum, g.dx_q, g.dy_q)
+        shear = p.bounded(mean_xy_c2q(raw[1])) * g.h_visc_q * g.mask_q * corner
+        u, v = stress_divergence(tension * open_water, shear, g)
+        return {"u": u * g.mask_u, "v": v * g.mask_v}
 
 
 def directions(name: str, output: CorrectorOutput) -> int:

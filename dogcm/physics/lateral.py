@@ -77,7 +77,21 @@ def friction(u: Field, v: Field, viscosity, grid, no_slip: bool | float) -> tupl
     """
     A_c, A_q = viscosity if isinstance(viscosity, tuple) else (viscosity, viscosity)
     tension, shear = strain(*fence(u, v), grid, no_slip)
-    stress_c, stress_q = hold(tension * grid.h_visc_c * A_c, shear * grid.h_visc_q * A_q)
+    return stress_divergence(
+        *hold(tension * grid.h_visc_c * A_c, shear * grid.h_visc_q * A_q), grid
+    )
+
+
+def stress_divergence(stress_c: Field, stress_q: Field, grid) -> tuple[Field, Field]:
+    """Accelerations (m s-2) at west and south faces by a symmetric stress without trace.
+
+    What one cell loses its neighbour gains: angular momentum changes at walls alone, where
+    ``stress_q`` acts.
+
+    Args:
+        stress_c: tension at centres, times thickness (m3 s-2). stress_q: shearing stress at
+            corners, times thickness.
+    """
     across, along = stress_c * (grid.dy_c**2), stress_q * (grid.dx_q**2)
     # On land the inverse thicknesses are zero.
     fu = (

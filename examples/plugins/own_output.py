@@ -12,7 +12,7 @@ from dogcm import operators as op
 class AlongTheFlow(dogcm.CorrectorOutput):
     """A bounded acceleration along the flow or against it; where nothing moves there is none."""
 
-    everything = True
+    corrects = ("velocity",)
     speed: float = dogcm.option(0.1, "m s-1", "from which on it is the full one", gt=0)
 
     def __call__(self, raw, p):

@@ -30,7 +30,7 @@ from dogcm.decomp.layout import LayoutError
 from dogcm.field import Field, exchange
 from dogcm.grid.bathymetry import vertical_cells
 from dogcm.grid.geometry import build_grid
-from dogcm.grid.horizontal import LatLonGrid
+from dogcm.grid.horizontal import CartesianGrid, LatLonGrid
 from dogcm.grid.vertical import VerticalGrid
 from dogcm.halo import HaloExchange, SerialBackend, connect
 from dogcm.timestepping.state import at_rest
@@ -63,7 +63,7 @@ def jit(function):
     return jax.jit(function, compiler_options=QUICK)
 
 
-def ocean(comm, layout, shape=SHAPE, dtype=np.float64):
+def ocean(comm, layout, shape=SHAPE, dtype=np.float64, plane=False):
     """A rough ocean with islands, its state in random motion, on this rank's tile; the state has no
     halo."""
     rng = np.random.default_rng(5)
@@ -71,8 +71,15 @@ def ocean(comm, layout, shape=SHAPE, dtype=np.float64):
     cells = vertical_cells(depth, DZ, min_fraction=0.2, min_thickness=20.0)
     d = Decomposition(layout, comm)
     t, halos = d.tile, connect(layout, comm)
+    horizontal = CartesianGrid(*shape[::-1], 1e4, 2e4) if plane else None
     grid = build_grid(
-        LatLonGrid.regular(*shape[::-1]), VerticalGrid(DZ), d, cells, 2, Halo.of(2), dtype
+        horizontal or LatLonGrid.regular(*shape[::-1]),
+        VerticalGrid(DZ),
+        d,
+        cells,
+        2,
+        Halo.of(2),
+        dtype,
     )
     part = lambda a: jnp.asarray(a[..., t.j0 : t.j1, t.i0 : t.i1], dtype)
 
@@ -101,8 +108,8 @@ def with_halos(o):
     return state, dict(zip(o.now, now))
 
 
-def alone(shape=SHAPE, dtype=np.float64):
-    return ocean(SerialCommunicator(), make_layout(shape, 1, 1), shape, dtype)
+def alone(shape=SHAPE, dtype=np.float64, plane=False):
+    return ocean(SerialCommunicator(), make_layout(shape, 1, 1), shape, dtype, plane)
 
 
 def replace_state(o, state):
@@ -223,6 +230,23 @@ def test_other_conserving_outputs(kind, basin):
     rate, area = np.asarray(out["temperature_content"].data), np.asarray(basin.grid.area_c.interior)
     assert np.abs(rate).max() > 0 and abs((rate * area).sum()) < 1e-13 * np.abs(rate * area).sum()
     assert np.abs(out["salinity"].data).max() <= 8.64 / 86400
+
+
+def test_stress_makes_no_momentum():
+    """On a plane with islands and free-slip walls, at any weights; a cell feels at most four times
+    the rate: both stresses, from both sides."""
+    o = alone(plane=True)
+    made = config("column", outputs={"velocity": "stress"})
+    corrector = build_corrector(made, o.halos, 3)
+    out = jit(lambda w: run(corrector, o, w))(trained(corrector, o))
+    g = o.grid
+    for at, name in (("u", "u"), ("v", "v")):
+        rate = np.asarray(out[name].data)
+        mass = np.asarray((getattr(g, f"h_{at}") * getattr(g, f"area_{at}")).interior)
+        assert 1e-7 < np.abs(rate).max()
+        thin = np.asarray(getattr(g, f"h_{at}").interior)
+        assert (rate[thin == 0] == 0).all() and np.abs(rate).max() < 4 * 8.64 / 86400
+        assert abs((rate * mass).sum()) < 1e-13 * np.abs(rate * mass).sum()
 
 
 def test_learned_diffusion_acts_down_the_gradient(basin):
@@ -593,7 +617,8 @@ def test_weights_of_another_network(tmp_path, basin):
         (dict(kind="conv"), "corrector.network"),
         (dict(network={"kind": "conv", "heads": 2}), "belongs to kind attention"),
         (dict(outputs={"oxygen": "flux"}), "oxygen"),
-        (dict(outputs={"velocity": "flux"}), "tendency only"),
+        (dict(outputs={"velocity": "flux"}), "velocity cannot be corrected by 'flux'"),
+        (dict(outputs={"temperature": "stress"}), "temperature cannot be .* 'stress', which is of"),
         (dict(outputs={}), "name at least one"),
         (dict(inputs=["moon"]), "inputs"),
         (dict(layers=3), "layers"),
