@@ -87,14 +87,20 @@ def load_config(source: str | Path | dict | Config, overrides: dict | list | tup
     if isinstance(source, Config):
         tree = _tree(source)
     elif isinstance(source, dict):
-        tree = dict(source)
+        tree = _own(source)
     else:
         tree = _read(str(source))
     for key, value in as_settings(overrides).items():
+        value = _own(value) if isinstance(value, dict) else value
         section, _, rest = key.partition(".")
         _supersede(tree, {section: {rest.rpartition(".")[2]: value}})
         set_key(tree, key, value)
     return check_config(tree)
+
+
+def _own(tree: dict) -> dict:
+    """A copy whose sections can be changed; what they hold is the same."""
+    return {n: _own(v) if isinstance(v, dict) else v for n, v in tree.items()}
 
 
 def _supersede(tree: dict, change: dict) -> None:

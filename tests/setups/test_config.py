@@ -272,3 +272,13 @@ def test_several_errors_are_told_together():
     with pytest.raises(ConfigError) as error:
         check_config({"grid": {"nx": "a", "ny": "b"}})
     assert "grid.nx" in str(error.value) and "grid.ny" in str(error.value)
+
+
+def test_what_is_given_is_not_changed():
+    given = {"name": "mine", "time": {"step": 3600}, "run": {"output": {}}}
+    diagnostics = {"every": 5.0}
+    changes = {"time.step": 1800, "run.diagnostics": diagnostics, "run.diagnostics.every": 10.0}
+    found = load_config(given, changes)
+    assert found.time.step == 1800 and found.run.diagnostics.every == 10.0
+    assert given == {"name": "mine", "time": {"step": 3600}, "run": {"output": {}}}
+    assert diagnostics == {"every": 5.0}
