@@ -63,31 +63,22 @@ class Climate:
         found = {n: s / self.count for n, s in self.sums.items()}
         return found | {"transport": np.array([self.dz @ found["u"].mean(-1)])}
 
-    def kept(self, label: str, temperature) -> dict[str, np.ndarray]:
-        """What figures need: means, the series of eddy kinetic energy, and the last surface
-        temperature."""
-        found = self.means() | {
-            "series": np.array(self.kinetic),
-            "surface": np.asarray(temperature.interior)[0],
-        }
-        return {f"{label}/{n}": v for n, v in found.items()}
 
-    def errors(self, truth: dict[str, np.ndarray]) -> dict[str, float]:
-        """Root mean square differences over those of the truth's own structure, by name.
+def differences(means: dict, truth: dict, dz: np.ndarray) -> dict[str, float]:
+    """Root mean square differences over those of the truth's own structure, by name.
 
-        Layers count by their thickness. Temperature and velocity are compared with what varies in
-        them; spectra as logarithms.
-        """
-        out, weight = {}, self.dz / self.dz.sum()
-        for name, mine in self.means().items():
-            other = truth[name]
-            if name == "spectrum":
-                n = min(mine.size, other.size)
-                out[name] = float(np.sqrt(np.mean(np.log(mine[:n] / other[:n]) ** 2)))
-                continue
-            structure = other - other.mean() if name == "temperature" else other
-            out[name] = size(mine - other, weight) / size(structure, weight)
-        return out
+    Layers count by their thickness. Temperature is compared with what varies in it; spectra are
+    compared as logarithms.
+    """
+    out, weight = {}, dz / dz.sum()
+    for name, other in truth.items():
+        mine = means[name]
+        if name == "spectrum":
+            out[name] = float(np.sqrt(np.mean(np.log(mine / other) ** 2)))
+            continue
+        structure = other - other.mean() if name == "temperature" else other
+        out[name] = size(mine - other, weight) / size(structure, weight)
+    return out
 
 
 def size(x: np.ndarray, weight: np.ndarray) -> float:

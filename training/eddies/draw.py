@@ -29,7 +29,7 @@ UNITS = {"temperature": "K", "u": "m s$^{-1}$", "v": "m s$^{-1}$", "eta": "m"}
 
 def colour(name: str) -> str:
     """One for each contender, whatever its seed."""
-    return COLOURS.get(name.rstrip(" 0123456789"), "0.5")
+    return COLOURS.get(name.rstrip("_0123456789"), "0.5")
 
 
 def forecasts() -> None:
@@ -73,7 +73,7 @@ def climate(folder: Path) -> None:
     )
     axes[0, 1].invert_yaxis()
     axes[0, 2].set(xlabel="zonal wavenumber", ylabel="surface power (m$^2$ s$^{-2}$)")
-    shown = [r for r in ("truth", "uncorrected 0", "network 0") if r in runs]
+    shown = [r for r in ("truth", "uncorrected", "network_0") if r in runs]
     for ax, run in zip(axes[1], shown):
         image = ax.imshow(
             found[f"{run}/surface"], origin="lower", extent=(0, 1200, 0, 1200), vmin=2, vmax=14

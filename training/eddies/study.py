@@ -3,7 +3,7 @@
     python training/eddies/study.py train OUTPUT [CONTENDER ...]
     python training/eddies/study.py errors OUTPUT
     python training/eddies/study.py forecasts OUTPUT
-    python training/eddies/study.py climate OUTPUT [YEARS]
+    python training/eddies/study.py climate OUTPUT [YEARS [CONTENDER ...]]
     python training/eddies/study.py generalise OUTPUT
 
 OUTPUT holds the truths (see truth.py) and a folder for each contender; trainings that are there are
@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from channel import VARIABLES, Climate, arrays
+from channel import VARIABLES, Climate, arrays, differences
 from runs import CONTENDERS, GRIDS, HERE, contender, recipe
 
 import dogcm
@@ -46,7 +46,8 @@ def train(folder: Path, names: list[str]) -> None:
 
 def trained(folder: Path) -> list[Path]:
     """Folders of the contenders that are trained."""
-    return [folder / n for n in CONTENDERS if any((folder / n).glob("checkpoint_*.npz"))]
+    last = sum(s.updates for s in recipe(folder).curriculum)
+    return [folder / n for n in CONTENDERS if (folder / n / f"checkpoint_{last:08d}.npz").exists()]
 
 
 # ---- how much of the error a map could take
@@ -124,56 +125,90 @@ def forecasts(folder: Path) -> None:
 
 
 # ---- climate
-def climate(folder: Path, years: float) -> None:
-    """Free runs from the first day of the test part, beside the truth of that part."""
-    first, *others = trained(folder)
-    setup, contenders = dogcm.contenders_in(first, against=others)
+def climate(folder: Path, years: int, names: list[str]) -> None:
+    """Free runs from the first day of the test part; each is kept in its contender's folder."""
+    for name in names or ["uncorrected", *(p.name for p in trained(folder))]:
+        own = folder / name / "climate.npz"
+        if own.exists():
+            continue
+        setup, found = dogcm.contenders_in(
+            folder / ("network_0" if name == "uncorrected" else name)
+        )
+        wanted = "uncorrected" if name == "uncorrected" else "trained"
+        (chosen,) = [c for c in found if c.name == wanted]
+        own.parent.mkdir(exist_ok=True)
+        np.savez(own, **run_free(chosen, setup, years))
+        print(f"{name}: {years} years", flush=True)
+    tabulate(folder)
+
+
+def run_free(c, setup, years: int) -> dict[str, np.ndarray]:
+    """Means of every year of a free run, by name with a leading axis, and the last day's surface
+    temperature; shorter where the run blows up."""
     dz, every = np.asarray(setup.model.vertical.dz), setup.every
-    truth, before = Climate(dz), Climate(dz)
-    for climate_, part in ((truth, setup.test), (before, setup.train)):
+    state, kept = setup.test.window(0, every).state, []
+    for _ in range(years):
+        one = Climate(dz)
+        for _ in range(round(365 * DAY / (every * setup.model.physics.dt))):
+            state = c.run(state, every)
+            now = arrays(state)
+            if not np.isfinite(now["eta"]).all():
+                print(f"{c.name} blew up in year {len(kept) + 1}", flush=True)
+                return together(kept, state)
+            one.add(now)
+        kept.append(one)
+    return together(kept, state)
+
+
+def together(kept: list[Climate], state) -> dict[str, np.ndarray]:
+    """What a run leaves for tables and figures."""
+    means = [one.means() for one in kept]
+    found = {n: np.stack([m[n] for m in means]) for n in (means[0] if means else {})}
+    series = np.concatenate([one.kinetic for one in kept]) if kept else np.zeros(0)
+    return found | {"series": series, "surface": arrays(state)["temperature"][0]}
+
+
+def truths(folder: Path) -> dict[str, Climate]:
+    """The climate of the truth's test part, and of its training part."""
+    setup = dogcm.build_training(contender(folder, "network_0"), folder / "network_0")
+    found = {}
+    for name, part in (("truth", setup.test), ("truth, training part", setup.train)):
+        found[name] = Climate(np.asarray(setup.model.vertical.dz))
         for number in range(part.records):
             _, seen, _ = part.record(number)
-            climate_.add({n: np.asarray(seen[n].interior, float) for n in VARIABLES})
-    means = truth.means()
-    rows = [row("truth, training part", 0, before, means)]
-    kept = truth.kept("truth", setup.test.record(setup.test.records - 1)[1]["temperature"])
-    start = setup.test.window(0, every).state
-    for c in contenders:
-        name = contender(folder, first.name).name if c.name == "trained" else c.name
-        count = round(years * 365 * DAY / (every * setup.model.physics.dt))
-        found, state = run_free(c, start, every, count, dz)
-        rows.append(row(name, c.seed, found, means))
-        kept |= found.kept(f"{name} {c.seed}", state.temperature)
-        print(rows[-1], flush=True)
-        write("climate", rows)
-        np.savez(folder / "climate.npz", **kept)
+            found[name].add({n: np.asarray(seen[n].interior, float) for n in VARIABLES})
+        found[name].last = np.asarray(seen["temperature"].interior)[0]
+    return found
 
 
-def run_free(c, state, every: int, count: int, dz, settle: float = 0.1):
-    """Statistics of a free run without its first part, and its last state."""
-    found = Climate(dz)
-    series: list[float] = []
-    for number in range(count):
-        state = c.run(state, every)
-        a = arrays(state)
-        if not np.isfinite(a["eta"]).all():
-            print(f"{c.name} blew up after {number + 1} records", flush=True)
-            break
-        if number >= settle * count:
-            found.add(a)
-        else:
-            one = Climate(dz)
-            one.add(a)
-            series += one.kinetic
-    found.kinetic = series + found.kinetic
-    return found, state
+def tabulate(folder: Path) -> None:
+    """The table of all free runs that are there: years 2 to 6, and 16 to 20 of longer ones."""
+    found = truths(folder)
+    truth = found["truth"].means()
+    dz = found["truth"].dz
+    part = found["truth, training part"]
+    rows = [row("truth, training part", "1 to 2", part.means(), truth, dz)]
+    kept = {"truth/series": found["truth"].kinetic, "truth/surface": found["truth"].last}
+    kept |= {f"truth/{n}": v for n, v in truth.items()}
+    for path in sorted(folder.glob("*/climate.npz")):
+        with np.load(path) as data:
+            run = {n: data[n] for n in data.files}
+        for first, last in ((2, 6), (16, 20)):
+            if len(run["eke"]) >= last:
+                years = slice(first - 1, last)
+                means = {n: run[n][years].mean(0) for n in truth}
+                rows.append(row(path.parent.name, f"{first} to {last}", means, truth, dz))
+                kept |= {f"{path.parent.name}/{n}": v for n, v in means.items() if first == 2}
+        kept |= {f"{path.parent.name}/{n}": run[n] for n in ("series", "surface")}
+    write("climate", rows)
+    np.savez(folder / "climate.npz", **kept)
 
 
-def row(name: str, seed: int, found: Climate, truth: dict) -> dict:
+def row(name: str, years: str, means: dict, truth: dict, dz) -> dict:
     """One line of the table: errors of the climate, and eddy kinetic energy over the truth's."""
-    means, weight = found.means(), found.dz / found.dz.sum()
+    weight = dz / dz.sum()
     ratio = float(weight @ means["eke"] / (weight @ truth["eke"]))
-    return {"contender": name, "seed": seed, "eke_ratio": ratio} | found.errors(truth)
+    return {"contender": name, "years": years, "eke_ratio": ratio} | differences(means, truth, dz)
 
 
 # ---- other grids
@@ -203,8 +238,8 @@ def main(argv: list[str]) -> None:
     jobs = {"errors": errors, "forecasts": forecasts, "generalise": generalise}
     if len(argv) >= 2 and argv[0] == "train":
         train(Path(argv[1]), argv[2:])
-    elif len(argv) in (2, 3) and argv[0] == "climate":
-        climate(Path(argv[1]), float(argv[2]) if len(argv) == 3 else 5.0)
+    elif len(argv) >= 2 and argv[0] == "climate":
+        climate(Path(argv[1]), int(argv[2]) if len(argv) > 2 else 6, argv[3:])
     elif len(argv) == 2 and argv[0] in jobs:
         jobs[argv[0]](Path(argv[1]))
     else:
