@@ -62,6 +62,15 @@ Cold = Annotated[
         "restart; may be repeated.",
     ),
 ]
+Corrector = Annotated[
+    str | None,
+    typer.Option(
+        "--corrector",
+        metavar="FILE",
+        help="A trained corrector takes part: corrector.npz of a training, or 'shipped' for that "
+        "of the experiment in the package.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No start table, no progress line.")]
 
 
@@ -126,6 +135,7 @@ def run(
     layout: Layout = "auto",
     precision: Precision = None,
     inputs: Inputs = None,
+    corrector: Corrector = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show tiles, memory and speed; write nothing.")
     ] = False,
@@ -149,7 +159,8 @@ def run(
     from dogcm.cli.configuration import configuration
     from dogcm.components.errors import ConfigError
 
-    config = configuration(experiment, set_ or [], precision, inputs)
+    sets = (set_ or []) + ([f"corrector.weights={corrector}"] if corrector else [])
+    config = configuration(experiment, sets, precision, inputs)
     if dry_run:
         return running.dry_run(config, layout, running.duration(config, days, years), device())
     if cold and not resume:

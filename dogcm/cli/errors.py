@@ -33,6 +33,7 @@ _STATUS = {
     "InputError": FILE,
     "RestartError": FILE,
     "CheckpointError": FILE,
+    "WeightsError": FILE,
     "TrainingError": BLEW_UP,
     "EquilibriumError": BLEW_UP,
     "OutputError": FILE,

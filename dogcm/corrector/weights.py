@@ -13,7 +13,7 @@ import numpy as np
 from dogcm.corrector.config import CorrectorConfig
 from dogcm.io.whole import whole_file
 
-_CONFIG = "config"
+_CONFIG, _CARD = "config", "card"
 
 
 class WeightsError(ValueError):
@@ -26,9 +26,14 @@ def leaves(weights) -> dict[str, jax.Array]:
     return {"/".join(str(getattr(k, "key", k)) for k in path): leaf for path, leaf in flat}
 
 
-def save_weights(path: str | Path, config: CorrectorConfig, weights) -> None:
+def save_weights(
+    path: str | Path, config: CorrectorConfig, weights, card: dict | None = None
+) -> None:
     """Write ``weights`` and ``config`` to one ``.npz`` file. All ranks have the same: call it on
     one.
+
+    Args:
+        card: where they come from: what JSON can hold, read again by :func:`read_card`.
 
     Raises:
         WeightsError: with ``maps``, whose tiles are on all ranks; checkpoints of a training hold
@@ -41,7 +46,17 @@ def save_weights(path: str | Path, config: CorrectorConfig, weights) -> None:
     path = Path(path)
     arrays = {name: np.asarray(leaf) for name, leaf in leaves(weights).items()}
     with whole_file(path) as partial, open(partial, "wb") as file:
-        np.savez(file, **{_CONFIG: np.asarray(config.model_dump_json())}, **arrays)
+        texts = {_CONFIG: config.model_dump_json(), _CARD: json.dumps(card or {})}
+        np.savez(file, **{n: np.asarray(t) for n, t in texts.items()}, **arrays)
+
+
+def read_card(path: str | Path) -> dict:
+    """What a file of weights says of its training; empty where it says nothing.
+
+    Raises:
+        WeightsError: the file cannot be read.
+    """
+    return _read(path)[2]
 
 
 def load_config(path: str | Path) -> CorrectorConfig:
@@ -57,7 +72,7 @@ def load_weights(path: str | Path, config: CorrectorConfig, like):
         WeightsError: the file cannot be read, or is of another network; says which leaf differs
             first.
     """
-    saved, arrays = _read(path)
+    saved, arrays, _ = _read(path)
     wanted = leaves(like)
     for name in [*wanted, *arrays]:
         have = f"{arrays[name].shape}" if name in arrays else "absent"
@@ -73,16 +88,17 @@ def load_weights(path: str | Path, config: CorrectorConfig, like):
     return jax.tree.unflatten(jax.tree.structure(like), new)
 
 
-def _read(path) -> tuple[CorrectorConfig, dict[str, np.ndarray]]:
+def _read(path) -> tuple[CorrectorConfig, dict[str, np.ndarray], dict]:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         config = CorrectorConfig(**json.loads(str(arrays.pop(_CONFIG))))
+        card = json.loads(str(arrays.pop(_CARD, "{}")))
     except FileNotFoundError:
         raise WeightsError(f"no such file of weights: {path}") from None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise WeightsError(f"{path} is no file of corrector weights ({error})") from None
-    return config, arrays
+    return config, arrays, card
 
 
 def _differences(saved: CorrectorConfig, config: CorrectorConfig) -> str:

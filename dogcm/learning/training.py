@@ -13,8 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import dogcm
 from dogcm.components.errors import ConfigError
-from dogcm.corrector import build_corrector, network_alone
+from dogcm.corrector import build_corrector, network_alone, save_weights
 from dogcm.decomp import world
 from dogcm.io.root import OutputError, on_root
 from dogcm.learning.columns import at_columns
@@ -37,12 +38,13 @@ from dogcm.learning.training_log import TrainingLog
 from dogcm.learning.transfer import carried_over
 from dogcm.learning.validation import VALIDATION_FILE, Validation
 from dogcm.setups.registry import load_config
+from dogcm.simulation.corrected import first_weights
 from dogcm.simulation.model import Model
 from dogcm.simulation.progress import say
 from dogcm.simulation.run import Signals
 from dogcm.targets.truth import make_truth
 
-RECIPE_FILE = "recipe.yaml"
+RECIPE_FILE, CORRECTOR_FILE = "recipe.yaml", "corrector.npz"
 
 
 @dataclass
@@ -180,9 +182,7 @@ def _corrected(recipe: Recipe, model: Model):
     if recipe.corrector.kind == "none":
         return model.step, {}, None
     corrector = build_corrector(recipe.corrector, model.halos, model.vertical.nz)
-    now = model.forcing.at(model.state.time)
-    deep = jax.eval_shape(model.dynamics.with_halos, model.state, model.grid)
-    weights = corrector.init(jax.random.key(recipe.seed), deep, model.params, now, model.grid)
+    weights = first_weights(corrector, model, recipe.seed)
     try:
         step = (
             corrector.install(model.dynamics).step
@@ -278,9 +278,28 @@ class _Run:
 
     def save(self) -> None:
         self._write(checkpoint_path(self.folder, self.trainer.progress.update))
+        if self.setup.validation is None:
+            self._keep_corrector(None)
         if self.comm.rank == 0:
             for old in sorted(self.folder.glob("checkpoint_*.npz"))[: -self.setup.recipe.keep]:
                 old.unlink()
+
+    def _keep_corrector(self, error: float | None) -> None:
+        """The averaged weights as a file that runs take."""
+        recipe, corrector = self.setup.recipe, self.setup.corrector
+        if corrector is None or not recipe.physics or corrector.config.maps:
+            return
+        card = {
+            "name": recipe.name,
+            "description": recipe.description,
+            "updates": self.trainer.progress.update,
+            "validation_error": error,
+            "dogcm": dogcm.__version__,
+            "recipe": recipe.model_dump(mode="json"),
+        }
+        weights = self.trainer.weights.average["corrector"]
+        path = self.folder / CORRECTOR_FILE
+        on_root(self.comm, save_weights, path, corrector.config, weights, card)
 
     def load(self) -> None:
         path = on_root(self.comm, latest_checkpoint, self.folder)
@@ -304,6 +323,7 @@ class _Run:
         best = validation.note(update, loss)
         if best:
             self._write(self.folder / BEST_FILE)
+            self._keep_corrector(loss)
         if not quiet:
             say(self.comm, f"validation after {update}: {loss:.5g}{', the least' * best}")
 
@@ -468,6 +488,6 @@ def _check_folder(folder: Path, resume: bool, overwrite: bool) -> None:
 
 def _clear(folder: Path) -> None:
     logs = (VALIDATION_FILE, "training.csv", "evaluation*.*", "free_run.*")
-    for pattern in ("checkpoint_*.npz", BEST_FILE, *logs):
+    for pattern in ("checkpoint_*.npz", BEST_FILE, CORRECTOR_FILE, *logs):
         for path in folder.glob(pattern):
             path.unlink(missing_ok=True)

@@ -426,6 +426,23 @@ class RunConfig(Section):
         return {n: c.entry() for n, c in made.items()}
 
 
+class CorrectorUse(Section):
+    """A trained corrector that takes part in every step."""
+
+    weights: str = par(
+        "",
+        "1",
+        "its file, corrector.npz of a training; shipped: that of this experiment in the package; "
+        "empty: none",
+    )
+    strength: float = par(
+        1.0,
+        "1",
+        "factor of its tendencies: on another grid about (its spacing / that of training)^2",
+        ge=0,
+    )
+
+
 class Config(Section):
     """A complete experiment."""
 
@@ -442,6 +459,7 @@ class Config(Section):
         "1",
         "passive tracers by name, {kind: KIND, ...}: see the docs page on passive tracers",
     )
+    corrector: Annotated[CorrectorUse, Field(default_factory=CorrectorUse)]
     run: Annotated[RunConfig, Field(default_factory=RunConfig)]
 
     def to_yaml(self) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 
 
 def absolute_paths(tree: Any) -> Any:
-    """A configuration's tree whose relative paths (every key ``path``) are absolute.
+    """A configuration's tree whose relative paths (every key ``path``, and ``weights`` that name
+    a file) are absolute.
 
     A path counts from the working directory of the command that gives it. What is written into a
     run's folder is read again from anywhere, where the same words may mean another file.
@@ -17,9 +18,13 @@ def absolute_paths(tree: Any) -> Any:
     if not isinstance(tree, dict):
         return tree
     return {
-        key: _absolute(value) if key == "path" else absolute_paths(value)
+        key: _absolute(value) if _is_path(key, value) else absolute_paths(value)
         for key, value in tree.items()
     }
+
+
+def _is_path(key: str, value: Any) -> bool:
+    return key == "path" or (key == "weights" and str(value).endswith(".npz"))
 
 
 def _absolute(path: Any) -> Any:

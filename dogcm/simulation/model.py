@@ -27,6 +27,7 @@ from dogcm.setups.given import places
 from dogcm.setups.python import from_keywords
 from dogcm.setups.registry import as_settings, load_config
 from dogcm.simulation.agreement import require_agreement
+from dogcm.simulation.corrected import install
 from dogcm.simulation.dataset import dataset
 from dogcm.simulation.wishes import Output
 from dogcm.timestepping import Dynamics, State, many_steps
@@ -72,6 +73,10 @@ class Model:
         closed: water that became land or is cut off from the ocean; on rank 0.
         grid, forcing, dynamics: see their classes. step: ``(state, params, forcing, grid) ->
             state``, pure.
+
+    Raises:
+        ConfigError, InputError, LayoutError: see their classes. WeightsError: see
+            :func:`dogcm.simulation.corrected.install`.
     """
 
     def __init__(
@@ -135,6 +140,8 @@ class Model:
         self.state = self._initial(cells)
         del cells
         self.monitor = Monitor(self.halos, self.physics)
+        if self.config.corrector.weights:
+            install(self)
 
     # ---- the step
     @property
