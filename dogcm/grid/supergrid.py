@@ -225,31 +225,37 @@ class SupergridGrid(Curvilinear):
             ConfigError: the file has what is no number, no length or no angle, or what does not
                 fit its positions.
         """
-        Checks(self).all()
+        if text := self.file.negative():
+            raise ConfigError(f"grid.path: {self.file.path}: {text}")
+        last = 2 * self.shape[0] - self.north_fold
+        for first in range(0, max(last - _OVERLAP, 1), _BAND):
+            Checks(self, first, min(first + _BAND + _OVERLAP, last)).all()
 
 
-# Bounds of :class:`Checks`.
+# Lines that are looked at at once, and again with the next ones; bounds of :class:`Checks`.
+_BAND, _OVERLAP = 256, 10
 _NEARLY, _FACTOR, _AREA, _RIGHT_ANGLE, _ANGLE = 0.02, 1.6, 0.02, 20.0, 2.0
 
 
 class Checks:
     """Whether the numbers of a file make an orthogonal grid.
 
-    The whole supergrid is looked at, away from the poles of the grid, where lines meet.
+    A band of the supergrid is looked at, what has to fit its neighbours away from the edges of the
+    band and from the poles of the grid, where lines meet.
+
+    Args:
+        first, last: lines in y.
     """
 
-    def __init__(self, grid: SupergridGrid):
-        self._grid, self._file = grid, grid.file
-        ny, nx = grid.shape
-        last = 2 * ny - grid.north_fold
-        self._y, self._x = np.arange(last + 1)[:, None], np.arange(2 * nx + 1)[None, :]
+    def __init__(self, grid: SupergridGrid, first: int, last: int):
+        self._grid, self._file, self._first = grid, grid.file, first
+        self._y = np.arange(first, last + 1)[:, None]
+        self._x = np.arange(2 * grid.shape[1] + 1)[None, :]
         names = ("lat", "lon", "dx", "dy", "area", *(["angle"] if self._file.has_angle else []))
         self._found = {n: grid._take(n, self._y, self._x) for n in names}
 
     def all(self) -> None:
         """Raise :class:`ConfigError` for the first fault."""
-        if text := self._file.negative():
-            raise ConfigError(f"grid.path: {self._file.path}: {text}")
         for name, values in self._found.items():
             self._refuse(~np.isfinite(values), name, "is no number")
         lat = self._found["lat"]
@@ -266,7 +272,7 @@ class Checks:
     def _steps(self) -> tuple[np.ndarray, np.ndarray]:
         """From the neighbour in the west to that in the east, and from south to north; at edges
         one of both is the place itself."""
-        x, y = self._x[0], self._y[:, 0]
+        x, y = self._x[0], np.arange(self._y.size)
         last, round_ = x[-1], self._grid.periodic_x
         east = np.where(x < last, x + 1, 1 if round_ else last)
         west = np.where(x > 0, x - 1, last - 1 if round_ else 0)
@@ -275,7 +281,7 @@ class Checks:
         return along_x, self._place[north] - self._place[south]
 
     def _away(self) -> np.ndarray:
-        """Away from walls and from the poles of the grid."""
+        """Away from walls, edges of the band and the poles of the grid."""
         dx, dy = self._found["dx"], self._found["dy"]
         pole = np.minimum(dx / np.median(dx), dy / np.median(dy, axis=1, keepdims=True)) < 0.05
         pole |= np.linalg.norm(self._along_x, axis=-1) < 1e-9
@@ -352,12 +358,13 @@ class Checks:
         if not wrong.any():
             return
         j, i = (int(n) for n in np.argwhere(wrong)[0])
-        what = f"{self._file.stored(name, j, i)} {what}"
+        row = j + self._first
+        what = f"{self._file.stored(name, row, i)} {what}"
         value = "" if values is None else f" ({values[j, i]:.3g})"
         lat, lon = self._found["lat"][j, i], self._found["lon"][j, i]
         raise ConfigError(
-            f"grid.path: {self._file.path}: {what}{value}, at {int(wrong.sum())} of {wrong.size} "
-            f"points of the half cells, the first at row {j / 2:g}, column {i / 2:g} "
+            f"grid.path: {self._file.path}: {what}{value}, at {int(wrong.sum())} points "
+            f"of the half cells, the first at row {row / 2:g}, column {i / 2:g} "
             f"(lat {lat:.2f}, lon {lon:.2f})"
         )
 

@@ -8,8 +8,9 @@ asked for otherwise.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,9 +82,18 @@ class _File:
         self.shape = (0, 0)
         self.periodic_x = self.north_fold = False
 
+    @contextlib.contextmanager
+    def _data(self) -> Iterator[netCDF4.Dataset]:
+        """The file, open."""
+        try:
+            with netCDF4.Dataset(self.path) as data:
+                yield data
+        except (OSError, RuntimeError) as error:
+            raise self.error(f"it cannot be read, is it damaged? {error}") from None
+
     def _shapes(self, names: Iterable[str]) -> dict[str, tuple[int, int]]:
         found = {}
-        with netCDF4.Dataset(self.path) as data:
+        with self._data() as data:
             for name in names:
                 shape = data[name].shape
                 if len(shape) < 2 or any(n != 1 for n in shape[:-2]) or not all(shape):
@@ -95,7 +105,7 @@ class _File:
         """Part of a variable, NaN where it is missing; rows and columns ascend."""
         rows, columns = np.asarray(rows), np.asarray(columns)
         first = slice(rows.min(), rows.max() + 1)
-        with netCDF4.Dataset(self.path) as data:
+        with self._data() as data:
             variable = data[name]
             lead = (0,) * (variable.ndim - 2)
             # Columns on both sides of the seam are read as two pieces.
@@ -115,7 +125,7 @@ class _File:
     def _negative(self, names: Iterable[str]) -> str:
         """The first value below 0 of these variables, in words."""
         for name in names:
-            with netCDF4.Dataset(self.path) as data:
+            with self._data() as data:
                 wrong = np.argwhere(np.ma.filled(data[name][:] < 0, False))
             if wrong.size:
                 y, x = wrong[0][-2:]
@@ -167,7 +177,7 @@ class Mom6Supergrid(_File):
         self.shape = (rows, nx // 2)
 
     def _units(self) -> None:
-        with netCDF4.Dataset(self.path) as data:
+        with self._data() as data:
             for name in "xy":
                 unit_ = str(getattr(data[name], "units", "degrees")).lower()
                 if not unit_.startswith("deg"):
@@ -286,7 +296,7 @@ class NemoMesh(_File):
     # ---- what closes
     def _said(self) -> tuple[bool | None, str | None]:
         """Whether it closes in x, and how it folds, by the entries of NEMO's files."""
-        with netCDF4.Dataset(self.path) as data:
+        with self._data() as data:
             entries = {n.lower(): data.getncattr(n) for n in data.ncattrs()}
             small = {n: v for n, v in data.variables.items() if v.size == 1}
             scalars = {n.lower(): np.asarray(v[...]).item() for n, v in small.items()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import dogcm
 from dogcm.components.errors import ConfigError
 from dogcm.decomp import Halo, SerialCommunicator, fold, world
 from dogcm.decomp.binding import looks_like_mpi_launch
+from dogcm.grid import supergrid
 from dogcm.grid.curvilinear import RotatedGrid, unit
 from dogcm.grid.grids import FromFile
 from dogcm.grid.horizontal import LatLonGrid
@@ -150,6 +153,15 @@ def test_a_rank_reads_the_lines_of_its_tile_alone(tmp_path, monkeypatch):
 
 
 @one_rank
+def test_faults_are_found_in_every_band(tmp_path, monkeypatch):
+    monkeypatch.setattr(supergrid, "_BAND", 12)
+    opened(mom6(TRIPOLAR), tmp_path)
+    for row in range(1, 27):
+        with pytest.raises(ConfigError, match=rf"angle_dx is not .*first at row {row / 2:g}, col"):
+            opened(spoiled("angle_dx", (row, 5), 40.0)(mom6(GLOBE)), tmp_path)
+
+
+@one_rank
 def test_points_spread_over_cells_lie_in_them(tmp_path):
     found = opened(mom6(TRIPOLAR), tmp_path)
     c = unit(*TRIPOLAR.points("c"))
@@ -237,6 +249,14 @@ def test_files_that_are_no_grids_are_refused(tmp_path):
     (tmp_path / "text.nc").write_text("no grid")
     with pytest.raises(ConfigError, match="no netCDF file"):
         FromFile(path=tmp_path / "text.nc").horizontal()
+    whole = Path(saved(mom6(GLOBE), tmp_path)).read_bytes()
+    spoilt = bytearray(whole)
+    for place in range(len(whole) // 3, len(whole) - 400, 97):
+        spoilt[place] ^= 255
+    for name, content in {"half.nc": whole[: len(whole) // 2], "spoilt.nc": spoilt}.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ConfigError, match=name):
+            FromFile(path=tmp_path / name).horizontal().check()
     with pytest.raises(ConfigError, match="neither a MOM6 supergrid .* it has angle_dx"):
         opened(mom6(GLOBE)[["angle_dx"]], tmp_path)
     with pytest.raises(ConfigError, match="20 x 0 cells are asked for.*makes 24 x 14"):
