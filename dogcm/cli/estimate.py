@@ -13,7 +13,7 @@ from rich.table import Table
 from dogcm.cli.console import console
 from dogcm.cli.errors import OK
 from dogcm.simulation.model import Model
-from dogcm.simulation.progress import start_table
+from dogcm.simulation.progress import compiling, start_table
 
 _SAMPLE_STEPS = 10
 
@@ -22,7 +22,11 @@ def show(model: Model, days: float, binding) -> int:
     """Print what a run of ``days`` would take. Some steps are timed, then thrown away."""
     steps = model.steps_in(days)
     table = start_table(model, binding)
-    memory = memory_per_rank(model)
+    with compiling(model.comm):
+        memory = memory_per_rank(model)
+        kept = jax.tree.map(jnp.copy, model.state)
+        jax.block_until_ready(model.advance(1))
+        model.state = kept
     seconds = seconds_per_step(model)
     gathered = model.comm.gather(memory)
     if gathered is None:

@@ -13,6 +13,7 @@ import numpy as np
 from dogcm.grid.bathymetry import FloatArray, label_basins
 
 _MOST_TOLD = 4
+_AT_POLE = 89.999  # degrees
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,29 @@ def parts(cells: FloatArray, places: Places, advice: str) -> list[Closed]:
     return _told(bodies[1:], cells.sum(0), places, text)
 
 
+def poles(horizontal, cells: FloatArray) -> list[Closed]:
+    """Rows of water beside a pole of a latitude-longitude grid, whose meridians meet there; nothing
+    or one.
+
+    Args:
+        horizontal: the grid. cells: thicknesses (nz, ny, nx), m.
+    """
+    if not horizontal.spherical or horizontal.curvilinear:
+        return []
+    ends = ((0, horizontal.lat_edges[0]), (-1, horizontal.lat_edges[-1]))
+    rows = [j for j, edge in ends if abs(edge) > _AT_POLE and (cells[0, j] > 0).any()]
+    if not rows:
+        return []
+    ny, nx = horizontal.shape
+    width = horizontal.metrics(np.arange(ny), np.arange(nx)).dx_c[rows].min() / 1e3
+    text = (
+        f"grid.lat reaches the pole: no water crosses it, and cells beside it are {width:.3g} km "
+        "wide, which limits the time step. Grids of kind tripolar or rotated have their poles on "
+        "land; bathymetry.straits makes the last row land"
+    )
+    return [Closed(int((cells[0, rows] > 0).sum()), text)]
+
+
 def _told(bodies: list, depth: FloatArray, places: Places, text: str) -> list[Closed]:
     if not bodies:
         return []
@@ -121,4 +145,4 @@ def _told(bodies: list, depth: FloatArray, places: Places, text: str) -> list[Cl
     return [Closed(count, "bathymetry: " + text.format(cells=cells, found=found))]
 
 
-__all__ = ["Closed", "Places", "lakes", "parts", "too_thin"]
+__all__ = ["Closed", "Places", "lakes", "parts", "poles", "too_thin"]

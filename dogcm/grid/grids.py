@@ -39,8 +39,8 @@ class Grid(Component):
     slot: ClassVar[str] = "grid"
     sphere: ClassVar[bool] = True
     curvilinear: ClassVar[bool] = False
-    nx: int = option(90, "cells", "cells in x (eastward)", ge=2, le=MOST_CELLS)
-    ny: int = option(40, "cells", "cells in y (northward)", ge=2, le=MOST_CELLS)
+    nx: int = option(90, "cells", "cells in x (eastward)", ge=1, le=MOST_CELLS)
+    ny: int = option(40, "cells", "cells in y (northward)", ge=1, le=MOST_CELLS)
     layers: list[float] = option(
         list, "m", "layer thicknesses from the surface down; empty: nz, depth and top below"
     )

@@ -73,6 +73,12 @@ class HaloExchange:
             arrays, beyond = self._folded(arrays, wants, places, signs)
             arrays = self._phase(arrays, [(w.s, w.n) for w in wants], -2, near.s, near.n, split_y)
             arrays = [self._capped(*parts) for parts in zip(arrays, beyond, wants)]
+        elif self._wraps(wants):
+            # A grid of fewer cells than the halo is one tile, its own neighbour again and again.
+            pads = [
+                [(0, 0)] * (a.ndim - 2) + [(w.s, w.n), (w.w, w.e)] for a, w in zip(arrays, wants)
+            ]
+            arrays = [jnp.pad(a, p, mode="wrap") for a, p in zip(arrays, pads)]
         else:
             arrays = self._surrounded(arrays, wants)
         if self.layout.drops_tiles and split_x and split_y:
@@ -194,8 +200,16 @@ class HaloExchange:
             out.append(jnp.concatenate([south, array[..., w.s : ny - n, :], north], axis=-2))
         return out
 
+    def _wraps(self, wants: list[Halo]) -> bool:
+        """Whether a halo is deeper than the whole grid, which then is one tile."""
+        rows, columns = self.layout.shape
+        deeper = any(max(w.s, w.n) > rows or max(w.w, w.e) > columns for w in wants)
+        return deeper and self.layout.px == self.layout.py == 1
+
     def _check_depth(self, wants: list[Halo]) -> None:
         rows, columns = self.layout.smallest_tile
+        if not self.north_fold and self._wraps(wants):
+            return
         more = int(self.layout.north_fold)
         for want in wants:
             if max(want.s, want.n + more) > rows or max(want.w + more, want.e) > columns:

@@ -86,7 +86,8 @@ def described(data) -> list[OpenInterval]:
 
 def _names(intervals: Sequence[OpenInterval]) -> list[dict[str, str]]:
     return [
-        {variable: f"sum_{n}_{m}" for m, variable in enumerate(interval.sums)}
+        # One layer has no interfaces: nothing to keep of what lies there.
+        {v: f"sum_{n}_{m}" for m, (v, s) in enumerate(interval.sums.items()) if s.size}
         for n, interval in enumerate(intervals)
     ]
 

@@ -310,7 +310,8 @@ def read_sums(path: str | Path, model, interval: OpenInterval, like: dict) -> di
         RestartError: they are of other shapes.
     """
     ny, nx = model.horizontal.shape
-    shapes = {v: (*a.shape[:-2], ny, nx) for v, a in like.items()}
+    kept = {v: a for v, a in like.items() if a.size}
+    shapes = {v: (*a.shape[:-2], ny, nx) for v, a in kept.items()}
 
     def check() -> None:
         with netCDF4.Dataset(path) as data:
@@ -324,10 +325,11 @@ def read_sums(path: str | Path, model, interval: OpenInterval, like: dict) -> di
     on_root(model.comm, check)
     data = netCDF4.Dataset(path) if model.comm.rank == 0 else None
     try:
-        return {
+        read = {
             v: _scatter_levels(data, interval.stored[v], model, a.shape[:-2], np.dtype("f8"))
-            for v, a in like.items()
+            for v, a in kept.items()
         }
+        return {v: read.get(v, like[v]) for v in like}
     finally:
         if data is not None:
             data.close()

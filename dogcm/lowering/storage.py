@@ -6,6 +6,7 @@ anything like :class:`dogcm.field.Field`, which this file lies below.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import reduce
@@ -51,7 +52,9 @@ def as_one_row(function: Callable, *fields: Any) -> Any:
     halo = reduce(lambda a, b: a.meet(b), (f.halo for f in fields))
     none = type(halo)()
     near = [f.crop(halo) for f in fields]
-    rows = jax.lax.optimization_barrier(tuple(f.data.reshape(*f.shape[:-2], 1, -1) for f in near))
+    rows = jax.lax.optimization_barrier(
+        tuple(f.data.reshape(*f.shape[:-2], 1, math.prod(f.shape[-2:])) for f in near)
+    )
     out = function(*(replace(f, data=r, halo=none) for r, f in zip(rows, near)))
     found = jax.lax.optimization_barrier(out.data)
     back = found.reshape(*out.shape[:-2], *near[0].shape[-2:])

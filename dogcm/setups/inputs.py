@@ -52,7 +52,7 @@ def cell_thickness(
     """Thickness of every cell at rest (nz, ny, nx), m, 0 on land.
 
     Args:
-        told: gets what becomes land or is cut off from the ocean.
+        told: gets what becomes land, is cut off from the ocean, or lies beside a pole.
 
     Warns:
         UserWarning: that is more than a twentieth of the ocean.
@@ -83,6 +83,7 @@ def cell_thickness(
     for one in told:
         if one.cells > _MUCH * (cells[0] > 0).sum():
             warnings.warn(one.text, stacklevel=2)
+    told += closed.poles(horizontal, cells)
     return cells
 
 

@@ -92,6 +92,15 @@ def _earlier_run(folder: Path) -> tuple[str | None, str]:
         return None, "unknown"
 
 
+def compile_seconds(folder: Path) -> float | None:
+    """How long the last run in ``folder`` compiled (s); None if it does not say."""
+    try:
+        info = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+        return float(info["compile_seconds"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def clear_folder(folder: Path, config, keep: Path | None) -> None:
     """Remove the earlier run's files, but not ``keep``."""
     for name in _existing(folder, config):

@@ -186,11 +186,12 @@ class Model:
 
     def _choose_layout(self, cells: np.ndarray, request: str):
         depth = self._physics().halo
-        if min(self.horizontal.shape) < depth:
-            ny, nx = self.horizontal.shape
+        ny, nx = self.horizontal.shape
+        # One tile is its own neighbour, however few its cells; a fold has to meet a whole halo.
+        if min(ny, nx) < depth and (self.comm.size > 1 or self.horizontal.north_fold):
             raise LayoutError(
                 f"a grid of {nx} x {ny} cells is smaller than the halo of {depth} that these "
-                f"schemes need; use a larger "
+                f"schemes need; use one rank, a larger "
                 "grid, or schemes of lower order (physics.tracer_advection, vorticity_scheme, "
                 "viscosity_form)"
             )

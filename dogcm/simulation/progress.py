@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import jax
 import numpy as np
@@ -21,6 +24,32 @@ def say(comm, text: str) -> None:
     """Print on rank 0, at once."""
     if comm.rank == 0:
         print(text, flush=True)
+
+
+@contextmanager
+def compiling(comm, last: float | None = None, after: float = 3.0) -> Iterator[dict[str, float]]:
+    """Say on rank 0 that the step is being compiled, if that takes long, and how long it took.
+
+    Args:
+        last: how long it took last time (s), if that is known. after: silence before the word (s).
+
+    Yields:
+        a dict that has ``seconds`` when it is done.
+    """
+    before = f" (last time {last:.0f} s)" if last else ""
+    word = threading.Timer(after, say, (comm, f"compiling the step{before} ..."))
+    word.daemon = True
+    took: dict[str, float] = {}
+    begin = time.perf_counter()
+    if comm.rank == 0:
+        word.start()
+    try:
+        yield took
+    finally:
+        word.cancel()
+    took["seconds"] = time.perf_counter() - begin
+    if took["seconds"] > after:
+        say(comm, f"compiled in {took['seconds']:.0f} s")
 
 
 def start_table(model, binding: DeviceBinding | None = None) -> str | None:

@@ -41,7 +41,7 @@ from dogcm.io.restart import (
 from dogcm.io.root import OutputError, on_root
 from dogcm.simulation import folder as files
 from dogcm.simulation.lock import FolderLock
-from dogcm.simulation.progress import Progress, say, start_table
+from dogcm.simulation.progress import Progress, compiling, say, start_table
 from dogcm.simulation.tables import Every, Table, compiled_for, tables_of
 from dogcm.simulation.wishes import Callback, in_days
 
@@ -156,6 +156,7 @@ class _Run:
         self.written: list[Path] = []  # restarts, oldest first
         self.record: files.RunRecord | None = None
         self.lock: FolderLock | None = None
+        self.compiled_before: float | None = None  # s, as the folder's last run says
         self.opened: dict[str, OpenInterval] = {}  # taken up from the restart, by table
         self._step_seconds = 0.0
 
@@ -216,6 +217,7 @@ class _Run:
         """On rank 0: keep other runs out, and remove what one that was killed left unfinished."""
         self.lock = FolderLock(self.folder)
         self.lock.take()
+        self.compiled_before = files.compile_seconds(self.folder)
         for path in self.folder.glob(".*.partial"):
             path.unlink(missing_ok=True)
 
@@ -313,7 +315,7 @@ class _Run:
                 print(f"warning: {files.RUN_FILE} could not be completed: {error}", flush=True)
 
     def _loop(self, signals: Signals) -> tuple[Reading, str]:
-        self._compile()
+        self._compile_told()
         tell = Progress(self.first, self.end * self.model.physics.dt, self.config.forcing.year)
         stopped = False
         while self.tick < self.end and not stopped:
@@ -363,6 +365,14 @@ class _Run:
         for t in self.tables:
             t.count += count
 
+    def _compile_told(self) -> None:
+        if not self.progress:
+            return self._compile()
+        with compiling(self.comm, self.compiled_before) as took:
+            self._compile()
+        if self.record is not None:
+            self.record.write(compile_seconds=round(took["seconds"], 1))
+
     def _compile(self) -> None:
         m = self.model
         self.compiled = compiled_for(m, self.tables)
@@ -378,6 +388,7 @@ class _Run:
         m.state, self.sums, self.fluxes = self.compiled.advance(
             m.state, self.sums, self.fluxes, 0, m.params, m.forcing, m.grid
         )
+        jax.block_until_ready(m.state.time)
 
     # ---- events
     def _at_event(self, tell: Progress, last: bool) -> Reading:

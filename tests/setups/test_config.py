@@ -118,7 +118,7 @@ def test_overrides_do_not_change_what_they_override():
         ({"time.step": float("nan")}, ["time.step", "finite"]),
         ({"time.scheme": "ab7"}, ["time.scheme", "ab3", "ab7"]),
         ({"grid.nx": 12.5}, ["grid.nx", "integer"]),
-        ({"grid.nx": 1}, ["grid.nx", "2"]),
+        ({"grid.nx": 0}, ["grid.nx", "greater than or equal to 1"]),
         ({"physics.rho0": 0}, ["physics.rho0", "greater than or equal to 100"]),
         ({"grid": 3}, ["grid", "write a kind"]),
         ({"time.step.x": 3}, ["time.step.x"]),

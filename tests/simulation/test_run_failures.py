@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import types
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +23,7 @@ import dogcm
 from dogcm.decomp import SerialCommunicator, world
 from dogcm.decomp.binding import looks_like_mpi_launch
 from dogcm.io.restart import latest_restart, read_restart
+from dogcm.simulation import progress
 from dogcm.simulation.run import ModelBlewUp
 
 SMALL = {
@@ -126,6 +129,29 @@ def test_usr1_ends_the_run_early(model, tmp_path, monkeypatch, capsys):
     assert json.loads((tmp_path / "run.json").read_text())["status"] == "interrupted by SIGUSR1"
     with netCDF4.Dataset(tmp_path / "eta.nc") as data:
         assert data["time_bnds"][-1, 1] * 86400 == pytest.approx(reading.time)
+
+
+def test_compiling_is_told_and_how_long_it_took_last_time(model, tmp_path, monkeypatch, capsys):
+    at_once = functools.partial(progress.compiling, after=1e-6)
+    monkeypatch.setattr("dogcm.simulation.run.compiling", at_once)
+    model.run(0.25, tmp_path, progress=False)
+    assert "compil" not in capsys.readouterr().out
+    model.run(0.25, tmp_path, overwrite=True)
+    said = capsys.readouterr().out
+    assert "compiling the step ...\n" in said and "compiled in " in said
+    assert json.loads((tmp_path / "run.json").read_text())["compile_seconds"] >= 0
+    told = json.loads((tmp_path / "run.json").read_text()) | {"compile_seconds": 82.4}
+    (tmp_path / "run.json").write_text(json.dumps(told))
+    model.run(0.25, tmp_path, overwrite=True)
+    assert "compiling the step (last time 82 s) ...\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_quick_compiling_and_other_ranks_are_silent(rank, capsys):
+    comm = types.SimpleNamespace(rank=rank)
+    with progress.compiling(comm, after=60.0 if rank == 0 else 1e-6) as took:
+        time.sleep(0.02)
+    assert capsys.readouterr().out == "" and took["seconds"] >= 0.02
 
 
 PROGRAM = """
