@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+# Keys whose values are paths; the second may be the name of what comes with the package.
+_KEYS = ("path", "weights")
+_NAMES = ("", "shipped")
+
 
 def absolute_paths(tree: Any) -> Any:
     """A configuration's tree whose relative paths (every key ``path``, and ``weights`` that name
@@ -28,7 +32,7 @@ def _is_path(key: str, value: Any) -> bool:
 
 
 def _absolute(path: Any) -> Any:
-    if not isinstance(path, str) or not path:
+    if not isinstance(path, str) or path in _NAMES:
         return path
     return str(Path(path).absolute())
 

@@ -70,4 +70,7 @@ def test_nothing_but_paths_changes(monkeypatch, tmp_path):
     tree["forcing"]["files"] = {"sst": {"path": "a/b.nc"}, "sss": {"path": "/c.nc"}}
     found = absolute_paths(tree)["forcing"]["files"]
     assert found == {"sst": {"path": str(tmp_path / "a" / "b.nc")}, "sss": {"path": "/c.nc"}}
+    weights = {"corrector": {"weights": "corrector.npz"}}
+    assert absolute_paths(weights)["corrector"]["weights"] == str(tmp_path / "corrector.npz")
+    assert absolute_paths({"weights": "shipped"}) == {"weights": "shipped"}
     assert yaml.safe_load(configuration_text(load_config("gyre")))["name"] == "gyre"
