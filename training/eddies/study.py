@@ -213,24 +213,25 @@ def row(name: str, years: str, means: dict, truth: dict, dz) -> dict:
 
 # ---- other grids
 def generalise(folder: Path) -> None:
-    """The network of 50 km, as it is, on the other grids."""
+    """The network of 50 km on the other grids: its weights as they are, at its full strength and
+    at that which errors of second order want."""
     rows = []
     for km in ("37km", "25km", "75km"):
-        own = folder / f"unchanged_{km}"
-        if not any(own.glob("checkpoint_*.npz")):
-            chosen = recipe(folder, km, name="unchanged", weights=str(folder / "network_0"))
-            dogcm.train(chosen, own, updates=0, overwrite=True)
-        found = dogcm.evaluate(own, days=max(LEADS), windows=12)
-        rows += [
-            {"grid": km}
-            | {
-                c: r[c]
-                for c in ("variable", "lead_days", "contender", "rmse", "acc", "variance_ratio")
-            }
-            for r in found
-            if r["depth"] == "all" and r["lead_days"] in LEADS
-        ]
-    write("generalise", rows)
+        spacing = GRIDS[km]["grid.dx"] / 50e3
+        own = {n: folder / f"{n}_{km}" for n in ("full_strength", "scaled")}
+        for name, strength in (("full_strength", 1.0), ("scaled", spacing**2)):
+            if not any(own[name].glob("checkpoint_*.npz")):
+                changes = {"name": name, "corrector.strength": strength}
+                start = {"weights": str(folder / "network_0"), "targets.validation": 0}
+                chosen = recipe(folder, km, **changes, **start)
+                dogcm.train(chosen, own[name], updates=0, overwrite=True)
+        found = dogcm.evaluate(own["scaled"], days=30, windows=12, against=[own["full_strength"]])
+        columns = ("variable", "lead_days", "contender", "rmse", "acc", "variance_ratio")
+        for r in found:
+            if r["depth"] == "all" and r["lead_days"] in LEADS:
+                who = "scaled" if r["contender"] == "trained" else r["contender"]
+                rows.append({"grid": km} | {c: r[c] for c in columns} | {"contender": who})
+        write("generalise", rows)
 
 
 def main(argv: list[str]) -> None:
