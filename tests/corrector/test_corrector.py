@@ -698,7 +698,11 @@ def cuts(name="unet"):
 
 
 @pytest.mark.mpi(min_size=2)
-@pytest.mark.parametrize("serial", ["conv", "unet", "attention"], indirect=True)
+@pytest.mark.parametrize(
+    "serial",
+    ["conv", "unet", pytest.param("attention", marks=pytest.mark.ranks(2))],
+    indirect=True,
+)
 def test_layouts_agree(request, serial):
     """Tendencies and gradients on tiles are those of the whole ocean."""
     comm = world()

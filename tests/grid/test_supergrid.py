@@ -345,6 +345,7 @@ def test_an_ocean_on_a_mesh_of_nemo_is_that_of_the_grid_itself(tmp_path):
 
 
 @pytest.mark.mpi(min_size=2)
+@pytest.mark.ranks(2)
 def test_ranks_that_read_their_own_parts_give_the_bits_of_one(tmp_path):
     comm = world()
     folder = comm.broadcast(str(tmp_path))

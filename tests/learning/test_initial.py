@@ -244,7 +244,10 @@ def test_a_few_columns():
 
 # ---- tiles
 @pytest.mark.mpi(min_size=2)
-@pytest.mark.parametrize("px", [1, 2])
+@pytest.mark.parametrize(
+    "px",
+    [pytest.param(1, marks=pytest.mark.ranks(2)), pytest.param(2, marks=pytest.mark.ranks(4))],
+)
 def test_tiles_give_the_same_bits(px):
     comm = world()
     if comm.size % px:

@@ -125,6 +125,7 @@ def test_what_ships_is_small_and_says_where_it_comes_from():
 
 
 @pytest.mark.mpi(min_size=2)
+@pytest.mark.ranks(2)
 def test_the_same_on_several_ranks(tmp_path):
     comm = world()
     path = Path(comm.broadcast(str(tmp_path))) / "corrector.npz"
