@@ -94,6 +94,9 @@ def start_table(model, binding: DeviceBinding | None = None) -> str | None:
     )
     title = f"{model.config.name} on {len(gathered)} rank(s), process {os.getpid()}"
     told = [one.text for one in model.closed]
+    use = model.config.corrector
+    if use.weights:
+        told.append(f"corrector: {use.weights}, {use.strength:g} times as strong as trained")
     return "\n".join([title, *lines, summary, *told, *(f"warning: {w}" for w in warnings)])
 
 

@@ -71,12 +71,14 @@ def test_a_run_takes_a_corrector_from_its_file(file):
     assert read_card(file) == {"name": "by hand"}
 
 
-def test_the_command_goes_on_with_it_from_anywhere(file, tmp_path, monkeypatch):
+def test_the_command_goes_on_with_it_from_anywhere(file, tmp_path, monkeypatch, capsys):
     sets = [s for k, v in SMALL.items() for s in ("--set", f"{k}={v}")]
     monkeypatch.chdir(file.parent)
     whole, parts = str(tmp_path / "whole"), str(tmp_path / "parts")
-    options = [*sets, "--corrector", file.name, "--quiet"]
+    options = [*sets, "--corrector", file.name]
     assert main(["run", "gyre", *options, "--days", "2", "-o", whole]) == OK
+    assert f"corrector: {file.name}, 1 times as strong as trained" in capsys.readouterr().out
+    options.append("--quiet")
     assert main(["run", "gyre", *options, "--days", "1", "-o", parts]) == OK
     monkeypatch.chdir(tmp_path)
     assert main(["restart", parts, "--days", "1", "--quiet"]) == OK
