@@ -290,7 +290,9 @@ def draw_section(data, name: str, target: Path) -> Path | None:
     label_latitudes(axes[1], y_unit)
     long_name = str(field.attrs.get("long_name", name))
     axes[0].set_title(
-        f"Zonal-mean {long_name.lower()}, {_when(data, name)}", loc="left", fontsize=11
+        f"{'Zonal' if y_unit != '1' else 'Row'}-mean {long_name.lower()}, {_when(data, name)}",
+        loc="left",
+        fontsize=11,
     )
     axes[0].set_title(experiment_of(data), loc="right", fontsize=9, color="0.35")
     return save(figure, target / f"{name}_section.png")

@@ -72,8 +72,15 @@ def label_axes(ax, x_unit: str, y_unit: str) -> None:
         ax.xaxis.set_major_formatter(longitude_label)
         ax.yaxis.set_major_formatter(latitude_label)
         return
-    ax.set_xlabel(f"x ({x_unit})")
-    ax.set_ylabel(f"y ({y_unit})")
+    ax.set_xlabel(_axis_label("x", x_unit))
+    ax.set_ylabel(_axis_label("y", y_unit))
+
+
+def _axis_label(axis: str, unit: str) -> str:
+    """Grids from files count rows and columns."""
+    if unit == "1":
+        return {"x": "column", "y": "row"}[axis]
+    return f"{axis} ({unit})"
 
 
 def longitude_label(value: float, _=None) -> str:
@@ -131,4 +138,4 @@ def label_latitudes(ax, unit: str) -> None:
         ax.xaxis.set_major_locator(MultipleLocator(20 if np.ptp(ax.get_xlim()) > 60 else 10))
         ax.xaxis.set_major_formatter(latitude_label)
     else:
-        ax.set_xlabel(f"y ({unit})")
+        ax.set_xlabel(_axis_label("y", unit))
