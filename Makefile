@@ -23,7 +23,7 @@ PYTEST_ARGS  ?=
 export VENV PYTHON
 bin := $(VENV)/bin
 
-.PHONY: help env run plot test bench docs lint types house clean distclean
+.PHONY: help env run plot test bench docs lint types house oldest clean distclean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -68,6 +68,9 @@ types: ## check types (mypy)
 house: ## measure the house: circles, rooms, long functions
 	@tools/setup_env.sh run
 	@$(bin)/python tools/measure_house.py
+
+oldest: env ## step a small gyre with the oldest jax that pyproject.toml allows
+	@tools/oldest_jax.sh $(bin)/python
 
 clean: ## remove what runs and tests wrote (output/ too)
 	@rm -rf output build dist site .pytest_cache .hypothesis *.egg-info

@@ -32,6 +32,15 @@ done
 [[ $mpi_choice =~ ^(auto|system|pypi|none)$ ]] || die "DOGCM_MPI=$mpi_choice (auto, system, pypi, none)"
 [[ $cuda =~ ^(cuda12|cuda13)?$ ]] || die "DOGCM_CUDA=$cuda (cuda12, cuda13, or unset)"
 
+# --- the place ---------------------------------------------------------------------------------------
+
+# Compilers that are wrapped for MPI, and Makefiles of packages that are built, take a path with a space for two words.
+# Better said now than after minutes of installing.
+if [[ $mpi_choice != none && $venv =~ [[:space:]] ]]; then
+    die "the path of the environment has a space: $venv
+       MPI's compilers cannot live there. Put it elsewhere: make env VENV=\$HOME/dogcm-env; or DOGCM_MPI=none for one rank"
+fi
+
 # --- python -----------------------------------------------------------------------------------------
 
 # Runs it rather than trusting its name: a version manager's shim may stand on PATH for a python that is not there,

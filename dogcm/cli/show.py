@@ -93,8 +93,9 @@ def _add(table: Table, key: str, unit: str, value: Any, default: Any, text: str)
 
 def _config(experiment, sets, inputs):
     """The configuration, also where its input files are not at hand."""
-    from dogcm.cli.configuration import configuration, with_inputs
+    from dogcm.cli.configuration import configuration
     from dogcm.components.errors import ConfigError
+    from dogcm.setups.paths import with_inputs
     from dogcm.setups.registry import load_config
 
     if experiment is None:

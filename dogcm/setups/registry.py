@@ -132,8 +132,13 @@ def as_settings(overrides: dict | list | tuple) -> dict[str, object]:
 def _tree(section: Section) -> dict:
     """A configuration as a tree whose components are the objects themselves."""
     values = {n: getattr(section, n) for n in type(section).model_fields}
-    copied = lambda v: dict(v) if isinstance(v, dict) else v
-    return {n: _tree(v) if isinstance(v, Section) else copied(v) for n, v in values.items()}
+    return {n: _tree_of(v) for n, v in values.items()}
+
+
+def _tree_of(value: object) -> object:
+    if isinstance(value, Section):
+        return _tree(value)
+    return {k: _tree_of(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
 def check_config(tree: dict) -> Config:

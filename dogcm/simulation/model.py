@@ -24,6 +24,7 @@ from dogcm.physics.surface import RECORDS, Forcing
 from dogcm.setups import atmosphere, inputs
 from dogcm.setups.config import Config
 from dogcm.setups.given import places
+from dogcm.setups.paths import with_inputs
 from dogcm.setups.python import from_keywords
 from dogcm.setups.registry import as_settings, load_config
 from dogcm.simulation.agreement import require_agreement
@@ -64,7 +65,8 @@ class Model:
             :attr:`dogcm.timestepping.Dynamics.extra_tendency`.
         keywords: ``grid``, ``bathymetry``, ``initial``, ``forcing`` (see
             :mod:`dogcm.setups.given`), ``tracers``, ``parameters``, ``time_step``, ``name``, and
-            every scheme and constant of the section ``physics`` by its name.
+            every scheme and constant of the section ``physics`` by its name; ``inputs``: the folder
+            of the experiment's own input files, as ``--inputs``.
 
     Attributes:
         state: the ocean now (:class:`dogcm.timestepping.State`).
@@ -89,10 +91,16 @@ class Model:
         **keywords,
     ):
         configure()
+        folder = keywords.pop("inputs", None)
         settings, self.given = from_keywords(keywords)
         if config is None and "grid" not in keywords:
             raise ConfigError("Model: give the name of an experiment, a configuration, or a grid")
-        self.config: Config = load_config(config or {}, settings | as_settings(overrides))
+        settings |= as_settings(overrides)
+        self.config: Config = (
+            load_config(config or {}, settings)
+            if folder is None
+            else with_inputs(config or {}, settings, Path(folder).absolute())
+        )
         self.comm = comm or world()
         require_agreement(self.comm, self.config)
         self.dtype = np.dtype(self.config.run.precision)

@@ -10,8 +10,10 @@ import pytest
 import xarray as xr
 import yaml
 
+import dogcm
+from dogcm.decomp import SerialCommunicator
 from dogcm.setups import inputs
-from dogcm.setups.paths import absolute_paths
+from dogcm.setups.paths import absolute_paths, with_inputs
 from dogcm.setups.registry import load_config
 from dogcm.simulation.folder import configuration_text, write_config
 
@@ -61,6 +63,26 @@ def test_a_configuration_that_is_kept_means_the_same_files(two_folders, monkeypa
     assert understood(load_config(SEA)) == pytest.approx((300.0, 5.0))
     for kept in (here / "config.yaml", json.loads((here / "inside.json").read_text())):
         assert understood(load_config(kept)) == pytest.approx((1500.0, 20.0))
+
+
+def test_the_folder_of_the_inputs(two_folders, tmp_path):
+    """Paths of a file or dict count from it, as on the command line (``--inputs``)."""
+    here, there = two_folders
+    (tmp_path / "sea.yaml").write_text(yaml.safe_dump(SEA))
+    for source in (SEA, str(tmp_path / "sea.yaml")):
+        assert understood(with_inputs(source, {}, here)) == pytest.approx((1500.0, 20.0))
+        assert understood(with_inputs(source, {}, there)) == pytest.approx((300.0, 5.0))
+    away = {"forcing.files.sst.path": str(here / "sst.nc")}
+    assert understood(with_inputs(SEA, away, there)) == pytest.approx((300.0, 20.0))
+    profile = {"source": "file", "path": "a.nc", "temperature_file": {"path": "t.nc"}}
+    config = with_inputs(SEA | {"initial": profile}, {}, here)
+    assert config.initial.path == str(here / "a.nc")
+    assert config.initial.temperature_file.path == str(here / "t.nc")
+
+
+def test_the_folder_of_the_inputs_in_python(two_folders):
+    model = dogcm.Model(SEA, {"run.output": {}}, inputs=two_folders[1], comm=SerialCommunicator())
+    assert float(model.grid.depth_c.interior.max()) == pytest.approx(300.0)
 
 
 def test_nothing_but_paths_changes(monkeypatch, tmp_path):

@@ -154,6 +154,16 @@ def test_quick_compiling_and_other_ranks_are_silent(rank, capsys):
     assert capsys.readouterr().out == "" and took["seconds"] >= 0.02
 
 
+def test_a_run_without_a_folder_writes_nothing_when_asked_to_stop(model, tmp_path, monkeypatch):
+    """A run inside another program leaves no files that nobody asked for."""
+    monkeypatch.chdir(tmp_path)
+    ask = dogcm.Callback(lambda m: os.kill(os.getpid(), signal.SIGTERM), "6 h")
+    before = signal.getsignal(signal.SIGTERM)
+    reading = model.run(300, progress=False, callbacks=[ask])
+    assert 6 * 3600 <= reading.time < 40 * 86400
+    assert list(tmp_path.iterdir()) == [] and signal.getsignal(signal.SIGTERM) == before
+
+
 PROGRAM = """
 import sys, json, dogcm
 model = dogcm.Model("channel", json.loads(sys.argv[1]))
