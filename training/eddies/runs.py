@@ -15,6 +15,13 @@ GRIDS = {
     "25km": {"grid.nx": 48, "grid.ny": 48, "grid.dx": 25.0e3, "grid.dy": 25.0e3, "time.step": 2400},
 }
 _NO_NETWORK = {"corrector": {"network": "none"}, "optimiser.learning_rate.physics": 0.05}
+# One update at the rate zero: what is given stays as it is.
+_BY_HAND = _NO_NETWORK | {
+    "learnable": ["leith"],
+    "curriculum": [{"updates": 1, "days": 2}],
+    "optimiser.warmup": 1,
+    "targets.validation": 0,
+}
 #: What each contender changes in the recipe. A number at the end is a seed.
 CONTENDERS: dict[str, dict] = {
     "network_0": {"seed": 0},
@@ -22,6 +29,9 @@ CONTENDERS: dict[str, dict] = {
     "network_2": {"seed": 2},
     # The constants of the closure and of the bottom friction, learned through the model.
     "leith": _NO_NETWORK | {"learnable": ["leith", "bottom_drag_linear"]},
+    # The same closure weaker than forecasts want it, as one would tune it by hand for its eddies.
+    "weak_leith": _BY_HAND | {"start": {"leith": 0.5}},
+    "weaker_leith": _BY_HAND | {"start": {"leith": 0.2}},
     # With eddies as Gent and McWilliams, Redi.
     "gent_mcwilliams": _NO_NETWORK
     | {

@@ -46,8 +46,9 @@ def train(folder: Path, names: list[str]) -> None:
 
 def trained(folder: Path) -> list[Path]:
     """Folders of the contenders that are trained."""
-    last = sum(s.updates for s in recipe(folder).curriculum)
-    return [folder / n for n in CONTENDERS if (folder / n / f"checkpoint_{last:08d}.npz").exists()]
+    last = {n: sum(s.updates for s in contender(folder, n).curriculum) for n in CONTENDERS}
+    there = lambda n: (folder / n / f"checkpoint_{last[n]:08d}.npz").exists()
+    return [folder / n for n in CONTENDERS if there(n)]
 
 
 # ---- how much of the error a map could take
