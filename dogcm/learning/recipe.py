@@ -369,7 +369,12 @@ def load_recipe(source: str | Path | dict, sets=()) -> Recipe:
         recipe = Recipe.model_validate(tree)
     except ValidationError as error:
         raise ConfigError("; ".join(map(_message, error.errors()))) from None
-    recipe.config(), recipe.truth_config()
+    if recipe.config().corrector.weights and recipe.corrector.kind != "none":
+        raise ConfigError(
+            "overrides: corrector.weights puts a trained corrector into the ocean that is trained; "
+            "to go on from it, name its training folder under weights"
+        )
+    recipe.truth_config()
     return recipe
 
 

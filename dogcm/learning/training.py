@@ -312,7 +312,7 @@ class _Run:
         steps = max(setup.steps(s.days, "curriculum") for s in recipe.curriculum)
         done = self.trainer.progress.update
         found = Validation(setup.validation, steps, recipe.validation, self.folder, self.comm, done)
-        if not done:
+        if not found.rows:
             self._validate(found, quiet=True)
         return found
 
@@ -322,6 +322,8 @@ class _Run:
         loss = self.trainer.loss(validation.part, validation.windows, validation.steps)
         best = validation.note(update, loss)
         if best:
+            if update:
+                self.save()  # what is chosen must not be of an update that a resumed run lacks
             self._write(self.folder / BEST_FILE)
             self._keep_corrector(loss)
         if not quiet:

@@ -17,7 +17,7 @@ from dogcm.io.root import on_root
 from dogcm.io.whole import whole_file
 
 VALIDATION_FILE = "validation.csv"
-_COLUMNS = ("update", "loss")
+_COLUMNS = ("update", "loss", "steps", "windows")
 
 
 class Validation:
@@ -46,7 +46,8 @@ class Validation:
         self.windows, self.steps, self.part = [int(i) for i in chosen], steps, part
         self.every, self.patience = recipe.every, recipe.patience
         self.path, self.comm = folder / VALIDATION_FILE, comm
-        self.rows: list[tuple[int, float]] = on_root(comm, _kept, self.path, done)
+        self.kind = (steps, len(self.windows))
+        self.rows: list[tuple[int, float]] = on_root(comm, _kept, self.path, done, self.kind)
 
     def due(self, report, last: int) -> bool:
         """Whether the error is wanted after an update (a roll-back is none) of ``last``."""
@@ -59,8 +60,9 @@ class Validation:
     def note(self, update: int, loss: float) -> bool:
         """Keep an error; returns whether it is the smallest."""
         before = self.best()
+        loss = loss if np.isfinite(loss) else float("inf")
         self.rows.append((update, loss))
-        on_root(self.comm, _write, self.path, self.rows)
+        on_root(self.comm, _write, self.path, self.rows, self.kind)
         return before is None or loss < before[1]
 
     @property
@@ -72,17 +74,19 @@ class Validation:
         return len(losses) - 1 - int(np.argmin(losses)) >= self.patience
 
 
-def _kept(path: Path, done: int) -> list[tuple[int, float]]:
+def _kept(path: Path, done: int, kind: tuple[int, int]) -> list[tuple[int, float]]:
+    """Errors up to an update; those of other rollouts or windows compare with nothing."""
     if not done or not path.is_file():
         return []
     with open(path, newline="", encoding="utf-8") as file:
-        rows = [(int(r["update"]), float(r["loss"])) for r in csv.DictReader(file)]
-    return [r for r in rows if r[0] <= done]
+        rows = list(csv.DictReader(file))
+    alike = [r for r in rows if (int(r["steps"]), int(r["windows"])) == kind]
+    return [(int(r["update"]), float(r["loss"])) for r in alike if int(r["update"]) <= done]
 
 
-def _write(path: Path, rows) -> None:
+def _write(path: Path, rows, kind: tuple[int, int]) -> None:
     with whole_file(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([_COLUMNS, *((u, repr(v)) for u, v in rows)])
+        csv.writer(file).writerows([_COLUMNS, *((u, repr(v), *kind) for u, v in rows)])
 
 
 __all__ = ["VALIDATION_FILE", "Validation"]

@@ -28,7 +28,7 @@ def record(source: str, name: str, lat: np.ndarray, amplitude: float) -> np.ndar
     nx))."""
     ones = np.ones_like(lat)
     south, north = lat.min(), lat.max()
-    phase = (lat - south) / (north - south)
+    phase = (lat - south) / (north - south or 1.0)  # one row is its own south
     if name == "taux":
         if source == "gyre":  # one subtropical gyre (Stommel 1948)
             return -amplitude * np.cos(np.pi * phase) * ones
@@ -53,12 +53,11 @@ def channel_surface(horizontal, waves: float) -> np.ndarray:
         waves: amplitude (K) of each; lengths are parts of the channel's, so that a finer grid
             starts from the same waves.
     """
-    at = horizontal.coordinates()
-    y, x = np.asarray(at["lat"][0], float)[:, None], np.asarray(at["lon"][0], float)[None, :]
-    y = (y - y.min() + 0.5 * (y[1] - y[0])) / (y[1] - y[0]) / y.size
-    x = (x - x.min() + 0.5 * (x[0, 1] - x[0, 0])) / (x[0, 1] - x[0, 0]) / x.size
+    ny, nx = horizontal.shape
+    y, x = (np.arange(ny)[:, None] + 0.5) / ny, (np.arange(nx)[None, :] + 0.5) / nx
     rng = np.random.default_rng(0)
-    top = record("channel", "sst", np.asarray(at["lat"][0], float)[:, None] + 0 * x, 0.0)
+    lat = np.broadcast_to(np.asarray(horizontal.coordinates()["lat"][0], float)[:, None], (ny, nx))
+    top = record("channel", "sst", lat, 0.0)
     for in_x in range(1, 9):
         for in_y in range(1, 9):
             size, start = rng.normal(), rng.random()

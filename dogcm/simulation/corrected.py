@@ -45,12 +45,15 @@ def install(model) -> None:
     path = on_root(model.comm, weights_file, use.weights, model.config.name)
     config: CorrectorConfig = on_root(model.comm, load_config, path)
     config = config.model_copy(update={"strength": config.strength * use.strength})
-    corrector = build_corrector(config, model.halos, model.vertical.nz)
-    like = first_weights(corrector, model)
+    try:
+        corrector = build_corrector(config, model.halos, model.vertical.nz)
+        dynamics, like = corrector.install(model.dynamics), first_weights(corrector, model)
+    except ValueError as error:
+        raise WeightsError(f"{path} does not fit this ocean: {error}") from None
     arrays = on_root(model.comm, _arrays, path, config, like)
     structure = jax.tree.structure(like)
     weights = [jnp.asarray(arrays[n], leaf.dtype) for n, leaf in leaves(like).items()]
-    model.dynamics = corrector.install(model.dynamics)
+    model.dynamics = dynamics
     model.params = model.params | {"corrector": jax.tree.unflatten(structure, weights)}
 
 

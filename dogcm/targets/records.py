@@ -100,6 +100,11 @@ class RecordedTruth(Truth):
             raise ConfigError(
                 f"targets: skip ({self.skip:g} days), validation and test leave nothing to train on"
             )
+        if self.validation and cut == test:
+            raise ConfigError(
+                f"targets.validation: {self.validation:g} of {self.intervals} records is none; "
+                "give it a larger part, or 0"
+            )
         part = lambda a, b: TwinTargets(model, folder, names, a, b, every)
         between = part(cut, test) if cut < test else None
         return Parts(part(first, cut), part(test, self.intervals), validation=between)

@@ -41,7 +41,7 @@ def make_truth(recipe: Recipe, folder: Path, ranks, model: Model, layout: str = 
     error = None
     if not there and ranks.group == 0:
         try:
-            on_root(ranks.tiles, _begin, folder, description)
+            on_root(ranks.tiles, _begin, folder, [description])
             truth = Model(recipe.truth_config(), layout=layout, comm=ranks.tiles)
             recipe.targets.make(folder, truth, model)
             _check(truth, folder)
@@ -85,8 +85,9 @@ def make_truths(recipes: dict[Path, Recipe], comm=None, layout: str = "auto") ->
                 f"{folder}: its recipe wants another finer run than that of {missing[0]}; make "
                 "their targets alike but for the folder"
             )
-    for folder in missing:
-        on_root(comm, _begin, folder, described[folder])
+    # The state of the run belongs to all its truths: another set of them begins anew.
+    together = [described[folder] for folder in missing]
+    on_root(comm, _begin, missing[0], together)
     truth = Model(first.truth_config(), layout=layout, comm=comm)
     models = [Model(by_folder[f].config(), layout=layout, comm=comm) for f in missing]
     first.targets.make_for(truth, list(zip(missing, models)))
@@ -143,14 +144,14 @@ def _check(model: Model, folder: Path) -> None:
         )
 
 
-def _begin(folder: Path, description: dict) -> None:
-    """Forget an unfinished run of another truth."""
+def _begin(folder: Path, descriptions: list[dict]) -> None:
+    """Forget an unfinished run of other truths."""
     path, state = folder / _UNFINISHED, folder / UNFINISHED
-    known = path.is_file() and json.loads(path.read_text(encoding="utf-8")).get("truth")
-    if known != json.loads(json.dumps(description)):
+    wanted = json.dumps({"truths": descriptions}, sort_keys=True)
+    if not path.is_file() or path.read_text(encoding="utf-8") != wanted:
         state.unlink(missing_ok=True)
     with whole_file(path) as partial:
-        partial.write_text(json.dumps({"truth": description}), encoding="utf-8")
+        partial.write_text(wanted, encoding="utf-8")
 
 
 def _finish(folder: Path, description: dict) -> None:

@@ -105,6 +105,10 @@ def test_training_ends_when_validation_is_tired(tmp_path):
     assert v.tired and v.best() == (5, 2.0)
     again = Validation(part, 4, options, tmp_path, comm, done=10)
     assert again.rows == v.rows[:3] and not again.tired, "rows after the checkpoint are dropped"
+    other = Validation(part, 3, options, tmp_path, comm, done=10)
+    assert other.rows == [], "errors of other rollouts compare with nothing"
+    assert other.note(10, float("nan")) and other.note(15, 5.0) and not other.note(20, np.nan)
+    assert other.best() == (15, 5.0) and not other.tired
     with pytest.raises(ConfigError, match="targets.validation: no rollout of 4 steps fits"):
         Validation(SimpleNamespace(count=lambda steps: 0), 4, options, tmp_path, comm)
 
@@ -249,6 +253,10 @@ def test_a_network_alone_beside_the_physics(run, tmp_path):
             "targets.path: twin has no such option; it belongs to kind sst",
         ),
         ({"targets": {"kind": "sst", "path": "sst.nc"}}, "targets of kind sst hold sst alone"),
+        (
+            {"corrector.network": "column", "overrides.corrector.weights": "shipped"},
+            "overrides: corrector.weights puts a trained corrector",
+        ),
         ({"targets.validation": 0.6, "targets.test": 0.5}, "leave nothing to train on"),
         (
             {"targets": {"kind": "profiles", "files": ["a.nc"], "validation": 0.2}},

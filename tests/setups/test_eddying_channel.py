@@ -35,6 +35,11 @@ def test_the_front_is_that_of_the_restoring():
     assert np.ptp(sst) == pytest.approx(12.0) and (np.diff(sst, axis=0) > 0).all()
 
 
+def test_a_column_is_a_channel_too():
+    temperature, sst = start("channel_50km", grid__nx=1, grid__ny=1)
+    assert np.isfinite(temperature).all() and np.isfinite(sst).all()
+
+
 def test_a_finer_grid_starts_from_the_same_waves():
     (fine, fine_sst), (coarse, coarse_sst) = start("eddying_channel"), start("channel_50km")
     waves = fine[0] - start("eddying_channel", initial__waves=0.0)[0][0]

@@ -118,6 +118,7 @@ def test_a_corrector_of_other_layers(file, tmp_path, capsys):
 
 
 def test_what_ships_is_small_and_says_where_it_comes_from():
+    assert (SHIPPED / "channel_50km.npz").is_file()
     for path in SHIPPED.glob("*.npz"):
         card = read_card(path)
         assert card["recipe"]["experiment"] == path.stem and card["validation_error"] > 0

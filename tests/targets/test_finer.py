@@ -95,6 +95,16 @@ def test_one_run_for_two_grids_goes_on_after_an_interruption(truth, tmp_path, mo
         ):
             np.testing.assert_array_equal(a.data, b.data)
     assert len(list((tmp_path / "wide").glob("record_*.nc"))) == 5
+    # Of an unfinished run another set of truths has no early records.
+    for folder in folders:
+        (folder / "truth.json").unlink()
+    finished.clear()
+    with pytest.raises(KeyboardInterrupt):
+        made.make_truths(folders)
+    finished["now"] = True
+    made.make_truths({tmp_path / "own": recipe})
+    first = (tmp_path / "own" / "record_00000.nc").stat().st_mtime_ns
+    assert first > (tmp_path / "wide" / "record_00001.nc").stat().st_mtime_ns, "it began anew"
     apart = load_recipe(RECIPE, {"targets.spinup": 3})
     with pytest.raises(ConfigError, match="wants another finer run"):
         made.make_truths({tmp_path / "a": recipe, tmp_path / "b": apart})

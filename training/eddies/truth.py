@@ -1,4 +1,4 @@
-"""Run the eddying channel once and keep its states on the grids of 50, 37.5 and 25 km.
+"""Run the eddying channel once and keep its states on the grids of 50, 37.5, 25 and 75 km.
 
     python training/eddies/truth.py OUTPUT
 
