@@ -336,15 +336,13 @@ def read_sums(path: str | Path, model, interval: OpenInterval, like: dict) -> di
 
 
 def lacking(path: str | Path, model, keys: Sequence[str]) -> list[str]:
-    """Those of ``keys`` (see :func:`read_restart`) whose scheme has Fields that the restart lacks;
-    to be called on every rank."""
+    """Those of ``keys`` (see :func:`read_restart`) that this restart still needs, because it has
+    not what their scheme carries, or has it and the model has no such scheme; to be called on every
+    rank."""
 
     def found() -> list[str]:
-        carried = parts.carried_by_key(model)
         with netCDF4.Dataset(path) as data:
-            names = set(data.variables)
-        chosen = lambda key: key.removeprefix("physics.").removeprefix("forcing.")
-        return [k for k in keys if set(carried.get(chosen(k), (k,))) - names]
+            return parts.lacking(keys, parts.carried_by_key(model), _stored(data))
 
     return on_root(model.comm, found)
 
@@ -362,7 +360,7 @@ def _check(path: Path, grid: str, model, cold: Sequence[str]) -> tuple[dict, lis
             damaged = []
             if same_grid and not found.missing:
                 damaged = [n for n in found.wanted if _hash(data[n]) != data[n].sha256]
-            held = parts.amounts(data, found.lost, model.horizontal) if same_grid else ""
+            held = parts.contents(data, found.lost, model.horizontal) if same_grid else {}
     except ConfigError:
         raise
     except (OSError, RuntimeError, AttributeError, KeyError, ValueError, IndexError) as error:
@@ -401,23 +399,24 @@ class _Compared:
     key_of: dict[str, str]
     dropped: list[str]
 
-    def told(self, path: Path, held: str) -> list[str]:
-        """A warning about what is left behind.
+    def told(self, path: Path, held: dict[str, dict[str, float]]) -> list[str]:
+        """A warning about what is left behind, which holds so much heat and water.
 
         Raises:
-            RestartError: it is heat or water, and nobody has said that it may go.
+            RestartError: nobody has said that it may go.
         """
         if not self.lost:
             return []
         keys = sorted({k for n in self.lost if (k := self.key_of[n])})
         text = f"the restart's {', '.join(self.lost)} stay behind: this configuration has no such"
         text += f" {' or '.join(keys) or 'tracer or scheme'}"
-        if held and set(self.lost) - set(self.dropped):
+        if barred := {n: held[n] for n in held if n not in self.dropped}:
+            options = " ".join(f"--cold {k}" for k in sorted({self.key_of[n] for n in barred}))
             raise RestartError(
-                f"{path}: {text}, and the ocean would lose {held}; keep the scheme, or say "
-                f"--cold {keys[0]} to let it go"
+                f"{path}: {text}, and the ocean would lose {parts.in_words(barred)}; keep the "
+                f"scheme, or say {options} to let it go"
             )
-        return [f"{text}{f'; the ocean loses {held}' if held else ''}"]
+        return [f"{text}{f'; the ocean loses {parts.in_words(held)}' if held else ''}"]
 
 
 def _compare(data, header: dict, model, cold: Sequence[str]) -> _Compared:
@@ -425,7 +424,7 @@ def _compare(data, header: dict, model, cold: Sequence[str]) -> _Compared:
     ``fresh`` passive tracers and the ``cold`` Fields of schemes."""
     fields = model.state.variables()
     carried = parts.carried_by_key(model)
-    stored = {n for n, v in data.variables.items() if "place" in v.ncattrs()}
+    stored = _stored(data)
     lost = sorted(n for n in stored - set(fields) if not n.startswith("history_"))
     left = parts.left_by_key(lost)
     keys = parts.chosen(cold, carried, left)
@@ -443,6 +442,11 @@ def _compare(data, header: dict, model, cold: Sequence[str]) -> _Compared:
         {n: k for k, names in left.items() for n in names},
         [n for k in keys & set(left) for n in left[k]],
     )
+
+
+def _stored(data) -> set[str]:
+    """Names of the Fields in a restart."""
+    return {n for n, v in data.variables.items() if "place" in v.ncattrs()}
 
 
 def _told_missing(path: Path, missing: list[str], model) -> str:

@@ -11,6 +11,8 @@ import toy_air
 import dogcm
 from dogcm.components import ConfigError
 from dogcm.decomp import SerialCommunicator
+from dogcm.grid.tripolar import TripolarGrid
+from dogcm.io import cold
 from dogcm.io.restart import RestartError, lacking, read_restart, write_restart
 from dogcm.physics.surface import ice
 
@@ -108,13 +110,15 @@ def test_the_second_velocity_of_the_cd_scheme_starts_from_the_first(plain, resta
 
 
 def test_ice_is_not_forgotten(tmp_path):
-    """Its water and its heat, against sums by hand; switched off by name it may go."""
+    """Its water and its heat, against sums by hand; switched off by name it may go, whatever else
+    is switched off beside it."""
     air = toy_air.SMALL | toy_air.write_air(tmp_path)
-    frozen = dogcm.Model({"name": "cold"}, air, comm=SerialCommunicator())
+    both = air | {"physics.coriolis": "cd"}
+    frozen = dogcm.Model({"name": "cold"}, both, comm=SerialCommunicator())
     without = air | {"physics.sea_ice": "none"}
     open_ = dogcm.Model({"name": "cold"}, without, comm=SerialCommunicator())
     path = write_restart(tmp_path / "no_ice.nc", frozen)
-    with pytest.warns(UserWarning, match="ice_frazil, ice_thickness stay behind"):
+    with pytest.warns(UserWarning, match="ice_frazil, ice_thickness, u_at_v, v_at_u stay behind"):
         read_restart(path, open_)  # there is none yet
     wet = frozen.grid.mask_c.interior[0]
     names = dict(zip(ice.STATE, (0.5, 0.01)))
@@ -128,8 +132,32 @@ def test_ice_is_not_forgotten(tmp_path):
         read_restart(path, open_)
     for words in (f"{heat:.4g} J of heat", f"{water:.4g} kg of water", "--cold sea_ice"):
         assert words in str(refused.value), words
+    assert "--cold coriolis" not in str(refused.value)
     with pytest.warns(UserWarning, match="the ocean loses .* of water"):
         read_restart(path, open_, ["sea_ice"])
+    # A job script says the same again when the ice is gone.
+    words = ["sea_ice", "physics.coriolis", "ice"]
+    assert lacking(path, open_, words) == words
+    assert lacking(write_restart(tmp_path / "gone.nc", open_), open_, words) == ["ice"]
     with pytest.warns(UserWarning, match="start anew"):
         state = read_restart(path, frozen, ["sea_ice"])
     assert not np.asarray(state.closures["ice_thickness"].data).any()
+
+
+def test_what_is_stored_twice_on_a_fold_is_held_once():
+    """A metre of ice on all the sphere north of the last wall, against its area."""
+    grid = TripolarGrid(48, 36, south=-76.0, join=64.0)
+    held = cold.contents({"ice_thickness": np.ones(grid.shape)}, ["ice_thickness"], grid)
+    cap = 2.0 * np.pi * grid.radius**2 * (1.0 + np.sin(np.deg2rad(76.0)))
+    assert held["ice_thickness"]["water"] == pytest.approx(ice.DENSITY * cap, rel=1e-3)
+    assert cold.contents({}, ["tke"], None) == {}
+
+
+def test_fluxes_of_ones_own_have_one_key_on_both_sides():
+    """A restart does not say under which name a flux that is left behind went."""
+    carried = {"fluxes.sun": ("a",), "fluxes.fog": ("b",), "eddies": ("c",)}
+    assert cold.chosen(["forcing.fluxes.fog"], carried, {}) == {"fluxes.fog"}
+    assert cold.chosen(["fluxes"], carried, {}) == {"fluxes.fog", "fluxes.sun"}
+    assert cold.chosen(["fluxes.rain"], {}, {"fluxes": ("d",)}) == {"fluxes"}
+    with pytest.raises(ConfigError, match="--cold flux: "):
+        cold.chosen(["flux"], carried, {"fluxes": ("d",)})
