@@ -306,11 +306,14 @@ class _Run:
             raise
 
     def _finish(self, status: str) -> None:
+        self._note(status=status, finished=files.now(), steps=int(self.model.state.steps))
+
+    def _note(self, **changes) -> None:
+        """Change entries of the record of the run. One rank alone writes it, so a full disk must
+        not stop that rank here, while the others go on; the next write by all ranks tells."""
         if self.record is not None:  # rank 0, with files
             try:
-                self.record.write(
-                    status=status, finished=files.now(), steps=int(self.model.state.steps)
-                )
+                self.record.write(**changes)
             except OSError as error:
                 print(f"warning: {files.RUN_FILE} could not be completed: {error}", flush=True)
 
@@ -370,8 +373,7 @@ class _Run:
             return self._compile()
         with compiling(self.comm, self.compiled_before) as took:
             self._compile()
-        if self.record is not None:
-            self.record.write(compile_seconds=round(took["seconds"], 1))
+        self._note(compile_seconds=round(took["seconds"], 1))
 
     def _compile(self) -> None:
         m = self.model

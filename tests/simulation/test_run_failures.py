@@ -23,6 +23,7 @@ import dogcm
 from dogcm.decomp import SerialCommunicator, world
 from dogcm.decomp.binding import looks_like_mpi_launch
 from dogcm.io.restart import latest_restart, read_restart
+from dogcm.simulation import folder as files
 from dogcm.simulation import progress
 from dogcm.simulation.run import ModelBlewUp
 
@@ -65,6 +66,21 @@ def shared():
 def model(shared):
     shared.state, shared.dynamics = jax.tree.map(jnp.copy, shared.first), shared.sound
     return shared
+
+
+def test_a_disk_that_is_full_for_a_moment_is_no_end(model, tmp_path, monkeypatch, capsys):
+    """Rank 0 alone notes how long compilation took; an error there would leave the others."""
+    write = files.RunRecord.write
+
+    def full(self, **changes):
+        if "compile_seconds" in changes:
+            raise OSError(28, "No space left on device")
+        write(self, **changes)
+
+    monkeypatch.setattr(files.RunRecord, "write", full)
+    model.run(0.25, tmp_path)
+    assert "warning: run.json could not be completed" in capsys.readouterr().out
+    assert json.loads((tmp_path / "run.json").read_text())["status"] == "finished"
 
 
 def test_a_nan_stops_the_run_and_keeps_the_last_good_restart(model, tmp_path):
