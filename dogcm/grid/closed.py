@@ -6,7 +6,7 @@ parts a sea from the ocean. That changes a circulation, so it is told.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +14,20 @@ from dogcm.grid.bathymetry import FloatArray, label_basins
 
 _MOST_TOLD = 4
 _AT_POLE = 89.999  # degrees
+
+
+@dataclass(frozen=True)
+class Bodies:
+    """Bodies of water. There may be thousands, so they have no masks of their own.
+
+    Attributes:
+        labels: (ny, nx) number of the body, 0 on land. sizes: cells, by number.
+        numbers: of those that are meant, the largest first.
+    """
+
+    labels: np.ndarray
+    sizes: np.ndarray
+    numbers: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -40,24 +54,25 @@ class Places:
             return cls(y, x, "", ("lon", "lat"), *closing)
         return cls(y, x, " km", ("x", "y"), *closing)
 
-    def bodies(self, wet: FloatArray) -> list[np.ndarray]:
-        """The bodies of water, largest first: masks (ny, nx)."""
+    def bodies(self, wet: FloatArray) -> Bodies:
+        """The bodies of water, largest first."""
         labels, count = label_basins(wet, self.periodic_x, self.north_fold)
-        sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
-        return [labels == 1 + n for n in np.argsort(-sizes, kind="stable")]
+        sizes = np.bincount(labels.ravel(), minlength=count + 1)
+        return Bodies(labels, sizes, 1 + np.argsort(-sizes[1:], kind="stable"))
 
-    def describe(self, bodies: list[np.ndarray], depth: FloatArray) -> str:
+    def describe(self, bodies: Bodies, depth: FloatArray) -> str:
         """Size, place and depth of the largest."""
         told = []
-        for body in bodies[:_MOST_TOLD]:
+        for number in bodies.numbers[:_MOST_TOLD]:
+            body = bodies.labels == number
             j, i = np.unravel_index(int(np.argmax(np.where(body, depth, -1.0))), depth.shape)
             place = f"{self.names[0]} {self.x[j, i]:.1f}{self.unit}, {self.names[1]} "
-            count = int(body.sum())
+            count = int(bodies.sizes[number])
             told.append(
                 f"{count} cell{'s' if count > 1 else ''} at {place}{self.y[j, i]:.1f}{self.unit} "
                 f"(down to {depth[j, i]:.0f} m)"
             )
-        more = len(bodies) - _MOST_TOLD
+        more = len(bodies.numbers) - _MOST_TOLD
         return "; ".join(told) + (f"; and {more} more bodies of water" if more > 0 else "")
 
 
@@ -109,8 +124,9 @@ def parts(cells: FloatArray, places: Places, advice: str) -> list[Closed]:
         cells: thicknesses (nz, ny, nx), m. advice: what joins them.
     """
     bodies = places.bodies(cells[0] > 0)
+    bodies = replace(bodies, numbers=bodies.numbers[1:])
     text = f"{{cells}} are cut off from the ocean by land: {{found}}. {advice}"
-    return _told(bodies[1:], cells.sum(0), places, text)
+    return _told(bodies, cells.sum(0), places, text)
 
 
 def poles(horizontal, cells: FloatArray) -> list[Closed]:
@@ -136,10 +152,10 @@ def poles(horizontal, cells: FloatArray) -> list[Closed]:
     return [Closed(int((cells[0, rows] > 0).sum()), text)]
 
 
-def _told(bodies: list, depth: FloatArray, places: Places, text: str) -> list[Closed]:
-    if not bodies:
+def _told(bodies: Bodies, depth: FloatArray, places: Places, text: str) -> list[Closed]:
+    if not bodies.numbers.size:
         return []
-    count = sum(int(b.sum()) for b in bodies)
+    count = int(bodies.sizes[bodies.numbers].sum())
     cells = f"{count} cell{'s' if count > 1 else ''} of water"
     found = places.describe(bodies, depth)
     return [Closed(count, "bathymetry: " + text.format(cells=cells, found=found))]

@@ -10,6 +10,7 @@ import xarray as xr
 
 import dogcm
 from dogcm.decomp import SerialCommunicator
+from dogcm.grid import closed
 from dogcm.setups import inputs
 from dogcm.setups.registry import load_config
 from dogcm.simulation.progress import start_table
@@ -98,3 +99,19 @@ def test_the_start_table_says_so_also_of_a_sea_floor_given_in_python():
         model = dogcm.Model(grid=grid, bathymetry=floor, comm=SerialCommunicator())
     table = start_table(model)
     assert "24 cells at x 30.0 km, y 30.0 km" in table and "deeper sea floor" in table
+
+
+def test_of_many_bodies_the_largest_are_told_and_all_are_counted():
+    """Single cells, and rows of 2, 3, 4 and 5 of them beside the ocean."""
+    wet = np.zeros((20, 20))
+    wet[0] = 1.0
+    for row, length in enumerate((3, 5, 2, 4)):
+        wet[2 + 2 * row, :length] = 1.0
+    wet[10::2, ::2] = 1.0
+    at = np.indices(wet.shape, dtype=float)
+    places = closed.Places(at[0], at[1], " km", ("x", "y"), False, False)
+    (told,) = closed.parts(100.0 * wet[None], places, "A strait joins them")
+    assert told.cells == 2 + 3 + 4 + 5 + 50
+    sizes = ("5 cells at x 0.0 km, y 4.0", "4 cells at x 0.0 km, y 8.0", "3 cells at", "2 cells at")
+    assert [told.text.index(s) for s in sizes] == sorted(told.text.index(s) for s in sizes)
+    assert "(down to 100 m); and 50 more bodies of water" in told.text
