@@ -59,7 +59,16 @@ Cold = Annotated[
         "--cold",
         metavar="KEY",
         help="A scheme (vertical_mixing, sea_ice, ...) that starts from rest instead of from the "
-        "restart; may be repeated.",
+        "restart, or may stay behind; may be repeated.",
+    ),
+]
+ResumeCold = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--cold",
+        metavar="KEY",
+        help="With --resume: a scheme (vertical_mixing, sea_ice, ...) that starts from rest if the "
+        "restart lacks it, and goes on from the restart otherwise; may be repeated.",
     ),
 ]
 Corrector = Annotated[
@@ -147,7 +156,7 @@ def run(
             "until --days are done in all.",
         ),
     ] = False,
-    cold: Cold = None,
+    cold: ResumeCold = None,
     quiet: Quiet = False,
 ) -> int:
     """Run an experiment from its beginning (30 days, unless told otherwise).
