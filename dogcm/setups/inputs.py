@@ -73,7 +73,7 @@ def cell_thickness(
         raise InputError(
             "the bathymetry leaves no ocean cell: check bathymetry.* and the grid's limits"
         )
-    places = closed.Places.of(horizontal, *_points(horizontal, "c"))
+    places = _places(horizontal)
     advice = "A strait (bathymetry.straits)"
     if b.source not in ("starter", "file"):
         advice = "A deeper sea floor between them"
@@ -85,6 +85,10 @@ def cell_thickness(
             warnings.warn(one.text, stacklevel=2)
     told += closed.poles(horizontal, cells)
     return cells
+
+
+def _places(horizontal) -> closed.Places:
+    return closed.Places.of(horizontal, *_points(horizontal, "c"))
 
 
 def _depth(config: Config, horizontal, vertical: VerticalGrid, told: list) -> np.ndarray:
@@ -111,7 +115,7 @@ def _depth(config: Config, horizontal, vertical: VerticalGrid, told: list) -> np
         depth = bathy.fill_holes(depth, vertical.edges, **closing)
     if b.remove_lakes:
         depth = bathy.remove_lakes(depth, **closing)
-    places = closed.Places.of(horizontal, *_points(horizontal, "c"))
+    places = _places(horizontal)
     told += closed.lakes(
         before, depth, places, " and ".join(f"bathymetry.{k}: false" for k in keys)
     )
