@@ -45,7 +45,10 @@ Layout = Annotated[str, typer.Option(metavar="PXxPY", help="Tiles in x and y, e.
 Precision = Annotated[str | None, typer.Option(help="float64 or float32.", show_default=False)]
 Inputs = Annotated[
     str | None,
-    typer.Option(help="Folder with the input files, where the experiment reads its own."),
+    typer.Option(
+        help="Folder with the input files, where the experiment reads its own; paths in --set "
+        "count from the working directory."
+    ),
 ]
 Output = Annotated[
     str | None, typer.Option("--output", "-o", help="Output folder.", show_default=False)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dogcm.components import ConfigError
+from dogcm.components import Component
 from dogcm.setups.config import Config
-from dogcm.setups.registry import load_config
+from dogcm.setups.registry import check_config, unchecked
 
-_UNSET = "?"
 _SECTIONS = ("bathymetry", "initial", "forcing")
-# Keys whose values are paths; the second may be the name of what comes with the package.
+# Keys whose values are paths, and words that are none: of what comes with the package.
 _KEYS = ("path", "weights")
 _NAMES = ("", "shipped")
 
@@ -21,70 +22,50 @@ def with_inputs(source: Any, overrides: Any, folder: Path) -> Config:
 
     Args:
         source, overrides: as :func:`dogcm.load_config` takes them.
-        folder: itself the path where a source is ``mitgcm``; where it is ``file``, and in
-            ``forcing.files``, what relative paths count from. Paths that ``overrides`` give win.
+        folder: what relative paths in ``source`` count from (of the grid, the sea floor, the
+            initial state and the forcing), and itself the path where a section's source is
+            ``mitgcm`` and it gives none. Paths in ``overrides`` are left as they are: they count
+            from the working directory.
 
     Raises:
         ConfigError: see :func:`dogcm.load_config`.
     """
-    tree = load_config(_with_some_paths(source), overrides).model_dump()
+    tree = unchecked(source)
+    for name in ("grid", *_SECTIONS):
+        if name in tree:
+            tree[name] = _changed(tree[name], ("path",), lambda path: str(folder / path))
+    tree = unchecked(tree, overrides)
     for name in _SECTIONS:
-        section = tree[name]
-        given = "" if section["path"] == _UNSET else section["path"]
-        if section["source"] == "mitgcm":
-            section["path"] = given or str(folder)
-        else:
-            within = given and section["source"] == "file"
-            section["path"] = str(folder / given) if within else given
-    initial = tree["initial"]
-    for entry in (
-        *tree["forcing"]["files"].values(),
-        initial["temperature_file"],
-        initial["salinity_file"],
-    ):
-        if entry["path"]:
-            entry["path"] = str(folder / entry["path"])
-    return load_config(tree)
-
-
-def _with_some_paths(source: Any) -> Config:
-    """The configuration, with a path that satisfies the checks where one is lacking."""
-    lacking: dict[str, str] = {}
-    while True:
-        try:
-            return load_config(source, lacking)
-        except ConfigError as error:
-            asked = [s for s in _SECTIONS if f"{s}.path=" in str(error)]
-            if not asked or lacking.get(f"{asked[0]}.path"):
-                raise
-            lacking[f"{asked[0]}.path"] = _UNSET
+        section = tree.get(name)
+        if isinstance(section, dict) and section.get("source") == "mitgcm":
+            section["path"] = section.get("path") or str(folder)
+    return check_config(tree)
 
 
 def absolute_paths(tree: Any) -> Any:
-    """A configuration's tree whose relative paths (every key ``path``, and ``weights`` that name
-    a file) are absolute.
+    """A configuration's tree whose relative paths (every key ``path`` and ``weights``) are
+    absolute.
 
     A path counts from the working directory of the command that gives it. What is written into a
     run's folder is read again from anywhere, where the same words may mean another file.
     """
+    return _changed(tree, _KEYS, lambda path: str(Path(path).absolute()))
+
+
+def _changed(tree: Any, keys: tuple[str, ...], change: Callable[[Any], str]) -> Any:
+    """A copy of ``tree`` with ``change`` of every path that one of ``keys`` gives."""
     if isinstance(tree, list):
-        return [absolute_paths(value) for value in tree]
+        return [_changed(value, keys, change) for value in tree]
+    if isinstance(tree, Component) and getattr(tree, "path", ""):
+        tree = tree.entry()
     if not isinstance(tree, dict):
         return tree
     return {
-        key: _absolute(value) if _is_path(key, value) else absolute_paths(value)
+        key: change(value)
+        if key in keys and isinstance(value, (str, os.PathLike)) and value not in _NAMES
+        else _changed(value, keys, change)
         for key, value in tree.items()
     }
-
-
-def _is_path(key: str, value: Any) -> bool:
-    return key == "path" or (key == "weights" and str(value).endswith(".npz"))
-
-
-def _absolute(path: Any) -> Any:
-    if not isinstance(path, str) or path in _NAMES:
-        return path
-    return str(Path(path).absolute())
 
 
 __all__ = ["absolute_paths", "with_inputs"]

@@ -84,6 +84,15 @@ def load_config(source: str | Path | dict | Config, overrides: dict | list | tup
     Raises:
         ConfigError: unknown experiment or key (with the nearest names), wrong type or value.
     """
+    return check_config(unchecked(source, overrides))
+
+
+def unchecked(source: str | Path | dict | Config, overrides: dict | list | tuple = ()) -> dict:
+    """The tree of what :func:`load_config` takes, of one's own, for :func:`check_config`.
+
+    Raises:
+        ConfigError: unknown experiment, unreadable file or override.
+    """
     if isinstance(source, Config):
         tree = _tree(source)
     elif isinstance(source, dict):
@@ -95,7 +104,7 @@ def load_config(source: str | Path | dict | Config, overrides: dict | list | tup
         section, _, rest = key.partition(".")
         _supersede(tree, {section: {rest.rpartition(".")[2]: value}})
         set_key(tree, key, value)
-    return check_config(tree)
+    return tree
 
 
 def _own(tree: dict) -> dict:

@@ -80,6 +80,35 @@ def test_the_folder_of_the_inputs(two_folders, tmp_path):
     assert config.initial.temperature_file.path == str(here / "t.nc")
 
 
+def test_paths_of_overrides_count_from_the_working_directory(two_folders, monkeypatch):
+    here, there = two_folders
+    monkeypatch.chdir(there)
+    away = {"bathymetry.path": "data/topography.nc", "forcing.files.sst.path": "sst.nc"}
+    assert understood(with_inputs(SEA, away, here)) == pytest.approx((300.0, 5.0))
+    shallow = {"bathymetry.path": "data/topography.nc"}
+    assert understood(with_inputs(SEA, shallow, here)) == pytest.approx((300.0, 20.0))
+    given = {"bathymetry": {"source": "file", "path": "mine.nc"}}
+    assert with_inputs(SEA, given, here).bathymetry.path == "mine.nc"
+
+
+def test_a_grid_from_a_file_of_the_folder(tmp_path):
+    entry = {"kind": "file", "path": "hgrid.nc", "layers": [100, 400]}
+    for source in ({"grid": entry}, load_config({"grid": entry})):
+        assert with_inputs(source, {}, tmp_path).grid.path == str(tmp_path / "hgrid.nc")
+        assert with_inputs(source, {"grid.path": "mine.nc"}, tmp_path).grid.path == "mine.nc"
+
+
+def test_sources_that_are_a_folder(tmp_path):
+    """By the experiment or by an override; a path that is given is kept."""
+    found = with_inputs("mitgcm_4deg", {"initial.path": "mine"}, tmp_path)
+    paths = [found.bathymetry.path, found.initial.path, found.forcing.path]
+    assert paths == [str(tmp_path), "mine", str(tmp_path)]
+    found = with_inputs("mitgcm_4deg", ["forcing.source=two_basin"], tmp_path)
+    assert found.forcing.path == ""
+    found = with_inputs("global_4deg", ["forcing.source=mitgcm"], tmp_path)
+    assert (found.forcing.path, found.initial.path) == (str(tmp_path), "")
+
+
 def test_the_folder_of_the_inputs_in_python(two_folders):
     model = dogcm.Model(SEA, {"run.output": {}}, inputs=two_folders[1], comm=SerialCommunicator())
     assert float(model.grid.depth_c.interior.max()) == pytest.approx(300.0)
@@ -92,7 +121,8 @@ def test_nothing_but_paths_changes(monkeypatch, tmp_path):
     tree["forcing"]["files"] = {"sst": {"path": "a/b.nc"}, "sss": {"path": "/c.nc"}}
     found = absolute_paths(tree)["forcing"]["files"]
     assert found == {"sst": {"path": str(tmp_path / "a" / "b.nc")}, "sss": {"path": "/c.nc"}}
-    weights = {"corrector": {"weights": "corrector.npz"}}
-    assert absolute_paths(weights)["corrector"]["weights"] == str(tmp_path / "corrector.npz")
+    for name in ("corrector.npz", "best"):
+        found = absolute_paths({"corrector": {"weights": name}})
+        assert found == {"corrector": {"weights": str(tmp_path / name)}}
     assert absolute_paths({"weights": "shipped"}) == {"weights": "shipped"}
     assert yaml.safe_load(configuration_text(load_config("gyre")))["name"] == "gyre"
