@@ -139,10 +139,11 @@ def poles(horizontal, cells: FloatArray) -> list[Closed]:
     if not horizontal.spherical or horizontal.curvilinear:
         return []
     ends = ((0, horizontal.lat_edges[0]), (-1, horizontal.lat_edges[-1]))
-    rows = [j for j, edge in ends if abs(edge) > _AT_POLE and (cells[0, j] > 0).any()]
+    ny, nx = horizontal.shape
+    beside = {j % ny for j, edge in ends if abs(edge) > _AT_POLE}  # one row may be both
+    rows = [j for j in sorted(beside) if (cells[0, j] > 0).any()]
     if not rows:
         return []
-    ny, nx = horizontal.shape
     width = horizontal.metrics(np.arange(ny), np.arange(nx)).dx_c[rows].min() / 1e3
     text = (
         f"grid.lat reaches the pole: no water crosses it, and cells beside it are {width:.3g} km "

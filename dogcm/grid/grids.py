@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 from abc import abstractmethod
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import field_validator, model_validator
@@ -18,7 +18,7 @@ from dogcm.components import Component, ConfigError, option
 from dogcm.grid.curvilinear import RotatedGrid
 from dogcm.grid.horizontal import CartesianGrid, LatLonGrid
 from dogcm.grid.supergrid import SupergridGrid
-from dogcm.grid.supergrid_files import Wishes, open_supergrid
+from dogcm.grid.supergrid_files import Fold, Wishes, open_supergrid
 from dogcm.grid.tripolar import TripolarGrid
 from dogcm.grid.vertical import VerticalGrid, stretched_layers
 
@@ -210,7 +210,7 @@ class FromFile(_OnSphere):
     periodic: bool | None = option(
         None, "1", "whether it closes on itself in x; null: as the file says"
     )
-    north_fold: Literal["file", "none", "t_point", "f_point"] = option(
+    north_fold: Fold = option(
         "file", "1", "how the last row is folded, in NEMO's words; file: as the file says"
     )
     nx: int = option(0, "cells", "columns, to be checked; 0: those of the file", ge=0)

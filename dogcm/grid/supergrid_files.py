@@ -2,8 +2,9 @@
 ``domain_cfg.nc``.
 
 Which of them a file is, is seen from its variables. Whether it closes on itself in x and folds in
-the north is read from the file where it says so, by an entry or by places that it holds twice, and
-asked for otherwise.
+the north is read from the file where it says so, by an entry or by places that it holds twice.
+Otherwise the seam is asked for, and nothing folds; a fold that the file tells of, and that cannot
+be made, is refused rather than left out.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import netCDF4
 import numpy as np
@@ -22,7 +24,13 @@ from dogcm.grid.curvilinear import unit
 
 # Places nearer than this part of the distance to the next are the same.
 _SAME = 0.02
-FOLDS = ("file", "none", "t_point", "f_point")
+Fold = Literal["file", "none", "t_point", "f_point"]
+_FOLDS = ("t_point", "f_point")
+_SOME_FOLD = "a fold"  # of a file that does not say which
+_SEAMLESS = (
+    "but does not close on itself in x (the file's places or entries, or grid.periodic), which a "
+    "fold needs. Set grid.periodic: true, or grid.north_fold: none"
+)
 _MOM6 = ("x", "y", "dx", "dy", "area")
 _NEMO = tuple(f"{n}{p}" for n in ("glam", "gphi", "e1", "e2") for p in "tuvf")
 _IN_NEMO = {"lat": "gphi", "lon": "glam", "dx": "e1", "dy": "e2"}
@@ -34,11 +42,11 @@ class Wishes:
 
     Attributes:
         periodic: whether the grid closes on itself in x; None: as the file says.
-        north_fold: one of :data:`FOLDS`.
+        north_fold: how the last row is folded, in NEMO's words; file: as the file says.
     """
 
     periodic: bool | None = None
-    north_fold: str = "file"
+    north_fold: Fold = "file"
 
 
 def open_supergrid(path: str | os.PathLike, wishes: Wishes) -> Mom6Supergrid | NemoMesh:
@@ -204,13 +212,23 @@ class Mom6Supergrid(_File):
         step = np.median(_distance(top[1:], top[:-1]))
         mirrored = _distance(top, top[::-1]).max() < _SAME * step
         # All of a row at a pole of the earth is one place, and mirrors itself as well.
-        folds = bool(self.periodic_x and mirrored and _distance(top[0], top[nx // 2]) > step)
-        if wishes.north_fold in ("t_point", "f_point") and not folds:
-            raise self.error(
-                f"grid.north_fold is {wishes.north_fold}, but the last row is not its own mirror "
-                "image, or the grid does not close on itself in x"
-            )
+        folds = bool(mirrored and _distance(top[0], top[nx // 2]) > step)
+        self._check_fold(wishes.north_fold, folds)
         self.north_fold = folds and wishes.north_fold != "none"
+
+    def _check_fold(self, wish: Fold, folds: bool) -> None:
+        if wish in _FOLDS and not folds:
+            raise self.error(
+                f"grid.north_fold is {wish}, but the last row is not its own mirror image"
+            )
+        if wish != "none" and folds and not self.periodic_x:
+            raise self.error(f"its last row is its own mirror image, {_SEAMLESS}")
+        pivots = "faces" if self._size[0] % 2 else "corners"
+        if wish in _FOLDS and (wish, pivots) != ("f_point", "corners"):
+            raise self.error(
+                f"grid.north_fold is {wish}, but the pivots of its fold are {pivots} of cells, as "
+                "the number of half rows tells. Leave grid.north_fold out"
+            )
 
     def lines(self, name: str, y, x) -> np.ndarray:
         """See :class:`dogcm.grid.supergrid.Supergrid`."""
@@ -305,8 +323,8 @@ class NemoMesh(_File):
             if int(entries.get("jperio", 0)):
                 raise self.error("it closes on itself in y, which is not possible here")
             kind = str(entries.get("nftype", "")).strip().upper()
-            folds = {"T": "t_point", "F": "f_point"}.get(kind) if entries.get("nfold") else "none"
-            return bool(entries["iperio"]), folds
+            fold = {"T": "t_point", "F": "f_point"}.get(kind, _SOME_FOLD)
+            return bool(entries["iperio"]), fold if entries.get("nfold") else "none"
         code = entries.get("jperio", entries.get("nn_perio"))
         if code is None:
             return None, None
@@ -341,14 +359,23 @@ class NemoMesh(_File):
         return repeats if said is None else said
 
     def _choose_fold(self, wishes: Wishes, said: str | None) -> str:
-        if wishes.north_fold in ("t_point", "f_point") and not self.periodic_x:
-            raise self.error("grid.north_fold needs a grid that closes on itself in x")
-        fits = [f for f in ("t_point", "f_point") if self.periodic_x and self._fold_row(f)]
         fold = wishes.north_fold if wishes.north_fold != "file" else said
         if not self.periodic_x:
+            if fold not in (None, "none"):
+                source = "the file" if fold == said else "grid.north_fold"
+                raise self.error(f"it folds in the north, as {source} says, {_SEAMLESS}")
             return "none"
+        fits = [f for f in _FOLDS if self._fold_row(f)]
         if fold is None:
             return fits[0] if fits else "none"
+        if fold == _SOME_FOLD:
+            if fits:
+                return fits[0]
+            raise self.error(
+                "NFold says that it folds in the north, but NFtype is neither T nor F, and its "
+                "last rows are not their own mirror image. Set NFtype in the file, or "
+                "grid.north_fold: none"
+            )
         if fold != "none" and fold not in fits:
             raise self.error(
                 f"it has a north fold ({fold}), but its last rows are not their own mirror image "
@@ -414,4 +441,4 @@ def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.linalg.norm(a - b, axis=-1)
 
 
-__all__ = ["FOLDS", "Mom6Supergrid", "NemoMesh", "Wishes", "open_supergrid"]
+__all__ = ["Fold", "Mom6Supergrid", "NemoMesh", "Wishes", "open_supergrid"]

@@ -11,6 +11,7 @@ import xarray as xr
 import dogcm
 from dogcm.decomp import SerialCommunicator
 from dogcm.grid import closed
+from dogcm.grid.horizontal import LatLonGrid
 from dogcm.setups import inputs
 from dogcm.setups.registry import load_config
 from dogcm.simulation.progress import start_table
@@ -115,3 +116,8 @@ def test_of_many_bodies_the_largest_are_told_and_all_are_counted():
     sizes = ("5 cells at x 0.0 km, y 4.0", "4 cells at x 0.0 km, y 8.0", "3 cells at", "2 cells at")
     assert [told.text.index(s) for s in sizes] == sorted(told.text.index(s) for s in sizes)
     assert "(down to 100 m); and 50 more bodies of water" in told.text
+
+
+def test_one_row_from_pole_to_pole_is_counted_once():
+    (found,) = closed.poles(LatLonGrid.regular(8, 1, lat=(-90, 90)), np.ones((2, 1, 8)))
+    assert found.cells == 8

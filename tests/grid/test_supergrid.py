@@ -90,11 +90,16 @@ def test_where_mom6_folds_through_corners_rows_are_counted_from_the_fold(tmp_pat
 
 
 @one_rank
-@pytest.mark.parametrize("repeats, time", [(True, True), (False, False)])
 @pytest.mark.parametrize(
-    "grid, kind",
-    [(TRIPOLAR, "t_point"), (TRIPOLAR, "f_point"), (GLOBE, "none"), (REGION, "none")],
-    ids=["t_point", "f_point", "globe", "region"],
+    "grid, kind, repeats, time",
+    [
+        (TRIPOLAR, "t_point", True, True),
+        (TRIPOLAR, "t_point", False, False),
+        (TRIPOLAR, "f_point", True, False),
+        (TRIPOLAR, "f_point", False, True),
+        (GLOBE, "none", True, False),
+        (REGION, "none", False, False),
+    ],
 )
 def test_a_mesh_of_nemo_is_the_grid_it_was_made_of(grid, kind, repeats, time, tmp_path):
     data = nemo(grid, kind, repeats, time)
@@ -156,7 +161,7 @@ def test_a_rank_reads_the_lines_of_its_tile_alone(tmp_path, monkeypatch):
 def test_faults_are_found_in_every_band(tmp_path, monkeypatch):
     monkeypatch.setattr(supergrid, "_BAND", 12)
     opened(mom6(TRIPOLAR), tmp_path)
-    for row in range(1, 27):
+    for row in (1, 12, 13, 21, 22, 26):  # at both ends, and where bands begin and end
         with pytest.raises(ConfigError, match=rf"angle_dx is not .*first at row {row / 2:g}, col"):
             opened(spoiled("angle_dx", (row, 5), 40.0)(mom6(GLOBE)), tmp_path)
 
@@ -220,6 +225,33 @@ def test_faults_of_a_supergrid_are_named(fault, tmp_path):
     with pytest.raises(ConfigError, match=text) as error:
         opened(change(mom6(grid)), tmp_path, periodic=True)
     assert str(error.value).startswith("grid.path: ") and "grid.nc" in str(error.value)
+
+
+@one_rank
+def test_a_fold_that_cannot_be_made_is_refused_rather_than_left_out(tmp_path):
+    corners = saved(mom6(TRIPOLAR, first=1), tmp_path)
+    for options, text in (
+        ({"periodic": False}, "own mirror image, but does not close.*Set grid.periodic: true, or"),
+        ({"north_fold": "t_point"}, "t_point, but the pivots of its fold are corners"),
+    ):
+        with pytest.raises(ConfigError, match=text):
+            FromFile(path=corners, **options).horizontal()
+    asked = FromFile(path=corners, north_fold="f_point").horizontal()
+    assert asked.north_fold and asked.shape == (21, 36)
+    assert FromFile(path=corners, periodic=False, north_fold="none").horizontal().shape == (21, 36)
+    faces = saved(mom6(TRIPOLAR), tmp_path)
+    with pytest.raises(ConfigError, match="f_point, but the pivots of its fold are faces"):
+        FromFile(path=faces, north_fold="f_point").horizontal()
+    mesh = saved(nemo(TRIPOLAR, "t_point").assign_attrs(nn_perio=4), tmp_path)
+    with pytest.raises(ConfigError, match="folds in the north, as the file says, but does not"):
+        FromFile(path=mesh, periodic=False).horizontal()
+    entries = {"Iperio": 1, "Jperio": 0, "NFold": 1}
+    untold = saved(nemo(TRIPOLAR, "f_point").assign_attrs(entries), tmp_path)
+    assert FromFile(path=untold).horizontal().north_fold
+    flat = saved(nemo(GLOBE).assign_attrs(entries), tmp_path)
+    with pytest.raises(ConfigError, match="NFtype is neither T nor F, and its last rows are not"):
+        FromFile(path=flat).horizontal()
+    assert not FromFile(path=flat, north_fold="none").horizontal().north_fold
 
 
 NEMO_FAULTS = {
@@ -312,34 +344,31 @@ def stepped(model, other=None):
 LAYERS = [200.0, 800.0, 3000.0]
 
 
-def the_same_ocean(a, b):
-    """The step is a function of state and grid: one compiled step takes both oceans."""
-    found, wanted = stepped(a), stepped(a, b)
-    for name, y in wanted.items():
-        atol = 1e-9 * max(np.abs(y).max(), 1e-6)
-        np.testing.assert_allclose(found[name], y, atol=atol, err_msg=name)
-    assert np.abs(wanted["u"]).max() > 1e-3
-
-
-@one_rank
-def test_an_ocean_on_a_supergrid_is_that_of_the_grid_itself(tmp_path):
-    native = dogcm.TripolarGrid(nx=36, ny=22, lon=(60, 420), lat=(-76, 90), join=64, layers=LAYERS)
-    a = ocean(dogcm.FileGrid(path=saved(mom6(TRIPOLAR), tmp_path), layers=LAYERS), TRIPOLAR)
-    the_same_ocean(a, ocean(native, TRIPOLAR))
-
-
-class ProductOfRegion(dogcm.Grid):
-    """A part of a latitude-longitude grid, with the areas that NEMO has."""
+class ProductOfTripolar(dogcm.Grid):
+    """The tripolar grid with the areas that NEMO has."""
 
     def horizontal(self):
-        return Product(REGION)
+        return Product(TRIPOLAR)
+
+    def folds(self):
+        return True
 
 
 @one_rank
-def test_an_ocean_on_a_mesh_of_nemo_is_that_of_the_grid_itself(tmp_path):
-    path = saved(nemo(REGION).assign_attrs(jperio=0), tmp_path)
-    a = ocean(dogcm.FileGrid(path=path, layers=LAYERS), REGION)
-    the_same_ocean(a, ocean(ProductOfRegion(nx=14, ny=10, layers=LAYERS), REGION))
+def test_an_ocean_on_a_file_is_that_of_the_grid_itself(tmp_path):
+    """The step is a function of state and grid: one compiled step takes all oceans."""
+    size = {"nx": 36, "ny": 22, "layers": LAYERS}
+    native = dogcm.TripolarGrid(lon=(60, 420), lat=(-76, 90), join=64, **size)
+    mesh = nemo(TRIPOLAR, "f_point").assign_attrs(jperio=6)
+    first = None
+    for data, same_as in ((mom6(TRIPOLAR), native), (mesh, ProductOfTripolar(**size))):
+        a = ocean(dogcm.FileGrid(path=saved(data, tmp_path), layers=LAYERS), TRIPOLAR)
+        first = first or a
+        found, wanted = stepped(first, a), stepped(first, ocean(same_as, TRIPOLAR))
+        for name, y in wanted.items():
+            atol = 1e-9 * max(np.abs(y).max(), 1e-6)
+            np.testing.assert_allclose(found[name], y, atol=atol, err_msg=name)
+        assert np.abs(wanted["u"]).max() > 1e-3
     again = load_config(a.config.model_dump(mode="json")).grid
     assert again == a.config.grid and again.kind == "file"
 
