@@ -144,17 +144,9 @@ class Circulation:
             np.asarray(jax.jit(lambda f, b: numbers.northward(f, b, self._halos))(water, faces)) > 0
         )
         self.axes, self.variables = _axes(model, self), _variables(self, model)
-        add_series(c.series, self.axes, self.variables)
+        self.constants = _basin_mask(model, basins.cells) | _places(model)
+        add_series(c.series, self.axes, self.variables, self.constants)
         check_shapes(c.series, self.axes, self._ocean(self._grid), model.vertical.nz)
-        names = axis_names(model.horizontal)
-        x, y = names["lon"], names["lat"]
-        flags = {
-            "units": "1",
-            "long_name": "1 in the cells of the basin",
-            "coordinates": " ".join(["basin_name", *_places_of(model, "c")]),
-        }
-        self.constants = {"basin_mask": (("basin", y, x), basins.cells.astype("i1"), flags)}
-        self.constants |= _places(model)
 
     @property
     def sections(self) -> tuple[str, ...]:
@@ -298,6 +290,16 @@ def _axes(model, c: Circulation) -> dict[str, Axis]:
             c.classes.edges, {"units": "kg m-3", "long_name": text, "positive": "down"}
         )
     return axes
+
+
+def _basin_mask(model, cells: np.ndarray) -> dict:
+    names = axis_names(model.horizontal)
+    attributes = {
+        "units": "1",
+        "long_name": "1 in the cells of the basin",
+        "coordinates": " ".join(["basin_name", *_places_of(model, "c")]),
+    }
+    return {"basin_mask": (("basin", names["lat"], names["lon"]), cells.astype("i1"), attributes)}
 
 
 def _places_of(model, at: str) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -94,14 +94,21 @@ class DiagnosticSeries(Component):
 
 
 def add_series(
-    own: dict[str, DiagnosticSeries], axes: dict[str, Axis], variables: list[SeriesVariable]
+    own: dict[str, DiagnosticSeries],
+    axes: dict[str, Axis],
+    variables: list[SeriesVariable],
+    constants: Iterable[str] = (),
 ) -> None:
     """Add the axes and variables of series of one's own to those of a file.
+
+    Args:
+        constants: names of what else the file holds.
 
     Raises:
         ValueError: a name that is taken, or an axis that nobody has.
     """
-    taken = {v.name for v in variables} | {*axes, "time", "time_bnds", "basin_mask"}
+    taken = {v.name for v in variables} | {*axes, *constants, "time", "time_bnds"}
+    taken |= {f"{n}_name" for n, axis in axes.items() if axis.names}  # its variable, see SeriesFile
     for name, one in own.items():
         where = f"series.{name}"
         if name in taken:
@@ -109,6 +116,8 @@ def add_series(
         taken.add(name)
         for axis, (values, unit, text) in one.own_axes().items():
             made = Axis(tuple(map(float, values)), {"units": unit, "long_name": text})
+            if axis not in axes and axis in taken | {*own}:
+                raise ValueError(f"{where}: the file has a variable {axis}; rename the axis")
             if axes.setdefault(axis, made) != made:
                 raise ValueError(f"{where}: the file has another axis {axis}; rename it")
         missing = [a for a in one.axes if a not in axes]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dogcm.diagnostics.variables import VARIABLES, variables_of
+from dogcm.diagnostics.variables import VARIABLES, Variable, variables_of
 from dogcm.io.output import (
     PLACES,
     axis_names,
@@ -35,29 +35,16 @@ def dataset(model, names: Sequence[str] | None = None):
 
     fields = model.state.variables()
     own = variables_of(model.passive, model.config.physics.equation_of_state.kind)
-    if names is None:
-        names = [
-            *("temperature", "salinity", "u", "v", "eta"),
-            *(v.name for v in model.passive.variables),
-        ]
     names_of = axis_names(model.horizontal)
     found, axes = {}, _coordinates(model, names_of)
-    for name in names:
+    for name in _prognostic(model) if names is None else names:
         if name not in fields:
             raise KeyError(f"the state has no {name!r}; it has {', '.join(fields)}")
-        values = model.gather(fields[name], fill=np.nan)
-        mask = model.gather(_mask(model, fields[name]))
+        values = _gathered(model, fields[name])
         if values is None:
             continue
-        about = own.get(name) or VARIABLES.get(name)
-        attributes = {}
-        if about is not None:
-            attributes = {"units": about.unit, "long_name": about.long_name}
-            if about.standard_name:
-                attributes["standard_name"] = about.standard_name
-        y, x = _axes_at(fields[name].at[0], names_of)
-        dims = ("depth", y, x) if values.ndim == 3 else (y, x)
-        found[name] = (dims, np.where(mask > 0, values, np.nan), attributes)
+        dims = ("depth",) * (values.ndim == 3) + _axes_at(fields[name].at[0], names_of)
+        found[name] = (dims, values, _attributes(own.get(name) or VARIABLES.get(name)))
     if not found:
         return None
     used = {d for dims, *_ in found.values() for d in dims}
@@ -71,9 +58,24 @@ def dataset(model, names: Sequence[str] | None = None):
     return out
 
 
-def _mask(model, field):
+def _attributes(about: Variable | None) -> dict[str, str]:
+    if about is None:
+        return {}
+    found = {"units": about.unit, "long_name": about.long_name}
+    return found | ({"standard_name": about.standard_name} if about.standard_name else {})
+
+
+def _prognostic(model) -> list[str]:
+    passive = (v.name for v in model.passive.variables)
+    return ["temperature", "salinity", "u", "v", "eta", *passive]
+
+
+def _gathered(model, field) -> np.ndarray | None:
+    """The values of the globe on rank 0, NaN on land."""
     place = field.at[0]
-    return getattr(model.grid, f"wet_{place}" if field.ndim == 2 else f"mask_{place}").crop(0)
+    mask = getattr(model.grid, f"wet_{place}" if field.ndim == 2 else f"mask_{place}").crop(0)
+    values, mask = model.gather(field, fill=np.nan), model.gather(mask)
+    return None if values is None else np.where(mask > 0, values, np.nan)
 
 
 def _axes_at(place: str, names_of: dict[str, str]) -> tuple[str, str]:

@@ -80,15 +80,18 @@ def test_a_series_brings_its_axis():
     [
         ({"heat": Total()}, "series.heat: the file has a variable of this name"),
         ({"time": Total()}, "series.time: the file has a variable of this name"),
-        ({"x": OfNothing()}, "series.x: there is no axis column; there are zw, layer"),
+        ({"lat": Total()}, "series.lat: the file has a variable of this name"),
+        ({"basin_name": Total()}, "series.basin_name: the file has a variable of this name"),
+        ({"x": Total(), "layer": Total()}, "series.x: the file has a variable layer; rename"),
+        ({"x": OfNothing()}, "series.x: there is no axis column; there are zw, basin, layer"),
         ({"x": Flat()}, r"series.x: Flat.number gives the shape \(\), and its axes \(layer\)"),
         ({"x": Broken()}, "series.x: Broken.number fails: AttributeError"),
     ],
 )
 def test_faults_are_named_before_the_first_step(own, text):
-    axes = {"zw": Axis((0.0, 1.0), {})}
+    axes = {"zw": Axis((0.0, 1.0), {}), "basin": Axis(("global",), {})}
     with pytest.raises(ValueError, match=text):
-        add_series(own, axes, [SeriesVariable("heat", (), "J", "", "")])
+        add_series(own, axes, [SeriesVariable("heat", (), "J", "", "")], ["lat", "lon"])
         check_shapes(own, axes, ocean(), NZ)
 
 
