@@ -71,7 +71,7 @@ ResumeCold = Annotated[
         "--cold",
         metavar="KEY",
         help="With --resume: a scheme (vertical_mixing, sea_ice, ...) that starts from rest if the "
-        "restart lacks it, and goes on from the restart otherwise; may be repeated.",
+        "restart lacks it (else it goes on), or whose content may stay behind; may be repeated.",
     ),
 ]
 Corrector = Annotated[
