@@ -58,23 +58,13 @@ def cell_thickness(
         UserWarning: that is more than a twentieth of the ocean.
     """
     b, told = config.bathymetry, [] if told is None else told
-    if horizontal.curvilinear:
-        horizontal.check()
-    if b.source == "given":
-        depth = np.minimum(given.depth(horizontal), vertical.edges[-1])
-    else:
-        depth = _depth(config, horizontal, vertical, told)
-    if horizontal.curvilinear:
-        depth = np.where(horizontal.dry(), 0.0, depth)
-    if horizontal.north_fold:
-        depth = fold.consistent(depth, "c")
+    depth = _floor(config, horizontal, vertical, given, told)
     cells = bathy.vertical_cells(depth, vertical.dz, b.min_fraction, b.min_thickness)
     if not (cells > 0).any():
         raise InputError(
             "the bathymetry leaves no ocean cell: check bathymetry.* and the grid's limits"
         )
-    places = _places(horizontal)
-    advice = "A strait (bathymetry.straits)"
+    places, advice = _places(horizontal), "A strait (bathymetry.straits)"
     if b.source not in ("starter", "file"):
         advice = "A deeper sea floor between them"
     told += closed.too_thin(depth, cells, places)
@@ -85,6 +75,21 @@ def cell_thickness(
             warnings.warn(one.text, stacklevel=2)
     told += closed.poles(horizontal, cells)
     return cells
+
+
+def _floor(
+    config: Config, horizontal, vertical: VerticalGrid, given: Given, told: list
+) -> np.ndarray:
+    """Depth (ny, nx) in m, 0 on land; copies of a cell on a fold are alike."""
+    if horizontal.curvilinear:
+        horizontal.check()
+    if config.bathymetry.source == "given":
+        depth = np.minimum(given.depth(horizontal), vertical.edges[-1])
+    else:
+        depth = _depth(config, horizontal, vertical, told)
+    if horizontal.curvilinear:
+        depth = np.where(horizontal.dry(), 0.0, depth)
+    return fold.consistent(depth, "c") if horizontal.north_fold else depth
 
 
 def _places(horizontal) -> closed.Places:
