@@ -233,8 +233,8 @@ class _Run:
             began = self.opened[t.name].start if t.name in self.opened else self.first.time
             t.open(self.folder, self.model, attributes, began if continues else None)
             t.start = began
-        if continues and self.comm.rank == 0:
-            self._drop_later_restarts()
+        if continues:
+            on_root(self.comm, self._drop_later_restarts)
 
     def _reopen_intervals(self) -> None:
         """Take up the output intervals that the restart cut in two."""
@@ -473,9 +473,7 @@ class _Run:
         # The one at the end comes on top of those that are kept.
         keep = self.config.run.keep_restarts + last
         old, self.written = self.written[:-keep], self.written[-keep:]
-        if self.comm.rank == 0:
-            for p in old:
-                p.unlink(missing_ok=True)
+        on_root(self.comm, _remove, old)
 
     # ---- checks
     def _check(self, r: Reading) -> None:
@@ -560,6 +558,11 @@ def _monitor_rows(path: Path, now: float) -> list[list[str]]:
         ]
     # A file of an earlier version may lack columns.
     return [[r.get(c, "nan") for c in columns] for r in rows]
+
+
+def _remove(paths: list[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 __all__ = ["ModelBlewUp", "run"]

@@ -23,6 +23,10 @@ COLOURS = {
     "leith": "tab:orange",
     "stop_gradient": "tab:green",
     "gent_mcwilliams": "tab:purple",
+    "weak_leith": "tab:brown",
+    "weaker_leith": "tab:pink",
+    "persistence": "0.4",
+    "climatology": "0.75",
 }
 UNITS = {"temperature": "K", "u": "m s$^{-1}$", "v": "m s$^{-1}$", "eta": "m"}
 
@@ -69,7 +73,7 @@ def climate(folder: Path) -> None:
     axes[0, 0].set(xlabel="years", ylabel="eddy kinetic energy (m$^2$ s$^{-2}$)", ylim=(0, None))
     axes[0, 0].legend(fontsize=6)
     axes[0, 1].set(
-        xlabel="eddy kinetic energy (m$^2$ s$^{-2}$)", ylabel="depth (m)", xlim=(0, None)
+        xlabel="eddy kinetic energy (m$^2$ s$^{-2}$)", ylabel="depth (m)", xlim=(0, 0.04)
     )
     axes[0, 1].invert_yaxis()
     axes[0, 2].set(xlabel="zonal wavenumber", ylabel="surface power (m$^2$ s$^{-2}$)")
