@@ -218,9 +218,11 @@ def draw_map(data, name: str, target: Path) -> Path:
     draw_coast(ax, x, y, values)
     label_axes(ax, x_unit, y_unit)
     ax.set_aspect("equal")
-    ax.set_title(f"{look.title}, {_when(data, name)}", loc="left", fontsize=11)
-    ax.set_title(
-        f"{extremes(values)}   {experiment_of(data)}", loc="right", fontsize=9, color="0.35"
+    ax.set_title(f"{look.title}, {_when(data, name)}", loc="left", fontsize=11, pad=18)
+    # Below the title: a square ocean has no room for both in one line.
+    told = f"{extremes(values)}   {experiment_of(data)}"
+    ax.text(
+        1, 1.01, told, transform=ax.transAxes, ha="right", va="bottom", fontsize=9, color="0.35"
     )
     figure.colorbar(
         mesh,
