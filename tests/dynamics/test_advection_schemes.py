@@ -3,6 +3,8 @@ same on any layout."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -337,7 +339,12 @@ def test_halos_are_as_deep_as_the_scheme_needs():
     assert set(transport.STAGED) < set(tracer_advection.SCHEMES)
 
 
-def test_a_grid_too_small_for_the_halo_is_refused():
+def test_a_grid_smaller_than_the_halo_is_for_one_rank(monkeypatch):
+    """One tile is its own neighbour; tiles of several ranks could not fill their halos."""
     tiny = {"grid.nx": 18, "grid.ny": 3, "grid.nz": 4, "physics.tracer_advection": "weno7"}
-    with pytest.raises(LayoutError, match="halo of 4"):
-        Model("two_basin", tiny)
+    model = Model("two_basin", tiny, comm=SerialCommunicator())
+    cells = np.ones((4, 3, 18))
+    assert model._choose_layout(cells, "auto").describe().startswith("1 x 1")
+    monkeypatch.setattr(model, "comm", SimpleNamespace(size=2))
+    with pytest.raises(LayoutError, match="halo of 4 .*use one rank"):
+        model._choose_layout(cells, "auto")

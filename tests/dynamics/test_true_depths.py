@@ -22,7 +22,7 @@ N, NZ, DX, DEPTH = 32, 20, 8e3, 4500.0
 DECAY, TOP, DEEP = 1000.0, 15.0, 5.0
 
 
-def seamount_cells(config, horizontal, vertical, given=None) -> np.ndarray:
+def seamount_cells(config, horizontal, vertical, *_) -> np.ndarray:
     """Thickness of cells over the seamount of Beckmann and Haidvogel (1993): nine tenths of the
     depth high, 40 km wide."""
     j, i = np.mgrid[:N, :N]
