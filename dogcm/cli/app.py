@@ -56,22 +56,24 @@ Output = Annotated[
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace earlier results in the output folder.")
 ]
+
+
+def _cold(text: str):
+    return typer.Option("--cold", metavar="KEY", help=f"{text}; may be repeated.")
+
+
 Cold = Annotated[
     list[str] | None,
-    typer.Option(
-        "--cold",
-        metavar="KEY",
-        help="A scheme (vertical_mixing, sea_ice, ...) that starts from rest instead of from the "
-        "restart, or may stay behind; may be repeated.",
+    _cold(
+        "A scheme (vertical_mixing, sea_ice, ...) that starts from rest instead of from the "
+        "restart, or may stay behind"
     ),
 ]
 ResumeCold = Annotated[
     list[str] | None,
-    typer.Option(
-        "--cold",
-        metavar="KEY",
-        help="With --resume: a scheme (vertical_mixing, sea_ice, ...) that starts from rest if the "
-        "restart lacks it (else it goes on), or whose content may stay behind; may be repeated.",
+    _cold(
+        "With --resume: a scheme (vertical_mixing, sea_ice, ...) that starts from rest if the "
+        "restart lacks it (else it goes on), or whose content may stay behind"
     ),
 ]
 Corrector = Annotated[

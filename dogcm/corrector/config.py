@@ -132,7 +132,7 @@ class CorrectorConfig(_Section):
         1.0,
         "1",
         "factor of all rates: about (this spacing / that of training)^2 where a corrector moves to "
-        "another grid",
+        "a finer grid",
         ge=0,
     )
     every: int = _par(

@@ -21,7 +21,7 @@ from typing import ClassVar
 
 from dogcm.components import option
 from dogcm.dynamics.interfaces import Coriolis
-from dogcm.field import Field
+from dogcm.field import Field, exchange
 from dogcm.operators import mean_x_c2u, mean_x_q2v, mean_x_u2c, mean_y_c2v, mean_y_q2u, mean_y_v2c
 
 
@@ -33,6 +33,14 @@ def around_u(v: Field) -> Field:
 def around_v(u: Field) -> Field:
     """Mean of the four west faces around a south face; walls count as zero."""
     return mean_y_c2v(mean_x_u2c(u))
+
+
+def from_c_grid(halos, u: Field, v: Field, grid) -> tuple[Field, Field]:
+    """What the velocities of the D grid start from in an ocean that flows: the means of those of
+    the C grid around them, v on west and u on south faces (m s-1), without halo."""
+    u, v = exchange(halos, (u * grid.mask_u, 1), (v * grid.mask_v, 1))
+    at_u, at_v = around_u(v * grid.mask_v), around_v(u * grid.mask_u)
+    return at_u.crop(0) * grid.mask_u.crop(0), at_v.crop(0) * grid.mask_v.crop(0)
 
 
 def advance(

@@ -25,7 +25,7 @@ import netCDF4
 import numpy as np
 
 from dogcm.components import ConfigError
-from dogcm.dynamics.coriolis_cd import around_u, around_v
+from dogcm.dynamics import coriolis_cd
 from dogcm.field import Field, exchange
 from dogcm.io import cold as parts
 from dogcm.io import intervals as opened
@@ -550,15 +550,8 @@ def _d_grid(arrays: dict, u: Field, v: Field, model) -> tuple[Field, ...]:
         return ()
     if D_GRID[0] in arrays:
         return tuple(Field(jnp.asarray(arrays[n]), at).named(n) for n, at in zip(D_GRID, "uv"))
-    around = _around(model.halos, u, v, model.grid)
-    return tuple(f.named(n) for f, n in zip(around, D_GRID))
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _around(halos, u: Field, v: Field, grid) -> tuple[Field, Field]:
-    u, v = exchange(halos, (u * grid.mask_u, 1), (v * grid.mask_v, 1))
-    u, v = u * grid.mask_u, v * grid.mask_v
-    return around_u(v).crop(0) * grid.mask_u.crop(0), around_v(u).crop(0) * grid.mask_v.crop(0)
+    start = jax.jit(coriolis_cd.from_c_grid, static_argnums=0)
+    return tuple(f.named(n) for f, n in zip(start(model.halos, u, v, model.grid), D_GRID))
 
 
 def _histories(arrays: dict, model) -> tuple[tuple[Field, ...], tuple[Field, ...]]:

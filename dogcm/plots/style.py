@@ -33,6 +33,11 @@ class Look:
 
 
 def open_dataset(path: Path):
+    """An open xarray dataset of a netCDF file.
+
+    Raises:
+        PlotError: it cannot be read.
+    """
     import xarray as xr
 
     try:
@@ -64,6 +69,7 @@ def draw_coast(ax, x: np.ndarray, y: np.ndarray, values: np.ndarray) -> None:
 
 
 def label_axes(ax, x_unit: str, y_unit: str) -> None:
+    """Degrees as 60°E and 30°N, anything else as a name with its unit."""
     if x_unit.startswith("degree"):
         from matplotlib.ticker import MultipleLocator
 
@@ -84,6 +90,7 @@ def _axis_label(axis: str, unit: str) -> str:
 
 
 def longitude_label(value: float, _=None) -> str:
+    """A longitude (degrees) as ``60°W``; Matplotlib's second argument is not needed."""
     value = (value + 180.0) % 360.0 - 180.0
     if abs(value) < 1e-9 or abs(abs(value) - 180.0) < 1e-9:
         return f"{abs(value):g}°"
@@ -91,10 +98,12 @@ def longitude_label(value: float, _=None) -> str:
 
 
 def latitude_label(value: float, _=None) -> str:
+    """A latitude (degrees) as ``30°S``."""
     return f"{abs(value):g}°{'N' if value > 0 else 'S' if value < 0 else ''}"
 
 
 def colourbar_ends(values: np.ndarray, low: float, high: float) -> str:
+    """Matplotlib's word for the ends of a colour bar that values lie beyond."""
     good = values[np.isfinite(values)]
     below, above = bool((good < low).any()), bool((good > high).any())
     return {(True, True): "both", (True, False): "min", (False, True): "max"}.get(
@@ -103,6 +112,7 @@ def colourbar_ends(values: np.ndarray, low: float, high: float) -> str:
 
 
 def extremes(values: np.ndarray) -> str:
+    """The least and the largest value, in words."""
     good = values[np.isfinite(values)]
     return f"min {good.min():.3g}, max {good.max():.3g}" if good.size else "no value"
 
@@ -117,6 +127,7 @@ def date_label(value) -> str:
 
 
 def experiment_of(data) -> str:
+    """Name of the experiment that a dataset's attributes give."""
     for key in ("experiment", "title", "name"):
         if data.attrs.get(key):
             return str(data.attrs[key])[:60]
@@ -124,6 +135,7 @@ def experiment_of(data) -> str:
 
 
 def save(figure, path: Path) -> Path:
+    """Write a figure to ``path`` and close it; returns the path."""
     import matplotlib.pyplot as plt
 
     figure.savefig(path, dpi=150, bbox_inches="tight", pad_inches=0.15)
@@ -132,6 +144,7 @@ def save(figure, path: Path) -> Path:
 
 
 def label_latitudes(ax, unit: str) -> None:
+    """The x axis of a meridional section: latitudes, or y with its unit."""
     if unit.startswith("degree"):
         from matplotlib.ticker import MultipleLocator
 

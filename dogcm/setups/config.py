@@ -438,7 +438,7 @@ class CorrectorUse(Section):
     strength: float = par(
         1.0,
         "1",
-        "factor of its tendencies: on another grid about (its spacing / that of training)^2",
+        "factor of its tendencies: on a finer grid about (its spacing / that of training)^2",
         ge=0,
     )
 
@@ -549,7 +549,8 @@ class Config(Section):
         if not self.grid.curvilinear:
             return
         for section in (self.bathymetry, self.initial, self.forcing):
-            if section.source in ("mitgcm", "two_basin"):
+            front = section is self.initial and section.source == "channel"
+            if section.source in ("mitgcm", "two_basin") or front:
                 raise ValueError(
                     f"source {section.source!r} needs grid.kind: latlon, not {self.grid.name()}"
                 )

@@ -33,7 +33,7 @@ def weights_file(name: str, experiment: str) -> Path:
     return path
 
 
-def install(model) -> None:
+def install_corrector(model) -> None:
     """Put the corrector of ``model.config.corrector`` into the step; every rank calls it.
 
     The weights are ``model.params["corrector"]`` from then on, which may be differentiated.
@@ -68,4 +68,4 @@ def _arrays(path: Path, config: CorrectorConfig, like) -> dict[str, np.ndarray]:
     return {n: np.asarray(x) for n, x in leaves(load_weights(path, config, like)).items()}
 
 
-__all__ = ["SHIPPED", "first_weights", "install", "weights_file"]
+__all__ = ["SHIPPED", "first_weights", "install_corrector", "weights_file"]

@@ -28,7 +28,7 @@ from dogcm.setups.paths import with_inputs
 from dogcm.setups.python import from_keywords
 from dogcm.setups.registry import as_settings, load_config
 from dogcm.simulation.agreement import require_agreement
-from dogcm.simulation.corrected import install
+from dogcm.simulation.corrected import install_corrector
 from dogcm.simulation.dataset import dataset
 from dogcm.simulation.wishes import Output
 from dogcm.timestepping import Dynamics, State, many_steps
@@ -78,7 +78,7 @@ class Model:
 
     Raises:
         ConfigError, InputError, LayoutError: see their classes. WeightsError: see
-            :func:`dogcm.simulation.corrected.install`.
+            :func:`dogcm.simulation.corrected.install_corrector`.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class Model:
         del cells
         self.monitor = Monitor(self.halos, self.physics)
         if self.config.corrector.weights:
-            install(self)
+            install_corrector(self)
 
     # ---- the step
     @property

@@ -24,14 +24,15 @@ if TYPE_CHECKING:
     from dogcm.learning.recipe import Recipe
 
 
+#: The state from which a truth that was interrupted goes on.
+UNFINISHED = "unfinished.nc"
+#: Wall time (s) between the moments at which it is written.
+KEPT_EVERY = 300.0
+
+
 def record_path(folder: Path, record: int) -> Path:
     """File of a record."""
     return folder / f"record_{record:05d}.nc"
-
-
-UNFINISHED = "unfinished.nc"
-#: Wall time (s) between the states from which a truth that was interrupted goes on.
-KEPT_EVERY = 300.0
 
 
 def write_records(
