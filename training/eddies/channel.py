@@ -39,6 +39,7 @@ class Climate:
         self.dz, self.count = np.asarray(dz, float), 0
         self.sums: dict[str, np.ndarray] = {}
         self.kinetic: list[float] = []
+        self.last = np.zeros((0, 0))  # surface temperature of the last moment, degC
 
     def add(self, a: dict[str, np.ndarray]) -> None:
         """One moment."""
@@ -55,6 +56,7 @@ class Climate:
         }
         for name, value in found.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
+        self.last = t[0]
         self.kinetic.append(float(self.dz @ found["eke"] / self.dz.sum()))
         self.count += 1
 

@@ -178,7 +178,6 @@ def truths(folder: Path) -> dict[str, Climate]:
         for number in range(part.records):
             _, seen, _ = part.record(number)
             found[name].add({n: np.asarray(seen[n].interior, float) for n in VARIABLES})
-        found[name].last = np.asarray(seen["temperature"].interior)[0]
     return found
 
 
