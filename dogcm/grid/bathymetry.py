@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage
+from scipy import sparse
+from scipy.sparse import csgraph
 
 FloatArray = NDArray[np.floating]
 
@@ -110,25 +111,39 @@ def label_basins(
     """Number the bodies of water that are connected through faces.
 
     Args:
-        wet: `(ny, nx)` bool.
+        wet: `(..., ny, nx)` bool; axes before the last two (levels) have ends.
         periodic_x: Whether the last column is the western neighbour of the first.
+        north_fold: Whether the last row meets itself, mirrored.
 
     Returns:
-        `(labels, count)`: 0 on land, else 1 to `count`.
+        `(labels, count)`: 0 on land, else 1 to `count`, in the order of their first cells.
     """
-    labels, count = ndimage.label(np.asarray(wet, bool))
-    same = [(labels[:, 0], labels[:, -1])] * periodic_x + [
-        (labels[-1], labels[-1, ::-1])
-    ] * north_fold
-    if not same or count == 0:
-        return labels, count
-    root = np.arange(count + 1)
-    for west, east in (pair for side in same for pair in zip(*side)):
-        if west and east and root[west] != root[east]:
-            low, high = sorted((root[west], root[east]))
-            root[root == high] = low
-    kept, compact = np.unique(root, return_inverse=True)
-    return compact[labels], kept.size - 1
+    wet = np.asarray(wet, bool)
+    labels = np.zeros(wet.shape, np.intp)
+    if not wet.any():
+        return labels, 0
+    cell = np.cumsum(wet).reshape(wet.shape) - 1
+    sides = [(_all_but(wet, a, -1), _all_but(wet, a, 0)) for a in range(wet.ndim)]
+    if periodic_x:
+        sides.append((np.s_[..., -1], np.s_[..., 0]))
+    if north_fold:
+        sides.append((np.s_[..., -1, :], np.s_[..., -1, ::-1]))
+    pairs = []
+    for one, other in sides:
+        both = wet[one] & wet[other]
+        pairs.append(np.stack([cell[one][both], cell[other][both]]))
+    first, second = np.concatenate(pairs, axis=1)
+    count = int(wet.sum())
+    faces = sparse.coo_array((np.ones(first.size, bool), (first, second)), (count, count))
+    number, found = csgraph.connected_components(faces, directed=False)
+    labels[wet] = found + 1
+    return labels, int(number)
+
+
+def _all_but(array: np.ndarray, axis: int, end: int) -> tuple[slice, ...]:
+    """Index of all but the first (0) or the last (-1) place along an axis."""
+    keep = slice(1, None) if end == 0 else slice(None, -1)
+    return (slice(None),) * axis + (keep,)
 
 
 def _neighbours(field: FloatArray, periodic_x: bool, north_fold: bool = False) -> FloatArray:

@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.spatial import cKDTree
 
 from dogcm.io.reading import units
-from dogcm.io.regrid import unit_vectors
+from dogcm.io.regrid import nearest, unit_vectors
 
 FloatArray = NDArray[np.floating]
 # Nearer than this (radians on the unit sphere) a point is the source's own.
@@ -64,7 +63,7 @@ class ScatteredVariable:
         vectors = unit_vectors(self.lat, self.lon)
         if len(self.shape) < 2:
             count = min(5, len(vectors))
-            return cKDTree(vectors).query(vectors, k=count)[0].reshape(len(vectors), -1)[:, -1]
+            return nearest(vectors).query(vectors, k=count)[0].reshape(len(vectors), -1)[:, -1]
         v = vectors.reshape(*self.shape, 3)
         out = np.zeros(self.shape)
         for axis in (0, 1):
@@ -116,7 +115,7 @@ def interpolate(
     if not known.any():
         raise ValueError("no point has a value in all records")
     count = min(int(known.sum()), max(4, round(known.sum() / target.size)))
-    tree = cKDTree(unit_vectors(np.asarray(lat)[known], np.asarray(lon)[known]))
+    tree = nearest(unit_vectors(np.asarray(lat)[known], np.asarray(lon)[known]))
     distance, index = tree.query(unit_vectors(target, to_lon).reshape(-1, 3), k=count)
     distance, index = distance.reshape(-1, count), index.reshape(-1, count)
     weight = 1.0 / np.maximum(distance, _COINCIDENT) ** 2
@@ -129,7 +128,7 @@ def interpolate(
 
 def distance_to(source: ScatteredVariable, to_lat: ArrayLike, to_lon: ArrayLike):
     """Distance (radians) of points to the nearest of a source, and the source's spacing there."""
-    tree = cKDTree(unit_vectors(source.lat, source.lon))
+    tree = nearest(unit_vectors(source.lat, source.lon))
     target = np.asarray(to_lat, float)
     distance, index = tree.query(unit_vectors(target, to_lon).reshape(-1, 3))
     return distance.reshape(target.shape), source.spacing()[index].reshape(target.shape)
@@ -151,7 +150,7 @@ def scattered_mean(
         (ny, nx), NaN where no point has a value.
     """
     v, spacing = np.asarray(values, float), source.spacing()
-    tree = cKDTree(unit_vectors(source.lat, source.lon))
+    tree = nearest(unit_vectors(source.lat, source.lon))
     total, count = 0.0, 0
     for lat, lon in points:
         distance, index = tree.query(unit_vectors(lat, lon).reshape(-1, 3))
@@ -216,11 +215,11 @@ def pour(
     vectors = (lambda y, x: np.stack([y, x], axis=-1)) if plane else unit_vectors
     a, wet = np.nan_to_num(np.asarray(amount, float)), np.asarray(wet, bool)
     some = (a != 0).any(0)
-    tree = cKDTree(vectors(np.asarray(to_lat)[wet], np.asarray(to_lon)[wet]))
-    _, nearest = tree.query(vectors(np.asarray(lat)[some], np.asarray(lon)[some]))
+    tree = nearest(vectors(np.asarray(to_lat)[wet], np.asarray(to_lon)[wet]))
+    _, cell = tree.query(vectors(np.asarray(lat)[some], np.asarray(lon)[some]))
     out = np.zeros((len(a), *wet.shape))
     sums = np.zeros((len(a), int(wet.sum())))
     for record, values in zip(sums, a[:, some]):
-        np.add.at(record, nearest, values)
+        np.add.at(record, cell, values)
     out[:, wet] = sums
     return out

@@ -9,11 +9,14 @@ plane, latitudes and longitudes are y and x in km.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from scipy.spatial import cKDTree
+
+if TYPE_CHECKING:
+    from scipy.spatial import cKDTree
 
 FloatArray = NDArray[np.floating]
 
@@ -309,6 +312,14 @@ def unit_vectors(lat: ArrayLike, lon: ArrayLike) -> FloatArray:
     return np.stack([np.cos(y) * np.cos(x), np.cos(y) * np.sin(x), np.sin(y)], axis=-1)
 
 
+def nearest(points: ArrayLike) -> cKDTree:
+    """A tree of points `(n, dimensions)` whose `query` finds the nearest of them."""
+    # It takes long to load, and files on the model's own or on regular axes do without.
+    from scipy.spatial import cKDTree
+
+    return cKDTree(points)
+
+
 def nearest_fill(values: ArrayLike, known: ArrayLike, points: ArrayLike) -> FloatArray:
     """Give every point of one field the value of the nearest known point on the sphere.
 
@@ -320,7 +331,7 @@ def nearest_fill(values: ArrayLike, known: ArrayLike, points: ArrayLike) -> Floa
     v, known, points = np.asarray(values, float), np.asarray(known, bool), np.asarray(points)
     if not known.any():
         raise ValueError("no known value to fill from: the field is missing everywhere")
-    _, index = cKDTree(points[known]).query(points[~known])
+    _, index = nearest(points[known]).query(points[~known])
     out = v.copy()
     out[~known] = v[known][index]
     return out

@@ -28,7 +28,6 @@ from dogcm.setups.paths import with_inputs
 from dogcm.setups.python import from_keywords
 from dogcm.setups.registry import as_settings, load_config
 from dogcm.simulation.agreement import require_agreement
-from dogcm.simulation.corrected import install_corrector
 from dogcm.simulation.dataset import dataset
 from dogcm.simulation.wishes import Output
 from dogcm.timestepping import Dynamics, State, many_steps
@@ -149,6 +148,9 @@ class Model:
         del cells
         self.monitor = Monitor(self.halos, self.physics)
         if self.config.corrector.weights:
+            # Networks need flax, which takes long to load; most oceans have none.
+            from dogcm.simulation.corrected import install_corrector
+
             install_corrector(self)
 
     # ---- the step

@@ -14,8 +14,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import ndimage
 
+from dogcm.grid.bathymetry import label_basins
 from dogcm.spinup.circulation import Circulation
 from dogcm.spinup.cycle import Cycle
 from dogcm.spinup.errors import EquilibriumError
@@ -207,7 +207,9 @@ class Problem:
         layout = self.space.halos.layout
         decomposition = self.decomposition
         wet = decomposition.gather(np.asarray(self.grid.mask_c.interior))
-        labels = None if wet is None else _labels(wet, layout)
+        labels = (
+            None if wet is None else label_basins(wet > 0, layout.periodic_x, layout.north_fold)[0]
+        )
         count = decomposition.comm.broadcast(None if labels is None else int(labels.max()))
         mine = decomposition.scatter(labels)
         return [self.space.volume * jnp.asarray(mine == n + 1, jnp.float64) for n in range(count)]
@@ -305,24 +307,3 @@ def _pure(problem: Problem, function: Callable) -> Callable:
             problem.circulation, problem.grid = kept
 
     return pure
-
-
-def _labels(wet: np.ndarray, layout) -> np.ndarray:
-    """Numbers (from 1) of the connected parts of the ocean, (z, y, x)."""
-    labels, count = ndimage.label(wet > 0)
-    parent = np.arange(count + 1)
-
-    def find(n):
-        while parent[n] != n:
-            n = parent[n]
-        return n
-
-    seams = [(labels[..., 0], labels[..., -1])] if layout.periodic_x else []
-    if layout.north_fold:
-        seams.append((labels[:, -1, :], labels[:, -1, ::-1]))
-    for a, b in seams:
-        for one, other in {(int(p), int(q)) for p, q in zip(a.ravel(), b.ravel()) if p and q}:
-            parent[find(one)] = find(other)
-    roots = np.array([find(n) for n in range(count + 1)])
-    _, numbers = np.unique(roots, return_inverse=True)
-    return numbers[labels]
