@@ -54,6 +54,7 @@ def measure(checkout: Path, settings: str, steps: int) -> dict[str, float]:
     """Seconds of each figure, by one process on one core."""
     environment = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
     environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+    environment["DOGCM_CACHE"] = "off"
     command = [sys.executable, "-c", WORKER, settings, str(steps)]
     ran = subprocess.run(
         command, cwd=checkout, env=environment, capture_output=True, text=True, check=True

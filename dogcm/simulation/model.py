@@ -20,6 +20,7 @@ from dogcm.grid.closed import Closed
 from dogcm.grid.geometry import build_grid
 from dogcm.halo import connect
 from dogcm.lowering.compiler import configure
+from dogcm.lowering.programs import keep_programs
 from dogcm.physics.surface import RECORDS, Forcing
 from dogcm.setups import atmosphere, inputs
 from dogcm.setups.config import Config
@@ -102,6 +103,8 @@ class Model:
         )
         self.comm = comm or world()
         require_agreement(self.comm, self.config)
+        if self.comm.size == 1:
+            keep_programs()
         self.dtype = np.dtype(self.config.run.precision)
         self.horizontal = inputs.horizontal_grid(self.config)
         self.vertical = inputs.vertical_grid(self.config)
