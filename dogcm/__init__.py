@@ -62,7 +62,7 @@ _BY_MODULE = {
     "components": "Component ConfigError option parameter kinds_of",
     # What a scheme of one's own derives from.
     "dynamics.interfaces": "TracerAdvection MomentumAdvection Pressure Coriolis Friction "
-    "EddyViscosity LateralDiffusion BottomDrag",
+    "EddyViscosity Backscatter LateralDiffusion BottomDrag",
     "dynamics.tracer_advection": "OneStageAdvection:OneStage DST3 LimitedDST3 Centered Upwind",
     "physics.interfaces": "EquationOfState VerticalMixing Column Mixing Convection "
     "BackgroundMixing TidalMixing Eddies SurfaceFlux",
@@ -75,6 +75,7 @@ _BY_MODULE = {
     "physics.lateral": "StressFriction AlongLayers Drag",
     "physics.laplacian": "LaplacianFriction",
     "physics.eddy_viscosity": "Smagorinsky Leith",
+    "physics.zanna_bolton": "ZannaBolton",
     "physics.eos": "TEOS10 LinearEOS",
     "physics.eos_jmd95": "JMD95",
     "physics.richardson": "RichardsonMixing",

@@ -157,6 +157,16 @@ class EddyViscosity(Component):
         """Of u and v (m s-2)."""
 
 
+class Backscatter(Component):
+    """Momentum fluxes of eddies that are not resolved, by which energy returns to the flow."""
+
+    slot: ClassVar[str] = "backscatter"
+
+    @abstractmethod
+    def accelerations(self, u: Field, v: Field, params: dict, grid) -> tuple[Field, Field]:
+        """Of u and v (m s-2)."""
+
+
 class LateralDiffusion(Component):
     """Diffusion of tracers along layers."""
 
@@ -232,6 +242,7 @@ class FreeSurface(Component):
 
 
 __all__ = [
+    "Backscatter",
     "BottomDrag",
     "Coriolis",
     "EddyViscosity",

@@ -265,6 +265,9 @@ class PhysicsConfig(Section):
     coriolis: _slot("coriolis", "c_grid", "how the Coriolis force is averaged")
     friction: _slot("friction", "stress", "lateral friction with given viscosities")
     eddy_viscosity: _slot("eddy_viscosity", "none", "lateral viscosity that follows the flow", True)
+    backscatter: _slot(
+        "backscatter", "none", "momentum fluxes of eddies that give energy to the flow", True
+    )
     lateral_diffusion: _slot(
         "lateral_diffusion", "along_layers", "diffusion of tracers along layers", True
     )

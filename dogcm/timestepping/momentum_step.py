@@ -199,11 +199,14 @@ class MomentumStep:
 
     # ---- terms, as accelerations (m s-2) of u and v
     def friction(self, u: Field, v: Field, params: dict, grid) -> Pair:
-        """By lateral friction."""
+        """By lateral friction, and by what counters it."""
         p = self.physics
         fu, fv = p.friction.accelerations(u, v, params, grid)
         if p.eddy_viscosity is not None:
             eu, ev = p.eddy_viscosity.accelerations(u, v, params, grid, p)
+            fu, fv = fu + eu, fv + ev
+        if p.backscatter is not None:
+            eu, ev = p.backscatter.accelerations(u, v, params, grid)
             fu, fv = fu + eu, fv + ev
         return fu, fv
 

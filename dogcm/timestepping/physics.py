@@ -45,6 +45,7 @@ class Physics:
     coriolis: dynamics.Coriolis = field(default_factory=CGrid)
     friction: dynamics.Friction = field(default_factory=StressFriction)
     eddy_viscosity: dynamics.EddyViscosity | None = None
+    backscatter: dynamics.Backscatter | None = None
     lateral_diffusion: dynamics.LateralDiffusion = field(default_factory=AlongLayers)
     bottom_drag: dynamics.BottomDrag | None = field(default_factory=Drag)
     vertical_mixing: schemes.VerticalMixing = field(default_factory=RichardsonMixing)

@@ -22,6 +22,7 @@ from dogcm.physics import (
     richardson,
     tke,
     visbeck,
+    zanna_bolton,
 )
 from dogcm.physics.surface import bulk, fluxes, ice, shortwave
 from dogcm.timestepping import schemes
@@ -51,4 +52,5 @@ MODULES = (
     tracer_advection,
     tracer_transport,
     visbeck,
+    zanna_bolton,
 )

@@ -1,5 +1,5 @@
-"""Vorticity fluxes, friction that follows the flow, slip: what they conserve and take away; the
-same on any layout."""
+"""Vorticity fluxes, friction that follows the flow, backscatter, slip: what they conserve, take
+away and give; the same on any layout."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from dogcm.learning.derivatives import check_derivatives
 from dogcm.operators import diff_x_q2v, diff_x_v2q, diff_y_q2u, diff_y_u2q
 from dogcm.physics import lateral
 from dogcm.physics.eddy_viscosity import Closure, eddy_friction, viscosities
+from dogcm.physics.zanna_bolton import ZannaBolton, stresses
 from dogcm.setups.registry import load_config
 from dogcm.simulation.model import Model
 
@@ -201,6 +202,72 @@ def test_derivatives(globe, closure):
     assert all(bool(jnp.isfinite(g).all()) for g in jax.tree.leaves(gradient))
 
 
+# ---- backscatter
+def backscatter(u, v, coefficient, grid, **options):
+    return ZannaBolton(**options).accelerations(u, v, {"zanna_bolton": coefficient}, grid)
+
+
+def test_stress_of_zanna_and_bolton():
+    """Of a flow whose gradients are the same everywhere."""
+    sea = Sea(SerialCommunicator(), islands=False)
+    y, gamma, unit = (np.arange(NY)[:, None] + 0.5) * 3e4, 0.3, 6e8 * LAYERS[:, None, None]
+    u, v = sea.field(1e-6 * y, "u"), sea.field(3e-6 * (y - 1.5e4), "v")
+    inside = lambda f: f.interior[:, 3:-3]
+    difference, trace, beside = map(inside, stresses(u, v, gamma, sea.grid))
+    zeta, shear, tension = -1e-6, 1e-6, -3e-6
+    squares = zeta**2 + shear**2 + tension**2
+    expected = gamma * zeta * shear, -gamma * 0.5 * squares, -gamma * zeta * tension
+    for found, value in zip((difference, trace, beside), expected):
+        np.testing.assert_allclose(found, value * unit * np.ones((2, NY, NX))[:, 3:-3], rtol=1e-9)
+
+
+def test_backscatter_conserves_momentum_and_rests_with_the_flow(globe):
+    """In a channel whose walls slip; without the trace, which is a pressure, its torque on a sphere
+    is zero as well."""
+    for horizontal, trace in ((PLANE, True), (SPHERE, False)):
+        sea = Sea(SerialCommunicator(), horizontal, islands=False)
+        fu, _ = backscatter(*sea.flow(), 0.5, sea.grid, trace=trace, smoothings=1)
+        arm = (fu * sea.grid.h_u * sea.grid.area_u).interior
+        if horizontal is SPHERE:
+            arm = arm * np.cos(np.deg2rad(SPHERE.coordinates()["lat"][0]))[:, None]
+        assert abs(float(arm.sum())) < 1e-12 * float(jnp.abs(arm).sum())
+    u, v = globe.flow(0.0)
+    assert not any(np.any(f.data) for f in backscatter(u, v, 0.5, globe.grid))
+
+
+def test_energy_of_backscatter(globe):
+    """No work at any flow without the filter, with islands, on a sphere. With it filaments give
+    energy to the strain that draws them out, and take it from one that makes them shorter."""
+    u, v = globe.flow()
+    gamma = globe.field(np.random.default_rng(5).uniform(0.5, 4, (NY, NX)), "c").level(0)
+    work, size = globe.power(*backscatter(u, v, gamma, globe.grid, smoothings=0, trace=False), u, v)
+    assert abs(work) < 1e-13 * size
+    sea = Sea(SerialCommunicator(), islands=False)
+    g, (j, i) = sea.grid, np.mgrid[:NY, :NX]
+    strain = -np.cos(2 * np.pi * i / NX) * np.cos(np.pi * j / NY)  # of u along x, by psi below
+    for drawn_out in (1, -1):
+        along_x = np.maximum(drawn_out * strain, 0) * np.cos(np.pi * j / 2)
+        along_y = np.maximum(-drawn_out * strain, 0) * np.cos(np.pi * i / 2)
+        large = np.sin(2 * np.pi * i / NX) * np.sin(np.pi * j / NY)
+        psi = sea.field(1e6 * large + 1e5 * (along_x + along_y), "q")
+        u = diff_y_q2u(psi) * (-1.0) / g.dy_u * g.inv_h_u
+        v = diff_x_q2v(psi) / g.dx_v * g.inv_h_v
+        work, size = sea.power(*backscatter(u, v, 0.5, g, trace=False), u, v)
+        assert drawn_out * work > 0.5 * size
+
+
+def test_derivatives_of_backscatter(globe):
+    """With respect to flow and coefficient; finite at rest."""
+    u, v = globe.flow()
+    one = lambda x: backscatter(x["u"], x["v"], x["gamma"], globe.grid, smoothings=1)
+    x = {"u": u, "v": v, "gamma": jnp.asarray(0.7)}
+    report = check_derivatives(one, x, decades=2.0, ladder=tuple(10.0**-k for k in range(2, 7)))
+    assert report.passed, str(report)
+    rest = jax.tree.map(jnp.zeros_like, x)
+    gradient = jax.jit(jax.grad(lambda x: sum(jnp.sum(f.data**2 + f.data) for f in one(x))))(rest)
+    assert all(bool(jnp.isfinite(g).all()) for g in jax.tree.leaves(gradient))
+
+
 def test_float32_stays():
     sea = Sea(SerialCommunicator(), dtype=np.float32)
     u, v = sea.flow()
@@ -210,6 +277,7 @@ def test_float32_stays():
         assert {f.dtype for f in eddy_friction(u, v, jnp.float32(2.0), closure, sea.grid, 0.5)} == {
             np.dtype("float32")
         }
+    assert {f.dtype for f in backscatter(u, v, jnp.float32(0.5), sea.grid)} == {np.dtype("float32")}
 
 
 # ---- given viscosities, walls
@@ -251,6 +319,8 @@ SMALL = {"grid.nx": 18, "grid.ny": 12, "grid.nz": 4}
         ({"physics.friction.slip": 1.5}, "slip"),
         ({"physics.momentum_advection": "weno7"}, "did you mean weno5"),
         ({"physics.eddy_viscosity": "leith", "parameters.leith": -1.0}, "leith"),
+        ({"parameters.zanna_bolton": 1.0}, "backscatter: zanna_bolton"),
+        ({"physics.backscatter": {"kind": "zanna_bolton", "smoothings": -1}}, "smoothings"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(sets, says):
@@ -267,10 +337,11 @@ def test_choices_reach_the_step():
             "physics.friction.slip": 0.25,
             "physics.eddy_viscosity": "leith",
             "physics.tracer_advection": "ppm",
+            "physics.backscatter": "zanna_bolton",
         },
     )
     p = model.physics
-    assert (p.halo, p.momentum_halo, p.tracer_halo, p.friction.wall_stress) == (4, 4, 3, 0.75)
+    assert (p.halo, p.momentum_halo, p.tracer_halo, p.friction.wall_stress) == (5, 5, 3, 0.75)
     jax.eval_shape(model.step, model.state, model.params, model.forcing, model.grid)
     plain = Model("two_basin", SMALL).physics
     assert (plain.halo, plain.momentum_advection.kind, plain.eddy_viscosity) == (2, "energy", None)
@@ -301,7 +372,8 @@ def test_the_same_bits_on_tiles():
         def all_of_it(u, v, grid):
             turned = [f for s in vorticity.SCHEMES for f in turning(u, v, grid, s)[1:]]
             slowed = [f for c in CLOSURES[1:3] for f in eddy_friction(u, v, 2.0, c, grid, 0.5)]
-            return [f.interior for f in turned + slowed]
+            driven = backscatter(u, v, 0.5, grid, smoothings=2)
+            return [f.interior for f in (*turned, *slowed, *driven)]
 
         return jax.jit(all_of_it)(u, v, sea.grid)
 

@@ -49,6 +49,7 @@ OCEANS = {
         "physics.momentum_advection": "weno5",
         "physics.eddy_viscosity": "leith",
         "physics.eddy_viscosity.form": "biharmonic",
+        "physics.backscatter": {"kind": "zanna_bolton", "smoothings": 1},
     },
 }
 # What shows that the schemes had something to do: a variable and the least of its largest value.
