@@ -51,6 +51,8 @@ class Problem:
             trainable tree means; None: it holds the changes themselves. background: weight of its
             background term.
         prepare: ``(params, grid) -> params``, what the corrector needs once a rollout.
+        offline: the step without what is learned, see :func:`dogcm.learning.rollout.rollout`; None:
+            what is learned acts within the rollout.
     """
 
     step: Callable
@@ -64,6 +66,7 @@ class Problem:
     initial: Any = None
     background: float = 0.0
     prepare: Callable | None = None
+    offline: Callable | None = None
 
     def params(self, trainable: dict, fixed: dict) -> dict:
         """The model's parameters with what is learned in place."""
@@ -98,6 +101,7 @@ class Problem:
             observe_every=self.every,
             mean=self.mean,
             truncate=self.truncate,
+            offline=self.offline,
         )
         return seen
 

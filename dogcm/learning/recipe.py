@@ -135,6 +135,9 @@ class ValidationRecipe(Section):
     """How the records for validation (``targets.validation``) choose among the weights."""
 
     every: int = par(50, "updates", "interval of checks", ge=1)
+    days: float = par(
+        0.0, "days", "length of its rollouts; 0: that of the longest of the curriculum", ge=0
+    )
     windows: int = par(8, "1", "rollouts of a check, spread over the records", ge=1)
     patience: int = par(
         0, "1", "checks in a row without a smaller error after which training ends; 0: never", ge=0
@@ -186,6 +189,12 @@ class Recipe(Section):
     truncate: float = par(
         0.0, "days", "length over which the gradient is followed back; 0: all of the rollout", ge=0
     )
+    offline: bool = par(
+        False,
+        "1",
+        "rollouts are those of the model without its corrector; what this would add along them is "
+        "summed up, without a gradient through the model",
+    )
     seed: int = par(0, "1", "of weights and of the choice of windows", ge=0)
     patience: int = par(5, "1", "failures in a row before training is given up", ge=1)
     check_every: int = par(
@@ -212,6 +221,13 @@ class Recipe(Section):
         self._check_initial()
         if not self.physics:
             self._check_alone()
+        if self.offline and (
+            self.corrector.kind == "none" or self.learnable or self.initial or not self.physics
+        ):
+            raise ValueError(
+                "offline: is for a corrector beside physics that stay as they are: give the "
+                "corrector a kind, learnable: [], no initial, and physics: true"
+            )
         if self.weights and self.corrector.kind == "none":
             raise ValueError("weights: needs a corrector to put them into")
         if self.first_guess.passes and not (

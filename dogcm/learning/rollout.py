@@ -24,6 +24,7 @@ def rollout(
     observe_every: int | None = None,
     mean: bool = False,
     truncate: int | None = None,
+    offline: Callable | None = None,
 ) -> tuple[Any, Any]:
     """Advance ``state`` by ``steps`` steps.
 
@@ -40,6 +41,9 @@ def rollout(
         truncate: cut the gradient's way back through the state every so many steps (truncated
             back-propagation through time): each piece of the rollout starts from a state that
             counts as given.
+        offline: the step without what is learned. The rollout follows it; what ``step`` does
+            otherwise at each of its states is summed up and added to what is observed. No gradient
+            passes through the model from step to step.
 
     Returns:
         the final state, and the observations stacked along a new first axis (None without
@@ -59,6 +63,21 @@ def rollout(
         raise ValueError(f"truncate must be at least 1 step, not {truncate}")
     if mean and observe is None:
         raise ValueError("a mean of what? Give observe")
+    if offline is not None:
+        both, look = _summed(step, offline, observe)
+        pair, seen = rollout(
+            both,
+            (state, jax.tree.map(jnp.zeros_like, state)),
+            params,
+            forcing,
+            grid,
+            steps,
+            checkpoint=checkpoint,
+            observe=look,
+            observe_every=observe_every,
+            mean=mean,
+        )
+        return _whole(pair), seen
     fixed = (params, forcing, grid)
 
     def one(carry, fixed):
@@ -97,6 +116,24 @@ def rollout(
         start, _ = repeat(one, start, every // 2, fixed, checkpoint)
     (state, _), seen = repeat(segment, start, segments, fixed, outer, levels)
     return state, seen
+
+
+def _whole(pair):
+    """A state with what has been added to it."""
+    return jax.tree.map(jnp.add, *pair)
+
+
+def _summed(step: Callable, plain: Callable, observe: Callable | None):
+    """Step and observation of pairs: a state that ``plain`` steps, and the sum of what ``step``
+    would have done otherwise."""
+
+    def both(pair, params, forcing, grid):
+        given, added = jax.lax.stop_gradient(pair[0]), pair[1]
+        old = jax.lax.stop_gradient(plain(given, params, forcing, grid))
+        new = step(given, params, forcing, grid)
+        return old, jax.tree.map(lambda a, n, o: a + (n - o), added, new, old)
+
+    return both, observe and (lambda pair: observe(_whole(pair)))
 
 
 def _cut(state, here):

@@ -129,7 +129,6 @@ class Trainer:
         self._generator = np.random.default_rng(conduct.seed)
         self._gradient = jax.jit(self._shares, static_argnums=3)
         self._reduce = jax.jit(ranks.reduce)
-        self._loss = jax.jit(share, static_argnums=3)
         self._update = jax.jit(self.optimiser.update)
         self._check_windows()
 
@@ -182,13 +181,17 @@ class Trainer:
         seconds = time.perf_counter() - start
         return Report(p.update + 1, loss, norm_, rate, steps, seconds, everyone, trouble)
 
-    def loss(self, targets: Targets, indices: list[int], steps: int) -> float:
-        """Mean loss of the averaged weights over windows of other targets; every rank calls it."""
+    def loss(self, targets: Targets, indices: list[int], steps: int, share: Callable) -> float:
+        """Mean loss of the averaged weights over windows of other targets; every rank calls it.
+
+        Args:
+            share: as that of training, compiled.
+        """
         total = 0.0
         for index in indices:
             window = targets.window(index, steps)
-            share = self._loss(self.weights.average, window, self.fixed, steps)
-            total += float(self._reduce(share[None], {})[0][0])
+            found = share(self.weights.average, window, self.fixed, steps)
+            total += float(self._reduce(found[None], {})[0][0])
         return total / len(indices)
 
     def _draw(self, steps: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,12 @@ class Setup:
         """Steps between records."""
         return self.problem.every
 
+    @property
+    def longest(self) -> int:
+        """Steps of the longest rollout of training and validation."""
+        checked = [self.steps(d, "validation.days") for d in (self.recipe.validation.days,) if d]
+        return max([*checked, *(self.steps(s.days, "curriculum") for s in self.recipe.curriculum)])
+
     def steps(self, days: float, what: str) -> int:
         """``days`` in steps.
 
@@ -140,6 +146,7 @@ def build(
         initial,
         recipe.loss.background,
         None if corrector is None else corrector.prepared,
+        model.step if recipe.offline else None,
     )
     fixed = {"params": model.params, "forcing": model.forcing, "grid": model.grid}
     setup = Setup(
@@ -196,7 +203,7 @@ def _corrected(recipe: Recipe, model: Model):
 
 def _loss(setup: Setup):
     loss, model = setup.recipe.loss, setup.model
-    steps = max(setup.steps(s.days, "curriculum") for s in setup.recipe.curriculum)
+    steps = setup.longest
     own = setup.recipe.targets.loss(model, loss, setup.train, steps)
     if own is not None:
         return own
@@ -270,6 +277,8 @@ class _Run:
     def __init__(self, setup: Setup, folder: Path):
         self.setup, self.folder, self.comm = setup, folder, setup.ranks.comm
         self.trainer = trainer_of(setup)
+        # Forecasts choose the weights, also of a training without any.
+        self.judged = jax.jit(replace(setup.problem, offline=None).share, static_argnums=3)
 
     def _write(self, path: Path) -> None:
         tree, header = self.trainer.content()
@@ -309,7 +318,8 @@ class _Run:
         setup, recipe = self.setup, self.setup.recipe
         if setup.validation is None:
             return None
-        steps = max(setup.steps(s.days, "curriculum") for s in recipe.curriculum)
+        days = recipe.validation.days
+        steps = setup.steps(days, "validation.days") if days else setup.longest
         done = self.trainer.progress.update
         found = Validation(setup.validation, steps, recipe.validation, self.folder, self.comm, done)
         if not found.rows:
@@ -319,7 +329,8 @@ class _Run:
     def _validate(self, validation: Validation, quiet: bool) -> None:
         """The error on the records for validation; the weights are kept where it is the least."""
         update = self.trainer.progress.update
-        loss = self.trainer.loss(validation.part, validation.windows, validation.steps)
+        part, windows = validation.part, validation.windows
+        loss = self.trainer.loss(part, windows, validation.steps, self.judged)
         best = validation.note(update, loss)
         if best:
             if update:

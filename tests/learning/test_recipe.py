@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -232,6 +233,39 @@ def test_a_network_alone_beside_the_physics(run, tmp_path):
         evaluate(run[1], against=[tmp_path / "other"])
 
 
+def test_offline_training_is_judged_by_forecasts(run, tmp_path):
+    """Of the length that the recipe says, with the network in them."""
+    network = {
+        "network": {"kind": "column", "width": 4, "depth": 1},
+        "every": 2,
+        "outputs": {"velocity": "tendency"},
+        "inputs": ["velocity", "sea_level"],
+    }
+    changes = {
+        "learnable": [],
+        "corrector": network,
+        "offline": True,
+        "targets.folder": str(run[1] / "truth"),
+        "curriculum": [{"updates": 2, "days": 0.25}],
+        "optimiser": {"learning_rate": {"corrector": 1e-4}},
+        "validation": {"every": 1, "windows": 2, "days": 0.5},
+    }
+    train(load_recipe(RECIPE, changes), tmp_path / "offline", quiet=True)
+    with open(tmp_path / "offline" / "validation.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    best = min(rows, key=lambda r: float(r["loss"]))
+    setup, chosen = trained_in(tmp_path / "offline")
+    steps, part = setup.model.steps_in(0.5), setup.validation
+    assert int(best["update"]) > 0 and {int(r["steps"]) for r in rows} == {steps}
+    windows = [part.window(n, steps) for n in (0, part.count(steps) - 1)]
+    forecasts, along = (
+        np.mean([float(p.share(chosen, w, setup.fixed, steps)) for w in windows])
+        for p in (replace(setup.problem, offline=None), setup.problem)
+    )
+    assert forecasts == pytest.approx(float(best["loss"]), rel=1e-9)
+    assert abs(along - forecasts) > 1e-6 * forecasts
+
+
 @pytest.mark.parametrize(
     "change, says",
     [
@@ -257,6 +291,7 @@ def test_a_network_alone_beside_the_physics(run, tmp_path):
             {"corrector.network": "column", "overrides.corrector.weights": "shipped"},
             "overrides: corrector.weights puts a trained corrector",
         ),
+        ({"offline": True}, "offline: is for a corrector beside physics"),
         ({"targets.validation": 0.6, "targets.test": 0.5}, "leave nothing to train on"),
         (
             {"targets": {"kind": "profiles", "files": ["a.nc"], "validation": 0.2}},

@@ -163,6 +163,32 @@ def test_truncation_cuts_the_way_back(toy):
     assert not np.any(of_start(toy.start(3)["c"].data)), "the start lies before the cut"
 
 
+def test_offline_sums_what_is_added_along_the_plain_rollout(toy):
+    """Values and gradients against a plain loop whose states are given; nothing passes from step
+    to step: a source that is added at every step counts just as often."""
+    plain = lambda s, p, *rest: toy.step(s, {n: v for n, v in p.items() if n != "source"}, *rest)
+    source = toy.start(5)["c"]
+
+    def offline(values, menu):
+        options = dict(observe=lambda s: s["c"].data, observe_every=2, offline=plain)
+        params = PARAMS | {"source": source.with_data(values)}
+        start, fixed = toy.start(1), (toy.forcing, None)
+        last, seen = rollout(toy.step, start, params, *fixed, STEPS, checkpoint=menu, **options)
+        return jnp.sum(seen**2), (last["c"].data, seen)
+
+    state, expected = toy.start(1), []
+    for n in range(STEPS):
+        state = plain(state, PARAMS, toy.forcing, None)
+        expected.append(state["c"].data + (n + 1) * source.data)
+    (_, (last, seen)), slope = jax.value_and_grad(offline, has_aux=True)(source.data, "step")
+    close(seen, jnp.stack(expected[1::2]), rtol=1e-12, atol=1e-14)
+    close(last, expected[-1], rtol=1e-12, atol=1e-14)
+    by_hand = sum(2 * n * x for n, x in zip((2, 4, 6), expected[1::2]))
+    close(slope, by_hand, rtol=1e-12, atol=1e-14)
+    online, _ = rollout(toy.step, toy.start(1), PARAMS | {"source": source}, toy.forcing, None, 6)
+    assert float(jnp.abs(online["c"].data - last).max()) > 0.1
+
+
 def test_second_derivatives_and_batches(toy):
     """Forward over reverse where messages are kept, and ``vmap`` over an ensemble where all is
     repeated."""
