@@ -41,11 +41,11 @@ class Climate:
         self.kinetic: list[float] = []
         self.last = np.zeros((0, 0))  # surface temperature of the last moment, degC
 
-    def add(self, a: dict[str, np.ndarray]) -> None:
-        """One moment."""
+    def of(self, a: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """What is measured of one moment, by name."""
         t, u, v, eta = a["temperature"], eddying(a["u"]), eddying(at_centres(a["v"])), a["eta"]
         power = sum(np.abs(np.fft.rfft(x[0], axis=-1)) ** 2 for x in (u, v)) / u.shape[-1] ** 2
-        found = {
+        return {
             "temperature": t.mean(-1),  # degC, (nz, ny)
             "u": a["u"].mean(-1),  # m s-1, (nz, ny)
             "eke": 0.5 * (u**2 + v**2).mean((-1, -2)),  # m2 s-2, (nz,)
@@ -54,9 +54,13 @@ class Climate:
             "heat_flux": (v * eddying(t)).mean(-1),  # K m s-1, (nz, ny)
             "spectrum": power.mean(0)[1:],  # m2 s-2 by zonal wavenumber
         }
+
+    def add(self, a: dict[str, np.ndarray]) -> None:
+        """One moment."""
+        found = self.of(a)
         for name, value in found.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
-        self.last = t[0]
+        self.last = a["temperature"][0]
         self.kinetic.append(float(self.dz @ found["eke"] / self.dz.sum()))
         self.count += 1
 

@@ -22,7 +22,9 @@ COLOURS = {
     "network": "tab:blue",
     "leith": "tab:orange",
     "stop_gradient": "tab:green",
-    "gent_mcwilliams": "tab:purple",
+    "offline": "tab:purple",
+    "zanna_bolton": "tab:cyan",
+    "gent_mcwilliams": "tab:olive",
     "weak_leith": "tab:brown",
     "weaker_leith": "tab:pink",
     "persistence": "0.4",
@@ -53,6 +55,29 @@ def forecasts() -> None:
     axes[0].set_ylabel("root mean square error")
     axes[0].legend(fontsize=7)
     figure.savefig(HERE / "forecasts.png", dpi=110)
+
+
+def end_to_end() -> None:
+    """By how much other ways to train, and other closures, are behind the gradient of the whole
+    rollout."""
+    with open(HERE / "end_to_end.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    figure, axes = pyplot.subplots(1, 4, figsize=(13, 3.2), layout="constrained")
+    for ax, name in zip(axes, UNITS):
+        mine = [r for r in rows if r["variable"] == name and r["contender"] != "network"]
+        for who in dict.fromkeys(r["contender"] for r in mine):
+            own = [r for r in mine if r["contender"] == who]
+            days = [float(r["lead_days"]) for r in own]
+            column = lambda key, own=own: [100 * float(r[key]) for r in own]
+            ax.plot(days, column("excess"), "o-", ms=3, color=colour(who), label=who)
+            band = column("excess_low"), column("excess_high")
+            ax.fill_between(days, *band, color=colour(who), alpha=0.2, lw=0)
+        ax.axhline(0, color="k", lw=0.8)
+        ax.set(xlabel="days", title=name)
+        ax.grid(alpha=0.3)
+    axes[0].set_ylabel("error beyond the network's (%)")
+    axes[0].legend(fontsize=7)
+    figure.savefig(HERE / "end_to_end.png", dpi=110)
 
 
 def climate(folder: Path) -> None:
@@ -90,5 +115,6 @@ def climate(folder: Path) -> None:
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit(__doc__)
+    end_to_end()
     forecasts()
     climate(Path(sys.argv[1]))

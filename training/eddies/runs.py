@@ -39,9 +39,37 @@ CONTENDERS: dict[str, dict] = {
         "learnable": ["leith", "bottom_drag_linear", "gm_diffusivity", "isoneutral_diffusivity"],
         "start": {"gm_diffusivity": 100.0, "isoneutral_diffusivity": 100.0},
     },
+}
+
+
+# Does it pay to train through the model? All have as many updates, fewer than above, and the same
+# forecasts choose their weights; but a network trained offline sees two days at a time alone.
+_SHORT = {
+    "curriculum": [{"updates": 100, "days": 2}, {"updates": 50, "days": 4}],
+    "validation.days": 4,
+}
+_OFFLINE = _SHORT | {"offline": True, "curriculum": [{"updates": 150, "days": 2}]}
+END_TO_END = "end_to_end"
+_COMPARED = {
+    "network": _SHORT,
     # The gradient is cut at every call of the network.
-    "stop_gradient_0": {"truncate": 0.25, "seed": 0},
-    "stop_gradient_1": {"truncate": 0.25, "seed": 1},
+    "stop_gradient": _SHORT | {"truncate": 0.25},
+    # No gradient through the model, and rollouts without the network: what it would have added in
+    # the two days between records, against the error of the model without it.
+    "offline": _OFFLINE,
+}
+CONTENDERS |= {
+    f"{END_TO_END}/{name}_{seed}": changes | {"seed": seed}
+    for name, changes in _COMPARED.items()
+    for seed in (0, 1)
+}
+# Backscatter by products of vorticity and deformation with the friction it needs: three numbers,
+# which settle in fewer updates.
+CONTENDERS[f"{END_TO_END}/zanna_bolton"] = _NO_NETWORK | {
+    "overrides.physics.backscatter": "zanna_bolton",
+    "learnable": ["leith", "bottom_drag_linear", "zanna_bolton"],
+    "curriculum": [{"updates": 60, "days": 2}],
+    "validation.days": 4,
 }
 
 
@@ -53,5 +81,6 @@ def recipe(folder: Path, km: str = "50km", **changes) -> dogcm.Recipe:
 
 
 def contender(folder: Path, name: str) -> dogcm.Recipe:
-    """The recipe of a contender at 50 km. Seeds of one have its name."""
-    return recipe(folder, name=name.rstrip("_0123456789"), **CONTENDERS[name])
+    """The recipe of a contender at 50 km. Seeds of one have the same name."""
+    own = Path(name).name.rstrip("_0123456789")
+    return recipe(folder, name=own, **CONTENDERS[name])

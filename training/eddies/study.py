@@ -4,6 +4,7 @@
     python training/eddies/study.py errors OUTPUT
     python training/eddies/study.py forecasts OUTPUT
     python training/eddies/study.py climate OUTPUT [YEARS [CONTENDER ...]]
+    python training/eddies/study.py end_to_end OUTPUT [YEARS]
     python training/eddies/study.py generalise OUTPUT
 
 OUTPUT holds the truths (see truth.py) and a folder for each contender; trainings that are there are
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from channel import VARIABLES, Climate, arrays, differences
-from runs import CONTENDERS, GRIDS, HERE, contender, recipe
+from runs import CONTENDERS, END_TO_END, GRIDS, HERE, contender, recipe
 
 import dogcm
 
@@ -37,15 +38,20 @@ def write(name: str, rows: list[dict]) -> None:
 
 def train(folder: Path, names: list[str]) -> None:
     """Trainings one after the other."""
-    for name in names or CONTENDERS:
+    for name in names or main_contenders():
         own, chosen = folder / name, contender(folder, name)
         begun = any(own.glob("checkpoint_*.npz"))
         print(name, "goes on" if begun else "begins", flush=True)
         dogcm.train(chosen, own, resume=begun, overwrite=not begun)
 
 
+def main_contenders() -> list[str]:
+    """Those of the study but for the comparison of ways to train."""
+    return [n for n in CONTENDERS if not n.startswith(END_TO_END)]
+
+
 def trained(folder: Path) -> list[Path]:
-    """Folders of the contenders that are trained."""
+    """Folders of the contenders that are trained, first those of :func:`main_contenders`."""
     last = {n: sum(s.updates for s in contender(folder, n).curriculum) for n in CONTENDERS}
     there = lambda n: (folder / n / f"checkpoint_{last[n]:08d}.npz").exists()
     return [folder / n for n in CONTENDERS if there(n)]
@@ -113,7 +119,7 @@ def square(x: np.ndarray, dz: np.ndarray) -> float:
 # ---- forecasts
 def forecasts(folder: Path) -> None:
     """Scores of all contenders on the test part, with the spread of seeds."""
-    first, *others = trained(folder)
+    first, *others = [p for p in trained(folder) if p.parent == folder]
     rows = dogcm.evaluate(first, days=max(LEADS), windows=24, against=others)
     name = contender(folder, first.name).name
     kept = [
@@ -128,19 +134,29 @@ def forecasts(folder: Path) -> None:
 # ---- climate
 def climate(folder: Path, years: int, names: list[str]) -> None:
     """Free runs from the first day of the test part; each is kept in its contender's folder."""
-    for name in names or ["uncorrected", *(p.name for p in trained(folder))]:
+    main = [p.name for p in trained(folder) if p.parent == folder]
+    run_all_free(folder, years, names or ["uncorrected", *main])
+    tabulate(folder, "climate", sorted(folder.glob("*/climate.npz")))
+
+
+def run_all_free(folder: Path, years: int, names: list[str]) -> None:
+    """The free runs that are not there yet."""
+    for name in names:
         own = folder / name / "climate.npz"
         if own.exists():
             continue
-        setup, found = dogcm.contenders_in(
-            folder / ("network_0" if name == "uncorrected" else name)
-        )
-        wanted = "uncorrected" if name == "uncorrected" else "trained"
-        (chosen,) = [c for c in found if c.name == wanted]
+        setup, chosen = contender_in(folder, name)
         own.parent.mkdir(exist_ok=True)
         np.savez(own, **run_free(chosen, setup, years))
         print(f"{name}: {years} years", flush=True)
-    tabulate(folder)
+
+
+def contender_in(folder: Path, name: str):
+    """The setup and the model of a training; ``uncorrected`` is that of the first one trained."""
+    plain = name == "uncorrected"
+    setup, found = dogcm.contenders_in(trained(folder)[0] if plain else folder / name)
+    (chosen,) = [c for c in found if c.name == ("uncorrected" if plain else "trained")]
+    return setup, chosen
 
 
 def run_free(c, setup, years: int) -> dict[str, np.ndarray]:
@@ -171,7 +187,7 @@ def together(kept: list[Climate], state) -> dict[str, np.ndarray]:
 
 def truths(folder: Path) -> dict[str, Climate]:
     """The climate of the truth's test part, and of its training part."""
-    setup = dogcm.build_training(contender(folder, "network_0"), folder / "network_0")
+    setup = dogcm.build_training(recipe(folder), folder / "truth_50km")
     found = {}
     for name, part in (("truth", setup.test), ("truth, training part", setup.train)):
         found[name] = Climate(np.asarray(setup.model.vertical.dz))
@@ -181,8 +197,8 @@ def truths(folder: Path) -> dict[str, Climate]:
     return found
 
 
-def tabulate(folder: Path) -> None:
-    """The table of all free runs that are there: years 2 to 6, and 16 to 20 of longer ones."""
+def tabulate(folder: Path, table: str, paths: list[Path]) -> None:
+    """The table of free runs in these files: years 2 to 6, and 16 to 20 of longer ones."""
     found = truths(folder)
     truth = found["truth"].means()
     dz = found["truth"].dz
@@ -190,7 +206,7 @@ def tabulate(folder: Path) -> None:
     rows = [row("truth, training part", "1 to 2", part.means(), truth, dz)]
     kept = {"truth/series": found["truth"].kinetic, "truth/surface": found["truth"].last}
     kept |= {f"truth/{n}": v for n, v in truth.items()}
-    for path in sorted(folder.glob("*/climate.npz")):
+    for path in paths:
         with np.load(path) as data:
             run = {n: data[n] for n in data.files}
         for first, last in ((2, 6), (16, 20)):
@@ -200,8 +216,8 @@ def tabulate(folder: Path) -> None:
                 rows.append(row(path.parent.name, f"{first} to {last}", means, truth, dz))
                 kept |= {f"{path.parent.name}/{n}": v for n, v in means.items() if first == 2}
         kept |= {f"{path.parent.name}/{n}": run[n] for n in ("series", "surface")}
-    write("climate", rows)
-    np.savez(folder / "climate.npz", **kept)
+    write(table, rows)
+    np.savez(folder / f"{table}.npz", **kept)
 
 
 def row(name: str, years: str, means: dict, truth: dict, dz) -> dict:
@@ -209,6 +225,81 @@ def row(name: str, years: str, means: dict, truth: dict, dz) -> dict:
     weight = dz / dz.sum()
     ratio = float(weight @ means["eke"] / (weight @ truth["eke"]))
     return {"contender": name, "years": years, "eke_ratio": ratio} | differences(means, truth, dz)
+
+
+# ---- ways to train
+def end_to_end(folder: Path, years: int) -> None:
+    """Forecasts and free runs of what :data:`runs.END_TO_END` compares, as far as it is trained."""
+    names = [f"{END_TO_END}/{p.name}" for p in trained(folder) if p.parent != folder]
+    missing = [n for n in ("uncorrected", *names) if not (folder / n / "starts.npz").exists()]
+    for name in missing:
+        setup, chosen = contender_in(folder, name)
+        found = errors_by_start(setup, chosen)
+        (folder / name).mkdir(exist_ok=True)
+        np.savez(folder / name / "starts.npz", **found)
+        print(f"{name}: forecasts", flush=True)
+    write(END_TO_END, compared(folder, ["uncorrected", *names]))
+    if years:
+        run_all_free(folder, years, ["uncorrected", *names])
+        paths = [folder / n / "climate.npz" for n in ("uncorrected", *names)]
+        tabulate(folder, f"{END_TO_END}_climate", [p for p in paths if p.exists()])
+
+
+def errors_by_start(setup, chosen, cases: int = 24) -> dict[str, np.ndarray]:
+    """Mean squared errors (start, lead) by variable of forecasts over the test part, and kinetic
+    energy of eddies over the truth's as ``eke``."""
+    every, dz, leads = setup.every, np.asarray(setup.model.vertical.dz), []
+    last = setup.model.steps_in(max(LEADS))
+    starts = np.linspace(0, setup.test.count(last) - 1, cases).round().astype(int)
+    ends = [setup.model.steps_in(days) for days in LEADS]
+    for index in starts:
+        window = setup.test.window(int(index), last)
+        truth = {n: np.asarray(window.values[n].interior, float) for n in VARIABLES}
+        state, rows = window.state, []
+        for record in range(last // every):
+            state = chosen.run(state, every)
+            if (record + 1) * every in ends:
+                seen = arrays(state)
+                true = {n: t[record] for n, t in truth.items()}
+                row = {n: square((seen[n] - true[n])[None], dz) for n in VARIABLES}
+                energies = [float(dz @ Climate(dz).of(a)["eke"]) for a in (seen, true)]
+                rows.append(row | {"eke": energies[0] / energies[1]})
+        leads.append(rows)
+    return {n: np.array([[r[n] for r in rows] for rows in leads]) for n in leads[0][0]}
+
+
+def compared(folder: Path, names: list[str], draws: int = 2000) -> list[dict]:
+    """A row for each variable, lead and contender: its error, that of each seed, and its excess
+    over the network's trained through the model, with a bootstrap interval over starts."""
+    seeds: dict[str, list[dict]] = {}
+    for name in names:
+        with np.load(folder / name / "starts.npz") as data:
+            own = Path(name).name.rstrip("_0123456789")
+            seeds.setdefault(own, []).append({n: data[n] for n in data.files})
+    drawn = np.random.default_rng(0).integers(0, 24, (draws, 24))
+    root = lambda own, name, k: np.sqrt(
+        np.mean([s[name][:, k] for s in seeds[own]], axis=0)[drawn].mean(1)
+    )
+    rows = []
+    for name in VARIABLES:
+        for k, days in enumerate(LEADS):
+            for own, members in seeds.items():
+                each = [float(np.sqrt(m[name][:, k].mean())) for m in members]
+                excess = root(own, name, k) / root("network", name, k) - 1
+                rows.append(
+                    {
+                        "variable": name,
+                        "lead_days": days,
+                        "contender": own,
+                        "rmse": float(np.sqrt(np.mean([e**2 for e in each]))),
+                        "by_seed": " ".join(f"{e:.4g}" for e in each),
+                        "excess": float(excess.mean()),
+                        "excess_low": float(np.quantile(excess, 0.025)),
+                        "excess_high": float(np.quantile(excess, 0.975)),
+                        "eke_ratio": float(np.mean([m["eke"][:, k].mean() for m in members])),
+                    }
+                )
+    return rows
 
 
 # ---- other grids
@@ -241,6 +332,8 @@ def main(argv: list[str]) -> None:
         train(Path(argv[1]), argv[2:])
     elif len(argv) >= 2 and argv[0] == "climate":
         climate(Path(argv[1]), int(argv[2]) if len(argv) > 2 else 6, argv[3:])
+    elif len(argv) in (2, 3) and argv[0] == END_TO_END:
+        end_to_end(Path(argv[1]), int(argv[2]) if len(argv) > 2 else 0)
     elif len(argv) == 2 and argv[0] in jobs:
         jobs[argv[0]](Path(argv[1]))
     else:
