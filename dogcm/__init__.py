@@ -66,7 +66,8 @@ _BY_MODULE = {
     "dynamics.tracer_advection": "OneStageAdvection:OneStage DST3 LimitedDST3 Centered Upwind",
     "physics.interfaces": "EquationOfState VerticalMixing Column Mixing Convection "
     "BackgroundMixing TidalMixing Eddies SurfaceFlux",
-    "tracers": "TracerKind TracerVariable Sources Water IdealAge Dye SurfaceHistory Phosphorus",
+    "tracers": "TracerKind TracerVariable Sources Water IdealAge Dye SurfaceHistory Phosphorus "
+    "Radiocarbon",
     # The schemes that ship.
     "dynamics.tracer_transport": "WENO WENO5 WENO7 PPM",
     "dynamics.momentum": "EnergyConserving EnstrophyConserving EnergyEnstrophyConserving "

@@ -1,16 +1,16 @@
-"""A passive tracer of one's own: radiocarbon that decays and is renewed at the surface."""
+"""A passive tracer of one's own: argon-39, which decays and is renewed at the surface."""
 
 import dogcm
 
 
-class Radiocarbon(dogcm.TracerKind):
-    """Ratio of radiocarbon to the atmosphere's, which decays and is drawn to 1 at the surface."""
+class Argon39(dogcm.TracerKind):
+    """Ratio of argon-39 to the atmosphere's, which decays and is drawn to 1 at the surface."""
 
-    half_life: float = dogcm.option(5730.0, "year", "of the decay", gt=0)
+    half_life: float = dogcm.option(268.0, "year", "of the decay", gt=0)
     exchange: float = dogcm.parameter(1.0e-5, "m s-1", "speed of the exchange with the air", ge=0)
 
     def variables(self):
-        text = "ratio of radiocarbon to the atmosphere"
+        text = "ratio of argon-39 to the atmosphere"
         return (dogcm.TracerVariable(self.label, "1", text, rain="local"),)
 
     def initial(self, grid):
@@ -27,9 +27,9 @@ class Radiocarbon(dogcm.TracerKind):
 ocean = dogcm.Model(
     "two_basin",
     {"grid.nx": 30, "grid.ny": 18, "run.output": {}},
-    tracers={"carbon": Radiocarbon(exchange=2e-5)},
+    tracers={"argon": Argon39(exchange=2e-5)},
 )
 ocean.run(days=60, progress=False)
-ds = ocean.dataset(["carbon"])
+ds = ocean.dataset(["argon"])
 if ds is not None:
-    print(ds.carbon.mean(("y", "x") if "y" in ds.dims else ("lat", "lon")).values.round(4))
+    print(ds.argon.mean(("y", "x") if "y" in ds.dims else ("lat", "lon")).values.round(4))

@@ -205,6 +205,12 @@ def mean_of(c: Circulation) -> Circulation:
     return Circulation(*map(mean, fields), ends, c.background, c.start, c.year)
 
 
+def water_of(c: Circulation, n) -> dict[str, Field]:
+    """Temperature and salinity of the ``n``-th period, by name."""
+    of = lambda f: f.with_data(jax.lax.dynamic_index_in_dim(f.data, n, keepdims=False))
+    return {"temperature": of(c.temperature), "salinity": of(c.salinity)}
+
+
 def in_double(tree):
     """A pytree with its floating-point leaves in float64: a solve to 1e-8 takes that."""
     wide = lambda x: (
@@ -270,5 +276,6 @@ __all__ = [
     "read_circulation",
     "record",
     "require_periodic",
+    "water_of",
     "write_circulation",
 ]

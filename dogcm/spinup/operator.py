@@ -24,7 +24,7 @@ from dogcm.dynamics.interfaces import Flow
 from dogcm.dynamics.tracer_advection import Centered
 from dogcm.field import Field
 from dogcm.operators import diff_z_c2w, diff_z_w2c
-from dogcm.spinup.circulation import mean_of
+from dogcm.spinup.circulation import mean_of, water_of
 from dogcm.spinup.problem import Problem, warmed
 
 _APART = 3  # cells of one colour
@@ -232,7 +232,9 @@ def _compiled_sources(problem: Problem, x):
         def add(total, n):
             length = circulation.year / circulation.periods
             time = circulation.start + (n + 0.5) * length
-            return total + _source_rates(cycle, space, x, time, params, grid), None
+            return total + _source_rates(
+                cycle, space, x, time, water_of(circulation, n), params, grid
+            ), None
 
         numbers = jnp.arange(circulation.periods)
         total, _ = jax.lax.scan(add, jnp.zeros_like(x), numbers)
@@ -244,7 +246,12 @@ def _compiled_sources(problem: Problem, x):
     def held(x, circulation, grid, params):
         def of(y):
             found = cycle.passive.held(
-                space.fields(y), grid.h_c, params, grid, circulation.start, cycle.physics.dt
+                space.fields(y) | water_of(circulation, 0),
+                grid.h_c,
+                params,
+                grid,
+                circulation.start,
+                cycle.physics.dt,
             )
             return jnp.stack([found[n].data for n in space.names])
 
@@ -256,8 +263,8 @@ def _compiled_sources(problem: Problem, x):
     return (lambda x, v, p: change(x, v, *rest, p)), (lambda x, p: held(x, *rest, p))
 
 
-def _source_rates(cycle, space, x, time, params, grid):
-    fields = space.fields(x)
+def _source_rates(cycle, space, x, time, water, params, grid):
+    fields = space.fields(x) | water
     h = grid.h_c.crop(0)
     found = cycle.passive.sources(fields, h, params, grid, time, cycle.physics.dt)
     thick = jnp.where(h.data > 0, h.data, 1.0)

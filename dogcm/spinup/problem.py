@@ -88,8 +88,8 @@ class Problem:
 
     Attributes:
         cycle, space, circulation, params, grid, decomposition: see their classes. costs: what was
-            spent so far. bound: no state falls below it, or None. invariants: what is
-            conserved; filled by :meth:`find_invariants`. contents: their values.
+            spent so far. bounded: no tracer falls below the least that it can be. invariants:
+            what is conserved; filled by :meth:`find_invariants`. contents: their values.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Problem:
         self.decomposition = decomposition
         self.cycle, self.space, self.circulation = cycle, space, circulation
         self.params, self.grid = params, grid
-        self.bound: float | None = 0.0
+        self.bounded = True
         self._compiled: dict[str, Callable] = {}
         self.start_again()
 
@@ -246,16 +246,18 @@ class Problem:
         return out
 
     def admissible(self, x, like):
-        """``x`` without values below the bound, with the contents that are conserved.
+        """``x`` without values below the least there can be, with the contents that are conserved.
 
         What is missing is put in by a factor, so that nothing becomes negative.
 
         Args:
-            like: a state that the map has made: where that lies below the bound, so may ``x``.
+            like: a state that the map has made: where that lies below the least, so may ``x``.
         """
         x = x * self.space.mask
-        if self.bound is not None:
-            x = jnp.maximum(x, jnp.minimum(self.bound, self.lowest(like))) * self.space.mask
+        if self.bounded:
+            least = {v.name: v.lowest for v in self.cycle.passive.variables}
+            rows = jnp.asarray([least[n] for n in self.space.names])[:, None, None, None]
+            x = jnp.maximum(x, jnp.minimum(rows, self.lowest(like))) * self.space.mask
         if not self.invariants.count:
             return x
         factor = jnp.ones(x.shape)

@@ -17,7 +17,7 @@ from dogcm.components.names import did_you_mean
 from dogcm.dynamics.interfaces import TracerAdvection
 from dogcm.field import Field
 from dogcm.learning.saving import CheckpointError, load_checkpoint, save_checkpoint
-from dogcm.spinup.circulation import Circulation, in_double, record
+from dogcm.spinup.circulation import Circulation, in_double, record, water_of
 from dogcm.spinup.cycle import cycle_of, outflow
 from dogcm.spinup.errors import EquilibriumError
 from dogcm.spinup.methods import Method, method_of
@@ -40,7 +40,7 @@ class Settings:
         periods: of the year, see :func:`dogcm.spinup.record`.
         most_years: years of the map, a derivative counted as two, after which it is given up.
         folder: where the state is kept after every iteration, to go on after an interruption.
-        lowest: no tracer falls below it (0), or None.
+        bounded: no tracer falls below the least that it can be (0, most of them).
         report: called with each :class:`Iteration`.
     """
 
@@ -49,7 +49,7 @@ class Settings:
     periods: int = 12
     most_years: float = 2000.0
     folder: str | Path | None = None
-    lowest: float | None = 0.0
+    bounded: bool = True
     report: Callable[[Iteration], None] | None = None
 
     def __post_init__(self):
@@ -164,7 +164,7 @@ def problem_of(
     cycle = cycle_of(model, names, steps, circulation.periods, settings.advection)
     space = space_of(model, names, circulation, grid)
     problem = Problem(cycle, space, circulation, params, grid, model.decomposition)
-    problem.bound = settings.lowest
+    problem.bounded = settings.bounded
     _require_same_every_year(model, problem)
     return problem
 
@@ -180,7 +180,7 @@ def _again(model, variables, circulation, settings: Settings) -> Problem:
             f"for {', '.join(names)}"
         )
     circulation.start_again()
-    circulation.bound = settings.lowest
+    circulation.bounded = settings.bounded
     return circulation
 
 
@@ -229,7 +229,7 @@ def _require_same_every_year(model, problem: Problem) -> None:
     """Refuse sources that follow the calendar: a year later they have to be the same."""
     cycle, grid, c = problem.cycle, problem.grid, problem.circulation
     tracers = {n: model.state.tracers[n].astype(jnp.float64) for n in problem.space.names}
-
+    tracers |= water_of(c, 0)
     owners: list[str] = []
 
     def sources(time):

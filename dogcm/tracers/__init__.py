@@ -12,6 +12,7 @@ from dogcm.tracers.base import Sources, TracerKind, TracerVariable, Water
 from dogcm.tracers.dye import Dye
 from dogcm.tracers.passive import NAMES_OF_STATE, PassiveTracers, make_kind
 from dogcm.tracers.phosphorus import Phosphorus
+from dogcm.tracers.radiocarbon import Radiocarbon
 from dogcm.tracers.surface_history import SurfaceHistory
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "IdealAge",
     "PassiveTracers",
     "Phosphorus",
+    "Radiocarbon",
     "Sources",
     "SurfaceHistory",
     "TracerKind",

@@ -22,6 +22,7 @@ class TracerVariable:
         standard_name: of the CF table, or empty.
         rain: what fresh water brings along: ``local`` (the concentration it falls on: rain does not
             dilute) or ``none`` (nothing: the content stays what it is).
+        lowest: less than this there cannot be.
     """
 
     name: str
@@ -29,6 +30,7 @@ class TracerVariable:
     long_name: str
     standard_name: str = ""
     rain: Literal["local", "none"] = "none"
+    lowest: float = 0.0
 
 
 @dataclass(frozen=True)

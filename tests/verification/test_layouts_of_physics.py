@@ -37,6 +37,7 @@ OCEANS = {
             "held": {"kind": "dye", "release": "held", "lat": [-70, -40], "value": 2.0},
             "steady": {"kind": "dye", "release": "steady", "lat": [20, 70], "rate": 3.0},
             "cycle": {"kind": "phosphorus"},
+            "c14": {"kind": "radiocarbon"},
         },
     },
     "kpp": {
@@ -61,6 +62,7 @@ AT_WORK = {
         "once": 0.5,
         "held": 1.9,
         "steady": 1e-6,
+        "c14": 0.0,
     },
     "kpp": {"eta": 0.01},
 }
