@@ -100,8 +100,7 @@ def find_basins(horizontal, wet: np.ndarray, names=None) -> Basins:
     """
     wet = np.asarray(wet) > 0
     check_basins(names or ())
-    plain = horizontal.spherical and (not horizontal.curvilinear or horizontal.along_parallels)
-    found, row = _fill(horizontal, wet) if plain else ({}, None)
+    found, row = _fill(horizontal, wet) if horizontal.spherical else ({}, None)
     found["global"] = wet
     chosen = [n for n in DEFAULT if n in found] if names is None else list(names)
     for name in chosen:
@@ -134,8 +133,18 @@ def _fill(horizontal, wet: np.ndarray) -> tuple[dict[str, np.ndarray], int | Non
         masks["indo_pacific"] = masks["indian"] | masks["pacific"]
     if groups["indian"] & groups["pacific"]:
         del masks["indian"], masks["pacific"]
-    row = int(np.abs(corners(horizontal)[1] - SOUTHERN_END).argmin())
-    return masks, row if 0 < row < wet.shape[0] else None
+    return masks, _southern_row(horizontal)
+
+
+def _southern_row(horizontal) -> int | None:
+    """The row whose south faces lie along the basins' southern end; None where no row does."""
+    ny = horizontal.shape[0]
+    if not horizontal.curvilinear or horizontal.along_parallels:
+        row = int(np.abs(corners(horizontal)[1] - SOUTHERN_END).argmin())
+        return row if 0 < row < ny else None
+    off = np.abs(horizontal.points("v")[0] - SOUTHERN_END).max(axis=1)
+    row = int(off.argmin())
+    return row if 0 < row and off[row] <= horizontal.row_step() else None
 
 
 def open_faces(horizontal, wet: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -168,10 +177,11 @@ def _components(
 
 def _labels_near(horizontal, wet, label, seeds) -> set[int]:
     """Labels of the columns of water nearest to the points."""
-    x, y = corners(horizontal)
-    lon, lat = 0.5 * (x[1:] + x[:-1])[None, :], 0.5 * (y[1:] + y[:-1])[:, None]
     if horizontal.curvilinear:
         lat, lon = horizontal.points("c")
+    else:
+        x, y = corners(horizontal)
+        lon, lat = 0.5 * (x[1:] + x[:-1])[None, :], 0.5 * (y[1:] + y[:-1])[:, None]
     found = set()
     for seed_lon, seed_lat in seeds:
         east = ((lon - seed_lon + 180.0) % 360.0 - 180.0) * np.cos(np.deg2rad(seed_lat))

@@ -1,7 +1,8 @@
 """Sections: lines of cell faces between points on the globe, by name or by their end points.
 
 A section is a staircase of faces from the cell corner nearest to one point to that nearest to the
-next, close to the straight line in longitude and latitude. What flows through it therefore depends
+next, close to the straight line in longitude and latitude (where the grid's lines are no parallels
+and meridians, see :mod:`dogcm.diagnostics.corner_paths`). What flows through it therefore depends
 on its ends only, as long as the flow between two such lines has no divergence. **Positive is what
 crosses to the left** of someone who walks from the first
 point to the last: northward for a section from west to east, eastward for one from north to south.
@@ -17,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dogcm.diagnostics.corner_paths import Corners, straight
 from dogcm.field import Field
 
 # Points (longitude, latitude) from land to land, and where positive is. Ends lie well inland, so
@@ -78,8 +80,7 @@ def corners(horizontal) -> tuple[np.ndarray, np.ndarray]:
     """Longitudes (nx + 1) and latitudes (ny + 1) of the cell corners; x and y in km on a plane."""
     if horizontal.curvilinear and not horizontal.along_parallels:
         raise SectionError(
-            "sections and basins need parallels and meridians: a rotated grid has none of its own, "
-            "and of a grid from a file they are not known"
+            "this grid's lines are no parallels and meridians, and its corners have no axes"
         )
     if horizontal.spherical:
         return np.asarray(horizontal.lon_edges), np.asarray(horizontal.lat_edges)
@@ -102,6 +103,8 @@ def faces_along(horizontal, points, name: str = "section") -> list[tuple[str, in
     points = [(float(x), float(y)) for x, y in points]
     if len(points) < 2:
         raise SectionError(f"{name}: a section needs two points at least, got {len(points)}")
+    if _needs_graph(horizontal, points):
+        return _along_corners(horizontal, points, name)
     x, y = corners(horizontal)
     periodic = horizontal.periodic_x
     ny, nx = horizontal.shape
@@ -113,12 +116,6 @@ def faces_along(horizontal, points, name: str = "section") -> list[tuple[str, in
     nodes = []
     for (_, lat), here in zip(points, lon):
         _check_inside(name, here, lat, x, y, periodic)
-        if horizontal.north_fold and lat > horizontal.join + (y[1] - y[0]):
-            raise SectionError(
-                f"{name}: the point ({here:g}, {lat:g}) lies north of {horizontal.join:g} degrees, "
-                f"where the lines of a "
-                "tripolar grid leave parallels and meridians; end the section there"
-            )
         nodes.append((int(np.abs(y - lat).argmin()), int(np.abs(copies - here).argmin()) + offset))
     faces: list[tuple[str, int, int, int]] = []
     for start, end in zip(nodes, nodes[1:]):
@@ -140,6 +137,48 @@ def line(horizontal, points, tile, dtype=np.float64, name: str = "section") -> L
 
 
 # ---- parts
+def _needs_graph(horizontal, points) -> bool:
+    """Whether a section leaves the part of the grid where lines are parallels and meridians."""
+    if not horizontal.curvilinear:
+        return False
+    if not horizontal.along_parallels:
+        return True
+    y = corners(horizontal)[1]
+    return max(lat for _, lat in points) > horizontal.join + (y[1] - y[0])
+
+
+def _along_corners(horizontal, points, name: str) -> list[tuple[str, int, int, int]]:
+    """:func:`faces_along` on any grid."""
+    graph = _graph_of(horizontal)
+    nodes = []
+    for lon, lat in points:
+        node, inside = graph.nearest(lon, lat)
+        if not inside:
+            raise SectionError(f"{name}: the point ({lon:g}, {lat:g}) lies outside the grid")
+        nodes.append(node)
+    faces: list[tuple[str, int, int, int]] = []
+    for a, b, start, end in zip(points, points[1:], nodes, nodes[1:]):
+        found = graph.path(start, end, *straight(a, b))
+        if found is None:
+            raise SectionError(
+                f"{name}: the line from ({a[0]:g}, {a[1]:g}) to ({b[0]:g}, {b[1]:g}) leaves the "
+                "grid"
+            )
+        faces += found
+    ny, nx = horizontal.shape
+    return [f for f in faces if f[1] < ny and f[2] < nx]
+
+
+_last: list = []
+
+
+def _graph_of(horizontal) -> Corners:
+    """The graph of a grid; that of the last one is kept, for its other sections."""
+    if not _last or _last[0] is not horizontal:
+        _last[:] = [horizontal, Corners(horizontal)]
+    return _last[1]
+
+
 def _beside(points, horizontal, x: np.ndarray) -> list[float]:
     """Longitudes of the points without jumps; the first one on the grid."""
     lon = [p[0] for p in points]

@@ -33,6 +33,11 @@ class Curvilinear:
         """Rows and columns of cells."""
         raise NotImplementedError
 
+    @property
+    def periodic_x(self) -> bool:
+        """Whether the last column is the western neighbour of the first."""
+        raise NotImplementedError
+
     def positions(self, y, x) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Latitude and longitude (degrees), and the angle (radians) from east to growing x."""
         raise NotImplementedError
