@@ -50,6 +50,8 @@ _BY_MODULE = {
     "learning.rollout": "rollout",
     "targets.blobs": "blob_field",
     "evaluation.evaluation": "contenders_in evaluate trained_in",
+    "evaluation.comparison": "compare_trainings",
+    "evaluation.report": "write_report",
     "evaluation.score_table": "read_scores:read_csv",
     "plots.run": "pictures",
     "plots.scores": "draw_by_lead draw_bias_maps draw_spectra",

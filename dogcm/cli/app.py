@@ -366,6 +366,20 @@ def evaluate(
 
 
 @app.command()
+def compare(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Folders of trainings.")],
+    html: Annotated[
+        str | None,
+        typer.Option(help="Also write a page with curves and scores.", show_default=False),
+    ] = None,
+) -> int:
+    """Put trainings side by side: what their recipes differ in, how they went, how they scored."""
+    from dogcm.cli import training
+
+    return training.compare(runs, html)
+
+
+@app.command()
 def spinup(
     experiment: Experiment,
     variable: Annotated[

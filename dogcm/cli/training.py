@@ -1,4 +1,4 @@
-"""``dogcm train`` and ``dogcm evaluate``."""
+"""``dogcm train``, ``dogcm evaluate`` and ``dogcm compare``."""
 
 from __future__ import annotations
 
@@ -57,4 +57,25 @@ def evaluate(
     from dogcm.evaluation.evaluation import evaluate as run
 
     run(folder, days=days, windows=windows, free=free, against=against, layout=layout)
+    return OK
+
+
+def compare(folders: list[str], page: str | None) -> int:
+    """Print trainings side by side, and write a page about them if asked to.
+
+    Raises:
+        ConfigError: see :func:`dogcm.evaluation.comparison.compare_trainings`.
+    """
+    import typer
+
+    from dogcm.evaluation.comparison import compare_trainings, markdown
+    from dogcm.evaluation.report import write_report
+
+    found = compare_trainings(list(folders))
+    tables = (found.summaries(), found.differences(), found.scores())
+    for text in [*found.notes(), *(markdown(rows) for rows in tables)]:
+        if text:
+            typer.echo(f"{text}\n")
+    if page is not None:
+        typer.echo(str(write_report(found, page)))
     return OK
