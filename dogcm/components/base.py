@@ -31,7 +31,7 @@ from dogcm.components.bijectors import Bijector, Exp
 from dogcm.components.errors import ConfigError
 from dogcm.components.known import remember
 
-SHAPES = ("scalar", "profile", "map", "orthotropic")
+SHAPES = ("scalar", "profile", "map", "orthotropic", "volume")
 FACTOR_OF_TWO = float(np.log(2.0))
 
 

@@ -450,7 +450,7 @@ def _(s: Scene) -> Field:
     "eddy_diffusivity",
     "c",
     "m2 s-1",
-    "Gent-McWilliams diffusivity; 0 in models without it",
+    "Gent-McWilliams diffusivity, mean over depth; 0 in models without it",
     "ocean_tracer_bolus_laplacian_diffusivity",
     layers=False,
 )
@@ -460,7 +460,11 @@ def _(s: Scene) -> Field:
         return wet * 0.0
     mixing, density = s.mixing
     found = d.physics.eddies.diffusivities(density, mixing.n2, s.params, s.grid, d.physics)
-    return found["gm_diffusivity"] * wet
+    kappa = found["gm_diffusivity"]
+    if jnp.ndim(kappa.data if isinstance(kappa, Field) else kappa) == 3:  # differs with depth
+        h = s.grid.h_c
+        kappa = sum_z(h * kappa) / (sum_z(h) + (1.0 - s.grid.wet_c))
+    return kappa * wet
 
 
 @variable(

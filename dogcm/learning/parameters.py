@@ -1,4 +1,4 @@
-"""Physical parameters that may be learned: a scalar, a profile or a map, by name.
+"""Physical parameters that may be learned: a scalar, a profile, a map or a value per cell, by name.
 
 An optimiser sees *raw* numbers without bounds or units; the model sees values with both.
 ``LearnableSet`` leads from one to the other::
@@ -56,8 +56,8 @@ class Learnable:
         prior_sd: standard deviation of the raw number about its start; default: a factor of two, or
             most of ``bounds``.
         bounds: lowest and highest value, both positive; default: any positive value.
-        smoothness: correlation length (m) of a map's deviation from its start; 0: cells are
-            independent.
+        smoothness: correlation length (m) of a map's deviation from its start, of a value per cell
+            along layers; 0: cells are independent.
         held: no gradient reaches it; it stays as something else than gradients has found it.
 
     Raises:
@@ -98,8 +98,8 @@ class Learnable:
 
     @property
     def tiled(self) -> bool:
-        """Whether it is a map: each rank holds its own part."""
-        return self.shape in ("map", "orthotropic")
+        """Whether it is a map, of columns or of cells: each rank holds its own part."""
+        return self.shape in ("map", "orthotropic", "volume")
 
     @property
     def bijector(self) -> Bijector:
@@ -267,10 +267,12 @@ def _shaped(item: Learnable, value, grid):
             )
         levels = grid.nz - (item.info.levels == "interfaces")
         return value if item.shape == "scalar" else jnp.broadcast_to(value, (levels, 1, 1))
-    if not fields and jnp.ndim(value):
+    if not fields and jnp.ndim(value) and item.shape != "volume":
         raise LearnableError(
             f"{item.name} is a profile in this model, and cannot be learned as a {item.shape}"
         )
+    if item.shape == "volume":
+        return _map(item, value, grid.mask_c)
     if item.shape == "map":
         return _map(item, value, grid.wet_c)
     west, south = at_faces(value)
@@ -281,6 +283,11 @@ def _map(item: Learnable, value, like: Field) -> Field:
     if isinstance(value, tuple) or (_is_field(value) and value.at != like.at):
         raise LearnableError(f"{item.name} is orthotropic in this model: learn it as such")
     if _is_field(value):
-        return value.crop(0).named(item.name)
+        found = value.crop(0).named(item.name)
+        if found.ndim > like.ndim:
+            raise LearnableError(
+                f"{item.name} has a value for every cell in this model: learn it as a volume"
+            )
+        return found.with_data(jnp.broadcast_to(found.data, like.crop(0).shape))
     blank = zeros_like(like.crop(0))
-    return blank.with_data(jnp.full(blank.shape, value, jnp.result_type(value))).named(item.name)
+    return blank.with_data(jnp.broadcast_to(value, blank.shape)).named(item.name)

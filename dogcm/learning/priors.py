@@ -5,9 +5,9 @@ s)**2)``. So do maps whose cells are independent. A map with a correlation lengt
 
     1 / (2 s**2 L**2) * integral of (d**2 + L**2 |grad d|**2) dA
 
-over the wet part of the sphere: the precision operator of Whittle and Matern fields (Lindgren, Rue
-and Lindstroem 2011, doi:10.1111/j.1467-9868.2011.00777.x, with alpha = 1). It does not depend on
-the resolution.
+over the wet part of the sphere, and of a value for every cell layer by layer: the precision
+operator of Whittle and Matern fields (Lindgren, Rue and Lindstroem 2011,
+doi:10.1111/j.1467-9868.2011.00777.x, with alpha = 1). It does not depend on the resolution.
 """
 
 from __future__ import annotations
@@ -68,4 +68,4 @@ def _smooth(f: Field, length: float, grid):
 
 
 def _wet(f: Field, grid) -> Field:
-    return getattr(grid, f"wet_{f.at}")
+    return getattr(grid, f"wet_{f.at}" if f.ndim == 2 else f"mask_{f.at}")

@@ -1,9 +1,9 @@
 """Physical parameters where formulas need them.
 
-A parameter is a scalar, a profile over levels of shape (nz, 1, 1) (interfaces: (nz - 1, 1, 1)), or
-a map: a Field at cell centres, (y, x). A map is brought to faces and corners here; scalars and
-profiles hold at every place. Of a diffusivity there may be two maps, one on west and one on south
-faces (orthotropic).
+A parameter is a scalar, a profile over levels of shape (nz, 1, 1) (interfaces: (nz - 1, 1, 1)), a
+map: a Field at cell centres, (y, x), or a Field with a value for every cell, (z, y, x). Maps are
+brought to faces and corners here; scalars and profiles hold at every place. Of a diffusivity there
+may be two maps, one on west and one on south faces (orthotropic).
 """
 
 from __future__ import annotations

@@ -51,6 +51,7 @@ from dogcm.operators import (
 from dogcm.physics.coefficients import at_u, at_v
 from dogcm.physics.interfaces import Eddies
 
+_ANYWHERE = ("scalar", "profile", "map", "volume")
 TAPERS = ("gkw91", "dm95", "clipping", "none")
 # Steeper than this many times the largest slope, a triad counts as this steep: keeps derivatives
 # finite.
@@ -171,9 +172,10 @@ def prepare(
 
     Args:
         density: anomaly (kg m-3) on layers. n2: squared buoyancy frequency (s-2) at interfaces.
-        params: ``isoneutral_diffusivity``, ``gm_diffusivity``, ``isoneutral_floor`` and
-            ``lateral_diffusivity`` (m2 s-1). Along layers diffusivity does not fall below the floor
-            where slopes are tapered; the last one is added everywhere.
+        params: ``isoneutral_diffusivity`` and ``gm_diffusivity`` (both may have a value for every
+            cell), ``isoneutral_floor`` and ``lateral_diffusivity`` (m2 s-1). Along layers
+            diffusivity does not fall below the floor where slopes are tapered; the last one is
+            added everywhere.
     """
     density, n2 = fence(density, n2)
     # As N2 has it: density below, less density from above brought down.
@@ -225,9 +227,11 @@ class Isoneutral(Eddies):
         1e-3, "1", "range of slopes over which dm95 goes from all to nothing", gt=0
     )
     isoneutral_diffusivity: float = parameter(
-        1e3, "m2 s-1", "diffusivity of tracers along neutral surfaces", ge=0
+        1e3, "m2 s-1", "diffusivity of tracers along neutral surfaces", shapes=_ANYWHERE, ge=0
     )
-    gm_diffusivity: float = parameter(1e3, "m2 s-1", "Gent-McWilliams eddy diffusivity", ge=0)
+    gm_diffusivity: float = parameter(
+        1e3, "m2 s-1", "Gent-McWilliams eddy diffusivity", shapes=_ANYWHERE, ge=0
+    )
     isoneutral_floor: float = parameter(
         0.0, "m2 s-1", "least diffusivity along layers where slopes are tapered", ge=0
     )

@@ -30,6 +30,7 @@ from dogcm.setups.python import from_keywords
 from dogcm.setups.registry import as_settings, load_config
 from dogcm.simulation.agreement import require_agreement
 from dogcm.simulation.dataset import dataset
+from dogcm.simulation.given_parameters import parameter_on_tiles
 from dogcm.simulation.wishes import Output
 from dogcm.timestepping import Dynamics, State, many_steps
 from dogcm.timestepping.physics import Physics
@@ -71,7 +72,8 @@ class Model:
     Attributes:
         state: the ocean now (:class:`dogcm.timestepping.State`).
         params: physical parameters, the leaves that training may learn: scalars; profiles or maps
-            where learned. Network weights are ``params["corrector"]``.
+            where learned or given (:meth:`set_parameter`). Network weights are
+            ``params["corrector"]``.
         closed: water that became land or is cut off from the ocean; on rank 0.
         grid, forcing, dynamics: see their classes. step: ``(state, params, forcing, grid) ->
             state``, pure.
@@ -262,6 +264,20 @@ class Model:
     def _params(self) -> dict:
         values = self.config.parameters | self.passive.parameters()
         return {k: jnp.asarray(v, self.dtype) for k, v in values.items()}
+
+    def set_parameter(self, name: str, values) -> None:
+        """Give a parameter values that differ from place to place: ``params[name]`` from then on.
+
+        Every rank calls it; a restart does not hold them.
+
+        Args:
+            values: on rank 0: a number, or an array over the whole grid: ``(level,)``, ``(y, x)``
+                or ``(level, y, x)``, in the parameter's unit; NaN on land.
+
+        Raises:
+            ConfigError: see :func:`dogcm.simulation.given_parameters.parameter_on_tiles`.
+        """
+        self.params = self.params | {name: parameter_on_tiles(self, name, values)}
 
     def _scatter(self, function, *args, halo=0, at="c", vector=None) -> np.ndarray:
         return self.decomposition.scatter(

@@ -10,15 +10,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from same_bits import after
 
 from dogcm.components.errors import ConfigError
-from dogcm.decomp import Decomposition, Halo, SerialCommunicator, make_layout
+from dogcm.decomp import Decomposition, Halo, SerialCommunicator, make_layout, world
+from dogcm.decomp.binding import looks_like_mpi_launch
+from dogcm.diagnostics.variables import find_variables
 from dogcm.dynamics.continuity import convergence
 from dogcm.field import Field, exchange
 from dogcm.grid.geometry import build_grid
 from dogcm.grid.grids import LatLon
 from dogcm.halo import connect
 from dogcm.learning.derivatives import check_derivatives
+from dogcm.learning.parameters import LearnableError, LearnableSet
 from dogcm.operators import diff_z_w2c, lower_z_c2w, upper_z_c2w
 from dogcm.physics import isoneutral
 from dogcm.physics.isoneutral import SlopeTaper
@@ -355,3 +359,121 @@ def test_bad_taper_is_refused():
         Model("two_basin", {**SMALL, "physics.eddies.taper": "gkw"}, comm=SerialCommunicator())
     with pytest.raises(ConfigError, match="max_slope"):
         Model("two_basin", {**SMALL, "physics.eddies.max_slope": 0.0}, comm=SerialCommunicator())
+
+
+# ---- values that differ with depth
+def bumpy(sea, seed: int, size: float) -> Field:
+    rng = np.random.default_rng(seed)
+    return sea.field(rng.uniform(0.2, 2.0, (len(LAYERS), NY, NX)) * size)
+
+
+def test_volumes_of_coefficients(sea):
+    """A value per cell: uniform, it is the scalar; differing, density still feels no isoneutral
+    diffusion, variance falls, and tracers are conserved."""
+    scalars = off(isoneutral_diffusivity=800.0, gm_diffusivity=1500.0)
+    ones = sea.grid.mask_c * 0.0 + 1.0
+    same = {n: ones * v if float(v) else v for n, v in scalars.items()}
+    rates = [
+        content_rate(sea.T, closure(sea, sea.T, sea.S, q, SlopeTaper()), sea.grid)
+        for q in (scalars, same)
+    ]
+    np.testing.assert_allclose(rates[0].interior, rates[1].interior, rtol=1e-9, atol=1e-18)
+    K, taper = bumpy(sea, 3, 1e3), SlopeTaper("gkw91", max_slope=1e-3)
+    iso = closure(sea, sea.T, sea.S, off() | {"isoneutral_diffusivity": K}, taper)
+    T, S = step(sea.T, iso, sea.grid), step(sea.S, iso, sea.grid)
+    assert float(jnp.abs((T - sea.T).data).max()) * 2e-4 * RHO0 > 1e-3
+    change = (density_of(T, S) - density_of(sea.T, sea.S)) * sea.grid.mask_c
+    assert float(jnp.abs(change.data).max()) < 1e-12
+    total, _ = variance_rate(sea, off() | {"isoneutral_diffusivity": K}, taper)
+    assert total < 0
+    total, size = variance_rate(sea, off() | {"gm_diffusivity": bumpy(sea, 4, 1e3)}, taper)
+    assert abs(total) < 1e-12 * size
+
+
+def test_derivatives_of_volumes(sea):
+    taper = SlopeTaper("gkw91", max_slope=2.5e-3)
+
+    def tendencies(q):
+        iso = closure(sea, sea.T, sea.S, off(lateral_diffusivity=30.0) | q, taper)
+        return [content_rate(sea.T, iso, sea.grid), iso.vertical_diffusivity]
+
+    start = {"isoneutral_diffusivity": bumpy(sea, 5, 8e2), "gm_diffusivity": bumpy(sea, 6, 1.5e3)}
+    report = check_derivatives(tendencies, start)
+    assert report.passed, str(report)
+
+
+VOLUME = {**SMALL, "run.precision": "float64"}
+BOTH = ("isoneutral_diffusivity", "gm_diffusivity")
+
+
+def with_volumes(comm) -> Model:
+    """Diffusivities that fade with depth and differ from column to column."""
+    model = Model("two_basin", VOLUME, comm=comm)
+    z = np.exp(-np.arange(4.0) / 2)[:, None, None]
+    values = 800.0 * z * (1.2 + np.sin(np.arange(18.0))[:, None] * np.cos(np.arange(24.0)))
+    wet = model.gather(model.grid.mask_c)
+    for name, factor in zip(BOTH, (1.0, 2.0)):
+        given = np.where(wet > 0, values * factor, np.nan) if comm.rank == 0 else None
+        model.set_parameter(name, given)
+    return model
+
+
+@pytest.mark.mpi(min_size=2)
+@pytest.mark.ranks(2)
+def test_volumes_on_tiles():
+    """Given from one array: the same bits, and learned: the same slopes as on one rank."""
+
+    def values(model):
+        learn = LearnableSet([f"{name}: volume" for name in BOTH])
+        raw, start = learn.initial(model.params, model.grid), model.state
+
+        def share(raw):
+            params = learn.apply(raw, model.params, model.halos, model.grid)
+            last = model.step(start, params, model.forcing, model.grid)
+            prior = learn.prior(raw, model.params, model.halos, model.grid)
+            return jnp.sum(last.temperature.interior**2) + prior
+
+        slopes = jax.jit(jax.grad(share))(raw)
+        slopes = {n: model.gather(slopes[n]) for n in BOTH}
+        return slopes, after(2)(model)
+
+    comm = world()
+    slopes, state = values(with_volumes(comm))
+    wrong = []
+    if comm.rank == 0:
+        alone, expected = values(with_volumes(SerialCommunicator()))
+        wrong += [n for n in expected if not np.array_equal(state[n], expected[n])]
+        for name, slope in alone.items():
+            size = np.abs(slope).max()
+            close = np.allclose(slopes[name], slope, rtol=1e-9, atol=1e-11 * size)
+            wrong += [] if size > 0 and close else [f"slope of {name}"]
+    assert not comm.broadcast(wrong)
+
+
+@pytest.mark.skipif(looks_like_mpi_launch(), reason="checked on one rank")
+def test_values_that_do_not_fit_are_refused():
+    model = Model("two_basin", SMALL, comm=SerialCommunicator())
+    shape = (4, 18, 24)
+    for name, values, says in (
+        ("gm_diffusivty", 1.0, "no parameter"),
+        ("isoneutral_floor", np.ones(shape), "cannot be a volume"),
+        ("gm_diffusivity", np.ones((3, 18, 24)), "needs \\(4, 18, 24\\)"),
+        ("gm_diffusivity", np.full(shape, np.nan), "missing at sea"),
+        ("gm_diffusivity", np.full(shape, -1.0), "out of range"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            model.set_parameter(name, values)
+    model.set_parameter("gm_diffusivity", [800.0, 400.0, 200.0, 100.0])
+    model.set_parameter("isoneutral_diffusivity", np.full(shape, 500.0))
+    mixing = (SimpleNamespace(n2=None), None)
+    scene = SimpleNamespace(
+        dynamics=model.dynamics, grid=model.grid, params=model.params, mixing=mixing
+    )
+    seen = np.asarray(find_variables(["eddy_diffusivity"])[0].compute(scene).interior)
+    h = np.asarray(model.grid.h_c.interior)
+    profile = np.asarray(model.params["gm_diffusivity"])
+    expected = (h * profile).sum(0) / np.maximum(h.sum(0), 1.0)
+    np.testing.assert_allclose(seen, expected, rtol=1e-12)
+    assert 100.0 < seen.max() < 800.0
+    with pytest.raises(LearnableError, match="learn it as a volume"):
+        LearnableSet(["isoneutral_diffusivity: map"]).initial(model.params, model.grid)
