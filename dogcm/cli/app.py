@@ -263,9 +263,16 @@ def verify(
         str,
         typer.Argument(
             help="layout, restart, conservation, gradients or all; or mitgcm: beside MITgcm's "
-            "results."
+            "results; or cases: verification cases beside other models' values."
         ),
     ] = "all",
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="cases: which, or package.module:Class of your own; default all but dear ones.",
+            show_default=False,
+        ),
+    ] = None,
     experiment: Annotated[
         str | None, typer.Option(help="Name or YAML file; default global_4deg.", show_default=False)
     ] = None,
@@ -294,12 +301,25 @@ def verify(
             "--asynchronous", help="mitgcm: its tutorial as published, tracers at a step of a day."
         ),
     ] = False,
+    dear: Annotated[bool, typer.Option("--dear", help="cases: also those that take long.")] = False,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output", "-o", help="cases: folder for cases.csv and pictures.", show_default=False
+        ),
+    ] = None,
 ) -> int:
     """Show on your own machine and ranks that results are exact; exit status 1 where they are
     not."""
+    if what == "cases":
+        from dogcm.cli import cases
+
+        cases.refuse(experiment=experiment, steps=steps, inputs=inputs, reference=reference)
+        return cases.verify_cases(names or [], set_ or [], precision, layout, dear, output)
     from dogcm.cli import verifying
     from dogcm.cli.configuration import configuration
 
+    verifying.refuse_names(what, names)
     twin = what == "mitgcm"
     config = configuration(
         experiment or ("mitgcm_4deg" if twin else "global_4deg"), set_ or [], precision, inputs

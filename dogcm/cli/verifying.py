@@ -30,6 +30,19 @@ _EXPLAINED = {
 }
 
 
+def refuse_names(what: str, names: list[str] | None) -> None:
+    """Names follow ``cases`` alone.
+
+    Raises:
+        ConfigError: there are some.
+    """
+    if names:
+        raise ConfigError(
+            f"dogcm verify {what} {' '.join(names)}: names are those of cases (dogcm verify cases "
+            f"NAME); an experiment is given by --experiment"
+        )
+
+
 def verify_mitgcm(
     config: Config,
     reference: str | None,
@@ -160,7 +173,8 @@ def verify(what: str, config: Config, steps: int | None, layout: str) -> int:
     """
     if what != "all" and what not in KINDS:
         raise ConfigError(
-            f"dogcm verify {what}: choose {', '.join(KINDS)} or all; or mitgcm, with --inputs"
+            f"dogcm verify {what}: choose {', '.join(KINDS)} or all; or mitgcm, with "
+            "--inputs; or cases"
         )
     wanted = KINDS if what == "all" else (what,)
     passed = [
