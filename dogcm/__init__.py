@@ -41,6 +41,7 @@ _BY_MODULE = {
     "targets.truth": "make_truths",
     "targets.recorded": "GriddedTruth",
     "learning.recipe": "Recipe load_recipe",
+    "learning.sweep": "members_of train_sweep",
     "learning.training": "build_training:build train",
     "learning.trainer": "Trainer Stage Conduct",
     "learning.groups": "Ranks",

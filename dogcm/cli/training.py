@@ -28,6 +28,8 @@ def train(
 
     recipe = load_recipe(source, sets)
     folder = Path(output or f"output/{recipe.name}")
+    if recipe.sweep:
+        return _sweep(source, sets, folder, resume, overwrite, updates, layout, quiet)
     trainer = training.train(
         recipe,
         folder,
@@ -43,6 +45,27 @@ def train(
 
         loss_figure(folder)
     return OK if trainer.progress.update >= wanted else UNFINISHED
+
+
+def _sweep(source, sets, folder, resume, overwrite, updates, layout, quiet) -> int:
+    """Train all members of a sweep, and print them side by side."""
+    import typer
+
+    from dogcm.components.errors import ConfigError
+    from dogcm.decomp import world
+    from dogcm.evaluation.comparison import compare_trainings, markdown
+    from dogcm.learning.sweep import members_of, train_sweep
+
+    if updates is not None:
+        raise ConfigError("--updates: the trainings of a sweep end as its curriculum says")
+    if resume and overwrite:
+        raise ConfigError("--resume and --overwrite exclude each other")
+    done = train_sweep(source, folder, sets, overwrite=overwrite, layout=layout, quiet=quiet)
+    if done and world().rank == 0:
+        found = compare_trainings(list(done))
+        for rows in (found.summaries(), found.differences()):
+            typer.echo(f"{markdown(rows)}\n")
+    return OK if len(done) == len(members_of(source, sets)) else UNFINISHED
 
 
 def evaluate(

@@ -196,6 +196,9 @@ class Recipe(Section):
         "summed up, without a gradient through the model",
     )
     seed: int = par(0, "1", "of weights and of the choice of windows", ge=0)
+    sweep: dict[str, Annotated[list[Any], Field(min_length=1)]] = par(
+        dict, "1", "lists of values by key: a training for each combination of them"
+    )
     patience: int = par(5, "1", "failures in a row before training is given up", ge=1)
     check_every: int = par(
         50, "updates", "interval of the check that ranks hold the same bits; 0: never", ge=0

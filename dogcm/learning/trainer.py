@@ -126,6 +126,8 @@ class Trainer:
         self.weights: Weights = self.optimiser.start(trainable)
         self.progress = Progress()
         self.good: tuple[Weights, int] = (self.weights, 0)
+        #: Whether it was asked to stop before its end.
+        self.stopped = False
         self._generator = np.random.default_rng(conduct.seed)
         self._gradient = jax.jit(self._shares, static_argnums=3)
         self._reduce = jax.jit(ranks.reduce)

@@ -371,6 +371,7 @@ class _Run:
                         saved = done
                     if stop:
                         say(self.comm, f"asked to stop after {done} updates; go on with --resume")
+                        self.trainer.stopped = True
                         return
             if validation is not None and not quiet:
                 update, loss = validation.best()
@@ -446,10 +447,13 @@ def train(
             training there.
 
     Raises:
+        ConfigError: the recipe is a sweep (:func:`dogcm.learning.sweep.train_sweep`).
         OutputError: the folder holds a training already. CheckpointError: its checkpoint is of
             another recipe.
         TrainingError: see :class:`dogcm.learning.trainer.Trainer`.
     """
+    if recipe.sweep:
+        raise ConfigError("sweep: the recipe is of several trainings; give it to train_sweep")
     folder, comm = Path(folder), comm or world()
     on_root(comm, _check_folder, folder, resume, overwrite)
     setup = build(recipe, folder, layout, comm)
