@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import statistics
 import time
 from dataclasses import dataclass, replace
@@ -40,7 +41,7 @@ from dogcm.learning.validation import VALIDATION_FILE, Validation
 from dogcm.setups.registry import load_config
 from dogcm.simulation.corrected import first_weights
 from dogcm.simulation.model import Model
-from dogcm.simulation.progress import say
+from dogcm.simulation.progress import compiling, say
 from dogcm.simulation.run import Signals
 from dogcm.targets.truth import make_truth
 
@@ -353,10 +354,13 @@ class _Run:
         )
         clock = Clock(self.trainer)
         saved, save_every = self.trainer.progress.update, self.setup.recipe.save_every
+        compiled = 0
         try:
             with Signals() as signals:
                 while self.trainer.progress.update < until:
-                    report = self.trainer.step()
+                    with self._told(self.trainer.steps_now() != compiled and not quiet):
+                        report = self.trainer.step()
+                    compiled = report.steps
                     if log is not None:
                         log.write(report, self._learned())
                     if not quiet:
@@ -379,6 +383,12 @@ class _Run:
         finally:
             if log is not None:
                 log.close()
+
+    def _told(self, new: bool):
+        """What says that a gradient is compiled, where it is that of a new length."""
+        steps = self.trainer.steps_now()
+        what = f"the gradient of {steps} steps"
+        return compiling(self.comm, what=what) if new else contextlib.nullcontext()
 
     def _learned(self) -> dict[str, float]:
         """Learned scalars in their units."""

@@ -27,17 +27,20 @@ def say(comm, text: str) -> None:
 
 
 @contextmanager
-def compiling(comm, last: float | None = None, after: float = 3.0) -> Iterator[dict[str, float]]:
-    """Say on rank 0 that the step is being compiled, if that takes long, and how long it took.
+def compiling(
+    comm, last: float | None = None, after: float = 3.0, what: str = "the step"
+) -> Iterator[dict[str, float]]:
+    """Say on rank 0 that something is being compiled, if that takes long, and how long it took.
 
     Args:
         last: how long it took last time (s), if that is known. after: silence before the word (s).
+        what: is compiled.
 
     Yields:
         a dict that has ``seconds`` when it is done.
     """
     before = f" (last time {last:.0f} s)" if last else ""
-    word = threading.Timer(after, say, (comm, f"compiling the step{before} ..."))
+    word = threading.Timer(after, say, (comm, f"compiling {what}{before} ..."))
     word.daemon = True
     took: dict[str, float] = {}
     begin = time.perf_counter()

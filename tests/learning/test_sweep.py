@@ -1,5 +1,8 @@
 """Sweeps: which trainings they are, and that they are trained once, in one command."""
 
+import functools
+import re
+
 import pytest
 import yaml
 
@@ -9,6 +12,7 @@ from dogcm.components.errors import ConfigError
 from dogcm.learning.recipe import load_recipe
 from dogcm.learning.sweep import members_of
 from dogcm.learning.training import train
+from dogcm.simulation import progress
 
 SMALL = {
     "name": "small",
@@ -64,14 +68,17 @@ def test_a_sweep_is_no_single_training(tmp_path):
         train(load_recipe(SMALL), tmp_path)
 
 
-def test_command(tmp_path, capsys):
+def test_command(tmp_path, capsys, monkeypatch):
+    at_once = functools.partial(progress.compiling, after=1e-6)
+    monkeypatch.setattr("dogcm.learning.training.compiling", at_once)
     file, out = tmp_path / "recipe.yaml", tmp_path / "out"
     file.write_text(yaml.safe_dump(SMALL | {"sweep": {"seed": [0, 1]}}))
     # One was interrupted after an update.
     second = members_of(file, truth=out / "truth")[1]
-    train(second.recipe, out / "seed=1", updates=1, quiet=True)
+    train(second.recipe, out / "seed=1", updates=1)
+    said = capsys.readouterr().out
+    assert re.search(r"compiling the gradient of \d+ steps \.\.\.\ncompiled in", said)
     words = ["train", str(file), "-o", str(out), "--quiet"]
-    capsys.readouterr()
     assert main(words) == OK
     said = capsys.readouterr().out
     assert "seed=0 (new)" in said and "sweep 2 of 2: seed=1 (interrupted)" in said
