@@ -6,3 +6,9 @@ class EquilibriumError(RuntimeError):
 
     The model then holds the last good state.
     """
+
+
+SINGULAR = (
+    "the Jacobian of the year is singular: some part of the state is not determined by sources and "
+    "sinks, nor by a conserved content; see whether mixing or flow reach all of the ocean"
+)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dogcm.spinup.errors import EquilibriumError
+from dogcm.spinup.errors import SINGULAR, EquilibriumError
 from dogcm.spinup.space import Space
 
 
@@ -65,10 +65,7 @@ def gmres(
             break
     x = inverse(combined(jnp.asarray(np.pad(y, (0, limit - n))), basis))
     if left > tolerance and column[-1] <= 1e-14 * np.linalg.norm(column):
-        raise EquilibriumError(
-            "the Jacobian of the year is singular: some part of the state is not determined by "
-            "sources and sinks, nor by a conserved content"
-        )
+        raise EquilibriumError(SINGULAR)
     return Solved(x, left, n + 1)
 
 

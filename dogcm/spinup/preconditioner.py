@@ -18,11 +18,14 @@ import scipy.sparse as sparse
 from scipy.sparse.linalg import splu
 
 from dogcm.io.root import on_root
+from dogcm.spinup.errors import SINGULAR, EquilibriumError
 from dogcm.spinup.operator import transport_operator
 from dogcm.spinup.problem import Invariants, Problem
 
 # What is conserved makes Q singular: by so much per year all contents decay in its stead.
 _SHIFT = 1e-7
+# Years, far beyond 1 / _SHIFT.
+_LONGEST = 1e11
 
 
 class Preconditioner:
@@ -113,12 +116,19 @@ class _Factored:
         size = coarse.shape[0]
         shift = _SHIFT if problem.invariants.count else 0.0
         matrix = (coarse - shift * sparse.identity(size)).tocsc()
-        factors = splu(
-            matrix,
-            permc_spec="MMD_AT_PLUS_A",
-            diag_pivot_thresh=0.01,
-            options={"SymmetricMode": True},
-        )
+        try:
+            factors = splu(
+                matrix,
+                permc_spec="MMD_AT_PLUS_A",
+                diag_pivot_thresh=0.01,
+                options={"SymmetricMode": True},
+            )
+        except RuntimeError:  # of SuperLU
+            raise EquilibriumError(SINGULAR) from None
+        # To round-off it is no less singular than exactly: then a rate of 1 a year takes for ever.
+        answer = factors.solve(1.0 + 0.9 * np.sin(2.399963 * np.arange(size)))
+        if not np.abs(answer).max() < _LONGEST:
+            raise EquilibriumError(SINGULAR)
         return cls(factors, operator.wet, lump, spread)
 
     def solve(self, b: np.ndarray, transposed: bool) -> np.ndarray:

@@ -8,6 +8,7 @@ import dataclasses
 import jax.numpy as jnp
 import numpy as np
 
+import dogcm
 from dogcm.decomp import SerialCommunicator
 from dogcm.field import Field
 from dogcm.simulation.model import Model
@@ -79,6 +80,12 @@ def turning(model: Model, strength: float = 2.0, periods: int = 2) -> Circulatio
         start=jnp.asarray(0.0),
         year=YEAR,
     )
+
+
+def age_of_a_basin() -> tuple[Model, Circulation, dict]:
+    """A basin with age, its circulation, and settings of a solve whose advection has no kinks."""
+    model = basin({"age": {"kind": "ideal_age"}})
+    return model, turning(model), {"advection": dogcm.DST3(), "largest_step": 20.0}
 
 
 def column(tracers: dict, layers: int = 40, depth: float = 1000.0) -> tuple[Model, Circulation]:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small_basins import DAY, DIFFUSIVITY, YEAR, basin, column, sphere, turning
+from small_basins import DAY, DIFFUSIVITY, YEAR, age_of_a_basin, basin, column, sphere, turning
 
 import dogcm
 from dogcm.components import ConfigError
@@ -36,8 +41,7 @@ AGE = {"age": {"kind": "ideal_age"}}
 def aged():
     """A basin, its circulation, and the age there by Newton's method, with advection that has no
     kinks."""
-    model = basin(AGE)
-    circulation, smooth = turning(model), {"advection": dogcm.DST3(), "largest_step": 20.0}
+    model, circulation, smooth = age_of_a_basin()
     found = equilibrium(model, "age", NewtonKrylov(), 1e-10, circulation, **smooth)
     return model, circulation, found
 
@@ -238,6 +242,28 @@ def test_a_map_that_is_not_periodic_is_refused():
         equilibrium(model, "gas", "direct", 1e-6, turning(model, periods=1))
 
 
+def test_records_that_do_not_repeat_within_the_year_are_refused(aged):
+    """A calendar of other years than the tracers': the records of the second year differ."""
+    model = copy.copy(aged[0])
+    model.forcing = dataclasses.replace(model.forcing, period=360 * DAY)
+    with pytest.raises(EquilibriumError, match="not periodic.*records repeat after 360 days"):
+        record(model)
+
+
+def test_a_singular_jacobian_is_refused():
+    """Still water that does not mix ages for ever below its first layer, where age is held."""
+    model, still = column(AGE, layers=4)
+    nothing = still.diffusivity.with_data(still.diffusivity.data * 0.0)
+    still = dataclasses.replace(still, diffusivity=nothing)
+    problem = problem_of(model, "age", still, Settings(largest_step=73.0))
+    for method in (NewtonKrylov(), NewtonKrylov(lumped=0), Anderson(lumped=1)):
+        with pytest.raises(EquilibriumError) as refused:
+            equilibrium(model, "age", method, 1e-6, problem)
+        assert "singular" in str(refused.value) and "\n" not in str(refused.value)
+        age = np.asarray(model.state.tracers["age"].interior)
+        assert (age[0] == 0).all() and age.min() >= 0 and 1 < age.max() < 20
+
+
 def test_forcing_that_drifts_is_refused():
     model = basin(AGE)
     drifting = {"wind_stress_x": lambda x, y, t: 1e-9 * t + 0.0 * x}
@@ -301,3 +327,25 @@ def test_what_is_not_reached_leaves_the_best_state_and_goes_on(aged, tmp_path):
     (tmp_path / "equilibrium.npz").write_bytes(b"nothing")
     with pytest.raises(ConfigError, match="cannot go on from"):
         equilibrium(model, "age", NewtonKrylov(), 1e-9, **request)
+
+
+def test_a_killed_solve_goes_on_and_ends_the_same(aged, tmp_path, alone):
+    """By SIGKILL, wherever it was: whole files are all that it leaves."""
+    model, _, wanted = aged
+    script = Path(__file__).with_name("solve_alone.py")
+    words = [sys.executable, str(script), str(tmp_path)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=alone) as process:
+        for line in process.stdout:
+            if int(line) == 6:
+                break
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    zero = {n: f * 0.0 if n == "age" else f for n, f in model.state.tracers.items()}
+    model.state = model.state.replace(tracers=zero)
+    method, problem = Anderson(window=10), copy.copy(wanted.problem)
+    found = equilibrium(model, "age", method, 1e-9, problem, folder=tmp_path)
+    again = [n for n, row in enumerate(found.history) if n and row.states == 2]
+    assert len(again) == 1 and again[0] >= 4 and found.history[0].residual == 1.0
+    assert found.history[again[0]].residual < 0.2, "it does not start anew"
+    a, b = (wanted.problem.space.stacked(e.tracers) for e in (found, wanted))
+    assert wanted.problem.space.residual(a - b, b) < 1e-7
