@@ -62,7 +62,6 @@ AT_WORK = {
         "once": 0.5,
         "held": 1.9,
         "steady": 1e-6,
-        "c14": 0.0,
     },
     "kpp": {"eta": 0.01},
 }
