@@ -225,10 +225,19 @@ def show_(
     variables: Annotated[
         bool, typer.Option("--variables", help="The variables that can be written.")
     ] = False,
+    messages: Annotated[
+        bool,
+        typer.Option("--messages", help="What a step and its gradient send on these ranks."),
+    ] = False,
     set_: Sets = None,
     inputs: Inputs = None,
+    layout: Layout = "auto",
 ) -> int:
     """Show every parameter with its value, unit, default and meaning."""
+    if messages:
+        from dogcm.cli import messages as page
+
+        return page.show(experiment or "global_4deg", set_ or [], inputs, layout)
     from dogcm.cli import show
 
     return show.variables() if variables else show.parameters(experiment, set_ or [], inputs)

@@ -13,6 +13,7 @@ from dogcm.decomp import Decomposition, Halo, SerialCommunicator, make_layout, w
 from dogcm.decomp.tiles import pad_global
 from dogcm.field import Field, exchange
 from dogcm.halo import HaloExchange, SerialBackend, connect
+from dogcm.halo.counting import Traffic, traffic
 
 SHAPE = (14, 23)  # no number of ranks divides it: tiles are uneven
 # Several Fields of one exchange: place, leading axes, depth.
@@ -188,6 +189,34 @@ def test_one_message_each_way_for_all_fields():
         halos = connect(layout, comm)
         text = str(jax.make_jaxpr(lambda fs: exchange(halos, *((f, 2) for f in fs)))(tiles))  # noqa: B023
         assert text.count("sendrecv") == expected
+
+
+@pytest.mark.mpi(min_size=2)
+def test_traffic_is_counted():
+    """Messages and bytes of an exchange; loops as often as they run, of branches the larger."""
+    comm = world()
+    layout = make_layout(SHAPE, 1, comm.size, min_cells=2)
+    d, (tile,) = scatter(comm, layout, [global_array((3,))], "c")
+    halos = connect(layout, comm)
+    count = lambda f, *at: traffic(jax.make_jaxpr(f)(*at))
+    once_ = lambda t: exchange(halos, (t, 2))[0].crop(0)
+    found = count(once_, tile)
+    # Two rows, widened by the columns round the globe, to the south and to the north.
+    size = 3 * 2 * (SHAPE[1] + 4) * tile.data.dtype.itemsize
+    assert (found.messages, found.message_bytes, found.open_ended) == (2, 2 * size, False)
+    loop = lambda t: jax.lax.fori_loop(0, 5, lambda _, x: once_(x), t)
+    assert count(loop, tile) == found.times(5)
+    unknown = lambda t, n: jax.lax.while_loop(
+        lambda x: x[0] < n, lambda x: (x[0] + 1, once_(x[1])), (0, t)
+    )
+    assert count(unknown, tile, 3) == found + Traffic(open_ended=True)
+    either = lambda t: jax.lax.cond(True, lambda x: once_(once_(x)), lambda x: x, t)
+    assert count(either, tile) == found.times(2)
+    total = count(lambda t: halos.psum(t.data), tile)
+    assert (total.reductions, total.reduction_bytes) == (1, tile.data.nbytes)
+    assert total.messages == 0
+    gradient = count(jax.grad(lambda t: jnp.sum(once_(t).data ** 2)), tile)
+    assert gradient.messages == 2 * found.messages
 
 
 @pytest.mark.layouts
