@@ -91,29 +91,44 @@ def at_true_depths(eos, temperature: Field, salinity: Field, density: Field, gri
 
 
 def density_slope(density: Field, grid) -> Field:
-    """How density grows with depth (kg m-4) at the centres of cells: of the parabola through three
-    centres, at the surface and at the bottom through the last three."""
-    depth = cell_depths(grid)
-    distance = diff_z_downwards(depth)
+    """How density grows with depth (kg m-4) at the centres of cells: of the cubics through four
+    centres, at the surface and at the bottom of the last one; of lower order in columns of fewer
+    cells."""
+    if density.shape[0] < 2:
+        return density * 0.0
+    distance = diff_z_downwards(cell_depths(grid))
     safe = fmap(lambda d: jnp.maximum(d, 1e-3), distance, name="distance")
-    rate = diff_z_downwards(density) / safe
-    if density.shape[0] < 3:
-        pad = rate.data if rate.shape[0] else jnp.zeros_like(density.data)
-        return density.with_data(jnp.concatenate([pad[:1], pad])[: density.shape[0]])
-    r, h, wet = rate.data, safe.data, grid.mask_cw.crop(rate.halo).data
-    middle = (r[:-1] * h[1:] + r[1:] * h[:-1]) / (h[1:] + h[:-1])
-    curve = (r[1:] - r[:-1]) / (h[1:] + h[:-1])
+    rate = diff_z_downwards(density) / safe * grid.mask_cw
+    wet = grid.mask_cw.crop(rate.halo).data
+    return density.crop(rate.halo).with_data(_slopes(rate.data, safe.crop(rate.halo).data, wet))
+
+
+def _slopes(r, h, wet):
+    """Slopes at all centres, by Newton's divided differences of first (``r``), second and third
+    order.
+
+    Args:
+        r, h, wet: difference over distance, distance (m), and whether both cells are wet, of
+            neighbouring centres.
+    """
+    none, count = jnp.zeros_like(r[:1]), r.shape[0] - 1
+    joined = lambda *parts: jnp.concatenate(parts)[:count]
+    curve = (r[1:] - r[:-1]) / (h[1:] + h[:-1]) * wet[1:]
+    third = (curve[1:] - curve[:-1]) / (h[2:] + h[1:-1] + h[:-2]) * wet[2:]
+    # Of the two cubics around a cell there may be one or none.
+    cubics = joined(none, jnp.ones_like(third)) + joined(wet[2:], none)
+    mean = (joined(none, third) + joined(third, none)) / jnp.maximum(cubics, 1.0)
+    middle = (r[:-1] * h[1:] + r[1:] * h[:-1]) / (h[1:] + h[:-1]) - mean * h[1:] * h[:-1]
+    top = r[:1]
+    if curve.shape[0]:
+        top = top - curve[:1] * h[:1]
+    if third.shape[0]:
+        top = top + third[:1] * h[:1] * (h[:1] + h[1:2])
     # The deepest wet cell: beyond its own interface nothing is known.
-    foot = r[:-1] + curve_above(curve) * h[:-1]
-    inner = jnp.where(wet[1:] > 0, middle, foot)
-    top = r[:1] - curve[:1] * h[:1]
-    last = r[-1:] + curve[-1:] * h[-1:]
-    return density.with_data(jnp.concatenate([top, inner, last]))
-
-
-def curve_above(curve):
-    """Curvature one interface higher; none above the first."""
-    return jnp.concatenate([jnp.zeros_like(curve[:1]), curve[:-1]])
+    span = jnp.concatenate([none, h[1:] + h[:-1]])
+    higher = jnp.concatenate([none, none, third])[: count + 1] * span
+    foot = r + (jnp.concatenate([none, curve]) + higher) * h
+    return jnp.concatenate([top, jnp.where(wet[1:] > 0, middle, foot[:-1]), foot[-1:]])
 
 
 def diff_z_downwards(f: Field) -> Field:
@@ -167,14 +182,15 @@ class LayeredDensity(Pressure):
 
 
 class TrueDepths(Pressure):
-    """Density linear from centre to centre, and water compared at the same depth where the bottom
-    cuts cells.
+    """Density a cubic between centres, and water compared at the same depth where the bottom cuts
+    cells.
 
     Temperature and salinity of a partial cell are those at its own centre, which is where
-    observations and profiles have them. An ocean whose density is linear in depth then stays at
-    rest over any bathymetry; under another profile currents are as weak as the trapezoidal rule is
-    accurate. The default takes partial cells for whole ones, so that any density that is uniform
-    along layers stays at rest, but one that is uniform at true depths does not.
+    observations and profiles have them. An ocean whose density is a parabola in depth (a cubic
+    where columns have four cells or more) then stays at rest over any bathymetry; under another
+    profile currents are as weak as the cubics are accurate. The default takes partial cells for
+    whole ones, so that any density that is uniform along layers stays at rest, but one that is
+    uniform at true depths does not.
     """
 
     kind: ClassVar[str] = "true_depths"
