@@ -2,9 +2,12 @@
 
 ``dst3`` is third order in space and time for constant flow (direct space-time, after Hundsdorfer
 and Trompert 1994, doi:10.1016/0168-9274(94)90052-3); ``dst3_limited`` adds the limiter of Sweby
-(1984), written without a division, so that it is safe to differentiate. ``upwind`` and ``centered``
-are for tests and comparison. ``weno5``, ``weno7`` (:mod:`dogcm.dynamics.weno`) and ``ppm``
-(:mod:`dogcm.dynamics.ppm`) take several stages a step, see :mod:`dogcm.dynamics.tracer_transport`.
+(1984), written without a division, so that it is safe to differentiate; it acts along each
+direction by itself, and what the three carry together may pass the bounds a little. ``bounded:
+true`` keeps any scheme of this file within them (:mod:`dogcm.dynamics.flux_correction`). ``upwind``
+and ``centered`` are for tests and comparison. ``weno5``, ``weno7`` (:mod:`dogcm.dynamics.weno`)
+and ``ppm`` (:mod:`dogcm.dynamics.ppm`) take several stages a step, see
+:mod:`dogcm.dynamics.tracer_transport`.
 """
 
 from __future__ import annotations
@@ -17,6 +20,9 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
+from dogcm.components import option
+from dogcm.decomp.depth import Halo
+from dogcm.dynamics import flux_correction
 from dogcm.dynamics.interfaces import Flow, Fluxes, TracerAdvection
 from dogcm.dynamics.tracer_transport import STAGED
 from dogcm.field import Field, fence, fmap
@@ -193,6 +199,16 @@ class OneStage(TracerAdvection):
     through the face.
     """
 
+    bounded: bool = option(
+        False,
+        "1",
+        "reduce fluxes where they would make new extremes in three dimensions (flux-corrected "
+        "transport, Zalesak 1979)",
+    )
+
+    def tracer_halo(self) -> int:
+        return flux_correction.HALO if self.bounded else super().tracer_halo()
+
     @abstractmethod
     def reconstruct_x(self, c: Field, velocity: Field, courant: Field, grid) -> Field:
         """Value of ``c`` carried through west faces."""
@@ -206,17 +222,26 @@ class OneStage(TracerAdvection):
         """Value of ``c`` carried through interfaces; ``w`` is positive up."""
 
     def prepare(self, tracers, flow: Flow, halos, steps, grid) -> Callable[[str], Fluxes]:
+        if not self.bounded:
+            return lambda name: self._fluxes(tracers[name], flow, grid)
+        deep = flux_correction.with_halo(flow, halos, grid)
+
         def of(name: str) -> Fluxes:
-            c, dt = tracers[name], flow.dt
-            courant = lambda f, i, d: jnp.abs(f) * i * (dt / d)
-            cu = fmap(courant, flow.u, grid.inv_h_u, grid.dx_u, name="courant_u")
-            cv = fmap(courant, flow.v, grid.inv_h_v, grid.dy_v, name="courant_v")
-            cw = fmap(lambda f: jnp.abs(f) * (dt / grid.dz_w), flow.w, name="courant_w")
-            fx = flow.u * grid.dy_u * self.reconstruct_x(c, flow.u, cu, grid)
-            fy = flow.v * grid.dx_v * self.reconstruct_y(c, flow.v, cv, grid)
-            return fx, fy, flow.w * self.reconstruct_z(c, flow.w, cw, grid)
+            fluxes = self._fluxes(tracers[name], deep, grid)
+            fx, fy, fz = flux_correction.bounded(tracers[name], deep, fluxes, grid)
+            return fx.crop(Halo(e=1)), fy.crop(Halo(n=1)), fz.crop(0)
 
         return of
+
+    def _fluxes(self, c: Field, flow: Flow, grid) -> Fluxes:
+        dt = flow.dt
+        courant = lambda f, i, d: jnp.abs(f) * i * (dt / d)
+        cu = fmap(courant, flow.u, grid.inv_h_u, grid.dx_u, name="courant_u")
+        cv = fmap(courant, flow.v, grid.inv_h_v, grid.dy_v, name="courant_v")
+        cw = fmap(lambda f: jnp.abs(f) * (dt / grid.dz_w), flow.w, name="courant_w")
+        fx = flow.u * grid.dy_u * self.reconstruct_x(c, flow.u, cu, grid)
+        fy = flow.v * grid.dx_v * self.reconstruct_y(c, flow.v, cv, grid)
+        return fx, fy, flow.w * self.reconstruct_z(c, flow.w, cw, grid)
 
 
 class _Upwinded(OneStage):
