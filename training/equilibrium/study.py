@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import math
+import time
 from pathlib import Path
 
 import matplotlib
@@ -20,6 +21,8 @@ import numpy as np
 
 import dogcm
 from dogcm import spinup
+from dogcm.spinup.problem import Costs
+from dogcm.tracers.region import region
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -27,8 +30,14 @@ import matplotlib.pyplot as plt
 HERE = Path(__file__).resolve().parent
 FILES = HERE / "residuals"
 YEARS = 15  # of the ocean before the year that is recorded
-TRACERS = {"age": {"kind": "ideal_age"}, "cycle": {"kind": "phosphorus"}}
-PROBLEMS = {"age": ["age"], "phosphorus": ["phosphate", "dop"]}
+# Steps of tracers that are longer than those of momentum (s): 14 years, then one and the record.
+ASYNCHRONOUS = ((14, 86400.0), (1, 21600.0))
+TRACERS = {
+    "age": {"kind": "ideal_age"},
+    "cycle": {"kind": "phosphorus"},
+    "c14": {"kind": "radiocarbon"},
+}
+PROBLEMS = {"age": ["age"], "phosphorus": ["phosphate", "dop"], "radiocarbon": ["c14"]}
 METHODS = {
     "direct": spinup.DirectIntegration(),
     "anderson": spinup.Anderson(window=30),
@@ -38,24 +47,42 @@ METHODS = {
 }
 TOLERANCES = (1e-4, 1e-6, 1e-8)
 FREE_YEARS = 100
+STEADY = 1e-3  # per mille a year, OCMIP-2
+# Longitudes, latitudes and depths (m).
+DEEP = {
+    "North Pacific": ((150.0, 240.0), (20.0, 60.0), (1500.0, 4000.0)),
+    "North Atlantic": ((280.0, 350.0), (20.0, 60.0), (1500.0, 4000.0)),
+}
 _FEWEST = 1000.0  # years of direct integration before they are extrapolated
 
 
-def ocean() -> dogcm.Model:
-    """global_4deg with isoneutral diffusion and Gent-McWilliams eddies, and the tracers."""
-    return dogcm.Model("global_4deg", {"physics.eddies": "isoneutral", "tracers": TRACERS})
+def ocean(tracers: dict | None = None, step: float = 0.0) -> dogcm.Model:
+    """global_4deg with isoneutral diffusion and Gent-McWilliams eddies; ``step``: of tracers (s),
+    where it is longer than that of momentum."""
+    steps = {"time.step": step, "time.momentum_step": 5400.0} if step else {}
+    return dogcm.Model(
+        "global_4deg", {"physics.eddies": "isoneutral", "tracers": tracers or {}} | steps
+    )
 
 
-def circulation(folder: Path) -> None:
-    """Spin the ocean up and record its next year."""
-    model = ocean()
-    model.run(YEARS * 365.0, folder / "ocean", overwrite=True)
+def circulation(folder: Path, asynchronous: bool) -> None:
+    """Spin the ocean up, without tracers, and record its next year."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = None
+    for years, step in ASYNCHRONOUS if asynchronous else ((YEARS, 0.0),):
+        model = ocean(step=step)
+        model.state = model.state if state is None else state
+        for year in range(years):
+            model.advance(round(365 * 86400.0 / model.physics.dt))
+            speed = float(np.abs(np.asarray(model.state.u.interior)).max())
+            print(f"year {year + 1} of {years}, at most {speed:.2f} m/s", flush=True)
+        state = model.state
     spinup.write_circulation(folder / "circulation.npz", spinup.record(model), model)
 
 
-def solve(folder: Path, problem: str, method: str, most_years: float) -> None:
-    """One row of the table: residuals to a file, and the years after the solve."""
-    model = ocean()
+def solve(folder: Path, problem: str, method: str, most_years: float, free: int) -> None:
+    """One row of the table: residuals to a file, and ``free`` years after the solve."""
+    model = ocean(TRACERS)
     year = spinup.read_circulation(folder / "circulation.npz", model)
     rows: list[spinup.Iteration] = []
 
@@ -76,10 +103,12 @@ def solve(folder: Path, problem: str, method: str, most_years: float) -> None:
         _write(problem, method, rows)
         return
     _write(problem, method, rows)
-    after = spinup.free_years(found, FREE_YEARS)
+    if not free:
+        return
+    after = spinup.free_years(found, free)
     costs = found.problem.costs
     lines = {
-        "largest residual of 100 free years": max(after),
+        f"largest residual of {free} free years": max(after),
         "residual of the last of them": after[-1],
         "seconds of a year": costs.year,
         "seconds of a derivative": float(np.median(costs.seconds.get("tangent", [np.nan]))),
@@ -92,8 +121,28 @@ def solve(folder: Path, problem: str, method: str, most_years: float) -> None:
         values = np.asarray(field.interior)[wet]
         lines[f"mean {name}"] = float((values * volume).sum() / volume.sum())
         lines[f"least {name}"], lines[f"largest {name}"] = float(values.min()), float(values.max())
+    if problem == "radiocarbon":
+        lines |= radiocarbon(model, found)
     with open(FILES / f"{problem}_{method}_state.csv", "w", newline="") as file:
         csv.writer(file).writerows([("what", "value"), *lines.items()])
+
+
+def radiocarbon(model: dogcm.Model, found: spinup.Equilibrium) -> dict[str, float]:
+    """OCMIP-2's criterion, and means over parts of the deep ocean (per mille)."""
+    space = found.problem.space
+    x, volume = space.stacked(found.tracers), np.asarray(space.volume)
+    drift = np.abs(np.asarray(found.problem.year(x) - x)[0])
+    lines = {
+        f"part of the volume that drifts by less than {STEADY} per mille a year": float(
+            volume[drift < STEADY].sum() / volume.sum()
+        ),
+        "largest drift": float(drift.max()),
+        "mean of the first layer": float(np.average(np.asarray(x)[0, 0], weights=volume[0])),
+    }
+    for name, (lon, lat, depth) in DEEP.items():
+        here = volume * np.asarray(region(model.grid, lat, lon, depth).interior)
+        lines[f"mean of the deep {name}"] = float(np.average(np.asarray(x)[0], weights=here))
+    return lines
 
 
 def _write(problem: str, method: str, rows: list) -> None:
@@ -131,7 +180,7 @@ def years_to(curve: np.ndarray, tolerance: float, direct: bool) -> tuple[float, 
 
 def draw() -> None:
     """The table and the figure."""
-    figure, axes = plt.subplots(1, len(PROBLEMS), figsize=(11, 4.5), squeeze=False)
+    figure, axes = plt.subplots(1, len(PROBLEMS), figsize=(15, 4.5), squeeze=False)
     with open(HERE / "table.csv", "w", newline="") as file:
         out = csv.writer(file)
         out.writerow(("problem", "method", *(f"years to {t:g}" for t in TOLERANCES), "least"))
@@ -162,12 +211,21 @@ def main() -> None:
     parser.add_argument("problem", nargs="?", choices=sorted(PROBLEMS))
     parser.add_argument("method", nargs="?", choices=sorted(METHODS))
     parser.add_argument("--folder", type=Path, default=Path("output/equilibrium"))
+    parser.add_argument(
+        "--asynchronous", action="store_true", help="circulation: longer steps of tracers"
+    )
     parser.add_argument("--most-years", type=float, default=600.0)
+    parser.add_argument("--free-years", type=int, default=FREE_YEARS, help="after the solve")
+    parser.add_argument("--cpu", action="store_true", help="count time of the CPU, not of the wall")
     options = parser.parse_args()
+    if options.cpu:
+        Costs.clock = time.process_time
     if options.what == "circulation":
-        circulation(options.folder)
+        circulation(options.folder, options.asynchronous)
     elif options.what == "solve":
-        solve(options.folder, options.problem, options.method, options.most_years)
+        solve(
+            options.folder, options.problem, options.method, options.most_years, options.free_years
+        )
     else:
         draw()
 
