@@ -2,10 +2,32 @@
 
 from dogcm.components import ConfigError, kinds_of
 from dogcm.components.registry import make
-from dogcm.verification.cases import inertial, lock_exchange, seamount
+from dogcm.verification.cases import (
+    baroclinic_channel,
+    cosine_bell,
+    eady,
+    inertial,
+    internal_wave,
+    kato_phillips,
+    lock_exchange,
+    manufactured,
+    merry_go_round,
+    seamount,
+)
 from dogcm.verification.cases.base import Bench, Case, Measure, Outcome, Panel
 
-MODULES = (inertial, lock_exchange, seamount)
+MODULES = (
+    baroclinic_channel,
+    cosine_bell,
+    eady,
+    inertial,
+    internal_wave,
+    kato_phillips,
+    lock_exchange,
+    manufactured,
+    merry_go_round,
+    seamount,
+)
 
 
 def ready(dear: bool = False) -> list[Case]:
