@@ -7,6 +7,7 @@ mpi4py communicator, so that its messages can never meet those that mpi4jax send
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -114,8 +115,16 @@ def _group_size(ranks: int, groups: int) -> int:
     return ranks // groups
 
 
+@functools.cache
+def _of_launch() -> MPICommunicator:
+    return MPICommunicator()
+
+
 def world() -> SerialCommunicator | MPICommunicator:
     """The communicator of this launch: MPI under a launcher of several ranks, serial otherwise.
+
+    The first call is made by all ranks; later ones return the same and may be made by some of them
+    (``if world().rank == 0``).
 
     Raises:
         RuntimeError: several ranks were launched, but no MPI library can be used. Running on
@@ -124,7 +133,7 @@ def world() -> SerialCommunicator | MPICommunicator:
     if not looks_like_mpi_launch():
         return SerialCommunicator()
     try:
-        return MPICommunicator()
+        return _of_launch()
     except ImportError as error:
         raise RuntimeError(
             f"several ranks were launched, but mpi4py cannot be used ({error}); install the MPI "

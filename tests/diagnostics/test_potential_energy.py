@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dogcm.decomp import SerialCommunicator, world
 from dogcm.diagnostics.potential_energy import potential_energies, reference_height
 from dogcm.simulation.model import Model
 
 G, RHO0, ALPHA = 9.81, 1000.0, 2e-4
 
 
-def box(**changes) -> Model:
+def box(comm=None, **changes) -> Model:
     """Two by one columns of two layers, 10 m deep, cold water beside warm."""
     config = {
         "name": "box",
@@ -35,7 +36,8 @@ def box(**changes) -> Model:
         "run": {"output": {}},
     }
     temperature = lambda x, y, z: np.where(x < 4e3, 3.0, 13.0) + 0 * z + 0 * y
-    return Model(config, changes, initial={"temperature": temperature, "salinity": 35.0})
+    start = {"temperature": temperature, "salinity": 35.0}
+    return Model(config, changes, initial=start, comm=comm)
 
 
 def test_cold_beside_warm_in_a_box():
@@ -72,3 +74,12 @@ def test_mixing_raises_it_and_moving_does_not():
     assert reference_height(density[::-1], volume, area, floor) == pytest.approx(before, rel=1e-15)
     density[[3, 30]] = density[[3, 30]].mean()
     assert reference_height(density, volume, area, floor) > before
+
+
+@pytest.mark.mpi(min_size=2)
+def test_same_bits_on_tiles():
+    """And the world's communicator is one, so that one rank alone may ask for it."""
+    alone = potential_energies(box(comm=SerialCommunicator()))
+    assert potential_energies(box()) == alone
+    if world().rank == 0:
+        assert world().size > 1 and world() is world()
