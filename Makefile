@@ -16,7 +16,7 @@ VENV       ?= .venv
 PYTHON     ?=
 # Ranks of the MPI stages of the suite, and seconds after which a stage counts as hanging.
 TEST_NP      ?= 2 4 6
-TEST_LIMIT   ?= 2400
+TEST_LIMIT   ?= 3000
 # More words for pytest in every stage, e.g. make test PYTEST_ARGS='-m "not slow"' works on the one-rank stage.
 PYTEST_ARGS  ?=
 

@@ -5,12 +5,12 @@
 #
 #   TEST_NP      ranks of the MPI stages      (2 4 6)
 #   TEST_WORKERS processes of the one-rank stage, which share its files (as many as cores, at most 4)
-#   TEST_LIMIT   seconds a stage may take     (2400); a hang is a failure
+#   TEST_LIMIT   seconds a stage may take     (3000); a hang is a failure
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 venv=${VENV:-.venv}
 read -r -a rank_counts <<<"${TEST_NP-2 4 6}"
-limit=${TEST_LIMIT:-2400}
+limit=${TEST_LIMIT:-3000}
 cores=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 workers=${TEST_WORKERS:-$((cores < 4 ? cores : 4))}
 
