@@ -13,12 +13,14 @@ from dogcm.spinup.circulation import (
 )
 from dogcm.spinup.errors import EquilibriumError
 from dogcm.spinup.methods import Anderson, DirectIntegration, Method, NewtonKrylov
+from dogcm.spinup.problem import Costs
 from dogcm.spinup.sensitivity import sensitivity
 from dogcm.spinup.solve import Equilibrium, Iteration, Settings, equilibrium, free_years, problem_of
 
 __all__ = [
     "Anderson",
     "Circulation",
+    "Costs",
     "DirectIntegration",
     "Equilibrium",
     "EquilibriumError",

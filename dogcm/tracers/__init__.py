@@ -13,6 +13,7 @@ from dogcm.tracers.dye import Dye
 from dogcm.tracers.passive import NAMES_OF_STATE, PassiveTracers, make_kind
 from dogcm.tracers.phosphorus import Phosphorus
 from dogcm.tracers.radiocarbon import Radiocarbon
+from dogcm.tracers.region import region
 from dogcm.tracers.surface_history import SurfaceHistory
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "make_kind",
     "option",
     "parameter",
+    "region",
 ]

@@ -21,8 +21,8 @@ import numpy as np
 
 import dogcm
 from dogcm import spinup
-from dogcm.spinup.problem import Costs
-from dogcm.tracers.region import region
+from dogcm.spinup import Costs
+from dogcm.tracers import region
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
