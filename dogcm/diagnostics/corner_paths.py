@@ -13,6 +13,7 @@ from scipy import sparse
 from scipy.sparse import csgraph
 
 from dogcm.grid.curvilinear import Curvilinear, unit
+from dogcm.io.regrid import nearest
 
 Face = tuple[str, int, int, int]
 # Farther from the line than so many of the longest faces there, no corner is looked at.
@@ -35,7 +36,8 @@ class Corners:
         self._rows = ny if horizontal.north_fold else ny + 1
         j, i = np.arange(float(self._rows))[:, None], np.arange(float(self._columns))[None, :]
         self.place = unit(*horizontal.positions(j, i)[:2]).reshape(-1, 3)
-        self._edges = np.concatenate([self._along_rows(), self._along_columns(horizontal)], axis=1)
+        edges = np.concatenate([self._along_rows(), self._along_columns(horizontal)], axis=1)
+        self._edges = edges.astype(np.int32)
         a, b = self._edges[:2]
         self._length = np.linalg.norm(self.place[a] - self.place[b], axis=1)
         self.longest = np.zeros(len(self.place))
@@ -99,14 +101,12 @@ class Corners:
 
     def _away(self, line: np.ndarray) -> np.ndarray:
         """Distance of nodes from a line in units of their longest face, inf beyond reach."""
-        from scipy.spatial import cKDTree
-
         out = np.full(len(self.place), np.inf)
         middle = line[len(line) // 2]
         extent = np.linalg.norm(line - middle, axis=1).max()
         around = np.linalg.norm(self.place - middle, axis=1)
         near = np.flatnonzero(around <= extent + _REACH * self.longest)
-        distance, _ = cKDTree(line).query(self.place[near])
+        distance, _ = nearest(line).query(self.place[near])
         # Between two of the line's points it is at most half a gap nearer than to one of them.
         gap = np.linalg.norm(np.diff(line, axis=0), axis=1).max(initial=0.0)
         scaled = np.maximum(distance - 0.5 * gap, 0.0) / self.longest[near]
