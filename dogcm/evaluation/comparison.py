@@ -170,12 +170,17 @@ def _by_lead(rows: list[dict], contender: str, score: str, depth: str) -> dict:
     }
 
 
+def cells_of(rows: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Columns of a table, in the order in which they appear, and its lines as text."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    return columns, [[_cell(row.get(c)) for c in columns] for row in rows]
+
+
 def markdown(rows: list[dict[str, Any]]) -> str:
     """Rows as a table to read; empty without rows."""
     if not rows:
         return ""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    cells = [[_cell(row.get(c)) for c in columns] for row in rows]
+    columns, cells = cells_of(rows)
     widths = [max(len(line[k]) for line in [columns, *cells]) for k in range(len(columns))]
     lines = [columns, ["-" * w for w in widths], *cells]
     return "\n".join(
@@ -189,4 +194,4 @@ def _cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-__all__ = ["Comparison", "Finished", "compare_trainings", "markdown"]
+__all__ = ["Comparison", "Finished", "cells_of", "compare_trainings", "markdown"]

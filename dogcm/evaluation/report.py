@@ -8,7 +8,7 @@ import io
 import tempfile
 from pathlib import Path
 
-from dogcm.evaluation.comparison import Comparison
+from dogcm.evaluation.comparison import Comparison, cells_of
 from dogcm.io.whole import whole_file
 from dogcm.plots.scores import ScorePlotError, draw_by_lead
 
@@ -50,10 +50,9 @@ def write_report(found: Comparison, path: str | Path) -> Path:
 def _table(rows: list[dict]) -> str:
     if not rows:
         return ""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
+    columns, lines = cells_of(rows)
     line = lambda tag, cells: "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells)
-    text = lambda v: "" if v is None else f"{v:.4g}" if isinstance(v, float) else str(v)
-    body = "".join(f"<tr>{line('td', [text(r.get(c)) for c in columns])}</tr>" for r in rows)
+    body = "".join(f"<tr>{line('td', cells)}</tr>" for cells in lines)
     return f"<table><tr>{line('th', columns)}</tr>{body}</table>"
 
 

@@ -10,23 +10,14 @@ from dogcm import Model
 from dogcm.decomp.depth import Halo
 from dogcm.field import Field
 from dogcm.physics.surface import Forcing
+from dogcm.verification.cases.base import QUIET
 
 GRAVITY = 9.81  # m s-2
 RHO0 = 1026.0  # kg m-3
 ALPHA = 2.0e-4  # K-1, thermal expansion of the linear equation of state
 
 # Everything that is not the term under test is off.
-INVISCID = {
-    "lateral_viscosity": 0.0,
-    "lateral_diffusivity": 0.0,
-    "vertical_viscosity": 0.0,
-    "vertical_diffusivity": 0.0,
-    "mixing_richardson": 0.0,
-    "convection_diffusivity": 0.0,
-    "convection_viscosity": 0.0,
-    "bottom_drag_linear": 0.0,
-    "bottom_drag_quadratic": 0.0,
-}
+INVISCID = QUIET
 
 
 def plane(

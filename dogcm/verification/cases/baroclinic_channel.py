@@ -9,6 +9,7 @@ import numpy as np
 from dogcm.components import option
 from dogcm.diagnostics.potential_energy import potential_energies
 from dogcm.verification.cases.base import (
+    CURVES,
     Bench,
     Case,
     Measure,
@@ -61,10 +62,9 @@ class BaroclinicChannel(Case):
         # Of the second half, when eddies are there.
         late = days >= self.days / 2
         rate = slope(days[late] * 86400.0, np.array(energy)[late]) / (LENGTH * WIDTH)
-        curves = "published as curves (Ilicak et al. 2012, Petersen et al. 2015), no table at hand"
         measures = (
-            Measure("growth of RPE", float(growth[-1]), "1", beside=curves),
-            Measure("rate of RPE, second half", float(rate), "W m-2", beside=curves),
+            Measure("growth of RPE", float(growth[-1]), "1", beside=CURVES),
+            Measure("rate of RPE, second half", float(rate), "W m-2", beside=CURVES),
             Measure("energy of eddies", float(eddies[-1]), "m2 s-2", beside="none"),
         )
         surface = everywhere(model, "temperature")[0]

@@ -145,6 +145,8 @@ QUIET = {
     "bottom_drag_linear": 0.0,
     "bottom_drag_quadratic": 0.0,
 }
+# What is said beside growth of reference potential energy.
+CURVES = "published as curves (Ilicak et al. 2012, Petersen et al. 2015), no table at hand"
 GRAVITY, RHO0, EXPANSION = 9.81, 1000.0, 2e-4  # m s-2, kg m-3, K-1
 
 
@@ -213,6 +215,7 @@ def slope(x: Any, y: Any) -> float:
 
 __all__ = [
     "Bench",
+    "CURVES",
     "Case",
     "EXPANSION",
     "GRAVITY",

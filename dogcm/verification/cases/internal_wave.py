@@ -9,6 +9,7 @@ import numpy as np
 from dogcm.components import option
 from dogcm.diagnostics.potential_energy import potential_energies
 from dogcm.verification.cases.base import (
+    CURVES,
     EXPANSION,
     GRAVITY,
     Bench,
@@ -92,7 +93,6 @@ class InternalWave(Case):
         area = LENGTH * self.width
         # Of the days after the first, in which the hump falls apart.
         rate = slope(days[1:] * DAY, energy[1:]) / area
-        curves = "published as curves (Ilicak et al. 2012, Petersen et al. 2015), no table at hand"
         measures = (
             Measure(
                 "frequency of the first hump over theory",
@@ -103,8 +103,8 @@ class InternalWave(Case):
                 f"2 pi / {2 * np.pi / theory / 3600:.1f} h, small waves without rotation",
                 own=True,
             ),
-            Measure("growth of RPE", float(growth[-1]), "1", beside=curves),
-            Measure("rate of RPE", float(rate), "W m-2", beside=curves),
+            Measure("growth of RPE", float(growth[-1]), "1", beside=CURVES),
+            Measure("rate of RPE", float(rate), "W m-2", beside=CURVES),
         )
         x, z = (
             np.arange(last.shape[1] + 1) * self.width / 1e3,
