@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,18 +39,17 @@ def members_of(source: str | Path | dict, sets=(), truth: str | Path | None = No
             value.
     """
     given = dict(sets.items() if isinstance(sets, dict) else map(split_setting, sets))
-    swept = load_recipe(source, given).sweep
+    whole = load_recipe(source, given)
+    swept = whole.sweep
     if not swept:
         raise ConfigError("sweep: name at least one key with a list of values")
     short = _short_names(list(swept))
+    shared = truth is not None and not whole.targets.folder and not _of_truth(swept)
+    place = {"targets.folder": str(truth)} if shared else {}
     found: list[Member] = []
     for values in itertools.product(*swept.values()):
         chosen = dict(zip(swept, values))
-        recipe = load_recipe(source, given | chosen | {"sweep": {}})
-        if truth is not None and not recipe.targets.folder and not _of_truth(chosen):
-            recipe = load_recipe(
-                source, given | chosen | {"sweep": {}, "targets.folder": str(truth)}
-            )
+        recipe = load_recipe(source, given | chosen | place | {"sweep": {}})
         name = ",".join(f"{short[k]}={_text(v)}" for k, v in chosen.items())
         if name in {m.folder for m in found}:
             raise ConfigError(f"sweep: two of its trainings would be called {name}")
@@ -107,8 +106,8 @@ def _state(folder: Path, last: int) -> str:
     return "interrupted" if any(folder.glob("checkpoint_*.npz")) else "new"
 
 
-def _of_truth(values: dict[str, Any]) -> bool:
-    return any(key.startswith("targets.") or key == "experiment" for key in values)
+def _of_truth(keys: Iterable[str]) -> bool:
+    return any(key.startswith("targets.") or key == "experiment" for key in keys)
 
 
 def _short_names(keys: list[str]) -> dict[str, str]:
