@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import functools
 import json
 from pathlib import Path
 
@@ -66,12 +67,18 @@ class _Loader(yaml.SafeLoader):
 
 def experiments() -> dict[str, str]:
     """Names of the ready experiments and one line on each."""
-    found = {}
-    for path in sorted(_FOLDER.glob("*.yaml")):
-        found[path.stem] = str(
-            yaml.safe_load(path.read_text(encoding="utf-8")).get("description", "")
-        )
-    return found
+    return {name: str(_ready(name).get("description", "")) for name in _ready_names()}
+
+
+@functools.cache
+def _ready_names() -> tuple[str, ...]:
+    return tuple(sorted(path.stem for path in _FOLDER.glob("*.yaml")))
+
+
+@functools.cache
+def _ready(name: str) -> dict:
+    """The tree of a ready experiment, which nobody may change: its file is read once."""
+    return yaml.safe_load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
 
 
 def load_config(source: str | Path | dict | Config, overrides: dict | list | tuple = ()) -> Config:
@@ -259,9 +266,9 @@ def read_yaml(path: Path, what: str, keys: str) -> dict:
 def _read(source: str, above: tuple[str, ...] = ()) -> dict:
     """The tree of an experiment or a file on top of its base; ``above`` are the files that name it
     as theirs."""
-    known = experiments()
+    known = _ready_names()
     if source in known:
-        tree = yaml.safe_load((_FOLDER / f"{source}.yaml").read_text(encoding="utf-8"))
+        tree = copy.deepcopy(_ready(source))
         base = tree.pop("base", None)
         return tree if base is None else _merge(_read(base), tree)
     path = Path(source)
