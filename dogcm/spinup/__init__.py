@@ -4,6 +4,8 @@
 model's circulation, by direct integration, Anderson acceleration or Newton-Krylov.
 """
 
+from importlib import import_module
+
 from dogcm.spinup.circulation import (
     Circulation,
     frozen,
@@ -13,7 +15,7 @@ from dogcm.spinup.circulation import (
 )
 from dogcm.spinup.errors import EquilibriumError
 from dogcm.spinup.methods import Anderson, DirectIntegration, Method, NewtonKrylov
-from dogcm.spinup.problem import Costs
+from dogcm.spinup.problem import Costs, Problem
 from dogcm.spinup.sensitivity import sensitivity
 from dogcm.spinup.solve import Equilibrium, Iteration, Settings, equilibrium, free_years, problem_of
 
@@ -27,6 +29,7 @@ __all__ = [
     "Iteration",
     "Method",
     "NewtonKrylov",
+    "Problem",
     "Settings",
     "equilibrium",
     "free_years",
@@ -37,3 +40,28 @@ __all__ = [
     "sensitivity",
     "write_circulation",
 ]
+
+# Networks need flax, which takes long to load.
+_JUMP = (
+    "Example",
+    "JumpConfig",
+    "JumpError",
+    "JumpNetwork",
+    "JumpVariable",
+    "JumpWeights",
+    "LearnedJump",
+    "Prepared",
+    "Training",
+    "age_in_years",
+    "features_of",
+    "predict",
+    "reference_of",
+    "train_jump",
+)
+__all__ += _JUMP
+
+
+def __getattr__(name: str):
+    if name in _JUMP:
+        return getattr(import_module("dogcm.spinup.jump"), name)
+    raise AttributeError(f"module 'dogcm.spinup' has no attribute {name!r}")

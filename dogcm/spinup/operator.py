@@ -53,9 +53,10 @@ def transport_operator(problem: Problem, x) -> tuple[Operator, float]:
             "the transport operator is not made on grids with a north fold: use a method without "
             "preconditioner, such as anderson"
         )
-    rates = problem.once("rates", lambda: _compiled_rates(problem))
+    prepared = problem.once("rates", lambda: _compiled_rates(problem))
     changes, held = problem.once("sources", lambda: _compiled_sources(problem, x))
     start = problem.costs.clock()
+    rates = prepared()
     colours, tile = _colours(problem), decomposition.tile
     wet = decomposition.gather(np.asarray(problem.grid.mask_c.interior))
     mask = np.asarray(problem.space.mask)
@@ -140,19 +141,26 @@ def _entries(response, wet, colours, colour, layout):
 
 
 def _compiled_rates(problem: Problem):
-    """Function from a state of one tracer (z, y, x) to its rate (s-1) in the mean of the year."""
-    cycle = problem.cycle
-    circulation, grid, params = mean_of(problem.circulation), problem.grid, problem.params
-    prepare = warmed(lambda c, g, p: cycle.period(0, p, c, g), circulation, grid, params)
+    """Function that gives, for what carries the problem's tracers now, another one: from a state of
+    one tracer (z, y, x) to its rate (s-1) in the mean of the year."""
+    cycle, grid = problem.cycle, problem.grid
 
     def of(period, grid, c, params):
         return _rate(cycle, c, problem.space.place, period, params, grid)
 
-    like, period = jnp.zeros(problem.space.mask.shape), prepare(circulation, grid, params)
-    compiled = warmed(of, period, grid, like, params)
-    # One thickness for all periods: sea level then returns to where it was, and so do contents.
-    h = _thickness(problem)
-    return lambda c: compiled(period, grid, c, params) / h
+    mean = mean_of(problem.circulation)
+    prepare = warmed(lambda c, g, p: cycle.period(0, p, c, g), mean, grid, problem.params)
+    like = jnp.zeros(problem.space.mask.shape)
+    compiled = warmed(of, prepare(mean, grid, problem.params), grid, like, problem.params)
+
+    def prepared():
+        params = problem.params
+        period = prepare(mean_of(problem.circulation), grid, params)
+        # One thickness for all periods: sea level then returns to where it was, and so do contents.
+        h = _thickness(problem)
+        return lambda c: compiled(period, grid, c, params) / h
+
+    return prepared
 
 
 def _rate(cycle, c, place: Field, period, params, grid):
@@ -256,10 +264,10 @@ def _compiled_sources(problem: Problem, x):
 
         return jax.jvp(of, (x,), (jnp.ones_like(x) * space.mask,))[1] + (1.0 - space.mask)
 
-    rest = problem.circulation, problem.grid
-    change = warmed(change, x, x, *rest, problem.params)
-    held = warmed(held, x, *rest, problem.params)
-    return (lambda x, v, p: change(x, v, *rest, p)), (lambda x, p: held(x, *rest, p))
+    rest = lambda: (problem.circulation, problem.grid)
+    change = warmed(change, x, x, *rest(), problem.params)
+    held = warmed(held, x, *rest(), problem.params)
+    return (lambda x, v, p: change(x, v, *rest(), p)), (lambda x, p: held(x, *rest(), p))
 
 
 def _source_rates(cycle, space, x, time, water, params, grid):

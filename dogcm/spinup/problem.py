@@ -6,6 +6,7 @@ what was spent, over what one year of the map takes, measured while solving.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from dogcm.grid.bathymetry import label_basins
 from dogcm.spinup.circulation import Circulation
 from dogcm.spinup.cycle import Cycle
 from dogcm.spinup.errors import EquilibriumError
-from dogcm.spinup.space import Space
+from dogcm.spinup.space import Space, volume_of
 
 # A content that changes by less than this part of what moves is conserved.
 _CONSERVED = 1e-9
@@ -117,6 +118,29 @@ class Problem:
         nothing = jnp.zeros((0, len(self.space.names), *self.space.mask.shape))
         self.invariants = Invariants(nothing, nothing)
         self.contents = np.zeros(0)
+
+    def carry_by(self, circulation: Circulation, params: dict) -> None:
+        """Turn to another year of the same ocean and other parameters, and start again.
+
+        What is compiled stays, and with it the number of steps: those of the year the problem was
+        made for.
+
+        Args:
+            circulation: with as many periods, float64. params: those that are not the same.
+
+        Raises:
+            EquilibriumError: another number of periods.
+        """
+        if circulation.periods != self.circulation.periods:
+            raise EquilibriumError(
+                f"a circulation of {circulation.periods} periods for a problem of "
+                f"{self.circulation.periods}: make a new problem"
+            )
+        given = {name: jnp.asarray(value, jnp.float64) for name, value in params.items()}
+        self.circulation, self.params = circulation, self.params | given
+        volume = volume_of(self.space.halos, circulation, self.grid)
+        self.space = dataclasses.replace(self.space, volume=volume)
+        self.start_again()
 
     # ---- the map and its derivatives
     def map(self, x, params=None, remember: bool = True):

@@ -121,17 +121,22 @@ def space_of(model, names: tuple[str, ...], circulation: Circulation, grid) -> S
     for name in names:
         owner = next(k.label for k in model.passive.kinds if _declares(k, name))
         number.append(groups.setdefault(owner, len(groups)))
-    eta = circulation.eta.with_data(circulation.eta.data[0])
-    volume = (grid.h_c * grid.area_c).crop(0) * stretch_c(eta, grid).crop(0)
     mask = grid.mask_c.crop(0)
     return Space(
         names,
         tuple(number),
         model.halos,
-        once(model.halos, (volume * mask).data),
+        volume_of(model.halos, circulation, grid),
         mask.data,
         mask,
     )
+
+
+def volume_of(halos, circulation: Circulation, grid) -> jax.Array:
+    """Water of the cells when the year begins, see :class:`Space`."""
+    eta = circulation.eta.with_data(circulation.eta.data[0])
+    volume = (grid.h_c * grid.area_c).crop(0) * stretch_c(eta, grid).crop(0)
+    return once(halos, (volume * grid.mask_c.crop(0)).data)
 
 
 def _declares(kind, name: str) -> bool:
