@@ -66,13 +66,16 @@ _BY_MODULE = {
     # What a scheme of one's own derives from.
     "dynamics.interfaces": "TracerAdvection MomentumAdvection Pressure Coriolis Friction "
     "EddyViscosity Backscatter LateralDiffusion BottomDrag",
-    "dynamics.tracer_advection": "OneStageAdvection:OneStage DST3 LimitedDST3 Centered Upwind",
+    "dynamics.tracer_advection": "OneStageAdvection:OneStage DST3 LimitedDST3 SplitDST3 Centered "
+    "Upwind",
+    "dynamics.split": "SplitAdvection:Split Sweep",
     "physics.interfaces": "EquationOfState VerticalMixing Column Mixing Convection "
     "BackgroundMixing TidalMixing Eddies SurfaceFlux",
     "tracers": "TracerKind TracerVariable Sources Water IdealAge Dye SurfaceHistory Phosphorus "
     "Radiocarbon",
     # The schemes that ship.
-    "dynamics.tracer_transport": "WENO WENO5 WENO7 PPM",
+    "dynamics.ppm": "PPM",
+    "dynamics.tracer_transport": "WENO WENO5 WENO7",
     "dynamics.momentum": "EnergyConserving EnstrophyConserving EnergyEnstrophyConserving "
     "WENOVorticity",
     "dynamics.coriolis_cd": "CGrid CDScheme",

@@ -10,11 +10,12 @@ the bottom the parabola is flat: first order, and nothing is read from land.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from dogcm.dynamics.split import Split
 from dogcm.dynamics.stencils import around_x, around_y, around_z, choose
 from dogcm.field import Field
 
@@ -143,3 +144,16 @@ def _edge(a, b, c, d) -> Edge:
     return Edge(
         b / (b + c) * (1 + 2 * c / total * (left - right)), b * left / total, c * right / total
     )
+
+
+class PPM(Split):
+    """Piecewise parabolic method, one dimension after the other: bounded in three dimensions."""
+
+    kind: ClassVar[str] = "ppm"
+    source: ClassVar[str] = "Colella and Woodward (1984), doi:10.1016/0021-9991(84)90143-8"
+    reach: ClassVar[int] = 3
+    turns: ClassVar[bool] = True
+
+    def carried(self, c, sweep, grid):
+        along = (reconstruct_x, reconstruct_y, reconstruct_z)[sweep.dimension]
+        return along(c, sweep.amount, sweep.part, grid)

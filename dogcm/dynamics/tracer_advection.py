@@ -3,11 +3,11 @@
 ``dst3`` is third order in space and time for constant flow (direct space-time, after Hundsdorfer
 and Trompert 1994, doi:10.1016/0168-9274(94)90052-3); ``dst3_limited`` adds the limiter of Sweby
 (1984), written without a division, so that it is safe to differentiate; it acts along each
-direction by itself, and what the three carry together may pass the bounds a little. ``bounded:
-true`` keeps any scheme of this file within them (:mod:`dogcm.dynamics.flux_correction`). ``upwind``
-and ``centered`` are for tests and comparison. ``weno5``, ``weno7`` (:mod:`dogcm.dynamics.weno`)
-and ``ppm`` (:mod:`dogcm.dynamics.ppm`) take several stages a step, see
-:mod:`dogcm.dynamics.tracer_transport`.
+direction by itself, and what the three carry together may pass the bounds a little. ``dst3_split``
+carries along one dimension after the other (:mod:`dogcm.dynamics.split`), and keeps them; for any
+scheme of one stage ``bounded: true`` does (:mod:`dogcm.dynamics.flux_correction`). ``upwind`` and
+``centered`` are for tests and comparison. ``ppm`` is in :mod:`dogcm.dynamics.ppm`, ``weno5`` and
+``weno7``, which take several stages a step, in :mod:`dogcm.dynamics.tracer_transport`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from dogcm.components import option
 from dogcm.decomp.depth import Halo
 from dogcm.dynamics import flux_correction
 from dogcm.dynamics.interfaces import Flow, Fluxes, TracerAdvection
+from dogcm.dynamics.split import Split
 from dogcm.dynamics.tracer_transport import STAGED
 from dogcm.field import Field, fence, fmap
 from dogcm.operators import (
@@ -46,14 +47,19 @@ from dogcm.operators import (
     upper_z_c2w,
 )
 
-SCHEMES = ("dst3_limited", "dst3", "centered", "upwind", *STAGED)
+SCHEMES = ("dst3_limited", "dst3_split", "dst3", "centered", "upwind", "ppm", *STAGED)
+
+
+def _third_order(courant):
+    """Weights of the difference across a face and of the one upstream."""
+    d0 = (2.0 - courant) * (1.0 - courant) * (1.0 / 6.0)
+    return d0, (1.0 - courant * courant) * (1.0 / 6.0)
 
 
 def _correction(scheme: str, step, upstream, courant):
     """What third order adds to the upwind value: ``step`` is the difference across the face, taken
     downwind, ``upstream`` the one before it."""
-    d0 = (2.0 - courant) * (1.0 - courant) * (1.0 / 6.0)
-    d1 = (1.0 - courant * courant) * (1.0 / 6.0)
+    d0, d1 = _third_order(courant)
     if scheme == "dst3":
         return d0 * step + d1 * upstream
     # Of the arrays' own type: a float64 sign would make the whole loop one of float64.
@@ -67,8 +73,7 @@ def _correction(scheme: str, step, upstream, courant):
 
 def _weights(scheme: str, step, upstream, courant):
     """The correction is ``a step + b upstream``: a and b, on the branch that the limiter takes."""
-    d0 = (2.0 - courant) * (1.0 - courant) * (1.0 / 6.0)
-    d1 = (1.0 - courant * courant) * (1.0 / 6.0)
+    d0, d1 = _third_order(courant)
     if scheme == "dst3":
         return d0, d1
     one, zero = jnp.ones_like(step), jnp.zeros_like(step)
@@ -132,64 +137,51 @@ def _(scheme, primals, tangents):
     )
 
 
+def _around_x(c: Field, grid) -> tuple[Field, ...]:
+    """The cells of a west face, and the differences before, across and after it."""
+    here = diff_x_c2u(c) * grid.mask_u
+    return lower_x_c2u(c), upper_x_c2u(c), previous_x(here), here, next_x(here)
+
+
+def _around_y(c: Field, grid) -> tuple[Field, ...]:
+    here = diff_y_c2v(c) * grid.mask_v
+    return lower_y_c2v(c), upper_y_c2v(c), previous_y(here), here, next_y(here)
+
+
+def _around_z(c: Field, grid) -> tuple[Field, ...]:
+    """Downwards: the layer above is the first."""
+    rise = diff_z_c2w(c) * (-1.0) * grid.mask_cw  # lower minus upper
+    above, below = around_layers(rise)
+    over, rise, under = upper_z_c2w(above), lower_z_c2w(above), lower_z_c2w(below)
+    return upper_z_c2w(c), lower_z_c2w(c), over, rise, under
+
+
+_AROUND = (_around_x, _around_y, _around_z)
+
+
 def reconstruct_x(c: Field, velocity: Field, courant: Field, scheme: str, grid) -> Field:
     """Value of ``c`` carried through west faces."""
     if scheme == "centered":
         return mean_x_c2u(c)
-    c = fence(c)
-    here = diff_x_c2u(c) * grid.mask_u
-    return fmap(
-        lambda v, k, a, b, p, h, n: _upwind_value(scheme, v, k, a, b, p, h, n),
-        velocity,
-        courant,
-        lower_x_c2u(c),
-        upper_x_c2u(c),
-        previous_x(here),
-        here,
-        next_x(here),
-        name="reconstruct_x",
-    )
+    value = lambda *a: _upwind_value(scheme, *a)
+    return fmap(value, velocity, courant, *_around_x(fence(c), grid), name="reconstruct_x")
 
 
 def reconstruct_y(c: Field, velocity: Field, courant: Field, scheme: str, grid) -> Field:
     """Value of ``c`` carried through south faces."""
     if scheme == "centered":
         return mean_y_c2v(c)
-    c = fence(c)
-    here = diff_y_c2v(c) * grid.mask_v
-    return fmap(
-        lambda v, k, a, b, p, h, n: _upwind_value(scheme, v, k, a, b, p, h, n),
-        velocity,
-        courant,
-        lower_y_c2v(c),
-        upper_y_c2v(c),
-        previous_y(here),
-        here,
-        next_y(here),
-        name="reconstruct_y",
-    )
+    value = lambda *a: _upwind_value(scheme, *a)
+    return fmap(value, velocity, courant, *_around_y(fence(c), grid), name="reconstruct_y")
 
 
 def reconstruct_z(c: Field, w: Field, courant: Field, scheme: str, grid) -> Field:
     """Value of ``c`` carried through layer interfaces (``w`` positive up)."""
     if scheme == "centered":
         return mean_z_c2w(c)
-    c = fence(c)
-    rise = diff_z_c2w(c) * (-1.0) * grid.mask_cw  # lower minus upper: towards "high" = downwards
-    above, below = around_layers(rise)
-    over, rise, under = upper_z_c2w(above), lower_z_c2w(above), lower_z_c2w(below)
     # "low" is the layer above, "high" the one below, so flow towards "high" is downwards.
-    return fmap(
-        lambda v, k, a, b, p, h, n: _upwind_value(scheme, -v, k, a, b, p, h, n),
-        w,
-        courant,
-        upper_z_c2w(c),
-        lower_z_c2w(c),
-        over,
-        rise,
-        under,
-        name="reconstruct_z",
-    )
+    value = lambda w, *a: _upwind_value(scheme, -w, *a)
+    return fmap(value, w, courant, *_around_z(fence(c), grid), name="reconstruct_z")
 
 
 class OneStage(TracerAdvection):
@@ -262,6 +254,78 @@ class LimitedDST3(_Upwinded):
 
     kind: ClassVar[str] = "dst3_limited"
     source: ClassVar[str] = "Hundsdorfer and Trompert (1994), doi:10.1016/0168-9274(94)90052-3"
+
+
+class SplitDST3(Split):
+    """The same limited scheme for one dimension after the other: no new extremes in three
+    dimensions, and second order in time for oblique flow.
+
+    The limiter counts what leaves the upstream cell through both of its faces, so that bounds are
+    kept where the flow diverges, too.
+    """
+
+    kind: ClassVar[str] = "dst3_split"
+    source: ClassVar[str] = "Hundsdorfer and Trompert (1994), doi:10.1016/0168-9274(94)90052-3"
+
+    def carried(self, c, sweep, grid):
+        around = _AROUND[sweep.dimension](fence(c), grid)
+        # Downwards, from the first of the two layers, is where the flow is negative.
+        forward = sweep.amount * (-1.0) if sweep.dimension == 2 else sweep.amount
+        of_flow = forward, fence(sweep.part), fence(sweep.room)
+        return fmap(_bounded_value, *of_flow, *around, name="carried")
+
+
+@jax.custom_jvp
+def _bounded_value(forward, part, room, low, high, below, here, above):
+    """As :func:`_upwind_value`, ``room`` times the difference upstream being the third bound."""
+    d0, d1 = _third_order(part)
+    ahead = forward > 0
+    one = here.dtype.type(1)
+    sign = jnp.where(here < 0, -one, one)
+    size, before = here * sign, jnp.where(ahead, below, above) * sign
+    bounded = jnp.minimum(jnp.minimum(size, d0 * size + d1 * before), room * before)
+    correction = sign * jnp.maximum(bounded, 0.0)
+    return jnp.where(ahead, low + correction, high - correction)
+
+
+@_bounded_value.defjvp
+def _(primals, tangents):
+    """The weights of the branch that the limiter takes are stored for the backward pass."""
+    forward, part, room, low, high, below, here, above = primals
+    _, d_part, d_room, d_low, d_high, d_below, d_here, d_above = tangents
+    value = jax.lax.optimization_barrier(_bounded_value(*primals))
+    choose = lambda a, b: jnp.where(forward > 0, a, b)
+    zero = jnp.zeros_like(here)
+    weights = _bounded_weights(part, room, here, choose(below, above))
+    a, b, by_part, by_room = jax.lax.optimization_barrier(tuple(choose(w, -w) for w in weights))
+    return value, (
+        choose(d_low, d_high)
+        + a * d_here
+        + choose(b, zero) * d_below
+        + choose(zero, b) * d_above
+        + by_part * d_part
+        + by_room * d_room
+    )
+
+
+def _bounded_weights(part, room, step, upstream):
+    """Derivatives of the correction with respect to the two differences, ``part`` and ``room``."""
+    d0, d1 = _third_order(part)
+    one, zero = jnp.ones_like(step), jnp.zeros_like(step)
+    sign = jnp.where(step < 0, -one, one)
+    size, before = step * sign, upstream * sign
+    third, limit = d0 * size + d1 * before, room * before
+    lower = jnp.minimum(size, limit)
+    some, on_third = jnp.minimum(lower, third) > 0, third <= lower
+    on_limit = ~on_third & (limit <= size)
+    pick = lambda x, y, z: jnp.where(some, jnp.where(on_third, x, jnp.where(on_limit, y, z)), zero)
+    slope = (2.0 * part - 3.0) * (1.0 / 6.0) * step - part * (1.0 / 3.0) * upstream
+    return (
+        pick(d0, zero, one),
+        pick(d1, room, zero),
+        pick(slope, zero, zero),
+        pick(zero, upstream, zero),
+    )
 
 
 class DST3(_Upwinded):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 
+from dogcm.components import make
 from dogcm.decomp import Decomposition, Halo, make_layout
-from dogcm.dynamics import tracer_transport as transport
 from dogcm.dynamics.continuity import divergence, interface_flow
+from dogcm.dynamics.interfaces import Flow
 from dogcm.field import Field, exchange, hold
 from dogcm.grid.geometry import build_grid
 from dogcm.grid.horizontal import CartesianGrid
@@ -61,18 +62,19 @@ class Sea:
             np.random.default_rng(seed).normal(size=(self.layers.size, *self.shape)), at
         )
 
-    def _flow(self, speed: float) -> transport.Flow:
+    def _flow(self, speed: float) -> Flow:
         g, size = self.grid, speed * 2e4 / self.dt
         u, v = (self.random(s, at) * size for s, at in ((1, "u"), (2, "v")))
         u, v = u * 0.3 * g.h_u, v * 0.3 * g.h_v
         rate = divergence(sum_z(u), sum_z(v), g) * (-1.0)
-        return transport.Flow(u, v, interface_flow(u, v, rate, g), g.h_c, self.dt)
+        return Flow(u, v, interface_flow(u, v, rate, g), g.h_c, self.dt)
 
     def advance(self, c: Field, scheme: str, steps=0, flow=None, grid=None) -> tuple[Field, Field]:
-        """Value and thickness after one step by a staged scheme."""
+        """Value and thickness after one step by a kind of tracer advection."""
         flow, g = flow or self.flow, grid or self.grid
-        deep = {"c": c.crop(transport.halo_of(scheme))}
-        fluxes = transport.fluxes(deep, flow, scheme, self.halos, steps, g)["c"]
+        chosen = make("tracer_advection", scheme).prepared(self.layers)
+        deep = {"c": c.crop(chosen.tracer_halo())}
+        fluxes = chosen.prepare(deep, flow, self.halos, steps, g)("c")
         return self.after(c, fluxes, flow, g)
 
     def after(self, c: Field, fluxes, flow, g) -> tuple[Field, Field]:

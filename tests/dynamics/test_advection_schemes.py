@@ -13,10 +13,11 @@ from random_sea import DEPTH, NX, NY, Sea
 
 from dogcm.decomp import LayoutError, SerialCommunicator, world
 from dogcm.dynamics import ppm, tracer_advection, weno
-from dogcm.dynamics import tracer_transport as transport
 from dogcm.field import Field, exchange
 from dogcm.learning.derivatives import check_derivatives
 from dogcm.simulation.model import Model
+
+WIDE = ("weno5", "weno7", "ppm", "dst3_split")
 
 
 # ---- one reconstruction
@@ -105,10 +106,10 @@ def sea() -> Sea:
 @pytest.fixture(scope="module")
 def advance(sea):
     """One step by each scheme, compiled once."""
-    return {s: jax.jit(lambda c, n, s=s: sea.advance(c, s, n)) for s in transport.STAGED}
+    return {s: jax.jit(lambda c, n, s=s: sea.advance(c, s, n)) for s in WIDE}
 
 
-@pytest.mark.parametrize("scheme", transport.STAGED)
+@pytest.mark.parametrize("scheme", WIDE)
 def test_uniform_tracer_and_content_are_kept(sea, advance, scheme):
     volume = sea.grid.h_c.interior * sea.grid.area_c.interior
     for steps in (0, 1):
@@ -123,10 +124,12 @@ def test_uniform_tracer_and_content_are_kept(sea, advance, scheme):
         assert abs(float(after - before)) < 1e-14 * float(jnp.sum(volume))
 
 
-@pytest.mark.parametrize("scheme, beyond", [("ppm", 1e-13), ("weno5", 0.02), ("weno7", 0.05)])
+@pytest.mark.parametrize(
+    "scheme, beyond", [("ppm", 1e-13), ("dst3_split", 1e-13), ("weno5", 0.02), ("weno7", 0.05)]
+)
 def test_bounds(sea, advance, scheme, beyond):
-    """A patch carried by a flow that takes up to half of a cell per step in each dimension: PPM
-    makes no new extreme."""
+    """A patch carried by a flow that takes up to half of a cell per step in each dimension: split
+    schemes make no new extreme."""
     patch = np.zeros((6, NY, NX))
     patch[1:4, 3:8, 5:12] = 1.0
     c = sea.field(patch, "c")
@@ -138,7 +141,7 @@ def test_bounds(sea, advance, scheme, beyond):
     assert float(jnp.abs(new.data - c.interior).max()) > 0.2
 
 
-@pytest.mark.parametrize("scheme", transport.STAGED)
+@pytest.mark.parametrize("scheme", WIDE)
 def test_land_is_not_read(sea, advance, scheme):
     c = sea.random(3)
     wild = c + (1.0 - sea.grid.mask_c) * 1e6
@@ -170,12 +173,13 @@ def test_derivatives(scheme):
     assert all(bool(jnp.isfinite(g).all()) for g in jax.tree.leaves(gradient))
 
 
-def test_derivatives_of_a_step(sea):
-    """Forward mode through stages, dimensions and exchanges, with respect to tracer and flow,
-    against differences."""
+@pytest.mark.parametrize("scheme", ["ppm", "dst3_split"])
+def test_derivatives_of_a_step(sea, scheme):
+    """Forward mode through dimensions and exchanges, with respect to tracer and flow, against
+    differences."""
     d, c = sea.random(4), sea.random(3)
     step = lambda e: (
-        sea.advance(c + d * e, "ppm", 0, sea.flow._replace(u=sea.flow.u * (1.0 + e)))[0].data
+        sea.advance(c + d * e, scheme, 0, sea.flow._replace(u=sea.flow.u * (1.0 + e)))[0].data
     )
     value, slope = jax.jit(lambda e: jax.jvp(step, (e,), (1.0,)))(0.0)
     h = 1e-6
@@ -186,7 +190,7 @@ def test_derivatives_of_a_step(sea):
 def test_float32_stays_and_small_tracers_scale():
     """A tracer of 1e-12 behaves as one of 1: nothing under- or overflows, no unit is built in."""
     sea = Sea(SerialCommunicator(), np.float32)
-    for scheme in transport.STAGED:
+    for scheme in WIDE:
         step = jax.jit(lambda c, s=scheme: sea.advance(c, s)[0])
         c = sea.random(3)
         one, small = step(c), step(c * 2.0**-40)
@@ -194,11 +198,27 @@ def test_float32_stays_and_small_tracers_scale():
         np.testing.assert_allclose(small.data * 2.0**40, one.data, atol=2e-5)
 
 
+def test_stored_derivatives_of_the_split_scheme_are_those_of_its_formula():
+    """On every branch of the limiter, for flow in both directions."""
+    r = np.random.default_rng(5)
+    part = r.uniform(0.05, 0.6, 400)
+    room = (1.0 - part - r.uniform(0.0, 0.3, 400)) / part
+    x = (r.normal(size=400), part, room, *r.normal(size=(5, 400)))
+    x, d = ([jnp.asarray(a) for a in v] for v in (x, r.normal(size=(8, 400))))
+    plain = tracer_advection._bounded_value.__wrapped__
+    stored = jax.jvp(tracer_advection._bounded_value, x, d)
+    by_jax = jax.jvp(plain, x, d)
+    for a, b in zip(stored, by_jax):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
+    weights = tracer_advection._bounded_weights(x[1], x[2], x[6], jnp.where(x[0] > 0, x[5], x[7]))
+    branches = {tuple(np.sign(np.abs(w)).astype(int)) for w in np.asarray(weights).T}
+    assert len(branches) == 4, "not every branch is taken"
+
+
 # ---- order
 def errors(scheme: str, cells: int) -> float:
-    """Mean error after a quarter turn of a sine around a channel, in short steps; between extremes
-    for PPM, whose
-    limiter flattens them."""
+    """Mean error after a quarter turn of a sine around a channel, in short steps; between
+    extremes where a limiter flattens them."""
     sea = Sea(
         SerialCommunicator(),
         shape=(8, cells),
@@ -220,12 +240,14 @@ def errors(scheme: str, cells: int) -> float:
 
     new = jax.jit(lambda c: jax.lax.fori_loop(0, steps, one, c))(jnp.asarray(start))
     inside = np.abs(np.cos(0.5 * (edges[1:] + edges[:-1]) - np.pi / 2)) > (
-        0.5 if scheme == "ppm" else 0.0
+        0.5 if scheme in ("ppm", "dst3_split") else 0.0
     )
     return float(np.abs(np.asarray(new)[0, 4] - sine(np.pi / 2))[inside].mean())
 
 
-@pytest.mark.parametrize("scheme, order", [("weno5", 4.7), ("weno7", 6.0), ("ppm", 2.0)])
+@pytest.mark.parametrize(
+    "scheme, order", [("weno5", 4.7), ("weno7", 6.0), ("ppm", 2.0), ("dst3_split", 2.3)]
+)
 def test_order_of_convergence(scheme, order):
     coarse, fine = errors(scheme, 16), errors(scheme, 32)
     assert np.log2(coarse / fine) > order
@@ -238,7 +260,7 @@ def test_the_same_bits_on_tiles():
     comm = world()
     tiled, alone = Sea(comm), Sea(SerialCommunicator())
     t = tiled.decomposition.tile
-    for scheme in transport.STAGED:
+    for scheme in WIDE:
         # Grid and flow as arguments: of constants the compiler would compute parts itself, rounding
         # by tile size.
         one = lambda c, flow, grid, s: s.advance(c, scheme, 1, flow._replace(dt=s.dt), grid)[0].data  # noqa: B023
@@ -261,7 +283,7 @@ def test_halos_are_as_deep_as_the_scheme_needs():
         4,
         2,
     )
-    assert set(transport.STAGED) < set(tracer_advection.SCHEMES)
+    assert set(WIDE) < set(tracer_advection.SCHEMES)
 
 
 def test_a_grid_smaller_than_the_halo_is_for_one_rank(monkeypatch):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
@@ -110,6 +110,11 @@ class Bench:
     def model(self, config: dict, **keywords) -> Model:
         """The ocean of a configuration, with the settings of this bench."""
         return Model(config, self.settings, layout=self.layout, comm=self.comm, **keywords)
+
+    def without(self, key: str) -> Bench:
+        """This bench without settings of a key: what a case compares is its own choice."""
+        kept = {k: v for k, v in self.settings.items() if k != key and not k.startswith(f"{key}.")}
+        return replace(self, settings=kept)
 
 
 class Case(Component):
