@@ -250,14 +250,13 @@ def build_grid(
     kept = {}
     for name, values in arrays.items():
         if name in names:
-            field = Field(jnp.asarray(values, dtype), _place(name), deep).named(name)
-            kept[name] = field.crop(wide if values.ndim == 2 else Halo.of(halo))
+            want = wide if values.ndim == 2 else Halo.of(halo)
+            kept[name] = _cropped(Field(np.asarray(values, dtype), _place(name), deep), want, name)
     if horizontal.curvilinear:
         angle = horizontal.angle("c", rows, columns)
         for name, values in (("cos_c", np.cos(angle)), ("sin_c", np.sin(angle))):
-            kept[name] = (
-                Field(jnp.asarray(values, dtype), "c", deep).named(name).crop(Halo.of(halo))
-            )
+            whole = Field(np.asarray(values, dtype), "c", deep)
+            kept[name] = _cropped(whole, Halo.of(halo), name)
     profile = lambda v: jnp.asarray(np.asarray(v)[:, None, None], dtype)
     return Grid(
         **kept,
@@ -268,6 +267,12 @@ def build_grid(
         periodic_x=horizontal.periodic_x,
         spherical=horizontal.spherical,
     )
+
+
+def _cropped(field: Field, want: Halo, name: str) -> Field:
+    """Cut before JAX has the values, which would compile a program for every shape."""
+    cut = field.crop(want).named(name)
+    return cut.with_data(jnp.asarray(cut.data))
 
 
 def _walled(decomposition: Decomposition, values: np.ndarray | None, halo: Halo) -> np.ndarray:

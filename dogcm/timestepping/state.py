@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dogcm.decomp.depth import Halo
 from dogcm.field import Field
@@ -94,8 +95,11 @@ def at_rest(
     like = next(iter(tracers.values()))
     nz = like.shape[0]
     ny, nx = like.tile_shape
+    # Copied from numpy: JAX compiles a program for every shape of zeros.
     zero = lambda at, halo, lead: Field(
-        jnp.zeros((*lead, ny + halo.s + halo.n, nx + halo.w + halo.e), like.dtype), at, halo
+        jnp.array(np.zeros((*lead, ny + halo.s + halo.n, nx + halo.w + halo.e), like.dtype)),
+        at,
+        halo,
     )
     return State(
         u=zero("u", Halo(), (nz,)).named("u"),
