@@ -32,6 +32,7 @@ from dogcm.decomp.binding import (  # noqa: E402
     launch_size,
 )
 
+_FAST = "JAX_DISABLE_MOST_OPTIMIZATIONS"
 REPOSITORY = Path(__file__).resolve().parent.parent
 RANKS = launch_size()
 RANK = launch_rank()
@@ -125,14 +126,40 @@ def _abort(where: str, text: str, code: int = 1) -> None:
     os._exit(code)  # MPI is not up on this rank; mpirun ends the others
 
 
+# Bytes of one process. Small programs, which all files share, are compiled anew after a clearing.
+_ENOUGH = (2 << 30) if RANKS == 1 else (1 << 30)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def compiled_programs_are_dropped():
-    """After every file: kept until the end they would fill gigabytes, times the number of ranks."""
+    """After a file, once they fill much memory: kept until the end they would fill gigabytes, times
+    the number of ranks."""
     yield
-    import jax
+    if _resident() > _ENOUGH:
+        import jax
 
-    jax.clear_caches()
-    gc.collect()
+        jax.clear_caches()
+        gc.collect()
+
+
+def _resident() -> int:
+    """Bytes of memory that this process uses; unlimited where the system does not say."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return sys.maxsize
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Where the suite is compiled as fast as can be (tools/run_tests.sh), tests with this mark are
+    not: their programs run for longer than they take to compile, or they look at what the compiler
+    makes of them."""
+    if os.environ.get(_FAST):
+        import jax
+
+        jax.config.update(_FAST.lower(), item.get_closest_marker("optimised") is None)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ workers=${TEST_WORKERS:-$((cores < 4 ? cores : 4))}
 # Many tests compile the same program.
 if [[ -z ${JAX_COMPILATION_CACHE_DIR:-} ]]; then
     JAX_COMPILATION_CACHE_DIR=$(mktemp -d "${TMPDIR:-/tmp}/dogcm-tests.XXXXXX")
-    export JAX_COMPILATION_CACHE_DIR JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.5
+    export JAX_COMPILATION_CACHE_DIR JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.1
     trap 'rm -rf "$JAX_COMPILATION_CACHE_DIR"' EXIT
 fi
 
@@ -42,15 +42,15 @@ stage() { # name, command
 share=()
 ((workers > 1)) && share=(-n "$workers" --dist loadfile)
 # Most of the time goes into compiling. Without the newer emitters of loops the suite takes a third less, and at a low level
-# still less; the bits are the same. What the compiler makes of the global ocean for users is seen in a stage of its own.
-effort() { # 0 to 3
-    echo "XLA_FLAGS=${XLA_FLAGS:-} --xla_backend_optimization_level=$1 --xla_cpu_use_fusion_emitters=false"
-}
+# still less; the bits are the same. Only tests with the mark optimised (tests/conftest.py: mostly of many steps) are
+# compiled at level 1. What the compiler makes of the global ocean for users is seen in a stage of its own.
+quick=("XLA_FLAGS=${XLA_FLAGS:-} --xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false"
+    JAX_DISABLE_MOST_OPTIMIZATIONS=1)
 mpi_stage() { # name, ranks, marks, environment
     stage "$1" env "${@:4}" launch/mpirun.sh -n "$2" -t "$limit" \
         python -m pytest --with-mpi -m "$3" -p no:cacheprovider -q --no-header --color=no
 }
-stage "1 rank" env "$(effort 1)" timeout --kill-after=20 "$limit" "$venv/bin/python" -m pytest ${share[@]+"${share[@]}"} "$@"
+stage "1 rank" env "${quick[@]}" timeout --kill-after=20 "$limit" "$venv/bin/python" -m pytest ${share[@]+"${share[@]}"} "$@"
 for ranks in ${rank_counts[@]+"${rank_counts[@]}"}; do
     if [[ ! -f $venv/.dogcm-mpi ]]; then
         summary+=("$ranks ranks    not run: the environment was made without MPI")
@@ -60,11 +60,11 @@ for ranks in ${rank_counts[@]+"${rank_counts[@]}"}; do
     # be refused.
     case $ranks in
         2)
-            mpi_stage "2 ranks" 2 "mpi and not as_users" "$(effort 1)"
+            mpi_stage "2 ranks" 2 "mpi and not as_users" "${quick[@]}"
             mpi_stage "as users" 2 "mpi and as_users"
             ;;
         # What works on 2 and on 4 ranks can fail on more only where tiles meet.
-        *) mpi_stage "$ranks ranks" "$ranks" "$( ((ranks > 4)) && echo "mpi and layouts" || echo mpi)" "$(effort 0)" ;;
+        *) mpi_stage "$ranks ranks" "$ranks" "$( ((ranks > 4)) && echo "mpi and layouts" || echo mpi)" "${quick[@]}" ;;
     esac
 done
 

@@ -15,6 +15,7 @@ from dogcm.lowering.fences import fence, keep, spread, with_stored_derivatives
 from dogcm.lowering.transposes import add_to_first, framed, joined, pairs, with_edges, with_ends
 from dogcm.physics.vertical_mixing import diffuse, substitute, thomas
 
+pytestmark = pytest.mark.optimised
 X = jnp.asarray(np.random.default_rng(1).normal(size=(4, 5)))
 D = jnp.asarray(np.random.default_rng(2).normal(size=(4, 5)))
 

@@ -8,6 +8,8 @@ from scipy import sparse
 from scipy.sparse.linalg import spsolve
 from theory_helpers import ALPHA, GRAVITY, RHO0, plane, start, steady_wind, stratification, value
 
+pytestmark = pytest.mark.optimised
+
 F0 = 1e-4  # s-1
 
 

@@ -19,6 +19,8 @@ from dogcm.dynamics.interfaces import Flow
 from dogcm.field import exchange
 from dogcm.operators import diff_x_q2v, diff_y_q2u
 
+pytestmark = pytest.mark.optimised
+
 EPS = np.finfo(float).eps
 
 

@@ -24,6 +24,8 @@ from theory_helpers import (
 
 from dogcm.dynamics.free_surface import averaging_weights
 
+pytestmark = pytest.mark.optimised
+
 LAYERS = [200.0] * 10
 N2 = 9e-6
 

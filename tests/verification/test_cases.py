@@ -30,7 +30,10 @@ from dogcm.verification.cases.manufactured import (
 from dogcm.verification.cases.merry_go_round import MerryGoRound
 from dogcm.verification.cases.seamount import Seamount
 
-pytestmark = pytest.mark.skipif(looks_like_mpi_launch(), reason="checked on one rank")
+pytestmark = [
+    pytest.mark.skipif(looks_like_mpi_launch(), reason="checked on one rank"),
+    pytest.mark.optimised,
+]
 
 
 def bench(**settings) -> Bench:
