@@ -19,6 +19,6 @@ ocean = dogcm.Model(
     time_step=1800.0,
     name="double_gyre",
 )
-tables = [dogcm.Output("surface", ["temperature", "u", "v"], every="10 d")]
-ocean.run(days=60, output=tables, overwrite=True)
+tables = [dogcm.Output("surface", ["temperature", "u", "v"], every="5 d")]
+ocean.run(days=20, output=tables, overwrite=True)
 print(ocean.dataset())

@@ -13,6 +13,6 @@ ocean = dogcm.Model(
     {"grid.nx": 24, "grid.ny": 20, "run.output": {}},
     vertical_mixing=SluggishMixing(sluggish_strength=0.02, sluggish_time=43200.0),
 )
-ocean.run(days=20, progress=False)
+ocean.run(days=5, progress=False)
 print(f"mixing {float(ocean.state.closures['sluggish'].interior.max()):.4f} m2/s")
 print(ocean.config.to_yaml().split("vertical_mixing:")[1].split("convection")[0])

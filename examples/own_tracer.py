@@ -29,7 +29,7 @@ ocean = dogcm.Model(
     {"grid.nx": 30, "grid.ny": 18, "run.output": {}},
     tracers={"argon": Argon39(exchange=2e-5)},
 )
-ocean.run(days=60, progress=False)
+ocean.run(days=20, progress=False)
 ds = ocean.dataset(["argon"])
 if ds is not None:
     print(ds.argon.mean(("y", "x") if "y" in ds.dims else ("lat", "lon")).values.round(4))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import runpy
 import subprocess
 import sys
 from importlib import import_module
@@ -29,6 +30,7 @@ SAYS = {
     "sensitivity": "largest sensitivity",
     "twin": "vertical diffusivity 0.002 m2/s",
 }
+LONG = {"callbacks", "double_gyre"}
 
 
 def test_every_script_is_known():
@@ -36,8 +38,23 @@ def test_every_script_is_known():
 
 
 @pytest.mark.skipif(looks_like_mpi_launch(), reason="run on one rank")
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda p: p.stem)
-def test_runs(script, tmp_path, alone):
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=pytest.mark.optimised if n in LONG else ())
+        for n in sorted(set(SAYS) - {"restart"})
+    ],
+)
+def test_runs(name, tmp_path, monkeypatch, capsys):
+    """In this process, which has loaded all that scripts import."""
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(ROOT / "examples" / f"{name}.py"), run_name="__main__")
+    assert SAYS[name] in capsys.readouterr().out
+
+
+@pytest.mark.skipif(looks_like_mpi_launch(), reason="run on one rank")
+def test_runs_as_a_program(tmp_path, alone):
+    script = ROOT / "examples" / "restart.py"
     environment = {**alone, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     ran = subprocess.run(
         [sys.executable, script],
@@ -48,7 +65,7 @@ def test_runs(script, tmp_path, alone):
         timeout=300,
     )
     assert ran.returncode == 0, ran.stderr[-3000:]
-    assert SAYS[script.stem] in ran.stdout
+    assert SAYS["restart"] in ran.stdout
 
 
 def test_the_double_gyre_is_short():
