@@ -14,7 +14,16 @@ from dogcm.simulation.model import Model
 from dogcm.timestepping.schemes import ForwardBackwardAB2
 
 one_rank = pytest.mark.skipif(looks_like_mpi_launch(), reason="checked on one rank")
-SMALL = {"grid.nx": 18, "grid.ny": 12, "grid.nz": 3, "run.output": {}}
+SMALL = {
+    "grid.nx": 18,
+    "grid.ny": 12,
+    "grid.nz": 3,
+    "run.output": {},
+    # Simpler physics compiles faster.
+    "physics.tracer_advection": "upwind",
+    "physics.equation_of_state": "linear",
+    "physics.convection": "none",
+}
 STEPS = 5
 
 
@@ -51,10 +60,9 @@ def test_a_scheme_of_ones_own_is_named_by_its_module():
     default = after({})
     damped = after({"time.scheme": own, "time.scheme.stabilisation": 0.1})
     np.testing.assert_array_equal(damped, default)
-    np.testing.assert_array_equal(
-        after({"time.scheme": own}), after({"time.scheme.stabilisation": 0.0})
-    )
-    assert np.abs(after({"time.scheme": own}) - default).max() > 0
+    undamped = after({"time.scheme": own})
+    np.testing.assert_array_equal(undamped, after({"time.scheme.stabilisation": 0.0}))
+    assert np.abs(undamped - default).max() > 0
 
 
 @one_rank

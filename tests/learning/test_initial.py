@@ -141,6 +141,7 @@ RECIPE = {
     "loss": {"factors": {"temperature": 1}, "scales": "typical", "background": 1e-5},
     "curriculum": [{"updates": 40, "days": 0.5}],
     "optimiser": {"learning_rate": {"initial": 2.0}, "clip": 1e6},
+    "checkpoint": "none",
 }
 
 

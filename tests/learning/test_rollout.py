@@ -65,9 +65,10 @@ def close(a, b, **tolerance):
 @pytest.mark.parametrize(
     "options", [{}, {"observe_every": 1}, {"observe_every": 3, "truncate": 2}], ids=str
 )
-@pytest.mark.parametrize("menu", MENU[1:])
-def test_every_menu_gives_the_same_gradient(toy, menu, options):
-    close(gradient(toy, menu, **options), gradient(toy, "none", **options), rtol=1e-13, atol=1e-15)
+def test_every_menu_gives_the_same_gradient(toy, options):
+    expected = gradient(toy, "none", **options)
+    for menu in MENU[1:]:
+        close(gradient(toy, menu, **options), expected, rtol=1e-13, atol=1e-15)
 
 
 def test_gradient_against_a_plain_loop_and_finite_differences(toy):

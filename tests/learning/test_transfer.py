@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import jax
@@ -13,8 +14,9 @@ from dogcm.components.errors import ConfigError
 from dogcm.corrector.maps import MAPS, rates
 from dogcm.evaluation.evaluation import trained_in
 from dogcm.learning.groups import is_field
-from dogcm.learning.recipe import load_recipe
-from dogcm.learning.training import train
+from dogcm.learning.recipe import load_recipe, write_recipe
+from dogcm.learning.saving import checkpoint_path, save_checkpoint
+from dogcm.learning.training import build, train, trainer_of
 from dogcm.learning.transfer import _on_this_grid
 from dogcm.setups import inputs
 from dogcm.setups.registry import load_config
@@ -25,8 +27,20 @@ SHORT = MAPPED | {"first_guess": {"passes": 0}, "curriculum": [{"updates": 1, "d
 
 @pytest.fixture(scope="module")
 def earlier(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("earlier")
-    train(load_recipe(SHORT), folder, quiet=True)
+    """What a training leaves behind; an update by hand, as large as Adam's first, has no gradient
+    to compile."""
+    folder, recipe = tmp_path_factory.mktemp("earlier"), load_recipe(SHORT)
+    setup = build(recipe, folder)
+    trainer, rng = trainer_of(setup), np.random.default_rng(0)
+    moved = jax.tree.map(
+        lambda x: x + 1e-3 * rng.choice([-1.0, 1.0], x.shape), trainer.weights.trainable
+    )
+    trainer.weights = replace(trainer.weights, trainable=moved, average=moved)
+    tree, header = trainer.content()
+    header["identity"] = recipe.identity()
+    path = checkpoint_path(folder, 1)
+    save_checkpoint(path, tree, header, setup.model.decomposition, setup.ranks.comm)
+    write_recipe(folder / "recipe.yaml", recipe)
     return folder
 
 

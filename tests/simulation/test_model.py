@@ -14,7 +14,17 @@ from dogcm.decomp.binding import looks_like_mpi_launch
 from dogcm.simulation.model import Model
 
 pytestmark = pytest.mark.skipif(looks_like_mpi_launch(), reason="checked on one rank")
-SMALL = {"grid.nx": 12, "grid.ny": 10, "grid.nz": 3, "run.output": {}}
+SMALL = {
+    "grid.nx": 12,
+    "grid.ny": 10,
+    "grid.nz": 3,
+    "run.output": {},
+    # Simpler physics compiles faster.
+    "physics.tracer_advection": "upwind",
+    "physics.momentum_advection": "none",
+    "physics.equation_of_state": "linear",
+    "physics.convection": "none",
+}
 
 
 def push(state, params, now, grid):
