@@ -126,8 +126,10 @@ def _abort(where: str, text: str, code: int = 1) -> None:
     os._exit(code)  # MPI is not up on this rank; mpirun ends the others
 
 
-# Bytes of one process. Small programs, which all files share, are compiled anew after a clearing.
-_ENOUGH = (2 << 30) if RANKS == 1 else (1 << 30)
+# Bytes of one process: a quarter of the memory for all of them. Small programs, which all files
+# share, are compiled anew after a clearing.
+_PROCESSES = max(RANKS, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+_ENOUGH = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // (4 * _PROCESSES)
 
 
 @pytest.fixture(scope="module", autouse=True)
