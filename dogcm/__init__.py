@@ -34,6 +34,7 @@ _BY_MODULE = {
     "corrector.layers": "HaloConv",
     "corrector.features": "Feature",
     "corrector.outputs": "CorrectorOutput",
+    "learning.measures": "Measure",
     "learning.penalties": "Penalty",
     "targets": "Targets TargetGrid TargetWindows TargetError Clock Profiles ProfileOperator locate "
     "read_glorys read_profiles read_sst",

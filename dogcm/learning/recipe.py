@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from dogcm.components.errors import ConfigError
 from dogcm.components.registry import component
 from dogcm.corrector import CorrectorConfig
+from dogcm.learning import measures  # noqa: F401 defines the losses that ship
 from dogcm.learning.checkpointing import MENU
 from dogcm.learning.initial import CHANGEABLE, InitialChange, InitialSet
 from dogcm.learning.losses import COMPARED
@@ -37,6 +38,7 @@ class LossRecipe(Section):
         "1",
         "variables that are compared, and how much each counts",
     )
+    measure: component("loss", "mean_error", "what the loss makes of errors", "loss.measure")
     penalty: component("penalty", "squared", "how an error counts", "loss.penalty")
     scales: Literal["persistence", "typical"] = par(
         "persistence",

@@ -23,6 +23,7 @@ from dogcm.learning.columns import at_columns
 from dogcm.learning.first_guess import first_guess
 from dogcm.learning.groups import Ranks
 from dogcm.learning.losses import level_spread, observe, squared_error
+from dogcm.learning.measures import MeanError, Measured
 from dogcm.learning.optimiser import Settings
 from dogcm.learning.parameters import LearnableSet
 from dogcm.learning.problem import Problem, stacked
@@ -207,6 +208,11 @@ def _loss(setup: Setup):
     steps = setup.longest
     own = setup.recipe.targets.loss(model, loss, setup.train, steps)
     if own is not None:
+        if not isinstance(loss.measure, MeanError):
+            kind = setup.recipe.targets.name()
+            raise ConfigError(
+                f"loss.measure: targets of kind {kind} bring a loss of their own; leave it out"
+            )
         return own
     scales: dict[str, Any] = {}
     if loss.scales == "persistence":
@@ -231,11 +237,12 @@ def _loss(setup: Setup):
         loss.vertical,
         loss.penalty,
     )
-    if not loss.columns:
+    if loss.columns:
+        tiles = model.decomposition, model.halos, model.grid
+        found = at_columns(found, dict(loss.columns), *tiles, setup.recipe.seed)
+    if isinstance(loss.measure, MeanError):
         return found
-    return at_columns(
-        found, dict(loss.columns), model.decomposition, model.halos, model.grid, setup.recipe.seed
-    )
+    return Measured(found, loss.measure, model.halos)
 
 
 def _last(name: str, window, start):

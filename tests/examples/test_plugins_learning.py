@@ -61,7 +61,11 @@ def recipe_in(folder: Path, **more) -> dogcm.Recipe:
             "spinup": 0,
             "every": 0.25,
         },
-        "loss": {"factors": {"eta": 1}, "penalty": "own_penalty:LogCosh"},
+        "loss": {
+            "factors": {"eta": 1},
+            "penalty": "own_penalty:LogCosh",
+            "measure": {"kind": "own_loss:Drift", "weight": 10},
+        },
         "curriculum": [{"updates": 2, "days": 0.25}],
         "checkpoint": "none",
     }
@@ -166,6 +170,7 @@ def test_shown(tmp_path, capsys):
         "own_feature:KineticEnergy",
         "own_output:AlongTheFlow",
         "own_penalty:LogCosh",
+        "own_loss:Drift",
     ):
         assert words in out
 
@@ -180,6 +185,7 @@ def test_shown(tmp_path, capsys):
         ({"corrector": {"inputs": ["own_feature"]}}, "corrector.inputs: unknown kind"),
         ({"corrector": {"outputs": {"velocity": "own_penalty:LogCosh"}}}, "CorrectorOutput"),
         ({"loss": {"penalty": {"kind": "huber", "threshold": 0}}}, "loss.penalty.threshold"),
+        ({"loss": {"measure": {"kind": "own_loss:Drift", "weight": -1}}}, "loss.measure.weight"),
         ({"targets": "dogcm.targets.recorded:GriddedTruth"}, "is incomplete"),
         (
             {"targets": {"kind": "own_target:SeaLevel", "pth": ""}},
