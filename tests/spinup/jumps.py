@@ -21,12 +21,12 @@ from dogcm.spinup import (
     predict,
     problem_of,
 )
-from dogcm.spinup.jump.predict import level_of
+from dogcm.spinup.jump.predict import known, level_of
 from dogcm.spinup.jump.reference import Reference
 
 DIFFUSIVITY = "vertical_diffusivity"
 AGE = JumpVariable(name="age", source=1.0, scale=100.0, most=40.0)
-SMALL = dict(parameters={DIFFUSIVITY: 3e-5}, bands=2, width=8, heads=2, layers=1, years=6)
+SMALL = dict(parameters={DIFFUSIVITY: 3e-5}, bands=2, width=8, heads=2, layers=1, years=6, modes=1)
 
 
 def ocean(tracers: dict | None = None, comm=None) -> Model:
@@ -57,9 +57,8 @@ def made_up(problem: Problem, states, config: JumpConfig, count: int = 2) -> Jum
     reference = None
     if config.reference:
         reference = _reference(config)
-    tile = np.asarray(problem.space.mask)
-    known = None if reference is None else reference.on(problem.grid, tile)
-    features = features_of(problem, states, config, known)
+    given = None if reference is None else known(problem, config, reference)
+    features = features_of(problem, states, config, given)
     network, level = JumpNetwork(config), level_of(problem)
     shapes = jax.eval_shape(lambda: network.init(jax.random.key(0), features, level))
     members = []
@@ -76,16 +75,17 @@ def _reference(config: JumpConfig) -> Reference:
     lon, lat = (a.ravel() for a in np.meshgrid(np.arange(0.0, 41, 5), np.arange(20.0, 51, 5)))
     depth = np.array([50.0, 500.0, 1200.0])
     rows = [v.scale * (0.2 + depth / 1000.0) for v in config.variables]
+    rows += [0.1 + depth / 5000.0 for _ in range(config.modes) for _ in config.variables]
     values = np.stack(rows)[:, :, None] * (1.0 + 0.1 * np.sin(np.deg2rad(lat)))
     return Reference(lon, lat, depth, values)
 
 
 # Of one rank; tests on one and on many compare with these.
 EXPECTED: dict[str, float] = {
-    "mean": 134.39628854587198,
-    "size": 149.8635765469108,
-    "spread": 10.162823330572547,
-    "on a probe": 19.408732021544672,
+    "mean": 87.40458303809369,
+    "size": 96.79759944851845,
+    "spread": 55.75666189791117,
+    "on a probe": 12.623966387516248,
 }
 
 

@@ -59,10 +59,14 @@ def test_a_difference_can_be_negative_and_bounds_cut_it(aged):
     _, problem, states, _ = aged
     config = CONFIG.model_copy(update={"form": "difference"})
     weights = made_up(problem, states, config)
-    turned = jax.tree.map(lambda x: -x, weights.members)
-    weights = dataclasses.replace(weights, members=turned)
-    assert np.asarray(predict(problem, states, weights, ()).state).min() < 0
-    assert np.asarray(predict(problem, states, weights).state).min() == 0
+    least = []
+    for factor in (-20.0, 20.0):
+        values = weights.reference.values * np.array([1.0, factor])[:, None, None]
+        strong = dataclasses.replace(weights.reference, values=values)
+        turned = dataclasses.replace(weights, reference=strong)
+        least.append(np.asarray(predict(problem, states, turned, ()).state).min())
+        assert np.asarray(predict(problem, states, turned).state).min() == 0
+    assert min(least) < 0
 
 
 def test_phosphorus_is_kept_to_round_off():

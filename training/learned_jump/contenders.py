@@ -8,12 +8,14 @@ import jax.numpy as jnp
 from dogcm import spinup
 
 JUMP = spinup.JumpConfig(variables=(spinup.age_in_years(),))
-# What is changed in the jump's configuration.
+# What is changed in the jump's configuration; all of these are trained for fewer steps.
 ABLATIONS = {
+    "control": {},
     "no_series": {"encoders": ("maps", "scalars", "columns")},
     "no_maps": {"encoders": ("series", "scalars", "columns")},
     "no_scalars": {"encoders": ("series", "maps", "columns")},
     "no_columns": {"encoders": ("series", "maps", "scalars")},
+    "no_modes": {"modes": 0},
     "no_reference": {"reference": False},
     "difference": {"form": "difference"},
 }

@@ -19,7 +19,8 @@ from ensemble import FOLDER, LARGEST_STEP, Circulations, Member, in_order, with_
 
 from dogcm import spinup
 
-STEPS, PROCESS_STEPS = 1500, 40
+STEPS, PROCESS_STEPS = 700, 25
+HOW = {"batch": 2, "columns": 384, "rate": 2e-3, "weight": 3.0}
 NAMES = ("jump", "process", *ABLATIONS, *NETWORKS)
 
 
@@ -60,18 +61,15 @@ class Trainer:
         model = with_age()
         self.examples = list(examples_of(folder, ("train",), model).values())
         self.problem = problem_with({"": self.examples[0]}, model)
-        self._prepared: dict[bool, spinup.Prepared] = {}
+        self._prepared: dict[str, spinup.Prepared] = {}
 
     def prepared(self, config: spinup.JumpConfig) -> spinup.Prepared:
         """Features, with the reference or without."""
-        if config.reference not in self._prepared:
-            known = None
-            if config.reference:
-                known = spinup.reference_of(self.problem, self.examples)
-            self._prepared[config.reference] = spinup.Prepared.of(
-                self.problem, self.examples, config, known
-            )
-        return self._prepared[config.reference]
+        key = f"{config.reference} {config.form} {config.modes}"
+        if key not in self._prepared:
+            known = spinup.reference_of(self.problem, self.examples, config)
+            self._prepared[key] = spinup.Prepared.of(self.problem, self.examples, config, known)
+        return self._prepared[key]
 
     def train(self, name: str, seed: int, steps: int) -> None:
         """One contender, unless it is there."""
@@ -79,14 +77,13 @@ class Trainer:
         if path.exists():
             return
         config = JUMP.model_copy(update=ABLATIONS.get(name, {}))
-        how = spinup.Training(steps=steps, seed=seed)
+        how = spinup.Training(steps=steps, seed=seed, **HOW)
         first = None
         if name == "process":
             # Goes on from the jump of the same seed.
             first = spinup.JumpWeights.load(self.folder / f"jump_{seed}.npz").members[0]
-            how = spinup.Training(
-                steps=PROCESS_STEPS, rate=3e-4, seed=seed, process=0.3, process_steps=PROCESS_STEPS
-            )
+            more = {"rate": 1e-3, "process": 0.01, "process_steps": PROCESS_STEPS}
+            how = spinup.Training(steps=PROCESS_STEPS, seed=seed, **(HOW | more))
         losses: list[float] = []
 
         def report(n: int, loss: float) -> None:

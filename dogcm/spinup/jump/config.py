@@ -42,6 +42,8 @@ class JumpConfig(BaseModel):
         form: ``ratio``: the reference times the exponential of what the network says, so that
             nothing is negative; ``difference``: the reference plus so many times ``scale``.
         reference: whether there is a map of the mean equilibrium (else: ``scale`` everywhere).
+        modes: how many maps of how equilibria differ from the reference there are: the network says
+            how much of each, for the whole ocean, beside what it says of each cell.
         constraints: kept at inference, of :data:`CONSTRAINTS`.
         bands: of latitude, whose means make the series. depths: lower ends (m) of their layers.
         width, heads, layers: of the network.
@@ -58,12 +60,18 @@ class JumpConfig(BaseModel):
     encoders: tuple[Literal[ENCODERS], ...] = ENCODERS
     form: Literal["ratio", "difference"] = "ratio"
     reference: bool = True
+    modes: int = Field(6, ge=0)
     constraints: tuple[Literal[CONSTRAINTS], ...] = CONSTRAINTS
     bands: int = Field(8, ge=2)
     depths: tuple[float, ...] = (200.0, 500.0, 1000.0, 2000.0, 3000.0, 1e4)
     width: int = Field(24, ge=4)
     heads: int = Field(4, ge=1)
     layers: int = Field(2, ge=1)
+
+    @property
+    def maps_of_modes(self) -> int:
+        """How many there are in fact: none without a reference."""
+        return self.modes if self.reference else 0
 
     @property
     def names(self) -> tuple[str, ...]:

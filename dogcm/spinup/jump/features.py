@@ -50,12 +50,12 @@ MAPS_OF_TRACER = ("change above 1000 m", "change below 1000 m", "reference below
 _LEAST = 1e-8  # part of the scale of a change, below which it is nothing
 _LATE = 5  # years
 # What of a configuration features depend on.
-_SHAPING = {"variables", "years", "parameters", "bands", "depths"}
+_SHAPING = {"variables", "years", "parameters", "bands", "depths", "modes", "reference"}
 
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["columns", "maps", "series", "bands", "scalars", "reference", "free"],
+    data_fields=["columns", "maps", "series", "bands", "scalars", "reference", "modes", "free"],
     meta_fields=[],
 )
 @dataclass(frozen=True)
@@ -67,6 +67,7 @@ class Features:
         series: means of layers and bands, (1 + bands, year, channel); the first of all latitudes.
         bands: share of each band in a column, (bands, y, x). scalars: (parameter,).
         reference: a first guess of the equilibrium in units of scale, (tracer, z, y, x).
+        modes: how equilibria differ from it, (mode, tracer, z, y, x).
         free: 1 where water is not held at its value, (tracer, z, y, x).
     """
 
@@ -76,6 +77,7 @@ class Features:
     bands: jax.Array
     scalars: jax.Array
     reference: jax.Array
+    modes: jax.Array
     free: jax.Array
 
 
@@ -86,8 +88,8 @@ def features_of(
 
     Args:
         problem: whose tracers are those of ``config``. states: (tracer, z, y, x) each: the start
-            and the ends of ``config.years`` years, or more. reference: (tracer, z, y, x) in the
-            tracers' units, or None.
+            and the ends of ``config.years`` years, or more. reference: the first
+            guess, in the tracers' units, and the modes, (1 + mode, tracer, z, y, x); or None.
 
     Raises:
         ConfigError: too few years; a parameter that this ocean lacks; an ocean that is no sphere.
@@ -107,7 +109,7 @@ def features_of(
     x = jnp.stack(list(states[: config.years + 1]))
     if reference is None:
         scale = jnp.asarray([v.scale for v in config.variables])[:, None, None, None]
-        reference = jnp.broadcast_to(scale, x.shape[1:])
+        reference = jnp.broadcast_to(scale, (1, *x.shape[1:]))
     shaping = config.model_dump_json(include=_SHAPING)
     make = problem.once(f"features of {shaping}", lambda: jax.jit(_features(problem, config)))
     space = problem.space
@@ -121,7 +123,7 @@ def _features(problem: Problem, config: JumpConfig):
 
     def of(x, reference, volume, mask, circulation, grid, params) -> Features:
         water = _circulation_of(cycle, circulation, grid, params)
-        seen = _Seen.of(x, reference, water, mask, config)
+        seen = _Seen.of(x, reference[0], water, mask, config)
         return Features(
             _columns(grid, seen),
             Field(_maps(grid, seen), "c"),
@@ -129,6 +131,7 @@ def _features(problem: Problem, config: JumpConfig):
             bands_of(grid, config.bands),
             _scalars(params, config),
             seen.reference,
+            reference[1:] * mask,
             seen.free,
         )
 

@@ -3,8 +3,9 @@
 Series go through a gated recurrent unit, maps through convolutions that know their halo, scalars
 through a perceptron, columns through convolutions along depth. Each makes a token of every water
 column; attention among a column's tokens, and a head for each tracer that reads the columns again.
-Nothing has the size of the grid, neither in the horizontal nor in the vertical. After Gao et al.
-(arXiv:2509.23453), whose kinds of data these are.
+What is said of the whole ocean (how much of each mode of the reference) comes from scalars and the
+series of all latitudes. Nothing has the size of the grid, neither in the horizontal nor in the
+vertical. After Gao et al. (arXiv:2509.23453), whose kinds of data these are.
 """
 
 from __future__ import annotations
@@ -65,8 +66,12 @@ class JumpNetwork(nn.Module):
         columns = jnp.swapaxes(flat(f.columns), 1, 2)
         water = flat(f.columns[COLUMNS.index("water")])[..., None]
         cells, tokens = self._cells(columns, water, own), []
+        globe = [f.scalars] if "scalars" in config.encoders else []
         if "series" in config.encoders:
-            tokens.append(self._series(f, flat(f.bands), own))
+            told = self._series(f, own)
+            tokens.append(told[0] + flat(f.bands) @ told[1:])
+            # Few circulations are learned from: parameters count for more.
+            globe.append(0.1 * told[0])
         if "maps" in config.encoders:
             tokens.append(flat(self._maps(f, level)))
         if "scalars" in config.encoders:
@@ -77,7 +82,21 @@ class JumpNetwork(nn.Module):
             count = jnp.maximum(jnp.sum(water, axis=1), 1.0)
             tokens.append(nn.Dense(config.width, **own)(jnp.sum(cells, axis=1) / count))
         whole = self._fused(tokens, own)
-        return self._heads(cells, whole, water, own)
+        said = self._heads(cells, whole, water, own)
+        if config.maps_of_modes and globe:
+            amounts = self._amounts(jnp.concatenate(globe), own)
+            modes = flat(f.modes.reshape(-1, *f.modes.shape[2:]))
+            modes = modes.reshape(modes.shape[0], *f.modes.shape[:2], -1)
+            said = 0.3 * said + jnp.einsum("k,ckvz->czv", amounts, modes)
+        return said
+
+    def _amounts(self, globe, own):
+        """How much of each mode."""
+        hidden = nn.tanh(nn.Dense(self.config.width, **own)(globe))
+        both = jnp.concatenate([globe, hidden])
+        zero = nn.initializers.zeros
+        # Steps of training are of one size for all weights, and these have further to go.
+        return 8.0 * nn.Dense(self.config.maps_of_modes, kernel_init=zero, **own)(both)
 
     def _cells(self, columns, water, own):
         if "columns" not in self.config.encoders:
@@ -89,26 +108,26 @@ class JumpNetwork(nn.Module):
             cells = cells + ColumnConv(self.config.width)(nn.silu(cells)) * water
         return cells
 
-    def _series(self, f: Features, bands, own):
-        """A column's token: of all latitudes, and of its bands by their shares."""
+    def _series(self, f: Features, own):
+        """(1 + bands, channel)."""
         cell = nn.GRUCell(self.config.width, **own)
         last = nn.RNN(cell, return_carry=True)(f.series)[0]
-        told = nn.Dense(self.config.width, **own)(last)
-        return told[0] + bands @ told[1:]
+        return nn.Dense(self.config.width, **own)(last)
 
     def _maps(self, f: Features, level: Level):
-        x = HaloConv(self.config.width)(f.maps, level)
-        for _ in range(2):
-            x = Residual(self.config.width)(x, level)
-        return x.crop(0).data
+        # Convolutions over maps are most of the work: fewer channels.
+        x = HaloConv(2 * self.config.width // 3)(f.maps, level)
+        x = Residual(2 * self.config.width // 3)(x, level)
+        return HaloConv(self.config.width, 1)(x, level).crop(0).data
 
     def _fused(self, tokens: list, own):
-        x = jnp.stack(tokens, axis=1)
+        given = jnp.stack(tokens, axis=1)
         kinds = nn.initializers.normal(0.1)
-        x = x + self.param("kinds", kinds, x.shape[1:], x.dtype)
+        x = given + self.param("kinds", kinds, given.shape[1:], given.dtype)
         for _ in range(self.config.layers):
             x = Fusion(self.config.heads)(x)
-        return jnp.mean(nn.LayerNorm(**own)(x), axis=1)
+        # Past the attention, too: sizes that its norms take out.
+        return jnp.mean(nn.LayerNorm(**own)(x) + given, axis=1)
 
     def _heads(self, here, whole, water, own):
         spread = nn.Dense(self.config.width, **own)(whole)[:, None]

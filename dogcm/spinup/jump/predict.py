@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +15,7 @@ from dogcm.corrector.layers import Level
 from dogcm.spinup.jump.config import JumpConfig
 from dogcm.spinup.jump.features import Features, features_of
 from dogcm.spinup.jump.network import JumpNetwork
+from dogcm.spinup.jump.reference import Reference
 from dogcm.spinup.jump.weights import JumpWeights, in_type
 from dogcm.spinup.problem import Problem
 
@@ -71,13 +73,15 @@ def predict(
     states: Sequence[jax.Array],
     weights: JumpWeights,
     constraints: Sequence[str] | None = None,
+    network: nn.Module | None = None,
 ) -> Prediction:
     """The equilibrium that the first years of a spin-up lead to; every rank calls it.
 
     Args:
         problem: the map whose years these are. states: see
             :func:`dogcm.spinup.jump.features.features_of`.
-        constraints: instead of the configuration's.
+        constraints: instead of the configuration's. network: that the weights are of, where it is
+            not :class:`JumpNetwork`.
 
     Raises:
         ConfigError: weights of other tracers, too few years, another kind of ocean.
@@ -85,10 +89,12 @@ def predict(
     config = weights.config
     require_variables(problem, config)
     kept = config.constraints if constraints is None else tuple(constraints)
-    tile = np.asarray(problem.space.mask)
-    reference = None if weights.reference is None else weights.reference.on(problem.grid, tile)
+    reference = None if weights.reference is None else known(problem, config, weights.reference)
     features = features_of(problem, states, config, reference)
-    apply = problem.once(f"jump of {config.model_dump_json()}", lambda: _applied(problem, config))
+    network = network or JumpNetwork(config)
+    apply = problem.once(
+        f"{network} {config.model_dump_json()}", lambda: _applied(problem, config, network)
+    )
     found = jnp.stack(
         [apply(in_type(m, features.columns.dtype), features) for m in weights.members]
     )
@@ -99,8 +105,14 @@ def predict(
     return Prediction(state, jnp.std(found, axis=0) * scales)
 
 
-def _applied(problem: Problem, config: JumpConfig):
-    level, network = level_of(problem), JumpNetwork(config)
+def known(problem: Problem, config: JumpConfig, reference: Reference):
+    """The first guess and the modes on a tile, (1 + mode, tracer, z, y, x)."""
+    rows = reference.on(problem.grid, np.asarray(problem.space.mask))
+    return rows.reshape(-1, len(config.variables), *rows.shape[1:])
+
+
+def _applied(problem: Problem, config: JumpConfig, network: nn.Module):
+    level = level_of(problem)
     return jax.jit(lambda params, f: value_of(network.apply(params, f, level), f, config))
 
 
@@ -130,6 +142,7 @@ __all__ = [
     "as_features",
     "changed",
     "constrained",
+    "known",
     "level_of",
     "predict",
     "require_variables",

@@ -1,4 +1,5 @@
-"""A first guess of the equilibrium from the mean of those that were learned from.
+"""A first guess of the equilibrium from the mean of those that were learned from, and how they
+differ from it.
 
 Kept on the grid of these, and looked up by latitude, longitude and depth: another grid, or another
 tile, takes what lies nearest in water.
@@ -19,7 +20,8 @@ class Reference:
     """Values in water.
 
     Attributes:
-        lon, lat: degrees, (column,). depth: m, (z,). values: (tracer, z, column), NaN on land.
+        lon, lat: degrees, (column,). depth: m, (z,). values: the mean and the modes, tracer by
+            tracer, (tracer, z, column), NaN on land.
     """
 
     lon: np.ndarray

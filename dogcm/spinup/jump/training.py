@@ -18,10 +18,13 @@ from dogcm.spinup.circulation import Circulation
 from dogcm.spinup.jump.config import JumpConfig
 from dogcm.spinup.jump.features import Features, features_of
 from dogcm.spinup.jump.network import JumpNetwork
-from dogcm.spinup.jump.predict import as_features, changed, level_of, value_of
+from dogcm.spinup.jump.predict import as_features, changed, known, level_of, value_of
 from dogcm.spinup.jump.reference import Reference
 from dogcm.spinup.jump.weights import JumpWeights, in_type
 from dogcm.spinup.problem import Problem
+
+# Of the scale, below which errors are absolute.
+SMALL = 0.01
 
 
 @dataclass(frozen=True)
@@ -63,10 +66,38 @@ class Training:
     seed: int = 0
 
 
-def reference_of(problem: Problem, examples: Sequence[Example]) -> Reference:
-    """The mean equilibrium of examples."""
-    mean = np.mean([np.asarray(e.equilibrium, float) for e in examples], axis=0)
-    return Reference.of(problem.grid, np.asarray(problem.space.mask), mean)
+def reference_of(
+    problem: Problem, examples: Sequence[Example], config: JumpConfig
+) -> Reference | None:
+    """The mean equilibrium of examples, and the principal components of how they differ from it,
+    of size 1 over the examples; None where the configuration wants none."""
+    if not config.reference:
+        return None
+    mask = np.asarray(problem.space.mask)
+    scale = np.array([v.scale for v in config.variables])[:, None, None, None]
+    all_of = np.stack([np.asarray(e.equilibrium, float) for e in examples]) / scale
+    mean = all_of.mean(axis=0)
+    off = all_of - mean
+    if config.form == "ratio":
+        # As in the loss.
+        off = np.log(np.maximum(all_of, 0.0) + SMALL) - np.log(np.maximum(mean, 0.0) + SMALL)
+    weight = np.sqrt(weights_of(problem)) * mask
+    rows = (off * weight).reshape(len(examples), -1)
+    _, sizes, parts = np.linalg.svd(rows, full_matrices=False)
+    count = min(config.modes, len(examples))
+    size = sizes[:count, None] / np.sqrt(len(examples))
+    modes = (parts[:count] * size).reshape(count, *mean.shape)
+    modes = modes / np.where(weight > 0, weight, 1.0)
+    missing = np.zeros((config.modes - count, *mean.shape))
+    values = np.concatenate([(mean * scale)[None], modes, missing])
+    return Reference.of(problem.grid, mask, values.reshape(-1, *mask.shape))
+
+
+def weights_of(problem: Problem) -> np.ndarray:
+    """Of each cell in the loss, (z, y, x): half by volume and half alike, so that thin layers
+    count; of sum 1."""
+    volume, mask = np.asarray(problem.space.volume), np.asarray(problem.space.mask)
+    return (0.5 * volume / volume.sum() + 0.5 * mask / mask.sum()) * mask
 
 
 def seen_of(
@@ -74,10 +105,9 @@ def seen_of(
 ) -> Features:
     """Features of an example, in single precision; the problem is turned to it."""
     problem.carry_by(example.circulation, example.params)
-    mask = np.asarray(problem.space.mask)
-    known = None if reference is None else reference.on(problem.grid, mask)
+    given = None if reference is None else known(problem, config, reference)
     states = [jnp.asarray(s, jnp.float64) for s in example.states]
-    return as_features(features_of(problem, states, config, known), jnp.float32)
+    return as_features(features_of(problem, states, config, given), jnp.float32)
 
 
 @dataclass(frozen=True)
@@ -86,7 +116,7 @@ class Prepared:
 
     Attributes:
         features: see :class:`Features`. target: equilibria over scale, (example, tracer, z, y, x).
-        weight: of each cell, 1 in the mean over the ocean, (z, y, x).
+        weight: of each cell, (z, y, x).
     """
 
     features: Features
@@ -104,13 +134,10 @@ class Prepared:
         seen = [seen_of(problem, e, config, reference) for e in examples]
         scale = np.array([v.scale for v in config.variables])[:, None, None, None]
         target = np.stack([np.asarray(e.equilibrium) / scale for e in examples])
-        volume = np.asarray(problem.space.volume)
-        # Half by volume and half alike: thin layers count, too.
-        mask = np.asarray(problem.space.mask)
-        weight = 0.5 * volume / volume.sum() + 0.5 * mask / mask.sum()
         stacked = jax.tree.map(lambda *x: jnp.stack(x), *seen)
         narrow = lambda x: jnp.asarray(x, jnp.float32)
-        return Prepared(stacked, narrow(target), narrow(weight * mask.sum()))
+        weight = weights_of(problem)
+        return Prepared(stacked, narrow(target), narrow(weight / weight.max()))
 
 
 def train_jump(
@@ -138,7 +165,7 @@ def train_jump(
         raise ConfigError("a jump is learned on one rank")
     if not examples:
         raise ConfigError("a jump is learned from examples, of which there are none")
-    reference = reference_of(problem, examples) if config.reference else None
+    reference = reference_of(problem, examples, config)
     prepared = prepared or Prepared.of(problem, examples, config, reference)
     level = _narrow(level_of(problem))
     network = network or JumpNetwork(config)
@@ -150,8 +177,14 @@ def train_jump(
     schedule = optax.warmup_cosine_decay_schedule(
         0.0, training.rate, training.steps // 20 + 1, training.steps, 0.01 * training.rate
     )
-    adam = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=1e-4))
-    step = _compiled_step(network, config, level, prepared, adam, training)
+    adam = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=1e-3))
+    step = _compiled_step(network, config, level, prepared, training)
+
+    @jax.jit
+    def follow(params, held, slope):
+        change, held = adam.update(slope, held, params)
+        return optax.apply_updates(params, change), held
+
     wet = np.flatnonzero(np.asarray(problem.space.mask).any(axis=0).ravel())
     rng, held = np.random.default_rng(training.seed), adam.init(params)
     process = _Process(problem, examples, config, network, training.process)
@@ -161,14 +194,13 @@ def train_jump(
         loss, slope = step(params, jnp.asarray(which), jnp.asarray(columns))
         if n >= training.steps - training.process_steps:
             slope = process.added(slope, params, prepared, int(which[0]))
-        change, held = adam.update(slope, held, params)
-        params = optax.apply_updates(params, change)
+        params, held = follow(params, held, slope)
         if report is not None:
             report(n, float(loss))
     return JumpWeights(config, (params,), reference)
 
 
-def _compiled_step(network, config, level: Level, prepared: Prepared, adam, training: Training):
+def _compiled_step(network, config, level: Level, prepared: Prepared, training: Training):
     """Loss and its slope over some columns of some examples."""
 
     def of_one(params, number, columns):
@@ -188,8 +220,7 @@ def _compiled_step(network, config, level: Level, prepared: Prepared, adam, trai
 
 def misfit(value, target, weight, squared: float):
     """Mean squared error of logarithms, and ``squared`` times that of values, in units of scale."""
-    small = 0.01
-    logs = jnp.log(jnp.maximum(value, 0.0) + small) - jnp.log(jnp.maximum(target, 0.0) + small)
+    logs = jnp.log(jnp.maximum(value, 0.0) + SMALL) - jnp.log(jnp.maximum(target, 0.0) + SMALL)
     # What is negative has no logarithm.
     errors = logs**2 + squared * (value - target) ** 2 * 4.0
     return jnp.sum(errors * weight) / jnp.sum(weight)
