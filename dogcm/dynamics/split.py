@@ -105,7 +105,8 @@ class Split(TracerAdvection):
             sweep = _sweep(m, h, flow, grid)
             for n, c in values.items():
                 found[n][m] = hold(fence(sweep.amount) * self.carried(c, sweep, grid))
-                values[n] = _swept(c, found[n][m], sweep, flow.dt, grid)
+                if m != order[-1]:
+                    values[n] = _swept(c, found[n][m], sweep, flow.dt, grid)
             h = sweep.after
         return {
             n: (fx.crop(Halo(e=1)), fy.crop(Halo(n=1)), fz.crop(0))
@@ -164,8 +165,9 @@ def _sweep(dimension: int, h: Field, flow: Flow, grid) -> Sweep:
     part = lambda f, i: jnp.minimum(jnp.abs(f) * i, 1.0)
     part = hold(fmap(part, fence(amount), upstream(inverse), name="part"))
     over = lambda s, p: s / jnp.maximum(p, 1e-6)
-    room = fmap(over, upstream(stays), fence(part), name="room")
-    room, after = hold(room, h + rate(fence(amount)) * flow.dt)
+    # Stored by itself: not every scheme asks for it.
+    room = hold(fmap(over, upstream(stays), fence(part), name="room"))
+    after = hold(h + rate(fence(amount)) * flow.dt)
     return Sweep(dimension, amount, part, room, h, after, rate)
 
 

@@ -25,7 +25,6 @@ from dogcm.decomp.depth import Halo
 from dogcm.dynamics import flux_correction
 from dogcm.dynamics.interfaces import Flow, Fluxes, TracerAdvection
 from dogcm.dynamics.split import Split
-from dogcm.dynamics.tracer_transport import STAGED
 from dogcm.field import Field, fence, fmap
 from dogcm.operators import (
     around_layers,
@@ -46,8 +45,6 @@ from dogcm.operators import (
     upper_y_c2v,
     upper_z_c2w,
 )
-
-SCHEMES = ("dst3_limited", "dst3_split", "dst3", "centered", "upwind", "ppm", *STAGED)
 
 
 def _third_order(courant):
@@ -124,17 +121,20 @@ def _(scheme, primals, tangents):
     choose = lambda a, b: jnp.where(forward, a, b)
     if scheme == "upwind":
         return value, choose(d_low, d_high)
-    upstream, zero = choose(below, above), jnp.zeros_like(here)
+    upstream = choose(below, above)
     a, b = jax.lax.optimization_barrier(_weights(scheme, here, upstream, courant))
     slope = _slope(scheme, a, b, here, upstream, courant)
     a, b, slope = (choose(x, -x) for x in (a, b, slope))
-    return value, (
-        choose(d_low, d_high)
-        + a * d_here
-        + choose(b, zero) * d_below
-        + choose(zero, b) * d_above
-        + slope * d_courant
-    )
+    around = d_low, d_high, d_below, d_here, d_above
+    return value, _along_branch(choose, a, b, around) + slope * d_courant
+
+
+def _along_branch(choose, a, b, around):
+    """Tangent of the upstream cell's value with ``a`` times the difference across the face and
+    ``b`` times the one upstream, from those of the cells and differences around it."""
+    low, high, below, here, above = around
+    zero = jnp.zeros_like(b)
+    return choose(low, high) + a * here + choose(b, zero) * below + choose(zero, b) * above
 
 
 def _around_x(c: Field, grid) -> tuple[Field, ...]:
@@ -295,17 +295,10 @@ def _(primals, tangents):
     _, d_part, d_room, d_low, d_high, d_below, d_here, d_above = tangents
     value = jax.lax.optimization_barrier(_bounded_value(*primals))
     choose = lambda a, b: jnp.where(forward > 0, a, b)
-    zero = jnp.zeros_like(here)
     weights = _bounded_weights(part, room, here, choose(below, above))
     a, b, by_part, by_room = jax.lax.optimization_barrier(tuple(choose(w, -w) for w in weights))
-    return value, (
-        choose(d_low, d_high)
-        + a * d_here
-        + choose(b, zero) * d_below
-        + choose(zero, b) * d_above
-        + by_part * d_part
-        + by_room * d_room
-    )
+    around = d_low, d_high, d_below, d_here, d_above
+    return value, _along_branch(choose, a, b, around) + by_part * d_part + by_room * d_room
 
 
 def _bounded_weights(part, room, step, upstream):

@@ -20,8 +20,6 @@ from dogcm.dynamics.continuity import convergence
 from dogcm.dynamics.interfaces import Flow, Fluxes, TracerAdvection
 from dogcm.field import Field, exchange, hold
 
-STAGED = tuple(weno.ORDERS)
-
 
 class _Staged(TracerAdvection):
     """A scheme that takes several stages, of all tracers together."""

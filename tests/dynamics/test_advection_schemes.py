@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from random_sea import DEPTH, NX, NY, Sea
 
+from dogcm.components.registry import kinds_of
 from dogcm.decomp import LayoutError, SerialCommunicator, world
 from dogcm.dynamics import ppm, tracer_advection, weno
 from dogcm.field import Field, exchange
@@ -283,7 +284,7 @@ def test_halos_are_as_deep_as_the_scheme_needs():
         4,
         2,
     )
-    assert set(WIDE) < set(tracer_advection.SCHEMES)
+    assert set(WIDE) < set(kinds_of("tracer_advection"))
 
 
 def test_a_grid_smaller_than_the_halo_is_for_one_rank(monkeypatch):
