@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import functools
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dogcm.components import Component, option
 from dogcm.field import Field
@@ -42,13 +43,24 @@ class Measure(Component):
 
 @dataclass(frozen=True)
 class AcrossRanks:
-    """Sums over ranks: ``sum`` of an array of any shape, ``share`` of what all ranks hold alike."""
+    """Sums over ranks.
+
+    Attributes:
+        sum: of an array of any shape. count: ranks.
+    """
 
     sum: Callable[[jax.Array], jax.Array]
+    count: int
+
+    def sums(self, arrays: Sequence[jax.Array]) -> list[jax.Array]:
+        """Of several arrays, in one message."""
+        flat = self.sum(jnp.concatenate([a.ravel() for a in arrays]))
+        ends = np.cumsum([a.size for a in arrays])[:-1]
+        return [part.reshape(a.shape) for part, a in zip(jnp.split(flat, ends), arrays)]
 
     def share(self, value: jax.Array) -> jax.Array:
-        """Add up over ranks to ``value``."""
-        return value / self.sum(jnp.ones((), value.dtype))
+        """One rank's part of what all ranks hold alike: parts add up to ``value``."""
+        return value / self.count
 
 
 class MeanError(Measure):
@@ -75,24 +87,43 @@ class WithVariance(Measure):
     )
 
     def __call__(self, errors, predicted, target, valid, ranks):
-        share = errors(predicted, target, valid)
-        for n in errors.names:
-            weight, scale = errors.weights[n], errors.scales[n]
+        names, weights, values = errors.names, [], []
+        for n in names:
+            weight = errors.weights[n]
             there = weight > 0 if valid is None else (weight > 0) & (valid[n].interior > 0)
-            here = jnp.where(there, weight, 0.0)
-            total = lambda x, w=here: ranks.sum(jnp.sum(w * x, axis=(-2, -1)))
-            amount = total(1.0)
-            spread = []
-            for f in (predicted[n], target[n]):
-                value = jnp.where(there, f.interior, 0.0) / scale
-                mean = total(value) / jnp.where(amount > 0, amount, 1.0)
-                away = jnp.square(value - mean[..., None, None])
-                spread.append(total(away) / jnp.where(amount > 0, amount, 1.0) + self.least**2)
-            off = jnp.square(jnp.log(spread[0]) - jnp.log(spread[1]))
+            weights.append(jnp.where(there, weight, 0.0))
+            both = (jnp.where(there, f[n].interior, 0.0) for f in (predicted, target))
+            values.append([value / errors.scales[n] for value in both])
+        amounts, spreads = _moments(weights, values, ranks)
+        share = errors(predicted, target, valid)
+        for n, amount, spread in zip(names, amounts, spreads):
+            least = self.least**2
+            off = jnp.square(jnp.log(spread[0] + least) - jnp.log(spread[1] + least))
             # Levels count as they do among the errors.
-            levels = tuple(range(-(weight.ndim - 2), 0))
+            levels = tuple(range(-(errors.weights[n].ndim - 2), 0))
             share = share + self.weight * ranks.share(jnp.mean(jnp.sum(amount * off, axis=levels)))
         return share
+
+
+def _moments(weights, values, ranks: AcrossRanks):
+    """Sums of weights ``([n,] [nz])``, and variances of two values by level, for each variable: in
+    two messages."""
+    over = lambda x: jnp.sum(x, axis=(-2, -1))
+    first = [(over(w), *(over(w * x) for x in both)) for w, both in zip(weights, values)]
+    found = iter(ranks.sums([s for sums in first for s in sums]))
+    amounts, means = [], []
+    for _ in weights:
+        amount = next(found)
+        amounts.append(amount)
+        means.append([next(found) / jnp.where(amount > 0, amount, 1.0) for _ in range(2)])
+    away = [
+        over(w * jnp.square(x - mean[..., None, None]))
+        for w, both, two in zip(weights, values, means)
+        for x, mean in zip(both, two)
+    ]
+    found = iter(ranks.sums(away))
+    spreads = [[next(found) / jnp.where(a > 0, a, 1.0) for _ in range(2)] for a in amounts]
+    return amounts, spreads
 
 
 @functools.partial(
@@ -100,8 +131,8 @@ class WithVariance(Measure):
 )
 @dataclass(frozen=True)
 class Measured:
-    """Errors, and what a measure makes of them; called as :class:`dogcm.learning.losses.
-    SquaredError`."""
+    """Errors, and what a measure makes of them; called as
+    :class:`dogcm.learning.losses.SquaredError`."""
 
     errors: SquaredError
     measure: Measure
@@ -112,7 +143,7 @@ class Measured:
         return self.errors.names
 
     def __call__(self, predicted: Fields, target: Fields, valid: Fields | None = None):
-        ranks = AcrossRanks(self.halos.psum)
+        ranks = AcrossRanks(self.halos.psum, self.halos.size)
         return self.measure(self.errors, predicted, target, valid, ranks)
 
 
