@@ -11,7 +11,6 @@ vertical. After Gao et al. (arXiv:2509.23453), whose kinds of data these are.
 from __future__ import annotations
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from dogcm.corrector.layers import HaloConv, Level, Residual
@@ -140,9 +139,4 @@ class JumpNetwork(nn.Module):
         return jnp.concatenate(out, axis=-1) * water
 
 
-def size_of(params) -> int:
-    """How many numbers there are in a network."""
-    return sum(x.size for x in jax.tree.leaves(params))
-
-
-__all__ = ["JumpNetwork", "size_of"]
+__all__ = ["JumpNetwork"]

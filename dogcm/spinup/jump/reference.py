@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial import cKDTree
+
+from dogcm.io.regrid import nearest, unit_vectors
 
 _NEIGHBOURS = 4
 
@@ -42,7 +43,7 @@ class Reference:
         """On a tile, (tracer, z, y, x), 0 on land: means of the nearest water, by the inverse of
         the distance, between two depths."""
         wet = mask.any(axis=0)
-        there = _unit(*(np.asarray(f.interior)[wet] for f in (grid.lon_c, grid.lat_c)))
+        there = unit_vectors(*(np.asarray(f.interior)[wet] for f in (grid.lat_c, grid.lon_c)))
         levels = np.stack([self._level(k, there) for k in range(len(self.depth))], axis=1)
         depth = np.asarray(grid.z_c)[:, 0, 0]
         place = np.interp(depth, self.depth, np.arange(len(self.depth)))
@@ -59,19 +60,13 @@ class Reference:
         while k > 0 and not np.isfinite(self.values[0, k]).any():
             k -= 1
         water = np.isfinite(self.values[0, k])
-        tree = cKDTree(_unit(self.lon[water], self.lat[water]))
+        tree = nearest(unit_vectors(self.lat[water], self.lon[water]))
         count = min(_NEIGHBOURS, int(water.sum()))
         distance, number = tree.query(there, k=list(range(1, count + 1)))
         weight = 1.0 / (distance + 1e-6) ** 2
         weight = weight / weight.sum(axis=1, keepdims=True)
         known = self.values[:, k, water].astype(float)
         return np.einsum("tpn,pn->tp", known[:, number], weight)
-
-
-def _unit(lon, lat) -> np.ndarray:
-    """Points on a sphere of radius 1, (place, 3)."""
-    lon, lat = np.deg2rad(lon.astype(float)), np.deg2rad(lat.astype(float))
-    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
 
 
 __all__ = ["Reference"]

@@ -49,7 +49,8 @@ class Training:
 
     Attributes:
         steps: of Adam. rate: its largest, falling as a cosine. batch, columns: examples and columns
-            of each in a step. weight: of the squared error of values beside that of logarithms.
+            of each in a step. weight: of the squared error of values beside that of logarithms, see
+            :func:`misfit`.
         process: weight of what a year of the map changes the prediction by (mean size, in
             thousandths of the scale): the solver in the loop. process_steps: in how many of the
             last steps.
@@ -219,7 +220,8 @@ def _compiled_step(network, config, level: Level, prepared: Prepared, training: 
 
 
 def misfit(value, target, weight, squared: float):
-    """Mean squared error of logarithms, and ``squared`` times that of values, in units of scale."""
+    """Mean squared error of logarithms, and four times ``squared`` that of values, in units of
+    scale."""
     logs = jnp.log(jnp.maximum(value, 0.0) + SMALL) - jnp.log(jnp.maximum(target, 0.0) + SMALL)
     # What is negative has no logarithm.
     errors = logs**2 + squared * (value - target) ** 2 * 4.0
