@@ -17,7 +17,7 @@ from pathlib import Path
 
 import jax.numpy as jnp
 from ensemble import FOLDER, with_age
-from train import examples_of, problem_with
+from train import examples_of, problem_with, together
 
 import dogcm
 from dogcm import spinup
@@ -37,9 +37,8 @@ METHODS = {
 
 
 def the_jump(folder: Path, name: str) -> spinup.JumpWeights:
-    """The networks of all seeds as one ensemble."""
-    read = [spinup.JumpWeights.load(p) for p in sorted((folder / "weights").glob(f"{name}_?.npz"))]
-    return dataclasses.replace(read[0], members=tuple(r.members[0] for r in read))
+    """The networks of all seeds."""
+    return together(sorted((folder / "weights").glob(f"{name}_?.npz")))
 
 
 def solve(problem, model, member: str, name: str, method: spinup.Method) -> None:

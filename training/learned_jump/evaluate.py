@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +19,7 @@ import numpy as np
 import simple
 from contenders import NETWORKS
 from ensemble import FOLDER, with_age
-from train import examples_of, problem_with
+from train import examples_of, problem_with, together
 
 from dogcm import spinup
 
@@ -82,9 +81,8 @@ class Members:
 
 def of_weights(members: Members, paths: list[Path], constraints=None) -> Callable:
     """What one network says, or the mean of several."""
-    read = [spinup.JumpWeights.load(p) for p in paths]
-    weights = dataclasses.replace(read[0], members=tuple(r.members[0] for r in read))
-    network = NETWORKS.get(read[0].card["name"])
+    weights = together(paths)
+    network = NETWORKS.get(weights.card["name"])
 
     def say(example: spinup.Example):
         problem = members.turn_to(example)

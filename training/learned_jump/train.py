@@ -9,7 +9,9 @@ writes ``FOLDER/weights/NAME_SEED.npz``; what is there is not trained again.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -44,6 +46,12 @@ def _example(path: Path, member: Member, these: Circulations, model) -> spinup.E
         "gm_diffusivity": these.gm(member),
     }
     return spinup.Example(years, equilibrium, these.read(member, model), given)
+
+
+def together(paths: Sequence[Path]) -> spinup.JumpWeights:
+    """Networks of several seeds as one ensemble."""
+    read = [spinup.JumpWeights.load(p) for p in paths]
+    return dataclasses.replace(read[0], members=tuple(r.members[0] for r in read))
 
 
 def problem_with(examples, model):
