@@ -96,7 +96,7 @@ def together(comm=None) -> Model:
 
 
 @pytest.mark.mpi(min_size=2)
-@pytest.mark.ranks(4)
+@pytest.mark.ranks(2, 4)
 def test_tiles_give_the_same_bits():
     def at_work(alone):
         assert all(np.isfinite(a).all() for a in alone.values())
@@ -126,7 +126,7 @@ def test_restart_changes_no_bit(name):
 
 
 @pytest.mark.mpi
-@pytest.mark.ranks(1, 2)
+@pytest.mark.ranks(1, 2, 4)
 def test_gradients_of_their_parameters():
     """Equal to finite differences, also where tiles share the loss."""
     model = together()

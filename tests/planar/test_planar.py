@@ -306,7 +306,7 @@ def on_tiles(name):
     "name",
     [
         pytest.param("none", marks=pytest.mark.ranks(2)),
-        pytest.param("layers", marks=pytest.mark.ranks(4)),
+        pytest.param("layers", marks=pytest.mark.ranks(2, 4)),
     ],
 )
 def test_the_same_bits_on_tiles(name):
