@@ -66,7 +66,7 @@ _BY_MODULE = {
     "components": "Component ConfigError option parameter kinds_of",
     # What a scheme of one's own derives from.
     "dynamics.interfaces": "TracerAdvection MomentumAdvection Pressure Coriolis Friction "
-    "EddyViscosity Backscatter LateralDiffusion BottomDrag",
+    "EddyViscosity Backscatter LateralDiffusion BottomDrag VerticalAdvection",
     "dynamics.tracer_advection": "OneStageAdvection:OneStage DST3 LimitedDST3 SplitDST3 Centered "
     "Upwind",
     "dynamics.split": "SplitAdvection:Split Sweep",
@@ -79,6 +79,7 @@ _BY_MODULE = {
     "dynamics.tracer_transport": "WENO WENO5 WENO7",
     "dynamics.momentum": "EnergyConserving EnstrophyConserving EnergyEnstrophyConserving "
     "WENOVorticity",
+    "dynamics.vertical_advection": "AdaptiveImplicit",
     "dynamics.coriolis_cd": "CGrid CDScheme",
     "physics.lateral": "StressFriction AlongLayers Drag",
     "physics.laplacian": "LaplacianFriction",

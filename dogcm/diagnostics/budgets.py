@@ -11,7 +11,8 @@ in units of C times m s-1. *Advection* is by the resolved flow; *lateral mixing*
 explicit (diffusion along layers, isoneutral and Gent-McWilliams fluxes with their vertical parts);
 *surface* is what enters with heat, light, salt, fresh water and ice, the first layer mostly;
 *correction* what a network or another closure adds; *vertical mixing* is the implicit solve,
-convection and transport that does not follow gradients included.
+convection and transport that does not follow gradients included, vertical advection that is
+implicit (``physics.vertical_advection``) not: it is *advection*.
 
 Velocity is budgeted as acceleration on its faces, kinetic energy at centres:
 
@@ -25,6 +26,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
+from dogcm.dynamics import vertical_advection
 from dogcm.dynamics.continuity import convergence, divergence, stretch_c
 from dogcm.field import Field, exchange
 from dogcm.operators import diff_z_w2c, mean_x_u2c, mean_y_v2c, mean_z_c2w, mean_z_w2c
@@ -63,11 +65,16 @@ def tracer_budget(
     content = lambda s: s.tracers[name].crop(0) * (grid.h_c * stretch_c(s.eta, grid))
     advection = convergence(*made.advective, grid)
     explicit = convergence(*made.fluxes, grid)
+    mixing = (made.mixed - made.unmixed) * (1.0 / dt)
+    lateral = explicit - advection
+    if made.fast is not None:
+        implicit = diff_z_w2c(vertical_advection.carried(made.solved, made.fast)) * (-1.0)
+        advection, mixing = advection + implicit, mixing - implicit
     out = {
         "tendency": (content(after) - content(before)) * (1.0 / dt),
         "advection": advection,
-        "lateral_mixing": explicit - advection,
-        "vertical_mixing": (made.mixed - made.unmixed) * (1.0 / dt),
+        "lateral_mixing": lateral,
+        "vertical_mixing": mixing,
         "surface": _on_top(made.surface, wet),
         "correction": (made.unmixed - made.uncorrected) * (1.0 / dt),
     }

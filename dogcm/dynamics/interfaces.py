@@ -69,6 +69,21 @@ class MomentumAdvection(Component):
         """
 
 
+class VerticalAdvection(Component):
+    """How the vertical flow is divided between explicit and implicit advection, of tracers and of
+    velocity; none: all is explicit."""
+
+    slot: ClassVar[str] = "vertical_advection"
+
+    @abstractmethod
+    def implicit(self, w: Field, courant: Field) -> Field:
+        """The part of ``w`` (m s-1, positive up) that is carried implicitly, from upstream.
+
+        Args:
+            courant: what of the thinner of the two layers ``w`` crosses in a step.
+        """
+
+
 class Pressure(Component):
     """Hydrostatic pressure and its gradient along layers.
 
@@ -255,4 +270,5 @@ __all__ = [
     "Pressure",
     "SurfaceSetting",
     "TracerAdvection",
+    "VerticalAdvection",
 ]

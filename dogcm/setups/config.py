@@ -261,6 +261,9 @@ class PhysicsConfig(Section):
     momentum_advection: _slot(
         "momentum_advection", "energy", "nonlinear terms of the momentum equation", True
     )
+    vertical_advection: _slot(
+        "vertical_advection", "none", "vertical flow that is carried implicitly", True
+    )
     pressure: _slot("pressure", "layers", "density between layer centres")
     coriolis: _slot("coriolis", "c_grid", "how the Coriolis force is averaged")
     friction: _slot("friction", "stress", "lateral friction with given viscosities")

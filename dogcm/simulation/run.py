@@ -488,8 +488,8 @@ class _Run:
             f"the model blew up by step {int(self.model.state.steps)} ({date}): "
             f"{'; '.join(where[:4])}{more}."
             f"{self._unsolved()} {self._last_good()}. A smaller time.step, more viscosity "
-            f"(parameters.lateral_viscosity) or a "
-            "look at the bathymetry there may help"
+            f"(parameters.lateral_viscosity), physics.vertical_advection: adaptive (fast vertical "
+            "flow) or a look at the bathymetry there may help"
         )
 
     def _unsolved(self) -> str:

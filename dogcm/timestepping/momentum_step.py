@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
+from dogcm.dynamics import vertical_advection
 from dogcm.dynamics.barotropic import Barotropic
 from dogcm.dynamics.continuity import divergence, interface_flow, stretch_u, stretch_v
 from dogcm.field import Field, fence, fmap, hold
@@ -81,7 +82,8 @@ class Faces(NamedTuple):
         along: the component (m s-1). across: the other, brought there. h: thickness (m).
             viscosity: vertical, over the stretch of layers (m2 s-1). stress: of the wind (N m-2),
             or None. bottom: 1 in the deepest wet layer. wet, mask: of the faces. at: brings a
-            parameter there.
+            parameter there. rising: flow through interfaces that the solve carries (m s-1), or
+            None.
     """
 
     along: Field
@@ -93,6 +95,7 @@ class Faces(NamedTuple):
     wet: Field
     mask: Field
     at: Callable
+    rising: Field | None = None
 
 
 class Solve(NamedTuple):
@@ -101,7 +104,7 @@ class Solve(NamedTuple):
     Attributes:
         before: thickness times velocity (m2 s-1) before the stress of the wind. content: after it.
             exchange, drag: as the solver takes them (m). h: thickness (m). new: the solution
-            (m s-1), not masked.
+            (m s-1), not masked. rising: as of :class:`Faces`.
     """
 
     before: Field
@@ -110,6 +113,7 @@ class Solve(NamedTuple):
     drag: Field
     h: Field
     new: Field
+    rising: Field | None = None
 
 
 @dataclass(frozen=True)
@@ -163,7 +167,8 @@ class MomentumStep:
         friction = hold(*self.friction(s.u, s.v, inputs.params, grid))
         columns = self.columns(s, grid)
         turning = self.turning(s, columns, grid)
-        newest = self.advection(s, columns, turning, grid)
+        slow, fast = self.vertical_flow(s, columns, grid)
+        newest = self.advection(s, slow, turning, grid)
         terms: dict[str, Term] = {
             "advection": (
                 self.scheme.extrapolate(newest[0], s.history_u, s.steps),
@@ -181,10 +186,10 @@ class MomentumStep:
         # Held together with what is kept for the next step: what this one kept has been read by
         # then, and lends its place.
         guess_u, history_u = hold(s.u + total((rate_u, turn_u)) * dt, newest[0])
-        new_u, solve_u = self.implicit(guess_u, self.u_faces(inputs, columns.near[0]), inputs)
+        new_u, solve_u = self.implicit(guess_u, self.u_faces(inputs, columns.near[0], fast), inputs)
         turn_v = turning.of_v(new_u)
         guess_v, history_v = hold(s.v + total((rate_v, turn_v)) * dt, newest[1])
-        new_v, solve_v = self.implicit(guess_v, self.v_faces(inputs, columns.near[1]), inputs)
+        new_v, solve_v = self.implicit(guess_v, self.v_faces(inputs, columns.near[1], fast), inputs)
         turned = turning.finish(*hold(new_u, new_v), (turn_u, turn_v))
         h_u, h_v = turning.thickness(columns.h, columns.near)
         new_U, new_V = sum_z(turned.u * h_u), sum_z(turned.v * h_v)
@@ -224,13 +229,27 @@ class MomentumStep:
             (diff_y_c2v(height) / grid.dy_v * grid.wet_v) * (-g),
         )
 
-    def advection(self, s: State, columns: Columns, turning, grid) -> Pair:
+    def vertical_flow(self, s: State, columns: Columns, grid) -> tuple[Field | None, Field | None]:
+        """The flow through interfaces of centres (m s-1) that carries velocity explicitly, and
+        implicitly."""
+        if self.physics.momentum_advection is None:
+            return None, None
+        (h_u, h_v), scheme = columns.h, self.physics.vertical_advection
+        rising = -divergence(columns.U, columns.V, grid)
+        w = interface_flow(s.u * h_u, s.v * h_v, rising, grid)
+        if scheme is None:
+            return w, None
+        w = hold(w)
+        dt = self.physics.momentum_dt
+        courant = vertical_advection.momentum_courant(w, columns.h, grid, dt)
+        fast = scheme.implicit(w, courant) * grid.mask_cw
+        return hold(w - fast, fast)
+
+    def advection(self, s: State, w: Field | None, turning, grid) -> Pair:
         """By advection, and what of the Coriolis force is extrapolated with it."""
-        (h_u, h_v), scheme = columns.h, self.physics.momentum_advection
+        scheme = self.physics.momentum_advection
         terms = []
         if scheme is not None:
-            rising = -divergence(columns.U, columns.V, grid)
-            w = interface_flow(s.u * h_u, s.v * h_v, rising, grid)
             terms.append(scheme.accelerations(s.u, s.v, w, grid))
         terms += turning.extrapolated() or ([] if terms else [(s.u * 0.0, s.v * 0.0)])
         au, av = (total(term[i] for term in terms) for i in (0, 1))
@@ -267,21 +286,28 @@ class MomentumStep:
         return rates if fast is None else (rates[0] - fast[0], rates[1] - fast[1])
 
     # ---- the implicit solve
-    def u_faces(self, inputs: MomentumInputs, h: Field) -> Faces:
-        """West faces, with thickness ``h`` (m)."""
+    def u_faces(self, inputs: MomentumInputs, h: Field, fast: Field | None = None) -> Faces:
+        """West faces, with thickness ``h`` (m); ``fast``: of centres, see
+        :meth:`vertical_flow`."""
         grid, (u, v) = inputs.grid, fence(inputs.state.u, inputs.state.v)
         across = mean_x_c2u(mean_y_v2c(v))
         k = vertical_mixing.to_u(inputs.viscosity, grid) / mean_x_c2u(inputs.stretch)
         stress = inputs.now.get("taux")
-        return Faces(u, across, h, k, stress, grid.bottom_u, grid.wet_u, grid.mask_u, at_u)
+        if fast is not None:
+            fast = mean_x_c2u(fast * grid.area_c) / grid.area_u * grid.mask_uw
+        where = grid.bottom_u, grid.wet_u, grid.mask_u, at_u
+        return Faces(u, across, h, k, stress, *where, fast)
 
-    def v_faces(self, inputs: MomentumInputs, h: Field) -> Faces:
-        """South faces, with thickness ``h`` (m)."""
+    def v_faces(self, inputs: MomentumInputs, h: Field, fast: Field | None = None) -> Faces:
+        """South faces, likewise."""
         grid, (u, v) = inputs.grid, fence(inputs.state.u, inputs.state.v)
         across = mean_y_c2v(mean_x_u2c(u))
         k = vertical_mixing.to_v(inputs.viscosity, grid) / mean_y_c2v(inputs.stretch)
         stress = inputs.now.get("tauy")
-        return Faces(v, across, h, k, stress, grid.bottom_v, grid.wet_v, grid.mask_v, at_v)
+        if fast is not None:
+            fast = mean_y_c2v(fast * grid.area_c) / grid.area_v * grid.mask_vw
+        where = grid.bottom_v, grid.wet_v, grid.mask_v, at_v
+        return Faces(v, across, h, k, stress, *where, fast)
 
     def implicit(self, guess: Field, faces: Faces, inputs: MomentumInputs) -> tuple[Field, Solve]:
         """``guess`` (m s-1) after wind stress, vertical friction and bottom drag."""
@@ -294,8 +320,12 @@ class MomentumStep:
             content = add_top(content, faces.stress * (dt / self.physics.rho0) * faces.wet)
         k = faces.viscosity * (dt / grid.dz_w)
         drag = self.drag(speed, faces, inputs.params, grid)
-        (new,) = vertical_mixing.implicit_solve([content], faces.h, k, drag)
-        return new * faces.mask, Solve(before, content, k, drag, faces.h, new)
+        if faces.rising is None:
+            (new,) = vertical_mixing.implicit_solve([content], faces.h, k, drag)
+        else:
+            new = vertical_advection.solve_velocity(content, faces.h, k, drag, faces.rising, dt)
+        solve = Solve(before, content, k, drag, faces.h, new, faces.rising)
+        return new * faces.mask, solve
 
     def drag(self, speed: Field, faces: Faces, params: dict, grid) -> Field:
         """Implicit bottom drag (m): the step times the drag velocity, in the deepest wet layer."""
@@ -338,7 +368,18 @@ class MomentumStep:
         pressed = [full.pop(n) for n in PRESSURE if n in full]
         full["pressure_gradient"] = tuple(total(term[i] for term in pressed) for i in (0, 1))
         u, v = (_implicit_terms(solve, self.physics.momentum_dt) for solve in p.solves)
+        carried = [_carried(solve) for solve in p.solves]
+        full["advection"] = tuple(
+            f if c is None else f + c for f, c in zip(full["advection"], carried)
+        )
         return full | {name: (u[name], v[name]) for name in u}
+
+
+def _carried(solve: Solve) -> Field | None:
+    """What an implicit solve did to velocity by advection (m s-2)."""
+    if solve.rising is None:
+        return None
+    return vertical_advection.acceleration(solve.new, solve.rising, solve.h)
 
 
 def _implicit_terms(solve: Solve, dt: float) -> dict[str, Field]:

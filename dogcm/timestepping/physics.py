@@ -41,6 +41,7 @@ class Physics:
     freezing: float | None = -1.9
     tracer_advection: dynamics.TracerAdvection = field(default_factory=LimitedDST3)
     momentum_advection: dynamics.MomentumAdvection | None = field(default_factory=EnergyConserving)
+    vertical_advection: dynamics.VerticalAdvection | None = None
     pressure: dynamics.Pressure = field(default_factory=LayeredDensity)
     coriolis: dynamics.Coriolis = field(default_factory=CGrid)
     friction: dynamics.Friction = field(default_factory=StressFriction)

@@ -9,6 +9,7 @@ from dogcm.dynamics import (
     pressure,
     tracer_advection,
     tracer_transport,
+    vertical_advection,
 )
 from dogcm.physics import (
     background_mixing,
@@ -53,6 +54,7 @@ MODULES = (
     tke,
     tracer_advection,
     tracer_transport,
+    vertical_advection,
     visbeck,
     zanna_bolton,
 )

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from dogcm.dynamics import vertical_advection
 from dogcm.dynamics.continuity import convergence, interface_flow, stretch_c
 from dogcm.dynamics.interfaces import Flow, Fluxes
 from dogcm.field import Field, fence, hold
@@ -74,7 +75,8 @@ class TracerTerms(NamedTuple):
             m s-1), by advection and by all that is explicit. surface: what entered with heat,
             salt, rain and light (unit m s-1); of the first layer, or of all.
         uncorrected, unmixed, content: thickness times tracer (unit m) before extra tendencies,
-            after them, and as the implicit solve takes it. mixed: after the solve.
+            after them, and as the implicit solve takes it. mixed: after the solve. solved: the
+            tracer then. fast: flow through interfaces that the solve carried (m s-1), or None.
     """
 
     advective: Fluxes
@@ -84,6 +86,8 @@ class TracerTerms(NamedTuple):
     unmixed: Field
     content: Field
     mixed: Field | None = None
+    solved: Field | None = None
+    fast: Field | None = None
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,8 @@ class TracerStep:
         h_new = grid.h_c * new_stretch
         k = self.diffusive(inputs, new_stretch)
         sources = self.sources(inputs, h_old)
-        flow = Flow(inputs.flow_u, inputs.flow_v, w, h_old, dt)
+        slow, fast = self.divided(w, h_old, grid)
+        flow = Flow(inputs.flow_u, inputs.flow_v, slow, h_old, dt)
         scheme = self.physics.tracer_advection
         stepped = {n: s.tracers[n] for n in names or s.tracers}
         advective = scheme.prepare(stepped, flow, self.halos, s.steps, grid)
@@ -119,12 +124,27 @@ class TracerStep:
         for name in stepped:
             terms[name] = self.explicit(name, advective(name), sources, (h_old, h_new), inputs)
         contents = [one.content for one in terms.values()]
-        solved = vertical_mixing.implicit_solve(contents, h_new, k)
-        mixed = {n: terms[n]._replace(mixed=c * h_new) for n, c in zip(terms, solved)}
+        if fast is None:
+            solved = vertical_mixing.implicit_solve(contents, h_new, k)
+        else:
+            solved = vertical_advection.solve_tracers(contents, h_new, k, fast, dt)
+        mixed = {
+            n: terms[n]._replace(mixed=c * h_new, fast=fast, solved=c)
+            for n, c in zip(terms, solved)
+        }
         out = {n: (c * grid.mask_c).crop(0).named(n) for n, c in zip(terms, solved)}
         if self.passive.kinds:
             out = self.passive.held(out, h_new, params, grid, s.time + 0.5 * dt, dt)
         return out, {"flow": (inputs.flow_u, inputs.flow_v, w), **mixed}
+
+    def divided(self, w: Field, h: Field, grid) -> tuple[Field, Field | None]:
+        """The flow through interfaces (m s-1) that is carried explicitly, and implicitly."""
+        scheme = self.physics.vertical_advection
+        if scheme is None:
+            return w, None
+        courant = vertical_advection.tracer_courant(w, h, grid, self.physics.dt)
+        fast = scheme.implicit(w, courant) * grid.mask_cw
+        return hold(w - fast, fast)
 
     def diffusive(self, inputs: TracerInputs, stretch: Field) -> Field:
         """Vertical diffusivity times step over thickness at rest, as the implicit solve takes it

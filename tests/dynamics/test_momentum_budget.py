@@ -22,6 +22,11 @@ SCHEMES = {
     "forward_backward": {
         "physics.vertical_mixing": "kpp",
         "physics.eddies": "visbeck",
+        "physics.vertical_advection": {
+            "kind": "adaptive",
+            "courant_min": 1e-4,
+            "courant_max": 2e-4,
+        },
     },
     "cd": {
         "physics.coriolis": "cd",

@@ -28,6 +28,7 @@ from dogcm.verification.cases.manufactured import (
     velocity,
 )
 from dogcm.verification.cases.merry_go_round import MerryGoRound
+from dogcm.verification.cases.overflow import Overflow
 from dogcm.verification.cases.seamount import Seamount
 
 pytestmark = [
@@ -55,6 +56,12 @@ def test_seamount():
     outcome = Seamount(width=10e3, days=0.25).run(bench())
     by_layer, true, usual = (m.value for m in outcome.measures)
     assert by_layer < 1e-10 < true < 0.5 * usual
+
+
+def test_overflow():
+    outcome = Overflow(width=4e3, layers=40, days=1, step=120.0, viscosities=[500.0]).run(bench())
+    assert not failed(outcome), outcome.measures
+    assert outcome["front after a day, 500 m2/s"].value < 200.0
 
 
 def test_inertial_period():

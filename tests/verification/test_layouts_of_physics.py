@@ -51,6 +51,11 @@ OCEANS = {
         "physics.eddy_viscosity": "leith",
         "physics.eddy_viscosity.form": "biharmonic",
         "physics.backscatter": {"kind": "zanna_bolton", "smoothings": 1},
+        "physics.vertical_advection": {
+            "kind": "adaptive",
+            "courant_min": 1e-3,
+            "courant_max": 2e-3,
+        },
     },
 }
 # What shows that the schemes had something to do: a variable and the least of its largest value.

@@ -12,6 +12,7 @@ from dogcm.verification.cases import (
     lock_exchange,
     manufactured,
     merry_go_round,
+    overflow,
     seamount,
 )
 from dogcm.verification.cases.base import Bench, Case, Measure, Outcome, Panel
@@ -26,6 +27,7 @@ MODULES = (
     lock_exchange,
     manufactured,
     merry_go_round,
+    overflow,
     seamount,
 )
 
