@@ -99,7 +99,7 @@ class Overflow(Case):
         return [
             Measure(f"front after a day, {at}", front, "km", 100.0, 200.0, "none", own=True),
             Measure(f"growth of RPE after day 1, {at}", growth, "1", high=high, beside=beside),
-            Measure(f"temperature beyond 10 to 20 degC, {at}", beyond, "K", 0.0, 1e-3, "0", True),
+            Measure(f"temperature beyond 10 to 20 degC, {at}", beyond, "K", 0.0, 1e-2, "0", True),
         ]
 
     def _panels(self, runs: dict[float, Descent]) -> tuple[Panel, ...]:
@@ -129,8 +129,8 @@ class Overflow(Case):
         }
         layers = [DEPTH / self.layers] * self.layers
         physics = {"vertical_advection": "adaptive"}
-        grid = {**grid, "layers": layers}
-        config = ocean("overflow", grid, self.step, physics, parameters)
+        whole = {**grid, "layers": layers}
+        config = ocean("overflow", whole, self.step, physics, parameters)
         config["bathymetry"] |= {"min_fraction": 0.1, "min_thickness": 0.0, "fill_holes": False}
 
         def floor(x, y):
