@@ -30,7 +30,7 @@ from dogcm.dynamics.continuity import divergence, interface_flow, stretch_c, str
 from dogcm.field import Field, exchange, fmap
 from dogcm.io.output import FileVariable
 from dogcm.operators import common, mean_x_u2c, mean_y_v2c, sum_z
-from dogcm.physics.isoneutral import Isoneutral
+from dogcm.physics.isoneutral import NeutralDiffusion
 from dogcm.physics.surface import SurfaceFluxes
 from dogcm.physics.surface.air_sea import Exchange
 
@@ -456,7 +456,7 @@ def _(s: Scene) -> Field:
 )
 def _(s: Scene) -> Field:
     d, wet = s.dynamics, s.grid.wet_c.crop(0)
-    if not isinstance(d.physics.eddies, Isoneutral):
+    if not isinstance(d.physics.eddies, NeutralDiffusion):
         return wet * 0.0
     mixing, density = s.mixing
     found = d.physics.eddies.diffusivities(density, mixing.n2, s.params, s.grid, d.physics)

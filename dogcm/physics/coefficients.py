@@ -11,7 +11,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from dogcm.field import Field
-from dogcm.operators import mean_x_c2u, mean_x_v2q, mean_y_c2v
+from dogcm.operators import mean_x_c2u, mean_x_v2q, mean_y_c2v, mean_z_c2w
 
 
 def at_u(value):
@@ -22,6 +22,13 @@ def at_u(value):
 def at_v(value):
     """A parameter on south faces."""
     return mean_y_c2v(value) if isinstance(value, Field) and value.at[0] == "c" else value
+
+
+def at_interfaces(value):
+    """A parameter of layers on the interfaces between them."""
+    if isinstance(value, Field):
+        return mean_z_c2w(value) if value.ndim == 3 else value
+    return value if jnp.ndim(value) == 0 else 0.5 * (value[:-1] + value[1:])
 
 
 def at_faces(value) -> tuple:

@@ -19,10 +19,17 @@ diffusivity for the implicit solver.
 Density differences are those between neighbours at a common depth, as the pressure gradient and N2
 have them.
 Slopes are relative to layers and not capped: where they are steep the *triad* is tapered.
+
+In the first layer two of a face's four triads would reach beyond the sea surface, and are not
+there: along that layer tracers are diffused by half of K only, and by as much less where a column's
+last layer ends. With :attr:`Isoneutral.flat` these count as triads of slope 0, as slopes have to
+vanish at a boundary: they add ``K D_x C w`` across the face and nothing else, so that all of K acts
+along the layer. That is symmetric, too, but diffuses density along that layer.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -53,11 +60,12 @@ from dogcm.physics.interfaces import Eddies
 
 _ANYWHERE = ("scalar", "profile", "map", "volume")
 TAPERS = ("gkw91", "dm95", "clipping", "none")
+FLAT = ("none", "surface", "surface_and_bottom")
 # Steeper than this many times the largest slope, a triad counts as this steep: keeps derivatives
 # finite.
 _STEEPEST = 100.0
 # Weaker stratification (kg m-4; N2 about 1e-11 s-2), and unstable one, counts as this much.
-_WEAKEST = 1e-9
+WEAKEST = 1e-9
 # Density differences are in units of 2**-27 kg m-3 (7e-9), or the squares of the weakest, and what
 # derivatives divide by them, would be beyond the range of float32.
 _UNITS = 2.0**27
@@ -74,13 +82,15 @@ class SlopeTaper:
             doi:10.1175/1520-0442(1995)008<2967:SOTGOC>2.0.CO;2). ``clipping``: the slope itself is
             bounded by ``max_slope`` (Cox 1987), which mixes across neutral surfaces there.
             ``none``.
-        max_slope, critical, width: slopes.
+        max_slope, critical, width: slopes. flat: where triads that would reach beyond the water
+            count as triads of slope 0, one of :data:`FLAT`.
     """
 
     kind: str = "gkw91"
     max_slope: float = 1e-2
     critical: float = 4e-3
     width: float = 1e-3
+    flat: str = "none"
 
     def factor(self, squared):
         """By what fluxes are multiplied, from the squared slope."""
@@ -93,6 +103,18 @@ class SlopeTaper:
             return 0.5 * (1.0 + jnp.tanh((self.critical - slope) * (1.0 / self.width)))
         return jnp.ones_like(squared)
 
+    def shrunk(self, squared):
+        """By what squared slopes are multiplied where they would be steeper than is told apart."""
+        if self.kind == "gkw91":
+            return jnp.ones_like(squared)
+        limit = self.steepest**2
+        return limit / jnp.maximum(squared, limit)
+
+    @property
+    def steepest(self) -> float:
+        """The slope beyond which a steeper one counts as this one (but for gkw91)."""
+        return self.max_slope if self.kind == "clipping" else _STEEPEST * self.max_slope
+
     def bounded(self, rise, drop):
         """``rise`` of density across an interface, and more where a triad would be steeper than is
         told apart.
@@ -102,8 +124,7 @@ class SlopeTaper:
         """
         if self.kind == "gkw91":
             return rise  # its fluxes are small there
-        steepest = self.max_slope if self.kind == "clipping" else _STEEPEST * self.max_slope
-        return jnp.maximum(rise, jnp.abs(drop) * (1.0 / steepest))
+        return jnp.maximum(rise, jnp.abs(drop) * (1.0 / self.steepest))
 
     def bounded_inverse(self, inverse, rise, drop):
         """One over the bounded ``rise``, of which ``inverse`` is one over; arguments as for
@@ -180,7 +201,7 @@ def prepare(
     density, n2 = fence(density, n2)
     # As N2 has it: density below, less density from above brought down.
     gradient = fmap(
-        lambda n, z: jnp.maximum(n * z * (rho0 / gravity), _WEAKEST),
+        lambda n, z: jnp.maximum(n * z * (rho0 / gravity), WEAKEST),
         n2,
         stretch,
         name="density gradient",
@@ -210,12 +231,10 @@ def fluxes(c: Field, iso: Triads, grid) -> tuple[Field, Field, Field]:
     return fx, fy, fz
 
 
-class Isoneutral(Eddies):
-    """Isoneutral diffusion and Gent-McWilliams skew fluxes with given diffusivities."""
+class NeutralDiffusion(Eddies):
+    """What schemes of isoneutral diffusion and Gent-McWilliams skew fluxes have in common."""
 
-    kind: ClassVar[str] = "isoneutral"
     along_layers: ClassVar[bool] = True
-    source: ClassVar[str] = "Griffies (1998), doi:10.1175/1520-0485(1998)028<0831:TGMSF>2.0.CO;2"
     taper: Literal[TAPERS] = option("gkw91", "1", "what happens where neutral surfaces are steep")
     max_slope: float = option(
         1e-2, "1", "slope of neutral surfaces where gkw91 and clipping begin", gt=0
@@ -238,18 +257,29 @@ class Isoneutral(Eddies):
 
     @property
     def slope_taper(self) -> SlopeTaper:
-        """The tapering of steep triads."""
+        """What happens where slopes are steep."""
         return SlopeTaper(self.taper, self.max_slope, self.critical_slope, self.slope_width)
 
     def diffusivities(self, density: Field, n2: Field, params: dict, grid, physics) -> dict:
         """``params`` with the ``gm_diffusivity`` (m2 s-1) of this state."""
         return params
 
+
+class Isoneutral(NeutralDiffusion):
+    """Isoneutral diffusion and Gent-McWilliams skew fluxes with given diffusivities."""
+
+    kind: ClassVar[str] = "isoneutral"
+    source: ClassVar[str] = "Griffies (1998), doi:10.1175/1520-0485(1998)028<0831:TGMSF>2.0.CO;2"
+    flat: Literal[FLAT] = option(
+        "none",
+        "1",
+        "where neutral surfaces count as flat because a triad would reach beyond the water",
+    )
+
     def prepare(self, density, n2, stretch, params: dict, grid, physics) -> Triads:
         now = self.diffusivities(density, n2, params, grid, physics)
-        return prepare(
-            density, n2, stretch, now, grid, self.slope_taper, physics.gravity, physics.rho0
-        )
+        taper = dataclasses.replace(self.slope_taper, flat=self.flat)
+        return prepare(density, n2, stretch, now, grid, taper, physics.gravity, physics.rho0)
 
     def fluxes(self, c: Field, prepared: Triads, grid) -> tuple[Field, Field, Field]:
         return fluxes(c, prepared, grid)
@@ -299,12 +329,23 @@ def _axis(difference: Field, rise, wet, grid, params: dict, taper: SlopeTaper, a
         up = fmap(taper.bounded, pick(rise[n]), d * tilt[n], name="rise")
         untilted = shares[triad] * up
         plain = untilted if plain is None else plain + untilted
+        if taper.flat != "none":
+            plain = plain + conductance * 0.25 * (1.0 - pick(_reached(wet[n], n, taper.flat)))
     floor, always = (
         to_faces(params["isoneutral_floor"]),
         to_faces(params.get("lateral_diffusivity", 0.0)),
     )
     along = fmap(jnp.maximum, plain * K, conductance * floor) + conductance * always
     return _Axis(shares, d, hold(along), K, kappa)
+
+
+def _reached(wet: Field, side: int, flat: str) -> Field:
+    """1 at interfaces of layers that triads reach, or that they do not miss; ``side``: 0 above
+    layers, 1 below."""
+    if flat == "surface_and_bottom":
+        return wet
+    whole = wet.with_data(jnp.ones_like(wet.data))
+    return whole.with_data(whole.data.at[0].set(wet.data[0])) if side == 0 else whole
 
 
 def _steep(t: _Axis, rise, inverse, grid, taper: SlopeTaper, axis: str) -> dict:
@@ -347,4 +388,14 @@ def _to_columns(of: dict, axis: str) -> Field:
     return first(high) + second(low)
 
 
-__all__ = ["TAPERS", "Isoneutral", "SlopeTaper", "Triads", "fluxes", "prepare"]
+__all__ = [
+    "FLAT",
+    "TAPERS",
+    "WEAKEST",
+    "Isoneutral",
+    "NeutralDiffusion",
+    "SlopeTaper",
+    "Triads",
+    "fluxes",
+    "prepare",
+]

@@ -12,6 +12,7 @@ from dogcm.dynamics import (
     vertical_advection,
 )
 from dogcm.physics import (
+    averaged_slopes,
     background_mixing,
     convection,
     eddy_viscosity,
@@ -30,6 +31,7 @@ from dogcm.physics.surface import bulk, fluxes, ice, shortwave
 from dogcm.timestepping import schemes
 
 MODULES = (
+    averaged_slopes,
     background_mixing,
     bulk,
     convection,

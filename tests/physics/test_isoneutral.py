@@ -25,6 +25,7 @@ from dogcm.learning.derivatives import check_derivatives
 from dogcm.learning.parameters import LearnableError, LearnableSet
 from dogcm.operators import diff_z_w2c, lower_z_c2w, upper_z_c2w
 from dogcm.physics import isoneutral
+from dogcm.physics.averaged_slopes import AveragedSlopes
 from dogcm.physics.isoneutral import SlopeTaper
 from dogcm.physics.vertical_mixing import implicit_solve
 from dogcm.setups import inputs
@@ -177,9 +178,9 @@ def test_vertical_part_has_the_sign_of_diffusion(sea):
     assert float(jnp.sum((fz * g.area_c * g.dz_w).interior)) < 0
 
 
-def test_uniform_slope():
-    """A plane of constant slope s: the coefficients of Redi's tensor and the skew flux, exactly."""
-    model = Model(
+@pytest.fixture(scope="module")
+def plane() -> Model:
+    return Model(
         {
             "name": "plane",
             "grid": {
@@ -195,7 +196,12 @@ def test_uniform_slope():
         {"physics.equation_of_state": "linear"},
         comm=SerialCommunicator(),
     )
-    g, s, vertical = model.grid, 2e-3, -1e-3  # slope in y; d rho / dz, kg m-4
+
+
+def on_plane(model: Model, eddies, s: float, cy: float, cz: float):
+    """Of neutral surfaces of slope ``s`` in y and a tracer with constant gradients: the vertical
+    diffusivity, and the fluxes north and up."""
+    g, vertical = model.grid, -1e-3  # d rho / dz, kg m-4
     y = (np.arange(6) + 0.5)[:, None] * 2e4 * np.ones((1, 8))
     z = -np.asarray(g.z_c)
     whole = lambda a: exchange(model.halos, (Field(jnp.asarray(a * np.ones((4, 6, 8))), "c"), 2))[0]
@@ -208,17 +214,46 @@ def test_uniform_slope():
     }
     flat = Field(jnp.ones((6, 8)), "c")
     stretch = exchange(model.halos, (flat, 2))[0]
-    iso = jax.jit(
-        lambda d, n2: isoneutral.prepare(d, n2, stretch, params, g, SlopeTaper(), GRAVITY, RHO0)
-    )(density, rise)
-    np.testing.assert_allclose(
-        iso.vertical_diffusivity.interior[np.s_[:, 1:-1]], 700.0 * s * s, rtol=1e-9
-    )
-    cy, cz = 3e-6, 2e-3
-    _, fy, fz = jax.jit(isoneutral.fluxes)(whole(cy * y + cz * z), iso, g)
-    expected = -(700.0 * cy + (700.0 - 1100.0) * s * cz) * (g.h_v * g.dx_v).interior
-    np.testing.assert_allclose(fy.interior[1:-1, 2:-1], np.asarray(expected)[1:-1, 2:-1], rtol=1e-9)
-    np.testing.assert_allclose(fz.interior[1:-1, 1:-1], -(700.0 + 1100.0) * s * cy, rtol=1e-9)
+    physics = SimpleNamespace(gravity=GRAVITY, rho0=RHO0)
+
+    @jax.jit
+    def found(density, n2, c):
+        iso = eddies.prepare(density, n2, stretch, params, g, physics)
+        return iso.vertical_diffusivity.interior, *(f.interior for f in eddies.fluxes(c, iso, g))
+
+    down, _, fy, fz = map(np.asarray, found(density, rise, whole(cy * y + cz * z)))
+    # From the coasts on, and per area.
+    north = fy[:, 2:-1] / np.asarray((g.h_v * g.dx_v).interior)[:, 2:-1]
+    return down[:, 1:-1], north, fz[:, 1:-1]
+
+
+@pytest.mark.parametrize("eddies", [isoneutral.Isoneutral(), AveragedSlopes()])
+def test_uniform_slope(plane, eddies):
+    """A plane of constant slope s: the coefficients of Redi's tensor and the skew flux, exactly."""
+    s, cy, cz = 2e-3, 3e-6, 2e-3
+    down, fy, fz = on_plane(plane, eddies, s, cy, cz)
+    expected = -(700.0 * cy + (700.0 - 1100.0) * s * cz)
+    layers = slice(None) if isinstance(eddies, AveragedSlopes) else slice(1, -1)
+    np.testing.assert_allclose(down, 700.0 * s * s, rtol=1e-9)
+    np.testing.assert_allclose(fy[layers], expected, rtol=1e-9)
+    np.testing.assert_allclose(fz[1:-1], -(700.0 + 1100.0) * s * cy, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "flat, first, last", [("none", 0.5, 0.5), ("surface", 1, 0.5), ("surface_and_bottom", 1, 1)]
+)
+def test_all_of_the_diffusivity_acts_in_the_outer_layers(plane, flat, first, last):
+    eddies = isoneutral.Isoneutral(flat=flat)
+    cy, cz, s = 3e-6, 2e-3, 2e-3
+    level = on_plane(plane, eddies, 0.0, cy, cz)[1]
+    np.testing.assert_allclose(level[:, 0, 0], [-700.0 * cy * n for n in (first, 1, 1, last)])
+    # What is flat brings along nothing but diffusion, whatever the slope of the others.
+    tilted = on_plane(plane, eddies, s, cy, cz)
+    usual = on_plane(plane, isoneutral.Isoneutral(), s, cy, cz)
+    more = [-700.0 * cy * n for n in (first - 0.5, 0, 0, last - 0.5)]
+    np.testing.assert_allclose((tilted[1] - usual[1])[:, 0, 0], more, atol=1e-15)
+    for n in (0, 2):
+        np.testing.assert_array_equal(tilted[n], usual[n])
 
 
 def test_tapers():
@@ -270,6 +305,75 @@ def test_derivatives_of_shares_are_finite_in_float32(kind):
     value, found = jax.value_and_grad(total, (0, 1))(rise + 0 * drop, drop)
     assert value.dtype == np.float32 and np.isfinite(value)
     assert all(bool(jnp.isfinite(g).all()) for g in found)
+
+
+# ---- averaged slopes
+@functools.partial(jax.jit, static_argnames="eddies")
+def averaged(T, S, stretch, q, grid, eddies):
+    """What averaged slopes make of temperature, explicit part, and their vertical diffusivity."""
+    density = density_of(T, S)
+    rise = lower_z_c2w(density) - upper_z_c2w(density)
+    n2 = rise * (GRAVITY / RHO0 / grid.dz_w) / stretch * grid.mask_cw
+    physics = SimpleNamespace(gravity=GRAVITY, rho0=RHO0)
+    tensor = eddies.prepare(density, n2, stretch, q, grid, physics)
+    return convergence(*eddies.fluxes(T, tensor, grid), grid), tensor.vertical_diffusivity
+
+
+def test_averaged_slopes_by_hand(sea):
+    """Of one column in the middle: the vertical diffusivity from its own gradients."""
+    g, K = sea.grid, 800.0
+    q = off(isoneutral_diffusivity=K)
+    down = averaged(sea.T, sea.S, sea.stretch, q, g, AveragedSlopes(max_slope=1e-3))[1]
+    rho, mask, dx, dy = (
+        np.asarray(f.interior) for f in (density_of(sea.T, sea.S), g.mask_c, g.dx_u, g.dy_v)
+    )
+    wet = lambda *at: mask[at] > 0
+    checked = 0
+    for k, j, i in np.ndindex(len(LAYERS) - 1, NY - 2, NX - 2):
+        j, i = j + 1, i + 1
+        if not (wet(k, j, i) and wet(k + 1, j, i)):
+            continue
+        x = y = 0.0
+        for n in (k, k + 1):
+            for w, e in ((i - 1, i), (i, i + 1)):
+                if wet(n, j, w) and wet(n, j, e):
+                    x += 0.25 * (rho[n, j, e] - rho[n, j, w]) / dx[j, e]
+            for a, b in ((j - 1, j), (j, j + 1)):
+                if wet(n, a, i) and wet(n, b, i):
+                    y += 0.25 * (rho[n, b, i] - rho[n, a, i]) / dy[b, i]
+        rise = max((rho[k + 1, j, i] - rho[k, j, i]) / float(g.dz_w[k].item()), 1e-9)
+        square = (x * x + y * y) / rise**2
+        expected = K * square * min(1.0, 1e-6 / square) if square else 0.0
+        assert float(down.interior[k, j, i]) == pytest.approx(expected, rel=1e-9)
+        checked += 1
+    assert checked > 100
+
+
+@pytest.mark.parametrize("kind", isoneutral.TAPERS)
+def test_averaged_slopes_conserve(sea, kind):
+    q = off(
+        isoneutral_diffusivity=800.0,
+        gm_diffusivity=1500.0,
+        isoneutral_floor=100.0,
+        lateral_diffusivity=30.0,
+    )
+    eddies = AveragedSlopes(taper=kind, max_slope=2e-3)
+    rate, down = averaged(sea.T, sea.S, sea.stretch, q, sea.grid, eddies)
+    moved = (rate * sea.grid.area_c).interior
+    assert abs(float(moved.sum())) < 1e-12 * float(jnp.abs(moved).sum())
+    assert bool((down.interior >= 0).all()) and float(jnp.abs(moved).max()) > 0
+
+
+def test_derivatives_of_averaged_slopes(sea):
+    params = off(isoneutral_diffusivity=800.0, gm_diffusivity=1500.0, lateral_diffusivity=30.0)
+    eddies = AveragedSlopes(max_slope=2.5e-3)
+
+    def tendencies(x):
+        return averaged(x["T"], x["S"], sea.stretch, {**params, **x["q"]}, sea.grid, eddies)
+
+    learned = {n: params[n] for n in ("isoneutral_diffusivity", "gm_diffusivity")}
+    report = check_derivatives(tendencies, {"T": sea.T, "S": sea.S, "q": learned}, decades=3.0)
+    assert report.passed, str(report)
 
 
 def test_floor_where_slopes_are_tapered(sea):

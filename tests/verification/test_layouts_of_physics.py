@@ -44,7 +44,7 @@ OCEANS = {
         "physics.vertical_mixing": "kpp",
         "physics.vertical_mixing.limits": True,
         "physics.equation_of_state": "jmd95",
-        "physics.eddies": "isoneutral",
+        "physics.eddies": "averaged_slopes",
         "parameters.isoneutral_floor": 50.0,
         "physics.tracer_advection": "weno5",
         "physics.momentum_advection": "weno5",
