@@ -26,6 +26,7 @@ SETUPS = {
         "physics.eddy_viscosity.form": "biharmonic",
     },
     "vorticity weno5": {"physics.momentum_advection": "weno5"},
+    "tracers dst3_limited": {"physics.tracer_advection": "dst3_limited"},
     "tracers weno5": {"physics.tracer_advection": "weno5"},
     "tracers ppm": {"physics.tracer_advection": "ppm"},
     "C-D scheme": {"physics.coriolis": "cd"},

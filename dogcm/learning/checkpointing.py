@@ -1,25 +1,20 @@
 """What a rollout keeps for its backward pass: a menu by name, with predicted and measured memory.
 
-=======  =================================================
-=============================================== name     kept
-       the backward pass =======  =================================================
-       ===============================================
-none     everything each step needs to be transposed        computes and sends nothing twice
-step     the state before each step                         repeats each step once, with its
-messages halo     the state before each step, what messages brought  repeats each step's arithmetic,
-but no message nested   ``3 n^(1/3)`` states of n steps, or fewer          repeats each step three
-times, in long rollouts four =======  =================================================
-===============================================
+* ``none``: everything that each step needs to be transposed; computes and sends nothing twice
+* ``step``: the state before each step; repeats each step once, with its messages
+* ``halo``: the state before each step and what messages brought; repeats each step's arithmetic,
+  but no message
+* ``nested``: ``3 n^(1/3)`` states of n steps, or fewer; repeats each step three times, in long
+  rollouts four
 
 What a step notes down (:mod:`dogcm.lowering.replay`: the sea level of the short steps of the free
 surface, a quarter of a state) is kept with ``step`` and ``nested`` as long as the innermost states
 are, and neither it nor its messages are repeated.
 
 ``step`` and ``nested`` repeat other messages on purpose. :func:`jax.checkpoint` never repeats a
-primitive with an
-effect, and therefore keeps what every message of every step brought, however it is nested: in a
-rollout of a thousand steps that is more than all states together. :func:`recompute` keeps its
-inputs alone.
+primitive with an effect, and therefore keeps what every message of every step brought, however it
+is nested: in a rollout of a thousand steps that is more than all states together.
+:func:`recompute` keeps its inputs alone.
 
 Griewank and Walther (2000), doi:10.1145/347837.347846, on nested checkpoints.
 """

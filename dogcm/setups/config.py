@@ -257,7 +257,7 @@ class PhysicsConfig(Section):
         -1.9, "degC", "surface cooling stops here; null: never", ge=-10, le=10
     )
     equation_of_state: _slot("equation_of_state", "teos10", "density of sea water")
-    tracer_advection: _slot("tracer_advection", "dst3_limited", "how tracers are carried")
+    tracer_advection: _slot("tracer_advection", "dst3_split", "how tracers are carried")
     momentum_advection: _slot(
         "momentum_advection", "energy", "nonlinear terms of the momentum equation", True
     )

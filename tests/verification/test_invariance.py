@@ -234,8 +234,10 @@ def turned_flow(u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @both
 def test_a_turned_ocean_evolves_into_the_turned_ocean(monkeypatch, case):
-    """With the C-D scheme: forward-backward Coriolis takes u before v, which no turn survives."""
-    changes = CASES[case] | EDDIES | {"physics.coriolis": "cd"}
+    """With schemes that take both dimensions alike: forward-backward Coriolis takes u before v,
+    split advection x before y, which no turn survives."""
+    alike = {"physics.coriolis": "cd", "physics.tracer_advection": "dst3_limited"}
+    changes = CASES[case] | EDDIES | alike
     m, around = box(monkeypatch, changes), box(monkeypatch, changes, turned(cells()))
     u, v = turned_flow(np.asarray(m.state.u.data), np.asarray(m.state.v.data))
     s = m.state

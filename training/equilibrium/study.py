@@ -60,9 +60,8 @@ def ocean(tracers: dict | None = None, step: float = 0.0) -> dogcm.Model:
     """global_4deg with isoneutral diffusion and Gent-McWilliams eddies; ``step``: of tracers (s),
     where it is longer than that of momentum."""
     steps = {"time.step": step, "time.momentum_step": 5400.0} if step else {}
-    return dogcm.Model(
-        "global_4deg", {"physics.eddies": "isoneutral", "tracers": tracers or {}} | steps
-    )
+    physics = {"physics.eddies": "isoneutral", "physics.tracer_advection": "dst3_limited"}
+    return dogcm.Model("global_4deg", physics | {"tracers": tracers or {}} | steps)
 
 
 def circulation(folder: Path, asynchronous: bool) -> None:

@@ -39,7 +39,7 @@ class Study:
     """The 4-degree ocean after a month, and a loss that every part of it has a share in."""
 
     def __init__(self):
-        self.model = m = dogcm.Model("global_4deg")
+        self.model = m = dogcm.Model("global_4deg", {"physics.tracer_advection": "dst3_limited"})
         m.advance(m.steps_in(SPIN_UP_DAYS))
         wet = m.grid.wet_c.interior
         self.area = m.grid.area_c.interior * wet / jnp.sum(m.grid.area_c.interior * wet)

@@ -41,7 +41,7 @@ class Study:
     """
 
     def __init__(self, spinup: float, days: float):
-        self.model = m = dogcm.Model("global_4deg")
+        self.model = m = dogcm.Model("global_4deg", {"physics.tracer_advection": "dst3_limited"})
         m.advance(m.steps_in(spinup))
         self.steps, self.days = m.steps_in(days), days
         self.sections = {

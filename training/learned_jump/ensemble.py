@@ -125,6 +125,7 @@ def ocean(tracers: dict | None = None) -> dogcm.Model:
         "global_4deg",
         {
             "physics.eddies": "isoneutral",
+            "physics.tracer_advection": "dst3_limited",
             "time.step": STEP,
             "time.momentum_step": MOMENTUM_STEP,
             "tracers": tracers or {},

@@ -116,6 +116,7 @@ def ocean(tracers: dict[str, Release]) -> dogcm.Model:
         bathymetry=depth,
         initial={"temperature": temperature, "salinity": 35.0},
         forcing={"wind_stress_x": wind_x, "wind_stress_y": wind_y, "heat_flux": heat},
+        tracer_advection=dogcm.LimitedDST3(),
         vertical_mixing=dogcm.KPP(),
         tracers=tracers,
         time_step=STEP,

@@ -57,7 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--updates", type=int, default=60)
     updates = parser.parse_args().updates
-    model = dogcm.Model("global_4deg")
+    model = dogcm.Model("global_4deg", {"physics.tracer_advection": "dst3_limited"})
     grid, base = model.grid, float(model.params[NAME])
     plain, true = dict(model.params), pattern(grid)
     (deep,) = dogcm.exchange(

@@ -91,7 +91,7 @@ class LockExchange(Case):
             Measure("front of warm water, over theory", warm, "1", 0.88, 1.02, half, own=True),
             Measure("growth of RPE", float(growth[-1]), "1", 0.0, 8e-5, CURVES, own=True),
             Measure(
-                "temperature beyond 5 to 30 degC", float(beyond), "K", 0.0, 1e-2, "0", own=True
+                "temperature beyond 5 to 30 degC", float(beyond), "K", 0.0, 1e-9, "0", own=True
             ),
         )
         edges = np.arange(last.shape[1] + 1) * self.width / 1e3

@@ -99,7 +99,7 @@ class Overflow(Case):
         return [
             Measure(f"front after a day, {at}", front, "km", 100.0, 200.0, "none", own=True),
             Measure(f"growth of RPE after day 1, {at}", growth, "1", high=high, beside=beside),
-            Measure(f"temperature beyond 10 to 20 degC, {at}", beyond, "K", 0.0, 1e-2, "0", True),
+            Measure(f"temperature beyond 10 to 20 degC, {at}", beyond, "K", 0.0, 1e-9, "0", True),
         ]
 
     def _panels(self, runs: dict[float, Descent]) -> tuple[Panel, ...]:
