@@ -60,7 +60,7 @@ _BY_MODULE = {
     "diagnostics.transports": "SVERDRUP drake_passage overturning_strength transport zonal_section",
     "verification.verify": "verify_layout verify_restart verify_conservation",
     "verification.gradients": "verify_gradients",
-    "decomp": "world",
+    "decomp": "on_devices world",
     "spinup": "equilibrium",
     "learning.parameters": "Learnable LearnableSet",
     "components": "Component ConfigError option parameter kinds_of",

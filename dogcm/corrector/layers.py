@@ -88,7 +88,8 @@ class Level:
         halo = Halo.of(depth)
         if halo.meet(wet.halo) != halo:
             (wet,) = exchange(halos, (wet, halo))
-            wet = wet * wet.with_data(jnp.asarray(owned(halos.layout, halos.rank, halo), wet.dtype))
+            there = halos.here(lambda rank: owned(halos.layout, rank, halo))
+            wet = wet * wet.with_data(jnp.asarray(there, wet.dtype))
         return Level(halos, wet.crop(halo), weight.crop(0), strategy, shares)
 
     def fill(self, x: Field, depth: int | Halo) -> Field:

@@ -37,7 +37,7 @@ def rate_of(config, name: str, dtype):
 
 def zero_maps(config, halos, nz: int, dtype) -> dict[str, Field]:
     """Maps before training, on this tile."""
-    tile, out = halos.layout.tile(halos.rank).shape, {}
+    tile, out = halos.pattern.shape, {}
     for name, at in places(config.outputs).items():
         levels = 1 if name == SEA_LEVEL else nz
         out[name] = Field(jnp.zeros((config.maps * levels, *tile), dtype), at).named(name)

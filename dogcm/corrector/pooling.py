@@ -70,14 +70,18 @@ def _add_pairs(values):
 
 def coarsen(fine: Level, depth: int) -> Level:
     """The level of half the resolution, its mask known ``depth`` cells deep."""
-    layout, rank = fine.halos.layout, fine.halos.rank
-    tile = layout.tile(rank)
+    layout = fine.halos.layout
     halos = HaloExchange(coarse_layout(layout), fine.halos.backend)
     # A last column without partner must not be paired with the first, which a periodic exchange
     # puts there.
-    there = owned(layout, rank, _PAIR) * (np.arange(tile.i0, tile.i1 + 1) < layout.shape[1])
+
+    def counted(rank: int) -> np.ndarray:
+        tile = layout.tile(rank)
+        return owned(layout, rank, _PAIR) * (np.arange(tile.i0, tile.i1 + 1) < layout.shape[1])
+
+    there = fine.halos.here(counted)
     weight = fine.fill(fine.weight, _PAIR).crop(_PAIR).data
-    weight = _pairs(weight * jnp.asarray(there, weight.dtype), tile)
+    weight = _pairs(weight * jnp.asarray(there, weight.dtype), fine.halos.pattern)
     total = _add_pairs(weight)
     wet = Field((total > 0).astype(total.dtype), "c")
     full = jnp.repeat(jnp.repeat(jnp.where(total > 0, total, 1.0), 2, axis=-1), 2, axis=-2)
@@ -86,14 +90,14 @@ def coarsen(fine: Level, depth: int) -> Level:
 
 def pool(x: Field, fine: Level, coarse: Level) -> Field:
     """Mean over the water of each coarse cell; zero where there is none."""
-    tile = fine.halos.layout.tile(fine.halos.rank)
+    tile = fine.halos.pattern
     data = _pairs(fine.fill(x, _PAIR).crop(_PAIR).data, tile)
     return Field(_add_pairs(data * coarse.shares.astype(x.dtype)), "c")
 
 
 def unpool(x: Field, fine: Level, coarse: Level) -> Field:
     """Every fine cell takes the value of its coarse cell."""
-    tile = fine.halos.layout.tile(fine.halos.rank)
+    tile = fine.halos.pattern
     halo = Halo(s=1, w=1)
     data = coarse.fill(x, halo).crop(halo).data
     data = jnp.repeat(jnp.repeat(data, 2, axis=-1), 2, axis=-2)

@@ -2,6 +2,7 @@
 
 from dogcm.decomp.communicator import MPICommunicator, SerialCommunicator, world
 from dogcm.decomp.depth import Halo
+from dogcm.decomp.devices import on_devices
 from dogcm.decomp.layout import Layout, LayoutError, Tile, choose_layout, layout_for, make_layout
 from dogcm.decomp.tiles import Decomposition
 
@@ -16,5 +17,6 @@ __all__ = [
     "choose_layout",
     "layout_for",
     "make_layout",
+    "on_devices",
     "world",
 ]

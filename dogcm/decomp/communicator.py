@@ -2,7 +2,7 @@
 
 :class:`SerialCommunicator` needs no MPI library. :class:`MPICommunicator` wraps a clone of an
 mpi4py communicator, so that its messages can never meet those that mpi4jax sends from inside
-``jit``.
+``jit``. The third kind, between the devices of one process, is in :mod:`dogcm.decomp.devices`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,21 @@ from typing import Any
 import numpy as np
 
 from dogcm.decomp.binding import looks_like_mpi_launch, require_world_size
+from dogcm.decomp.devices import DeviceCommunicator, own_communicator
 
 
 class SerialCommunicator:
-    """One rank that talks to nobody."""
+    """One rank that talks to nobody.
+
+    Attributes:
+        mpi: the communicator of mpi4py, or None. one_program: whether all ranks share one compiled
+            program, and so a size of tile.
+    """
 
     rank = 0
     size = 1
     mpi = None
+    one_program = False
 
     def broadcast(self, value: Any) -> Any:
         """The value that rank 0 holds."""
@@ -61,6 +68,8 @@ class SerialCommunicator:
 
 class MPICommunicator:
     """Host messages over MPI."""
+
+    one_program = False
 
     def __init__(self, mpi_comm=None):
         from mpi4py import MPI
@@ -120,8 +129,9 @@ def _of_launch() -> MPICommunicator:
     return MPICommunicator()
 
 
-def world() -> SerialCommunicator | MPICommunicator:
-    """The communicator of this launch: MPI under a launcher of several ranks, serial otherwise.
+def world() -> SerialCommunicator | MPICommunicator | DeviceCommunicator:
+    """The communicator of this launch: MPI under a launcher of several ranks, that of this tile
+    inside :func:`dogcm.decomp.devices.on_devices`, serial otherwise.
 
     The first call is made by all ranks; later ones return the same and may be made by some of them
     (``if world().rank == 0``).
@@ -130,6 +140,9 @@ def world() -> SerialCommunicator | MPICommunicator:
         RuntimeError: several ranks were launched, but no MPI library can be used. Running on
             regardless would start as many independent copies of the model.
     """
+    own = own_communicator()
+    if own is not None:
+        return own
     if not looks_like_mpi_launch():
         return SerialCommunicator()
     try:

@@ -122,6 +122,11 @@ class Layout:
         return there if there >= 0 else rank
 
     @property
+    def alike(self) -> bool:
+        """Whether all tiles have the same size."""
+        return all(len(set(np.diff(cuts))) == 1 for cuts in (self.cuts_x, self.cuts_y))
+
+    @property
     def smallest_tile(self) -> tuple[int, int]:
         """(rows, columns) of the smallest tile: the deepest halo that one exchange can fill."""
         return int(np.diff(self.cuts_y).min()), int(np.diff(self.cuts_x).min())
@@ -298,10 +303,12 @@ def choose_layout(
     wet: np.ndarray | None = None,
     min_cells: int = 3,
     north_fold: bool = False,
+    alike: bool = False,
 ) -> Layout:
     """The layout for ``size`` ranks with the least work on the slowest rank.
 
     Layouts with more than ``size`` tiles are candidates too, when just ``size`` of them hold ocean.
+    ``alike``: only tiles of one size.
 
     Raises:
         LayoutError: when no layout fits.
@@ -324,9 +331,13 @@ def choose_layout(
                 if tiles == 1 and size == 1:
                     raise  # there is one way only to have one tile
                 continue
-            if layout.size == size and (cost := _cost(layout, min_cells)) < best_cost:
+            if layout.size != size or (alike and not layout.alike):
+                continue
+            if (cost := _cost(layout, min_cells)) < best_cost:
                 best, best_cost = layout, cost
     if best is None:
+        if alike:
+            raise LayoutError(_none_alike(shape, size, min_cells))
         raise LayoutError(
             f"no layout of {size} tiles fits a grid of {shape[1]} x {shape[0]} cells (tiles need "
             f"at "
@@ -352,14 +363,14 @@ def layout_for(
     wet: np.ndarray | None = None,
     min_cells: int = 3,
     north_fold: bool = False,
+    alike: bool = False,
 ) -> Layout:
-    """The layout asked for by name (``auto`` or ``PXxPY``), checked against the number of ranks."""
-    if request == "auto":
-        return choose_layout(
-            shape, size, periodic_x=periodic_x, wet=wet, min_cells=min_cells, north_fold=north_fold
-        )
-    px, py = parse_layout(request)
+    """The layout asked for by name (``auto`` or ``PXxPY``), checked against the number of ranks;
+    ``alike``: tiles share one size."""
     options = dict(periodic_x=periodic_x, min_cells=min_cells, north_fold=north_fold)
+    if request == "auto":
+        return choose_layout(shape, size, wet=wet, alike=alike, **options)
+    px, py = parse_layout(request)
     layout = make_layout(shape, px, py, wet=wet, **options)
     if layout.size != size and px * py == size:
         layout = make_layout(shape, px, py, drop_land=False, **options)
@@ -368,4 +379,32 @@ def layout_for(
             f"layout {px}x{py} has {layout.size} tiles with ocean, but there are {size} ranks; "
             f"start {layout.size} ranks, or use --layout auto"
         )
+    if alike and not layout.alike:
+        raise LayoutError(
+            f"layout {px}x{py} cuts the grid of {shape[1]} x {shape[0]} cells into tiles of "
+            f"different size, and the devices of one process share a program and so a size of "
+            f"tile; {_that_divide(shape, size, min_cells)}"
+        )
     return layout
+
+
+def _that_divide(shape: tuple[int, int], size: int, min_cells: int) -> str:
+    """Which layouts have tiles of one size."""
+    (ny, nx), fit = shape, lambda cells, parts: cells % parts == 0 and cells // parts >= min_cells
+    pairs = [(p, size // p) for p in range(1, size + 1) if size % p == 0]
+    found = [f"{p}x{q}" for p, q in pairs if fit(nx, p) and fit(ny, q)]
+    if found:
+        return f"use --layout {' or '.join(found)}"
+    most = max(
+        (p * q for p in range(1, size) for q in range(1, size // p + 1) if fit(nx, p) * fit(ny, q)),
+        default=1,
+    )
+    return f"no layout of {size} does; {most} devices can, and MPI ranks any number"
+
+
+def _none_alike(shape: tuple[int, int], size: int, min_cells: int) -> str:
+    return (
+        f"no layout of {size} tiles of one size fits a grid of {shape[1]} x {shape[0]} cells "
+        f"(devices of one process share a program and so a size of tile, of at least {min_cells} "
+        f"cells a side): {_that_divide(shape, size, min_cells)}"
+    )

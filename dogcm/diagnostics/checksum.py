@@ -35,9 +35,11 @@ def _local(f: Field, grid, halos) -> jax.Array:
     bits = jax.lax.bitcast_convert_type(
         values, jnp.uint64 if values.dtype.itemsize == 8 else jnp.uint32
     )
-    tile, (rows, columns) = halos.layout.tile(halos.rank), halos.layout.shape
+    (first_row, first_column), (rows, columns) = halos.origin, halos.layout.shape
     count = lambda n: jnp.arange(n, dtype=jnp.uint64)
-    y, x = tile.j0 + count(values.shape[-2]), tile.i0 + count(values.shape[-1])
+    first = lambda n: jnp.asarray(n, jnp.uint64)
+    y = first(first_row) + count(values.shape[-2])
+    x = first(first_column) + count(values.shape[-1])
     place = y[:, None] * columns + x
     if values.ndim == 3:
         place = place + (count(values.shape[0]) * (rows * columns))[:, None, None]

@@ -93,10 +93,9 @@ def barotropic_streamfunction(flux_u: Field, halos) -> jax.Array:
 def assemble(field: Field, halos) -> jax.Array:
     """The whole globe's (rows, columns) of a two-dimensional Field, float64, on every rank; 0 where
     no rank is."""
-    tile = halos.layout.tile(halos.rank)
     globe = jnp.zeros(halos.layout.shape, jnp.float64)
     part = field.interior.astype(jnp.float64)
-    return halos.psum(jax.lax.dynamic_update_slice(globe, part, (tile.j0, tile.i0)))
+    return halos.psum(jax.lax.dynamic_update_slice(globe, part, halos.origin))
 
 
 def through(lines: tuple[Line, ...], flux_u: Field, flux_v: Field, halos) -> jax.Array:

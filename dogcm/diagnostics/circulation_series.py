@@ -138,11 +138,10 @@ class Circulation:
             "area": model.grid.area_c.crop(0),
             "own": model.grid if c.series else None,
         }
-        self._compute = jax.jit(self._numbers)
+        self._compute = self._halos.jit(self._numbers)
         water = Field(model.grid.mask_v.interior, "v")
-        self._rows = (
-            np.asarray(jax.jit(lambda f, b: numbers.northward(f, b, self._halos))(water, faces)) > 0
-        )
+        northward = self._halos.jit(lambda f, b: numbers.northward(f, b, self._halos))
+        self._rows = np.asarray(northward(water, faces)) > 0
         self.axes, self.variables = _axes(model, self), _variables(self, model)
         self.constants = _basin_mask(model, basins.cells) | _places(model)
         add_series(c.series, self.axes, self.variables, self.constants)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -63,7 +62,7 @@ class Monitor:
 
     def __init__(self, halos, physics):
         self._halos, self._physics = halos, physics
-        self._read = jax.jit(self._measure)
+        self._read = self._halos.jit(self._measure)
 
     def __call__(self, state: State, grid) -> Reading:
         values = {k: np.asarray(v) for k, v in self._read(state, grid).items()}

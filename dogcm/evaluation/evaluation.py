@@ -215,7 +215,7 @@ def _advance(problem) -> Callable:
         params = problem.params(trainable, fixed)
         return many_steps(problem.step, state, steps, params, fixed["forcing"], fixed["grid"])
 
-    return jax.jit(advance)
+    return problem.halos.jit(advance)
 
 
 def _mean(problem) -> Callable | None:
@@ -234,7 +234,7 @@ def _mean(problem) -> Callable | None:
         state, total = many_steps_with(one, (state, nothing), steps)
         return state, jax.tree.map(lambda x: x / steps, total)
 
-    return jax.jit(advance, static_argnums=4)
+    return problem.halos.jit(advance, static_argnums=4)
 
 
 def scores_of(

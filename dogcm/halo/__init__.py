@@ -8,6 +8,10 @@ from dogcm.halo.sums import differentiable_sum, differentiable_sums, exact_row_s
 
 def reductions(comm):
     """``psum``, ``pmax`` and ``broadcast`` inside ``jit`` over all ranks of a host communicator."""
+    if comm.one_program:
+        from dogcm.halo.mesh import MeshBackend
+
+        return MeshBackend(comm)
     if comm.mpi is None:
         return SerialBackend()
     from dogcm.halo.mpi import MPIBackend

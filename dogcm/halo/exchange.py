@@ -14,6 +14,9 @@ the mirrored halo is in it.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,7 +26,7 @@ from jax.interpreters import ad
 
 from dogcm.decomp import fold
 from dogcm.decomp.depth import Halo
-from dogcm.decomp.layout import Layout
+from dogcm.decomp.layout import Layout, Tile
 from dogcm.lowering.transposes import framed, joined, with_edges, with_ends
 
 # What messages bring carries this name, so that jax.checkpoint can be told to keep it.
@@ -34,14 +37,52 @@ ad.primitive_transposes.setdefault(name_p, lambda cotangent, _, *, name: [cotang
 
 
 class HaloExchange:
-    """The neighbours of one tile, and the backend that reaches them."""
+    """The neighbours of one tile, and the backend that reaches them.
+
+    What differs between tiles is asked of the backend (:meth:`here`): where all tiles share one
+    program it is data, chosen by the device.
+
+    Attributes:
+        size: number of ranks. psum, pmax, broadcast: over all of them, inside a program. jit,
+            shapes: ``jax.jit`` and ``jax.eval_shape`` for functions that send messages.
+    """
 
     def __init__(self, layout: Layout, backend):
-        self.layout, self.backend = layout, backend
-        self.rank, self.size = backend.rank, backend.size
-        self.neighbours = layout.neighbours(backend.rank)
+        """Raises:
+        LayoutError: the backend cannot serve this layout.
+        """
+        backend.check(layout)
+        self.layout, self.backend, self.size = layout, backend, backend.size
         self.psum, self.pmax = backend.psum, backend.pmax
-        self.broadcast = backend.broadcast
+        self.broadcast, self.here = backend.broadcast, backend.here
+        self.jit, self.shapes = backend.jit, backend.shapes
+        self._near = functools.cache(layout.neighbours)
+
+    @property
+    def rank(self) -> int:
+        """Of this tile, where each has its own program."""
+        return self.backend.rank
+
+    @property
+    def pattern(self) -> Tile:
+        """A tile of this one's size and parity: this one, where each has its own program."""
+        return self.layout.tile(self.backend.pattern)
+
+    @property
+    def origin(self) -> tuple:
+        """Global (row, column) of the tile's first cell: whole numbers, or data."""
+        return (
+            self.here(lambda rank: self.layout.tile(rank).j0),
+            self.here(lambda rank: self.layout.tile(rank).i0),
+        )
+
+    def _south_north(self, rank: int) -> tuple[int, int]:
+        near = self._near(rank)
+        return near.s, near.n
+
+    def _west_east(self, rank: int) -> tuple[int, int]:
+        near = self._near(rank)
+        return near.w, near.e
 
     @property
     def north_fold(self) -> bool:
@@ -63,7 +104,7 @@ class HaloExchange:
         # Stored before and after, so that the compiler sees the same arithmetic around an exchange
         # whether it is a message or a copy: contracted products then round alike on every layout.
         arrays = list(jax.lax.optimization_barrier(tuple(arrays)))
-        near, split_x, split_y = self.neighbours, self.layout.px > 1, self.layout.py > 1
+        split_x, split_y = self.layout.px > 1, self.layout.py > 1
         if self.north_fold:
             places = list(places or ["c"] * len(arrays))
             signs = [
@@ -71,7 +112,8 @@ class HaloExchange:
                 for p, v in zip(places, vectors or [None] * len(places))
             ]
             arrays, beyond = self._folded(arrays, wants, places, signs)
-            arrays = self._phase(arrays, [(w.s, w.n) for w in wants], -2, near.s, near.n, split_y)
+            depths = [(w.s, w.n) for w in wants]
+            arrays = self._phase(arrays, depths, -2, self._south_north, split_y)
             arrays = [self._capped(*parts) for parts in zip(arrays, beyond, wants)]
         elif self._wraps(wants):
             # A grid of fewer cells than the halo is one tile, its own neighbour again and again.
@@ -89,11 +131,10 @@ class HaloExchange:
     def _surrounded(self, arrays: list, wants: list[Halo]) -> list:
         """Both phases where there is no fold: slabs travel, and each array is written once with all
         of them around it."""
-        near = self.neighbours
         # A neighbour's northern halo is what lies along this tile's southern side, and so on.
         edges = [with_edges(a, (w.n, w.s, w.e, w.w)) for a, w in zip(arrays, wants)]
         first, last, to_west, to_east, arrays = zip(*edges)
-        west, east = self._traded(to_west, to_east, near.w, near.e, self.layout.px > 1)
+        west, east = self._traded(to_west, to_east, self._west_east, self.layout.px > 1)
         to_south, to_north = [], []
         for lowest, highest, left, right, w in zip(first, last, west, east, wants):
             ny = left.shape[-2]
@@ -105,24 +146,24 @@ class HaloExchange:
                     [left[..., ny - w.s :, :], highest, right[..., ny - w.s :, :]], axis=-1
                 )
             )
-        south, north = self._traded(to_south, to_north, near.s, near.n, self.layout.py > 1)
+        south, north = self._traded(to_south, to_north, self._south_north, self.layout.py > 1)
         return [framed(*parts) for parts in zip(arrays, south, north, west, east)]
 
-    def _phase(self, arrays, depths, axis, lower: int, upper: int, split: bool) -> list:
+    def _phase(self, arrays, depths, axis, near: Callable, split: bool) -> list:
         """Add ``depths = (below, above)`` cells to each array along ``axis``."""
         to_lower, to_upper, arrays = zip(
             *(with_ends(a, axis, above, below) for a, (below, above) in zip(arrays, depths))
         )
-        below, above = self._traded(to_lower, to_upper, lower, upper, split)
+        below, above = self._traded(to_lower, to_upper, near, split)
         return [joined(*parts, axis) for parts in zip(below, arrays, above)]
 
-    def _traded(self, to_lower, to_upper, lower: int, upper: int, split: bool) -> tuple[list, list]:
+    def _traded(self, to_lower, to_upper, near: Callable, split: bool) -> tuple[list, list]:
         """Slabs for the two neighbours of one direction in, theirs for this tile out (from below,
         from above)."""
         if not split:
             # One tile spans this direction: it is its own neighbour.
             return list(to_upper), list(to_lower)
-        received = self.backend.swap(_pack(to_lower), _pack(to_upper), lower, upper)
+        received = self.backend.swap(_pack(to_lower), _pack(to_upper), near)
         from_lower, from_upper = (checkpoint_name(buffer, RECEIVED) for buffer in received)
         return _unpack(from_lower, to_upper), _unpack(from_upper, to_lower)
 
@@ -134,10 +175,9 @@ class HaloExchange:
 
         In the last row what is there twice is set to its original.
         """
-        near = self.neighbours
         reach = [max(w.w + fold.shifted(p), w.e) for w, p in zip(wants, places)]
         arrays = self._phase(
-            arrays, [(r, r) for r in reach], -1, near.w, near.e, self.layout.px > 1
+            arrays, [(r, r) for r in reach], -1, self._west_east, self.layout.px > 1
         )
         sent = [
             _edge(a, w.n + fold.on_line(p), -2, first=False)
@@ -145,7 +185,7 @@ class HaloExchange:
         ]
         got = sent
         if self.layout.px > 1:
-            buffer = self.backend.trade(_pack(sent), self.layout.mirror(self.rank))
+            buffer = self.backend.trade(_pack(sent), self.layout.mirror)
             got = _unpack(checkpoint_name(buffer, RECEIVED), sent)
         out, beyond = [], []
         for array, rows, w, at, r, flip in zip(arrays, got, wants, places, reach, signs):
@@ -162,10 +202,15 @@ class HaloExchange:
 
     def _once_told(self, array, mirrored, at: str, want: Halo):
         """``array`` whose last row has the mirrored values where it repeats others."""
-        tile, there = self.layout.tile(self.rank), self.layout.on_fold(self.rank)
-        twice = fold.copies(at, np.arange(tile.i0 - want.w, tile.i1 + want.e), self.layout.shape[1])
-        known = there and not self.layout.missing(self.rank)[1]
-        last = jnp.where(twice & known, mirrored, array[..., -1:, :])
+        layout = self.layout
+
+        def repeated(rank: int) -> np.ndarray:
+            tile = layout.tile(rank)
+            columns = np.arange(tile.i0 - want.w, tile.i1 + want.e)
+            known = layout.on_fold(rank) and not layout.missing(rank)[1]
+            return fold.copies(at, columns, layout.shape[1]) & known
+
+        last = jnp.where(self.here(repeated), mirrored, array[..., -1:, :])
         return jnp.concatenate([array[..., :-1, :], last], axis=-2)
 
     def _capped(self, array, beyond, want: Halo):
@@ -173,7 +218,8 @@ class HaloExchange:
         if not want.n:
             return array
         ny = array.shape[-2] - want.n
-        north = jnp.where(np.bool_(self.layout.on_fold(self.rank)), beyond, array[..., ny:, :])
+        folded = self.here(lambda rank: np.bool_(self.layout.on_fold(rank)))
+        north = jnp.where(folded, beyond, array[..., ny:, :])
         return jnp.concatenate([array[..., :ny, :], north], axis=-2)
 
     def _corners(self, arrays: list, wants: list[Halo], also: list[int]) -> list:
@@ -186,9 +232,11 @@ class HaloExchange:
             jnp.concatenate([b[..., : w.s, :], b[..., b.shape[-2] - n :, :]], axis=-2)
             for b, w, n in zip(bare, wants, upper)
         ]
-        near, depths = self.neighbours, [(w.w, w.e) for w in wants]
-        rows = self._phase(rows, depths, -1, near.w, near.e, True)
-        missing_s, missing_n = self.layout.missing(self.rank)
+        rows = self._phase(rows, [(w.w, w.e) for w in wants], -1, self._west_east, True)
+        missing_s, missing_n = (
+            self.here(lambda rank, side=side: np.bool_(self.layout.missing(rank)[side]))
+            for side in (0, 1)
+        )
         out = []
         for array, row, w, n in zip(arrays, rows, wants, upper):
             ny, nx = array.shape[-2:]

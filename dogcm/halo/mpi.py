@@ -86,16 +86,35 @@ class MPIBackend:
         # Host code (mpi4py) and compiled code (mpi4jax) must never share a communicator.
         self.comm = mpi_comm.Clone()
         self.rank, self.size = self.comm.Get_rank(), self.comm.Get_size()
+        self.pattern = self.rank
 
-    def swap(self, to_lower, to_upper, lower: int, upper: int):
-        """Send one buffer to ``lower`` and one to ``upper``; returns (from lower, from upper)."""
+    def jit(self, function, **options):
+        """``jax.jit``."""
+        return jax.jit(function, **options)
+
+    def shapes(self, function, *args):
+        """``jax.eval_shape``."""
+        return jax.eval_shape(function, *args)
+
+    def check(self, layout) -> None:
+        """Every layout will do."""
+
+    def here(self, of):
+        """``of(rank)`` of this rank."""
+        return of(self.rank)
+
+    def swap(self, to_lower, to_upper, near):
+        """Send one buffer to each of the two ranks ``near(rank)``; returns (from lower, from
+        upper)."""
+        lower, upper = near(self.rank)
         from_upper = mpi4jax.sendrecv(to_lower, to_lower, source=upper, dest=lower, comm=self.comm)
         from_lower = mpi4jax.sendrecv(to_upper, to_upper, source=lower, dest=upper, comm=self.comm)
         return from_lower, from_upper
 
-    def trade(self, buffer, partner: int):
-        """Send a buffer to ``partner`` (may be this rank) and return the one that comes from
+    def trade(self, buffer, partner):
+        """Send a buffer to ``partner(rank)`` (may be this rank) and return the one that comes from
         there."""
+        partner = partner(self.rank)
         return mpi4jax.sendrecv(buffer, buffer, source=partner, dest=partner, comm=self.comm)
 
     def psum(self, value):

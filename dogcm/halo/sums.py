@@ -32,11 +32,15 @@ def once(exchange, values, at: str = "c"):
     layout = getattr(exchange, "layout", None)
     if layout is None or not layout.north_fold:
         return values
-    tile = layout.tile(exchange.rank)
-    counts = np.ones(tile.shape, bool)
-    if layout.on_fold(exchange.rank):
-        counts[-1] = ~fold.copies(at, np.arange(tile.i0, tile.i1), layout.shape[1])
-    return jnp.where(counts, values, jnp.zeros((), values.dtype))
+
+    def counts(rank: int) -> np.ndarray:
+        tile = layout.tile(rank)
+        counted = np.ones(tile.shape, bool)
+        if layout.on_fold(rank):
+            counted[-1] = ~fold.copies(at, np.arange(tile.i0, tile.i1), layout.shape[1])
+        return counted
+
+    return jnp.where(exchange.here(counts), values, jnp.zeros((), values.dtype))
 
 
 def exact_sum(exchange, *terms):
@@ -83,12 +87,12 @@ def exact_row_sums(exchange, values):
         float64 array (m, rows of the globe), the same on every rank.
     """
     values = jnp.asarray(values, jnp.float64)
-    tile, rows = exchange.layout.tile(exchange.rank), exchange.layout.shape[0]
+    first, rows = exchange.origin[0], exchange.layout.shape[0]
 
     def placed(part):
         """All ranks' parts added up, each at its rows."""
         globe = jnp.zeros((*part.shape[:-1], rows), part.dtype)
-        return exchange.psum(jax.lax.dynamic_update_slice_in_dim(globe, part, tile.j0, axis=-1))
+        return exchange.psum(jax.lax.dynamic_update_slice_in_dim(globe, part, first, axis=-1))
 
     fixed = jax.lax.stop_gradient(values)
     good = jnp.isfinite(fixed)

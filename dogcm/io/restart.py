@@ -8,7 +8,6 @@ its own.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import math
@@ -550,7 +549,7 @@ def _d_grid(arrays: dict, u: Field, v: Field, model) -> tuple[Field, ...]:
         return ()
     if D_GRID[0] in arrays:
         return tuple(Field(jnp.asarray(arrays[n]), at).named(n) for n, at in zip(D_GRID, "uv"))
-    start = jax.jit(coriolis_cd.from_c_grid, static_argnums=0)
+    start = model.halos.jit(coriolis_cd.from_c_grid, static_argnums=0)
     return tuple(f.named(n) for f, n in zip(start(model.halos, u, v, model.grid), D_GRID))
 
 
@@ -561,11 +560,11 @@ def _histories(arrays: dict, model) -> tuple[tuple[Field, ...], tuple[Field, ...
         return (), ()
     fields = [Field(jnp.asarray(arrays[f"history_u_{m + 1}"]), "u") for m in range(count)]
     fields += [Field(jnp.asarray(arrays[f"history_v_{m + 1}"]), "v") for m in range(count)]
-    filled = _refill(model.halos, tuple(fields), model.grid)
+    refill = model.halos.jit(_refill, static_argnums=0)
+    filled = refill(model.halos, tuple(fields), model.grid)
     return tuple(filled[:count]), tuple(filled[count:])
 
 
-@functools.partial(jax.jit, static_argnums=0)
 def _refill(halos, fields: tuple[Field, ...], grid) -> tuple[Field, ...]:
     depth = {"u": HISTORY_U, "v": HISTORY_V}
     deep = exchange(halos, *((f, depth[f.at]) for f in fields))

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -96,4 +95,4 @@ class ColumnSearch:
     def _sums(self, columns: list[np.ndarray]) -> np.ndarray:
         """Over the ocean, the same on every layout: what is decided by them is as well."""
         halos = self.setup.model.halos
-        return np.asarray(jax.jit(lambda terms: exact_sum(halos, *terms))(columns))
+        return np.asarray(halos.jit(lambda terms: exact_sum(halos, *terms))(columns))

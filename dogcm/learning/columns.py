@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -34,7 +33,7 @@ def at_columns(
                 f"loss.columns: {name} is not among the compared variables at cell centres"
             )
         chosen = jnp.asarray(_draw(decomposition, grid, count, seed), bool)
-        weights[name] = jax.jit(_restricted, static_argnums=0)(halos, weights[name], chosen)
+        weights[name] = halos.jit(_restricted, static_argnums=0)(halos, weights[name], chosen)
     return replace(loss, weights=weights)
 
 

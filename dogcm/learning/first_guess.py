@@ -24,7 +24,6 @@ import hashlib
 import json
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -144,9 +143,9 @@ class _Guess:
             step = setup.problem.step
             return many_steps(step, state, steps, params, fixed["forcing"], fixed["grid"])
 
-        self._forecast = jax.jit(forecast)
-        self._accelerations = jax.jit(self.model.dynamics.accelerations)
-        self._slopes = jax.jit(self._slope)
+        self._forecast = self.model.jit(forecast)
+        self._accelerations = self.model.jit(self.model.dynamics.accelerations)
+        self._slopes = self.model.jit(self._slope)
 
     @property
     def trainable(self) -> dict:

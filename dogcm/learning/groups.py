@@ -39,6 +39,8 @@ class Ranks:
         self.group = comm.rank // self.tiles.size
         self.is_root = comm.rank == 0
         self._all = reductions(comm)
+        #: ``jax.jit`` for programs that send messages.
+        self.jit = self._all.jit
         self._group = self._all if groups == 1 else reductions(self.tiles)
         self._between = None if groups == 1 else reductions(self._across)
 

@@ -136,7 +136,7 @@ def squared_error(
         raise ValueError(f"the scale of {', '.join(bad)} must be a number above 0")
     weights = {n: _weight(grid, n, vertical) for n in factors}
     weights = {n: once(halos, w, COMPARED[n][0]) for n, w in weights.items()}
-    weights = jax.jit(lambda w: {n: _normalised(halos, w[n], vertical) * factors[n] for n in w})(
+    weights = halos.jit(lambda w: {n: _normalised(halos, w[n], vertical) * factors[n] for n in w})(
         weights
     )
     return SquaredError(weights, scales, penalty)
@@ -192,4 +192,4 @@ def level_spread(
             out[n] = rms if w.ndim == 3 else rms.reshape(())
         return out
 
-    return jax.jit(spread)(values, reference)
+    return halos.jit(spread)(values, reference)

@@ -129,9 +129,9 @@ class Trainer:
         #: Whether it was asked to stop before its end.
         self.stopped = False
         self._generator = np.random.default_rng(conduct.seed)
-        self._gradient = jax.jit(self._shares, static_argnums=3)
-        self._reduce = jax.jit(ranks.reduce)
-        self._update = jax.jit(self.optimiser.update)
+        self._gradient = ranks.jit(self._shares, static_argnums=3)
+        self._reduce = ranks.jit(ranks.reduce)
+        self._update = ranks.jit(self.optimiser.update)
         self._check_windows()
 
     # ---- one update

@@ -286,7 +286,7 @@ class _Run:
         self.setup, self.folder, self.comm = setup, folder, setup.ranks.comm
         self.trainer = trainer_of(setup)
         # Forecasts choose the weights, also of a training without any.
-        self.judged = jax.jit(replace(setup.problem, offline=None).share, static_argnums=3)
+        self.judged = setup.ranks.jit(replace(setup.problem, offline=None).share, static_argnums=3)
 
     def _write(self, path: Path) -> None:
         tree, header = self.trainer.content()

@@ -60,7 +60,7 @@ def install_corrector(model) -> None:
 def first_weights(corrector, model, seed: int = 0) -> dict:
     """Weights before training, the same on every rank."""
     now = model.forcing.at(model.state.time)
-    deep = jax.eval_shape(model.dynamics.with_halos, model.state, model.grid)
+    deep = model.halos.shapes(model.dynamics.with_halos, model.state, model.grid)
     return corrector.init(jax.random.key(seed), deep, model.params, now, model.grid)
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -105,7 +106,7 @@ class Model:
         )
         self.comm = comm or world()
         require_agreement(self.comm, self.config)
-        if self.comm.size == 1:
+        if self.comm.mpi is None:
             keep_programs()
         self.dtype = np.dtype(self.config.run.precision)
         self.horizontal = inputs.horizontal_grid(self.config)
@@ -169,7 +170,7 @@ class Model:
     def dynamics(self, new: Dynamics) -> None:
         self._dynamics = new
         self.physics, self.split = new.physics, new.split
-        self._advance = jax.jit(self._many_steps, donate_argnums=0)
+        self._advance = self.jit(self._many_steps, donate_argnums=0)
 
     @property
     def step(self) -> Callable:
@@ -218,6 +219,7 @@ class Model:
             wet=cells[0] > 0,
             min_cells=max(4, depth),
             north_fold=self.horizontal.north_fold,
+            alike=self.comm.one_program,
         )
 
     def _physics(self) -> Physics:
@@ -336,6 +338,11 @@ class Model:
         return start.replace(closures={**start.closures, **carried}, solver=solver)
 
     # ---- running
+    def jit(self, function: Callable, **options) -> Any:
+        """``jax.jit`` for functions that step the model: on several devices all of them run the
+        result together (``donate_argnums`` and ``static_argnums`` as there)."""
+        return self.halos.jit(function, **options)
+
     def _many_steps(self, state, count, params, forcing, grid):
         return many_steps(self.step, state, count, params, forcing, grid)
 

@@ -190,8 +190,8 @@ class Compiled:
     def __init__(self, dynamics, tables: dict[str, tuple[str, tuple[Variable, ...]]]):
         self.dynamics, self.tables = dynamics, tables
         self._of_step = any(v.of_step for _, variables in tables.values() for v in variables)
-        self.advance = jax.jit(self._many_steps, donate_argnums=(0, 1, 2))
-        self.diagnose = jax.jit(self._values, static_argnums=0)
+        self.advance = dynamics.halos.jit(self._many_steps, donate_argnums=(0, 1, 2))
+        self.diagnose = dynamics.halos.jit(self._values, static_argnums=0)
 
     def _many_steps(self, state, sums, fluxes, count, params, forcing, grid):
         """``count`` steps; adds each new state to the sums of the means."""
@@ -214,11 +214,11 @@ class Compiled:
 
     def start(self, *parts) -> dict:
         """Sums before the first step, for what :meth:`addends` gets."""
-        before = parts[0]
+        before, shapes_of = parts[0], self.dynamics.halos.shapes
         of_step = ()
         if self._of_step:
-            of_step = (before, jax.eval_shape(self.dynamics.step_with_parts, before, *parts[2:])[2])
-        shapes = jax.eval_shape(self.addends, *parts, *of_step)
+            of_step = (before, shapes_of(self.dynamics.step_with_parts, before, *parts[2:])[2])
+        shapes = shapes_of(self.addends, *parts, *of_step)
         return {
             name: jax.tree.map(lambda s, name=name: self.zero(name, s.shape), tree)
             for name, tree in shapes.items()

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -133,7 +132,7 @@ def make_background(
     model.params = model.params | {
         "sst_restoring_time": jnp.asarray(targets.hold * 86400.0, model.dtype)
     }
-    advance = jax.jit(_with_heat(model.dynamics), donate_argnums=0)
+    advance = model.jit(_with_heat(model.dynamics), donate_argnums=0)
     if targets.spinup:
         model.state, _ = advance(
             model.state, model.steps_in(targets.spinup), model.params, model.forcing, model.grid

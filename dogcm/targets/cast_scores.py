@@ -31,7 +31,7 @@ class CastJudge:
             "of the profiles of the training part by layer"
         )
         halos = self.model.halos
-        self._read = jax.jit(lambda casts, seen: casts.read(halos, seen))
+        self._read = self.model.jit(lambda casts, seen: casts.read(halos, seen))
         self._usual = setup.train.means(names)
 
     def start(self, window, initial=None) -> None:

@@ -236,7 +236,7 @@ class CastWindows:
         it."""
         nz, comm = self.model.vertical.nz, self.model.comm
         sums = {n: np.zeros((2, nz)) for n in self.names}
-        read = jax.jit(lambda casts, seen: casts.read(self.model.halos, seen))
+        read = self.model.jit(lambda casts, seen: casts.read(self.model.halos, seen))
         last = self.count(steps) - 1
         for index in np.unique(np.linspace(0, last, min(last + 1, most)).round().astype(int)):
             window = self.window(int(index), steps)

@@ -83,7 +83,7 @@ class Rollout:
         m.dynamics = replace(m.dynamics, extra_tendency=self._hook)
         self._cells = float(np.prod(m.layout.shape))
         volume = once(m.halos, (m.grid.h_c * m.grid.area_c).interior)
-        self._volume = float(jax.jit(lambda v: exact_sum(m.halos, v))(volume)[0])
+        self._volume = float(m.jit(lambda v: exact_sum(m.halos, v))(volume)[0])
         m.params = m.params | {"corrector": jnp.asarray(WEIGHTS, m.dtype)}
         m.state = jax.block_until_ready(self._spun_up(steps))
         self.learn = LearnableSet(["lateral_viscosity: map"])
@@ -103,7 +103,7 @@ class Rollout:
         def run(state, *fixed):
             return many_steps(m.dynamics.step, state, steps, *fixed)
 
-        return jax.jit(run)(m.state, m.params, m.forcing, m.grid)
+        return m.jit(run)(m.state, m.params, m.forcing, m.grid)
 
     @staticmethod
     def _initial(state) -> dict:
@@ -236,7 +236,7 @@ def _gradient(run: Rollout) -> dict[str, dict[str, np.ndarray]] | None:
     """Global arrays of the gradient by part and leaf, on rank 0, and the loss."""
     m = run.model
     ranks = Ranks(m.comm)
-    value, gradient, _ = jax.jit(lambda c: ranks.reduce(*jax.value_and_grad(run.loss)(c)))(
+    value, gradient, _ = m.jit(lambda c: ranks.reduce(*jax.value_and_grad(run.loss)(c)))(
         run.controls
     )
     found = {"loss": {"": np.asarray(value)}}

@@ -194,8 +194,8 @@ class Budget:
 
     def __init__(self, model: Model):
         self._model = model
-        self._content = jax.jit(self._measure)
-        self._run = jax.jit(self._steps)
+        self._content = model.jit(self._measure)
+        self._run = model.jit(self._steps)
 
     def content(self, state) -> np.ndarray:
         """Volume (m3), volume integral of temperature (K m3) and of salinity (g kg-1 m3)."""
@@ -278,7 +278,7 @@ def budget_figures(model: Model, steps: int) -> list[Figure]:
         model.grid.mask_c.interior > 0, jnp.abs(state.tracers[_DYE].interior - 1.0), 0.0
     )
     largest = float(
-        np.asarray(jax.jit(model.halos.pmax)(jnp.max(off).astype(jnp.float64)[None]))[0]
+        np.asarray(model.jit(model.halos.pmax)(jnp.max(off).astype(jnp.float64)[None]))[0]
     )
     meaning = "largest |c - 1| of a tracer that was 1 everywhere"
     return [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 from pydantic import model_validator
@@ -23,10 +24,10 @@ def gather_tokens(x: Field, level: Level):
     Each rank adds its own to a sum over ranks, whose transpose gives every rank the cotangents of
     its cells.
     """
-    tile, (ny, nx) = level.halos.layout.tile(level.halos.rank), level.halos.layout.shape
+    (ny, nx), (row, column) = level.halos.layout.shape, level.halos.origin
     data = x.crop(0).data
     whole = jnp.zeros((data.shape[0], ny, nx), data.dtype)
-    whole = whole.at[:, tile.j0 : tile.j1, tile.i0 : tile.i1].set(data)
+    whole = jax.lax.dynamic_update_slice(whole, data, (0, row, column))
     return level.halos.psum(whole).reshape(data.shape[0], -1).T
 
 

@@ -32,7 +32,7 @@ class Carrier:
         physics = replace(model.physics, tracer_advection=chosen, dt=step)
         self.step, self.physics = step, physics
         self.halo = physics.tracer_halo
-        self._many = jax.jit(self._steps)
+        self._many = model.jit(self._steps)
         still = model.grid.wet_c * 0.0
         self.flow = (*flow, interface_flow(*flow, still, model.grid))
 
