@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from dogcm.cli.tiles import on_tiles
 from dogcm.decomp.binding import DeviceBinding, bind_device, launch_rank
 
 app = typer.Typer(
@@ -42,6 +43,13 @@ Sets = Annotated[
     ),
 ]
 Layout = Annotated[str, typer.Option(metavar="PXxPY", help="Tiles in x and y, e.g. 4x2, or auto.")]
+Devices = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help="Tiles of this one process, each on a device of its own, instead of MPI ranks.",
+    ),
+]
 Precision = Annotated[str | None, typer.Option(help="float64 or float32.", show_default=False)]
 Inputs = Annotated[
     str | None,
@@ -153,6 +161,7 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show tiles, memory and speed; write nothing.")
     ] = False,
+    devices: Devices = 1,
     resume: Annotated[
         bool,
         typer.Option(
@@ -167,7 +176,7 @@ def run(
     """Run an experiment from its beginning (30 days, unless told otherwise).
 
     Results go to output/NAME. Start several ranks by `mpirun -n 4 dogcm run ...` or `srun -n 4
-    dogcm run ...`.
+    dogcm run ...`; or give the tiles to the devices of one process: `--devices 4`.
     """
     from dogcm.cli import running
     from dogcm.cli.configuration import configuration
@@ -181,9 +190,9 @@ def run(
         raise ConfigError("--cold starts a scheme anew that a restart lacks: it goes with --resume")
     options = {"overwrite": overwrite, "progress": not quiet, "binding": device()}
     options["cold"] = cold or []
-    return running.start(
-        config, layout, running.duration(config, days, years), output, options, resume
-    )
+    length = running.duration(config, days, years)
+    start = lambda: running.start(config, layout, length, output, options, resume)
+    return on_tiles(start, devices)
 
 
 @app.command()
@@ -197,6 +206,7 @@ def restart(
     output: Output = None,
     overwrite: Overwrite = False,
     layout: Layout = "auto",
+    devices: Devices = 1,
     cold: Cold = None,
     quiet: Quiet = False,
 ) -> int:
@@ -205,7 +215,9 @@ def restart(
 
     options = {"overwrite": overwrite, "progress": not quiet, "binding": device()}
     options["cold"] = cold or []
-    return running.go_on(path, days, years, set_ or [], output, layout, options)
+    sets = set_ or []
+    go_on = lambda: running.go_on(path, days, years, sets, output, layout, options)
+    return on_tiles(go_on, devices)
 
 
 @app.command(name="list")
@@ -293,6 +305,7 @@ def verify(
     ] = None,
     set_: Sets = None,
     layout: Layout = "auto",
+    devices: Devices = 1,
     inputs: Inputs = None,
     precision: Precision = None,
     reference: Annotated[
@@ -335,7 +348,7 @@ def verify(
     )
     if twin:
         return verifying.verify_mitgcm(config, reference, days, layout, asynchronous)
-    return verifying.verify(what, config, steps, layout)
+    return on_tiles(lambda: verifying.verify(what, config, steps, layout), devices)
 
 
 @app.command()

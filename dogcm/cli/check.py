@@ -138,7 +138,6 @@ def _reproducible() -> str:
 def _halo() -> str:
     """Exchange the number of each cell, and look whether each halo cell has its neighbour's
     number."""
-    import jax
     import jax.numpy as jnp
 
     from dogcm.decomp import Halo, make_layout, world
@@ -154,7 +153,7 @@ def _halo() -> str:
     cells = np.arange(2.0 * ny * nx).reshape(2, ny, nx)
     own = cells[:, tile.j0 : tile.j1, tile.i0 : tile.i1]
     got = np.asarray(
-        jax.jit(lambda a: halos.exchange([a, a[0]], [depth, depth])[0])(jnp.asarray(own))
+        halos.jit(lambda a: halos.exchange([a, a[0]], [depth, depth])[0])(jnp.asarray(own))
     )
     # In y a closed chain of tiles wraps around as well: what comes is the far side, and is masked
     # later.
@@ -167,7 +166,7 @@ def _halo() -> str:
             f"{int((got != wanted).sum())} halo cells hold a wrong value: MPI and mpi4jax do not "
             f"fit together"
         )
-    total = float(jax.jit(halos.psum)(jnp.asarray([comm.rank + 1.0]))[0])
+    total = float(halos.jit(halos.psum)(jnp.asarray([comm.rank + 1.0]))[0])
     if total != comm.size * (comm.size + 1) / 2:
         raise RuntimeError(
             f"the sum of the ranks' numbers came out as {total}: MPI and mpi4jax do not fit "
