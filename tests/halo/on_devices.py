@@ -6,13 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray as xr
 from toy_ocean import STEPS, TRUTH, Toy
 
 import dogcm
+from dogcm.cli.tiles import on_tiles
 from dogcm.decomp import Halo, LayoutError, SerialCommunicator, make_layout, on_devices, world
 from dogcm.field import Field, exchange
 from dogcm.halo import connect, differentiable_sum, exact_row_sums, exact_sum, once
-from dogcm.io.restart import read_restart, write_restart
 
 PLACES = ("c", "u", "v", "q")
 DEPTH = Halo(2, 1, 1, 2)
@@ -240,7 +241,7 @@ def test_one_device_is_one_tile():
 
 
 # ---- the ocean
-OCEAN = {"grid.nx": 12, "grid.ny": 12, "grid.layers": [100.0, 900.0], "run.output": {}}
+OCEAN = {"grid.nx": 12, "grid.ny": 12, "grid.layers": [100.0, 900.0]}
 
 
 @pytest.mark.parametrize(
@@ -257,30 +258,50 @@ def test_layouts_that_do_not_fit_are_refused(nx, count, request_, message):
         on_devices(lambda: dogcm.Model("gyre", changes, layout=request_), count)
 
 
+@pytest.mark.parametrize("devices", [1, 4])
+def test_a_command_prints_once(capsys, devices):
+    def command():
+        print(f"on {world().size} tiles")
+        return world().rank
+
+    assert on_tiles(command, devices) == devices - 1
+    assert capsys.readouterr().out == f"on {devices} tiles\n"
+
+
 def test_ocean_has_the_same_bits_and_its_restarts_cross(tmp_path):
+    """Runs of six steps with means in a file: on one tile, on four devices, and half on each."""
+    half = 3 * 1800.0 / 86400.0
+    table = {"means": {"variables": ["eta", "w"], "every": half}}
+    ocean = OCEAN | {"run.output": table, "run.restart_every": half, "run.monitor_every": half}
+
     def variables(model):
         return {n: model.gather(n) for n in model.state.variables()}
 
-    def begin(model, name):
-        model.advance(3)
-        write_restart(tmp_path / name, model, {})
-        model.advance(2)
-        return variables(model), model.read().checksum, model.layout.size
-
-    def go_on(model, name):
-        model.state = read_restart(tmp_path / name, model)
-        model.advance(2)
-        return variables(model)
+    def run(model, name, start):
+        quiet = dict(progress=False)
+        model.run(2 * half, tmp_path / name, **quiet)
+        whole = variables(model)
+        model.run(half, tmp_path / f"{name}_on", restart_from=tmp_path / start, **quiet)
+        return whole, variables(model), model.layout.size
 
     def tiled():
-        model = dogcm.Model("gyre", OCEAN)
-        return begin(model, "devices.nc"), go_on(model, "alone.nc")
+        return run(dogcm.Model("gyre", ocean), "devices", "alone/restart_000000003.nc")
 
-    one = dogcm.Model("gyre", OCEAN, comm=SerialCommunicator())
-    alone, checksum, _ = begin(one, "alone.nc")
+    one = dogcm.Model("gyre", ocean, comm=SerialCommunicator())
+    alone, again, _ = run(one, "alone", "alone/restart_000000003.nc")
     assert np.abs(alone["u"]).max() > 0
     found = on_devices(tiled, 4)
-    assert [begun[1:] for begun, _ in found] == [(checksum, 4)] * 4
-    for ours in (found[0][0][0], found[0][1], go_on(one, "devices.nc")):
+    assert [f[2] for f in found] == [4] * 4
+    one.run(half, tmp_path / "back", restart_from=tmp_path / "devices/restart_000000003.nc")
+    for ours in (again, *found[0][:2], variables(one)):
         for name, wanted in alone.items():
             np.testing.assert_array_equal(ours[name], wanted, err_msg=name)
+    with (
+        xr.open_dataset(tmp_path / "alone/means.nc") as wanted,
+        xr.open_dataset(tmp_path / "devices/means.nc") as written,
+    ):
+        assert wanted.sizes["time"] == 2
+        for name in wanted.data_vars:
+            np.testing.assert_array_equal(written[name], wanted[name], err_msg=name)
+    texts = [(tmp_path / n / "monitor.csv").read_text() for n in ("alone", "devices")]
+    assert texts[0] == texts[1]
