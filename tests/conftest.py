@@ -82,8 +82,9 @@ def pytest_collection_modifyitems(config, items):
 
 def pytest_collection_finish(session):
     """What is imported by now stays: searching it for garbage again and again takes a twentieth of
-    the time."""
+    the time. Tracing makes many small objects that stay, too."""
     gc.freeze()
+    gc.set_threshold(100_000, 50, 50)
 
 
 @pytest.hookimpl(tryfirst=True)

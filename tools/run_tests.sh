@@ -42,10 +42,11 @@ stage() { # name, command
 share=()
 ((workers > 1)) && share=(-n "$workers" --dist loadfile)
 # Most of the time goes into compiling. Without the newer emitters of loops the suite takes a third less, and at a low level
-# still less; the bits are the same. Only tests with the mark optimised (tests/conftest.py: mostly of many steps) are
-# compiled at level 1. What the compiler makes of the global ocean for users is seen in a stage of its own.
-quick=("XLA_FLAGS=${XLA_FLAGS:-} --xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false"
-    JAX_DISABLE_MOST_OPTIMIZATIONS=1)
+# still less; the bits are the same. No process splits its programs among threads, since all cores are busy. Only tests with
+# the mark optimised (tests/conftest.py: mostly of many steps) are compiled at level 1. What the compiler makes of the global
+# ocean for users is seen in a stage of its own.
+flags="--xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+quick=("XLA_FLAGS=${XLA_FLAGS:-} $flags" JAX_DISABLE_MOST_OPTIMIZATIONS=1)
 mpi_stage() { # name, ranks, marks, environment
     stage "$1" env "${@:4}" launch/mpirun.sh -n "$2" -t "$limit" \
         python -m pytest --with-mpi -m "$3" -p no:cacheprovider -q --no-header --color=no
