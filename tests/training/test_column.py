@@ -66,7 +66,7 @@ def plane():
 def test_a_step_is_the_models(scheme):
     plane = columns.Columns.of(3, scheme, layer=4.0, depth=48.0, dt=DT)
     ocean, more = strips(scheme), {}
-    if scheme.kind == "learned_tke":
+    if isinstance(scheme, LearnedTKE):
         more = {"mixing_network": trained()}
         ocean.params |= more
     run = jax.jit(lambda p: plane.run(p, some(), STEPS * DT / columns.DAY, STEPS * DT))

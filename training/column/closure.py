@@ -11,7 +11,6 @@ It is a plug-in like any other: put the weights into ``params["mixing_network"]`
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -39,8 +38,6 @@ _KAPPA = 0.4
 
 class LearnedTKE(dogcm.TKE):
     """Mixing by turbulent kinetic energy with constants from a network."""
-
-    kind: ClassVar[str] = "learned_tke"
 
     def mix(self, column: dogcm.Column, params: dict, grid, physics) -> dogcm.Mixing:
         x, like = features(column, params, grid, physics)

@@ -51,8 +51,6 @@ ROLLOUT = 5.0  # days that networks learn from; they are validated on all
 class SeedsTKE(LearnedTKE):
     """Networks of several seeds, each for its own share of the columns."""
 
-    kind = "learned_tke_of_seeds"
-
     def answer(self, weights, x):
         seeds = weights[0][0].shape[0]
         apart = x.reshape(*x.shape[:-1], seeds, -1)
