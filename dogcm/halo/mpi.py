@@ -25,6 +25,8 @@ from mpi4jax._src.collective_ops.sendrecv import mpi_sendrecv_p
 from mpi4jax._src.utils import OrderedMPIEffect
 from mpi4py import MPI
 
+from dogcm.halo.own_program import OwnProgram
+
 VERSION = mpi4jax.__version__
 
 
@@ -79,29 +81,13 @@ def _install_rules() -> None:
 _install_rules()
 
 
-class MPIBackend:
+class MPIBackend(OwnProgram):
     """Messages over a clone of an MPI communicator."""
 
     def __init__(self, mpi_comm):
         # Host code (mpi4py) and compiled code (mpi4jax) must never share a communicator.
         self.comm = mpi_comm.Clone()
         self.rank, self.size = self.comm.Get_rank(), self.comm.Get_size()
-        self.pattern = self.rank
-
-    def jit(self, function, **options):
-        """``jax.jit``."""
-        return jax.jit(function, **options)
-
-    def shapes(self, function, *args):
-        """``jax.eval_shape``."""
-        return jax.eval_shape(function, *args)
-
-    def check(self, layout) -> None:
-        """Every layout will do."""
-
-    def here(self, of):
-        """``of(rank)`` of this rank."""
-        return of(self.rank)
 
     def swap(self, to_lower, to_upper, near):
         """Send one buffer to each of the two ranks ``near(rank)``; returns (from lower, from

@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-import jax
+from dogcm.halo.own_program import OwnProgram
 
 
-class SerialBackend:
+class SerialBackend(OwnProgram):
     """Every neighbour is this rank itself."""
 
-    rank = pattern = 0
+    rank = 0
     size = 1
-
-    def jit(self, function, **options):
-        """``jax.jit``."""
-        return jax.jit(function, **options)
-
-    def shapes(self, function, *args):
-        """``jax.eval_shape``."""
-        return jax.eval_shape(function, *args)
-
-    def check(self, layout) -> None:
-        """Every layout will do."""
-
-    def here(self, of):
-        """``of(rank)`` of this rank."""
-        return of(self.rank)
 
     def swap(self, to_lower, to_upper, near):
         """Send one buffer down and one up; returns what came from below and from above."""
