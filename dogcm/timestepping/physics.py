@@ -10,7 +10,7 @@ from dogcm.dynamics import interfaces as dynamics
 from dogcm.dynamics.coriolis_cd import CDScheme, CGrid
 from dogcm.dynamics.momentum import EnergyConserving
 from dogcm.dynamics.pressure import LayeredDensity
-from dogcm.dynamics.tracer_advection import LimitedDST3
+from dogcm.dynamics.tracer_advection import SplitDST3
 from dogcm.physics import interfaces as schemes
 from dogcm.physics.background_mixing import ConstantBackground
 from dogcm.physics.convection import EnhancedMixing
@@ -39,7 +39,7 @@ class Physics:
     rho0: float = 1026.0
     heat_capacity: float = 3991.868
     freezing: float | None = -1.9
-    tracer_advection: dynamics.TracerAdvection = field(default_factory=LimitedDST3)
+    tracer_advection: dynamics.TracerAdvection = field(default_factory=SplitDST3)
     momentum_advection: dynamics.MomentumAdvection | None = field(default_factory=EnergyConserving)
     vertical_advection: dynamics.VerticalAdvection | None = None
     pressure: dynamics.Pressure = field(default_factory=LayeredDensity)
