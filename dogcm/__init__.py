@@ -92,6 +92,7 @@ _BY_MODULE = {
     "physics.kpp": "KPP",
     "physics.convection": "EnhancedMixing",
     "physics.background_mixing": "ConstantBackground BryanLewis StLaurent",
+    "physics.vertical_mixing": "implicit_solve",
     "physics.averaged_slopes": "AveragedSlopes",
     "physics.isoneutral": "Isoneutral",
     "physics.visbeck": "Visbeck",

@@ -129,7 +129,7 @@ class Columns:
         heat, penetrating = self._heat(cases, time)
         mixing = self._mix(state, params, cases, heat, penetrating)
         of_column = lambda k: k.interior[:, 0]
-        turn = lambda u, v: _turned(u, v, 0.5 * dt * cases.f)
+        turn = lambda u, v: turned(u, v, 0.5 * dt * cases.f)
         u, v = turn(state["u"], state["v"])
         push = jnp.zeros_like(u).at[0].set(dt / RHO0 * cases.stress)
         u, v = diffuse(
@@ -272,7 +272,8 @@ def _on_faces(x, y, halo: Halo):
     return jnp.pad(both, [(0, 0)] * (both.ndim - 1) + [(halo.w, halo.e)], mode="edge")
 
 
-def _turned(u, v, angle):
+def turned(u, v, angle):
+    """A vector after a turn to the right by ``angle``."""
     c, s = jnp.cos(angle), jnp.sin(angle)
     return u * c + v * s, v * c - u * s
 
@@ -284,37 +285,10 @@ def diffuse(h, k, content):
         h: thickness of layers (m), (nz, 1). k: at interfaces (m). content: (variables, nz,
             columns).
     """
-    edge = jnp.zeros_like(k[:1])
-    above, below = jnp.concatenate([edge, k]), jnp.concatenate([k, edge])
-
-    def product(c):
-        down = k * (c[:, :-1] - c[:, 1:])
-        zero = jnp.zeros_like(down[:, :1])
-        return h * c + jnp.concatenate([down, zero], 1) - jnp.concatenate([zero, down], 1)
-
-    solve = lambda _, content: thomas(above, h + above + below, below, content)
-    return jax.lax.custom_linear_solve(product, content, solve, symmetric=True)
-
-
-def thomas(above, diagonal, below, content):
-    """Solve a tridiagonal system along the layers of (variables, layers, columns)."""
-
-    def down(carry, level):
-        ratio, value = carry
-        above, diagonal, below, content = level
-        pivot = 1.0 / (diagonal - above * ratio)
-        new = below * pivot, (content + above * value) * pivot
-        return new, new
-
-    def up(value, level):
-        ratio, own = level
-        value = own + ratio * value
-        return value, value
-
-    rows = jnp.moveaxis(content, 1, 0)
-    nothing = jnp.zeros_like(above[0]), jnp.zeros_like(rows[0])
-    _, (ratios, values) = jax.lax.scan(down, nothing, (above, diagonal, below, rows))
-    return jnp.moveaxis(jax.lax.scan(up, nothing[1], (ratios, values), reverse=True)[1], 0, 1)
+    whole = lambda x: jnp.broadcast_to(jnp.asarray(x, content.dtype), (len(x), content.shape[-1]))
+    field = lambda x, at: dogcm.Field(whole(x)[:, None], at)
+    found = dogcm.implicit_solve([field(c, "c") for c in content], field(h, "c"), field(k, "cw"))
+    return jnp.stack([f.data[:, 0] for f in found])
 
 
 def coarsened(records: dict, edges, coarse) -> dict:

@@ -23,7 +23,17 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from columns import BUOYANCY, HEAT_CAPACITY, QUIET, RHO0, SURFACE, diffuse, light, passing
+from columns import (
+    BUOYANCY,
+    HEAT_CAPACITY,
+    QUIET,
+    RHO0,
+    SURFACE,
+    diffuse,
+    light,
+    passing,
+    turned,
+)
 from scipy.optimize import brentq
 
 C1, C2, C3_UNSTABLE = 1.44, 1.92, 1.0
@@ -88,10 +98,7 @@ class Truth:
         kappa = jnp.maximum(c_h * k * time_scale, QUIET["vertical_diffusivity"])
 
         angle = 0.5 * dt * cases.f
-        turn = lambda u, v: (
-            u * jnp.cos(angle) + v * jnp.sin(angle),
-            v * jnp.cos(angle) - u * jnp.sin(angle),
-        )
+        turn = lambda u, v: turned(u, v, angle)
         u, v = turn(s["u"], s["v"])
         u = u.at[0].add(dt / RHO0 / dz * cases.stress)
         u, v = turn(*diffuse(h, dt / dz * nu, jnp.stack([u, v]) * dz))
