@@ -21,13 +21,12 @@ def on_tiles(command: Callable[[], int], devices: int) -> int:
         return command()
     from dogcm.decomp.devices import on_devices
 
-    with redirect_stdout(_OfThisThread(sys.stdout)):
+    with redirect_stdout(_OfFirstTile(sys.stdout)):
         return max(on_devices(command, devices))
 
 
-class _OfThisThread:
-    """A stream that takes what the thread that made it writes (and those that are no tile's), and
-    drops the rest."""
+class _OfFirstTile:
+    """A stream that drops what the tiles after the first write."""
 
     def __init__(self, stream: Any):
         self._stream = stream

@@ -82,12 +82,18 @@ class AveragedSlopes(NeutralDiffusion):
         along_x, tilt_x = _at_faces(
             (sx, mean_x_c2u(mean_y_v2c(sy)), mean_x_c2u(middle)),
             grid.h_u * grid.dy_u,
-            (grid.dx_u, at_u, params, taper),
+            grid.dx_u,
+            at_u,
+            params,
+            taper,
         )
         along_y, tilt_y = _at_faces(
             (sy, mean_y_c2v(mean_x_u2c(sx)), mean_y_c2v(middle)),
             grid.h_v * grid.dx_v,
-            (grid.dy_v, at_v, params, taper),
+            grid.dy_v,
+            at_v,
+            params,
+            taper,
         )
         K, kappa = (at_interfaces(params[n]) for n in ("isoneutral_diffusivity", "gm_diffusivity"))
         averages = mean_x_u2c(mean_z_c2w(sx)), mean_y_v2c(mean_z_c2w(sy))
@@ -124,14 +130,16 @@ def _slopes(sx: Field, sy: Field, rise: Field, taper: SlopeTaper) -> tuple[Field
     return x * root * part, y * root * part, squared * shrunk * part, part
 
 
-def _at_faces(gradients: tuple[Field, ...], area, of) -> tuple[Field, Field]:
-    """Of the difference across faces, and of the vertical gradient there.
+def _at_faces(
+    gradients: tuple[Field, ...], area, distance, to_faces, params: dict, taper: SlopeTaper
+) -> tuple[Field, Field]:
+    """Coefficients of the difference across faces (m3 s-1), and of the vertical gradient there
+    (m4 s-1).
 
     Args:
-        gradients: of density along, across and down. area: of the faces, and what it takes to
-            bring parameters there.
+        gradients: of density (kg m-4) along, across and down. area: of the faces (m2). distance:
+            between the centres on both sides (m). to_faces: brings a parameter there.
     """
-    distance, to_faces, params, taper = of
     tilted, _, _, part = _slopes(*gradients, taper)
     K, kappa = to_faces(params["isoneutral_diffusivity"]), to_faces(params["gm_diffusivity"])
     floor = to_faces(params["isoneutral_floor"])
