@@ -177,11 +177,11 @@ class Rollout:
             total = total + jnp.sum(off**2 * wet.interior)
         return total / (self._cells * g.nz)
 
-    def direction(self):
-        """Smooth over the ocean and alike on every layout; a fraction of each quantity's own
-        size."""
+    def direction(self, n: int = 0):
+        """The ``n``-th of several, smooth over the ocean and alike on every layout; a fraction of
+        each quantity's own size."""
         g = self.model.grid
-        wave = jnp.cos(g.lon_c.interior / 30.0) + jnp.sin(g.lat_c.interior / 20.0)
+        wave = jnp.cos(g.lon_c.interior / 30.0 + n) + jnp.sin(g.lat_c.interior / 20.0 + n)
 
         def field(name, f):
             size = SIZES.get(name) or FORCING_SIZES.get(name, 0.1)
@@ -277,7 +277,7 @@ def _checks(run: Rollout, eps: float) -> list[Figure]:
     report = check_derivatives(
         forward,
         run.controls,
-        run.direction(),
+        run.direction,
         m.halos.psum,
         rank=m.comm.rank,
         ladder=LADDER,

@@ -89,8 +89,25 @@ def test_a_gradient_that_is_not_finite_is_found_and_named():
 
 @one_rank
 def test_a_kink_shows_in_the_order():
-    report = check_derivatives(lambda x: jnp.abs(x["a"] - 1.0 + 1e-4), X | {"a": jnp.ones(3)})
+    report = check_derivatives(lambda x: jnp.abs(x["a"] - 1.0 + 1e-4), X | {"a": jnp.ones(50)})
     assert not report["Taylor decades"].passed
+
+
+@one_rank
+@pytest.mark.parametrize("wrong", [1.0, 1.001])
+def test_a_kink_along_one_direction_does_not_hide_what_the_others_show(wrong):
+    x = jnp.asarray([1.0, 2.0])
+    towards = jnp.asarray([1.0, 0.0])  # both ways cross a kink at a step of 1e-6
+    directions = lambda n: jnp.asarray([0.0, 1.0]) if n else towards
+
+    def kinked(x):
+        return jnp.sum(x**3) + sum(jnp.maximum(s * (x[0] - 1) - 1e-6, 0.0) for s in (1, -1.1))
+
+    tangent = lambda x, t: (kinked(x[0]), wrong * jax.jvp(kinked, x, t)[1])
+    f = jax.custom_jvp(kinked)
+    f.defjvp(tangent)
+    assert not check_derivatives(f, x, towards).passed
+    assert check_derivatives(f, x, directions).passed == (wrong == 1.0)
 
 
 def test_decades_of_second_order():
