@@ -9,6 +9,10 @@ south faces) feels the mean of the forces on the C grid, and a Coriolis force wi
 it turns the flow on the C grid, again without averaging. It is drawn to the mean of the C grid's
 velocity within days.
 
+What the second velocity feels of the flow and of sea level may be extrapolated by half a step and
+more (quasi-second-order Adams-Bashforth), as MITgcm does since 2013: with long steps, and with
+steps of tracers and sea level that are longer than those of velocity, noise grows without.
+
 The force is constant over a step, also for the short steps of the free surface. Gravity waves of
 twice the step's period
 are driven by that and not damped enough: near a pole, over shelves, ``global_4deg`` is unstable at
@@ -23,6 +27,9 @@ from dogcm.components import option
 from dogcm.dynamics.interfaces import Coriolis
 from dogcm.field import Field, exchange
 from dogcm.operators import mean_x_c2u, mean_x_q2v, mean_x_u2c, mean_y_c2v, mean_y_q2u, mean_y_v2c
+
+# Its second velocity in the state, and what it extrapolates from, where it does.
+D_GRID, BEFORE = ("v_at_u", "u_at_v"), ("u_before", "v_before", "eta_before")
 
 
 def around_u(v: Field) -> Field:
@@ -54,7 +61,8 @@ def advance(
     """The velocity on the D grid, one step on.
 
     Args:
-        d_grid: v at west faces and u at south faces (m s-1). velocity: u, v on the C grid.
+        d_grid: v at west faces and u at south faces (m s-1). velocity: u, v on the C grid, as they
+            are or extrapolated.
         rates: accelerations of u and v (m s-2) by all but the Coriolis force, zero at walls.
         time: in which it is drawn to the C grid's (s).
     """
@@ -90,6 +98,16 @@ class CDScheme(Coriolis):
 
     kind: ClassVar[str] = "cd"
     time: float = option(321428.0, "s", "coupling time of its two velocities", gt=0)
+    extrapolation: float = option(
+        0.0,
+        "1",
+        "steps by which flow and sea level are extrapolated for the second velocity; MITgcm: 0.6",
+        ge=0,
+        le=1,
+    )
+
+    def keeps(self) -> tuple[str, ...]:
+        return (*D_GRID, *BEFORE) if self.extrapolation else D_GRID
 
     def check(self, config) -> None:
         momentum = config.time.momentum_step or config.time.step

@@ -112,6 +112,10 @@ class Coriolis(Component):
 
     slot: ClassVar[str] = "coriolis"
 
+    def keeps(self) -> tuple[str, ...]:
+        """Names of what it needs of the step before, as the state keeps it."""
+        return ()
+
 
 class Friction(Component):
     """Lateral friction with given viscosities."""

@@ -25,12 +25,13 @@ import numpy as np
 
 from dogcm.components import ConfigError
 from dogcm.dynamics import coriolis_cd
+from dogcm.dynamics.coriolis_cd import BEFORE, D_GRID
 from dogcm.field import Field, exchange
 from dogcm.io import cold as parts
 from dogcm.io import intervals as opened
 from dogcm.io.intervals import OpenInterval
 from dogcm.io.root import OutputError, RootTask, on_root, require_space
-from dogcm.timestepping.state import D_GRID, HISTORY_U, HISTORY_V, State
+from dogcm.timestepping.state import HISTORY_U, HISTORY_V, State
 
 _FORMAT = 1
 _HEADER = ("format", "time", "steps", "dt", "scheme", "grid", "precision")
@@ -528,7 +529,7 @@ def _state(arrays: dict, header: dict, model, keep_history: bool) -> State:
         time=jnp.asarray(header["time"], jnp.float64),
         # Without old accelerations the scheme has to start as it does from rest.
         steps=jnp.asarray(header["steps"] if keep_history else 0, jnp.int64),
-        d_grid=_d_grid(arrays, field("u", "u"), field("v", "v"), model),
+        d_grid=_d_grid(arrays, (field("u", "u"), field("v", "v"), field("eta", "c")), model),
         closures={n: field(n, f.at) if n in arrays else cold[n] for n, f in old.closures.items()},
         solver=jax.tree.map(jnp.zeros_like, old.solver),
     )
@@ -543,14 +544,19 @@ def _at_rest(names: Sequence[str], model) -> dict[str, Field]:
     return found
 
 
-def _d_grid(arrays: dict, u: Field, v: Field, model) -> tuple[Field, ...]:
-    """The velocities of the C-D scheme; from rest they are those of the C grid around them."""
-    if not model.state.d_grid:
+def _d_grid(arrays: dict, now: tuple[Field, ...], model) -> tuple[Field, ...]:
+    """What the C-D scheme keeps. From rest, its velocities are those of the C grid around them, and
+    what was before is as it is ``now`` (u, v, eta)."""
+    old, names = model.state.d_grid, (*D_GRID, *BEFORE)
+    if not old:
         return ()
     if D_GRID[0] in arrays:
-        return tuple(Field(jnp.asarray(arrays[n]), at).named(n) for n, at in zip(D_GRID, "uv"))
+        return tuple(Field(jnp.asarray(arrays[n]), f.at).named(n) for n, f in zip(names, old))
     start = model.halos.jit(coriolis_cd.from_c_grid, static_argnums=0)
-    return tuple(f.named(n) for f, n in zip(start(model.halos, u, v, model.grid), D_GRID))
+    # Copies: a step gives the memory of its state to the next.
+    before = tuple(f.with_data(jnp.array(f.data)) for f in now)
+    found = (*start(model.halos, *now[:2], model.grid), *before)
+    return tuple(f.named(n) for f, n, _ in zip(found, names, old))
 
 
 def _histories(arrays: dict, model) -> tuple[tuple[Field, ...], tuple[Field, ...]]:

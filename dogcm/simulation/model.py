@@ -330,7 +330,7 @@ class Model:
             )
             tracers[name] = Field(jnp.asarray(values, self.dtype), "c").named(name)
         tracers.update(self.passive.initial(self.grid))
-        start = at_rest(tracers, self.scheme.memory, d_grid=self.physics.cd_time is not None)
+        start = at_rest(tracers, self.scheme.memory, d_grid=self.physics.coriolis.keeps())
         carried = {}
         for one in self.physics.components():
             carried |= one.at_rest(start.temperature, self.params, self.grid)

@@ -14,6 +14,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
+from dogcm.dynamics.coriolis_cd import BEFORE, D_GRID
 from dogcm.field import Field
 from dogcm.io.restart import write_restart
 from dogcm.io.root import RootTask, on_root
@@ -22,7 +23,6 @@ from dogcm.simulation.model import Model
 from dogcm.simulation.progress import say
 from dogcm.targets import Coarsening, TargetError, TargetGrid, nesting_problems
 from dogcm.timestepping import State
-from dogcm.timestepping.state import D_GRID
 
 VALID_FILE = "valid.npz"
 #: What is compared at the surface: the variable that it is the first layer of.
@@ -105,8 +105,19 @@ class CoarseGrainer:
             history_v=zero(old.history_v),
             time=jnp.asarray(float(now.time), jnp.float64),
             steps=jnp.zeros_like(old.steps),
-            d_grid=tuple(new[n] for n in d_grid) or old.d_grid,
+            d_grid=self._d_grid(new, d_grid),
         )
+
+    def _d_grid(self, new: dict[str, Field], names: tuple[str, ...]) -> tuple[Field, ...]:
+        """What the coarser model's C-D scheme keeps: ``names`` are averaged, and what was before is
+        as it is."""
+        old = self.coarse.state.d_grid
+        count = len(D_GRID)
+        velocities = tuple(new[n] for n in names) or old[:count]
+        # Copies: a step gives the memory of its state to the next.
+        copy = lambda f: f.with_data(jnp.array(f.data))
+        now = (new["u"], new["v"], new["eta"])
+        return *velocities, *(copy(f).named(n) for f, n, _ in zip(now, BEFORE, old[count:]))
 
     def _coarsened(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         turned = {at: arrays.pop(n) for n, at in zip(D_GRID, "uv") if n in arrays}

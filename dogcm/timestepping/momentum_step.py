@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from dogcm.dynamics import vertical_advection
 from dogcm.dynamics.barotropic import Barotropic
 from dogcm.dynamics.continuity import divergence, interface_flow, stretch_u, stretch_v
+from dogcm.dynamics.coriolis_cd import CDScheme
 from dogcm.field import Field, fence, fmap, hold
 from dogcm.operators import (
     add_top,
@@ -267,8 +268,8 @@ class MomentumStep:
     def turning(self, s: State, columns: Columns, grid) -> ForwardBackward | CDLast:
         """How this step turns the flow."""
         p = self.physics
-        if p.cd_time is not None:
-            return CDLast(s, self.halos, grid, p.momentum_dt, p.cd_time)
+        if isinstance(p.coriolis, CDScheme):
+            return CDLast(s, self.halos, grid, p.momentum_dt, p.coriolis, p.gravity)
         planetary = grid.f_q * grid.inv_h_q
         if self.scheme.coriolis == "forward_backward":
             return ForwardBackward(s.u, s.v, planetary, grid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import jax
@@ -10,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from dogcm.decomp.depth import Halo
+from dogcm.dynamics.coriolis_cd import BEFORE, D_GRID
 from dogcm.field import Field
 
 # Where old accelerations are kept: also on the faces next door that this tile computes again, so
 # that extrapolating them needs no message.
-D_GRID = ("v_at_u", "u_at_v")
 HISTORY_U, HISTORY_V = Halo(s=1, n=1, w=0, e=1), Halo(s=0, n=1, w=0, e=0)
 
 
@@ -47,7 +48,7 @@ class State:
         time: model time since the start of year 1 (s, float64).
         steps: steps since the cold start.
         d_grid: v on west and u on south faces (m s-1) where the Coriolis force is by the C-D
-            scheme, else empty.
+            scheme, and, where that extrapolates, u, v and eta of the step before; else empty.
         closures: what closures carry from step to step, by name (turbulent kinetic energy, ice,
             ...): Fields of (ny, nx), (nz, ny, nx) at layers or (nz - 1, ny, nx) at the interfaces
             between them.
@@ -81,17 +82,17 @@ class State:
     def variables(self) -> dict[str, Field]:
         """All Fields by name, as a restart stores them."""
         out = {"u": self.u, "v": self.v, "eta": self.eta, **self.tracers, **self.closures}
-        out.update(zip(D_GRID, self.d_grid))
+        out.update(zip((*D_GRID, *BEFORE), self.d_grid))
         for name, fields in (("history_u", self.history_u), ("history_v", self.history_v)):
             out.update({f"{name}_{m + 1}": f for m, f in enumerate(fields)})
         return out
 
 
 def at_rest(
-    tracers: dict[str, Field], memory: int, time: float = 0.0, d_grid: bool = False
+    tracers: dict[str, Field], memory: int, time: float = 0.0, d_grid: Sequence[str] = ()
 ) -> State:
-    """A state without motion, with the given tracers (interior, at centres); ``d_grid``: for the
-    C-D scheme."""
+    """A state without motion, with the given tracers (interior, at centres); ``d_grid``: what the
+    C-D scheme keeps, by the names of :data:`D_GRID` and :data:`BEFORE`."""
     like = next(iter(tracers.values()))
     nz = like.shape[0]
     ny, nx = like.tile_shape
@@ -101,16 +102,16 @@ def at_rest(
         at,
         halo,
     )
+    like_u, like_v, flat = ("u", Halo(), (nz,)), ("v", Halo(), (nz,)), ("c", Halo(), ())
+    placed = dict(zip((*D_GRID, *BEFORE), (like_u, like_v, like_u, like_v, flat)))
     return State(
-        u=zero("u", Halo(), (nz,)).named("u"),
-        v=zero("v", Halo(), (nz,)).named("v"),
-        eta=zero("c", Halo(), ()).named("eta"),
+        u=zero(*like_u).named("u"),
+        v=zero(*like_v).named("v"),
+        eta=zero(*flat).named("eta"),
         tracers=tracers,
         history_u=tuple(zero("u", HISTORY_U, (nz,)) for _ in range(memory)),
         history_v=tuple(zero("v", HISTORY_V, (nz,)) for _ in range(memory)),
         time=jnp.asarray(time, jnp.float64),
         steps=jnp.asarray(0, jnp.int64),
-        d_grid=tuple(zero(at, Halo(), (nz,)).named(n) for n, at in zip(D_GRID, "uv"))
-        if d_grid
-        else (),
+        d_grid=tuple(zero(*placed[n]).named(n) for n in d_grid),
     )

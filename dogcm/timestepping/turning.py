@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from dogcm.dynamics import coriolis_cd, momentum
 from dogcm.field import Field, exchange, hold
-from dogcm.operators import sum_z
-from dogcm.timestepping.state import D_GRID, State
+from dogcm.operators import diff_x_c2u, diff_y_c2v, sum_z
+from dogcm.timestepping.state import State
 
 Pair = tuple[Field, Field]
 
@@ -98,15 +98,16 @@ class CDLast:
     """By the C-D scheme, after all else.
 
     Attributes:
-        start: the state before. halos, grid: see the model. dt: step of velocity (s). time:
-            coupling time (s).
+        start: the state before. halos, grid: see the model. dt: step of velocity (s). scheme: its
+            options. gravity: m s-2.
     """
 
     start: State
     halos: Any
     grid: Any
     dt: float
-    time: float
+    scheme: coriolis_cd.CDScheme
+    gravity: float
 
     def extrapolated(self) -> list[Pair]:
         return []
@@ -123,22 +124,41 @@ class CDLast:
     def finish(self, u: Field, v: Field, force) -> Turned:
         """See :meth:`ForwardBackward.finish`."""
         s, grid, dt = self.start, self.grid, self.dt
-        rate_u, rate_v, *d_grid = exchange(
+        v_at_u, u_at_v, *before = s.d_grid
+        rate_u, rate_v, v_at_u, u_at_v, *before = exchange(
             self.halos,
             ((u - s.u) * (1 / dt), 1),
             ((v - s.v) * (1 / dt), 1),
-            *((f, 1) for f in s.d_grid),
+            (v_at_u, 1),
+            (u_at_v, 1),
+            *zip(before, (1, 1, 2)),
         )
         # Beyond a wall an exchange brings values from elsewhere; in the ground below the sea they
         # are zero.
         rate_u, rate_v = hold(rate_u * grid.wet_u, rate_v * grid.wet_v)
+        flow, rates = (s.u, s.v), (rate_u, rate_v)
+        if before:
+            flow, rates = self._ahead(rates, before)
         d_grid = hold(
-            *coriolis_cd.advance(d_grid, (s.u, s.v), (rate_u, rate_v), dt, self.time, grid)
+            *coriolis_cd.advance((v_at_u, u_at_v), flow, rates, dt, self.scheme.time, grid)
         )
         v_at_u, u_at_v = d_grid
         new_u = s.u + (rate_u + coriolis_cd.f_at_u(grid) * v_at_u) * dt
         new_v = s.v + (rate_v - coriolis_cd.f_at_v(grid) * u_at_v) * dt
         new_u, new_v = hold(new_u, new_v)
         force = (new_u - u) * (1 / dt), (new_v - v) * (1 / dt)
-        named = tuple(f.named(n) for f, n in zip(d_grid, D_GRID))
-        return Turned(new_u, new_v, force, named)
+        kept = (*d_grid, *((s.u, s.v, s.eta) if before else ()))
+        names = (*coriolis_cd.D_GRID, *coriolis_cd.BEFORE)
+        return Turned(new_u, new_v, force, tuple(f.named(n) for f, n in zip(kept, names)))
+
+    def _ahead(self, rates: Pair, before) -> tuple[Pair, Pair]:
+        """Velocity, and accelerations with the slope of sea level, extrapolated from the step
+        ``before``."""
+        s, grid, w = self.start, self.grid, self.scheme.extrapolation
+        u, v, eta = before
+        rise = (s.eta - eta * grid.wet_c) * (w * self.gravity)
+        slope_u = diff_x_c2u(rise) / grid.dx_u * grid.mask_u
+        slope_v = diff_y_c2v(rise) / grid.dy_v * grid.mask_v
+        ahead = lambda now, old, mask: now + (now - old * mask) * w
+        flow = ahead(s.u, u, grid.mask_u), ahead(s.v, v, grid.mask_v)
+        return hold(*flow), hold(rates[0] - slope_u, rates[1] - slope_v)

@@ -23,6 +23,9 @@ NAMES_OF_STATE = (
     "steps",
     "v_at_u",
     "u_at_v",
+    "u_before",
+    "v_before",
+    "eta_before",
     "ice_frazil",
     "flow",
 )

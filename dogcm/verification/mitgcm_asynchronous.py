@@ -27,8 +27,8 @@ SETTINGS = {"time.step": 86400.0, "time.momentum_step": 1800.0, "time.free_surfa
 STATE_DAYS = (1, 10, 20)
 DAYS = (*STATE_DAYS, 360, 1800, 3600)
 # Largest difference of the standard deviations, relative, and of the means, in standard deviations.
-BAR = {"theta": 0.01, "salt": 0.01, "eta": 0.25, "u": 0.25, "v": 0.25}
-MEAN_BAR = {"theta": 0.05, "salt": 0.05, "eta": 0.05, "u": 0.1, "v": 0.1}
+BAR = {"theta": 0.02, "salt": 0.02, "eta": 0.02, "u": 0.05, "v": 0.05}
+MEAN_BAR = 0.02
 # From rest, the first days are gravity waves, which short steps (time.free_surface: split) do not
 # damp as MITgcm does.
 FIRST_DAY_OF_BAR = 10
@@ -72,7 +72,7 @@ class StatisticsRow:
         """Whether it is within the bar; NaN never is, and the first days have none."""
         if self.day < FIRST_DAY_OF_BAR:
             return bool(np.isfinite([self.spread, self.shift]).all())
-        return bool(abs(self.spread) <= BAR[self.field] and abs(self.shift) <= MEAN_BAR[self.field])
+        return bool(abs(self.spread) <= BAR[self.field] and abs(self.shift) <= MEAN_BAR)
 
 
 def available_days(folder: str | Path) -> list[int]:

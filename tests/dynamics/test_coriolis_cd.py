@@ -12,6 +12,7 @@ from dogcm.decomp import SerialCommunicator
 from dogcm.decomp.binding import looks_like_mpi_launch
 from dogcm.dynamics import coriolis_cd, momentum
 from dogcm.field import Field, exchange
+from dogcm.io.restart import RestartError, read_restart, write_restart
 from dogcm.learning.derivatives import check_derivatives
 from dogcm.setups.registry import load_config
 from dogcm.simulation.model import Model
@@ -123,6 +124,35 @@ def test_derivatives(plane):
     assert report.passed, str(report)
 
 
+@one_rank
+@pytest.mark.parametrize("ahead", [0.0, 0.6])
+def test_the_second_velocity_feels_the_flow_ahead(plane, ahead):
+    """Far from walls a uniform flow turns as numbers do that are stepped by hand."""
+    config = plane.config.model_dump(exclude_unset=True)
+    still = {
+        "physics.bottom_drag": "none",
+        "physics.coriolis": "cd",
+        "time.free_surface": "implicit",
+    }
+    options = {"physics.coriolis.time": TAU, "physics.coriolis.extrapolation": ahead}
+    model = Model(config, still | options, comm=SerialCommunicator())
+    u, v, du, dv, old_u, old_v = 0.2, 0.1, 0.15, -0.05, 0.3, -0.2
+    full = lambda x, at: filled(model, x, at).crop(0)
+    kept = (full(dv, "u"), full(du, "v"), full(old_u, "u"), full(old_v, "v"), model.state.eta * 1.0)
+    names = model.physics.coriolis.keeps()
+    model.state = model.state.replace(u=full(u, "u"), v=full(v, "v"), d_grid=kept[: len(names)])
+    model.advance(4)
+    keep = 1 - DT / TAU
+    for _ in range(4):
+        ahead_u, ahead_v = u + ahead * (u - old_u), v + ahead * (v - old_v)
+        dv = keep * (dv - F * DT * ahead_u) + (1 - keep) * ahead_v
+        du = keep * (du + F * DT * ahead_v) + (1 - keep) * ahead_u
+        old_u, old_v, u, v = u, v, u + F * DT * dv, v - F * DT * du
+    middle = np.s_[:, NY // 2, NX // 2]
+    np.testing.assert_allclose(model.gather("u")[middle], u, rtol=2e-3)
+    np.testing.assert_allclose(model.gather("v")[middle], v, rtol=2e-3)
+
+
 SMALL = {
     "grid.nx": 24,
     "grid.ny": 18,
@@ -136,10 +166,31 @@ SMALL = {
 
 
 @one_rank
-def test_restart_gives_identical_bits():
-    """The velocity on the D grid is part of the state."""
-    result = verify.verify_restart(load_config("two_basin", SMALL), 6)
-    assert result.passed and {"v_at_u", "u_at_v"} <= {row.name for row in result.rows}, result
+@pytest.mark.parametrize("ahead", [0.0, 0.6])
+def test_restart_gives_identical_bits(ahead):
+    """What the scheme keeps is part of the state."""
+    config = load_config("two_basin", SMALL | {"physics.coriolis.extrapolation": ahead})
+    result = verify.verify_restart(config, 6)
+    assert result.passed and set(config.physics.coriolis.keeps()) <= {r.name for r in result.rows}
+
+
+@one_rank
+def test_a_restart_without_the_step_before_is_asked_about(tmp_path):
+    """One that was written without extrapolation goes on with it, if told so."""
+    plain = Model("two_basin", SMALL, comm=SerialCommunicator())
+    plain.advance(3)
+    path = write_restart(tmp_path / "plain.nc", plain)
+    ahead = Model(
+        "two_basin", SMALL | {"physics.coriolis.extrapolation": 0.6}, comm=SerialCommunicator()
+    )
+    with pytest.raises(RestartError, match="u_before, v_before.*--cold coriolis"):
+        read_restart(path, ahead)
+    with pytest.warns(UserWarning, match="start anew"):
+        ahead.state = read_restart(path, ahead, ["coriolis"])
+    for found, now in zip(ahead.state.d_grid[2:], (plain.state.u, plain.state.v, plain.state.eta)):
+        np.testing.assert_array_equal(found.interior, now.interior)
+    ahead.advance(2)
+    assert np.isfinite(ahead.gather("u")).all()
 
 
 @one_rank

@@ -273,12 +273,15 @@ def test_velocities_of_the_cd_scheme_are_averaged_over_faces_too():
     with pytest.raises(TargetError, match="coriolis: cd in targets.changes"):
         recipe = load_recipe(both, {"targets.changes.physics.coriolis": "c_grid"})
         CoarseGrainer(Model(recipe.truth_config()), Model(recipe.config()))
-    recipe = load_recipe(both)
+    recipe = load_recipe(both, {"overrides.physics.coriolis.extrapolation": 0.6})
     fine, coarse = Model(recipe.truth_config()), Model(recipe.config())
-    rng, (v_at_u, u_at_v) = np.random.default_rng(0), fine.state.d_grid
+    rng, (v_at_u, u_at_v, *before) = np.random.default_rng(0), fine.state.d_grid
     a, b = rng.normal(size=v_at_u.data.shape), rng.normal(size=u_at_v.data.shape)
-    fine.state = fine.state.replace(d_grid=(v_at_u.with_data(a), u_at_v.with_data(b)))
-    one, other = (np.asarray(f.data) for f in CoarseGrainer(fine, coarse).state().d_grid)
+    fine.state = fine.state.replace(d_grid=(v_at_u.with_data(a), u_at_v.with_data(b), *before))
+    averaged = CoarseGrainer(fine, coarse).state()
+    one, other, *before = (np.asarray(f.data) for f in averaged.d_grid)
+    for found, now in zip(before, (averaged.u, averaged.v, averaged.eta), strict=True):
+        np.testing.assert_array_equal(found, now.data)
     # The bottom is flat and the sea level at rest, so every open face counts alike. Walls lie along
     # the rim.
     np.testing.assert_allclose(

@@ -24,7 +24,7 @@ OCEANS = {
         "physics.eddies": "visbeck",
         "parameters.lateral_diffusivity": 0.0,
         "physics.tracer_advection": "centered",
-        "physics.coriolis": "cd",
+        "physics.coriolis": {"kind": "cd", "extrapolation": 0.6},
         "physics.bottom_drag.no_slip": True,
         "physics.friction": "laplacian",
         "physics.pressure": "linear",
