@@ -175,6 +175,17 @@ def test_restart_gives_identical_bits(ahead):
 
 
 @one_rank
+@pytest.mark.parametrize("ahead", [0.0, 0.6])
+def test_long_steps_with_an_implicit_surface_want_the_flow_ahead(ahead):
+    """Noise of twice the step's period grows between coasts without."""
+    options = {"time.free_surface": "implicit", "physics.coriolis.extrapolation": ahead}
+    model = Model("two_basin", SMALL | options, comm=SerialCommunicator())
+    model.advance(100)
+    calm = np.abs(model.gather("eta")).max() < 2.0
+    assert calm == (ahead > 0)
+
+
+@one_rank
 def test_a_restart_without_the_step_before_is_asked_about(tmp_path):
     """One that was written without extrapolation goes on with it, if told so."""
     plain = Model("two_basin", SMALL, comm=SerialCommunicator())
