@@ -18,6 +18,7 @@ def test_one_rank_sends_nothing(capsys):
     assert "one rank sends nothing" in capsys.readouterr().out
 
 
+@pytest.mark.ranks(4)
 @pytest.mark.mpi(min_size=2)
 def test_the_way_back_sends_at_most_twice_as_much():
     """Besides what the step that is computed once more sends."""

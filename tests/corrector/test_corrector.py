@@ -700,7 +700,7 @@ def cuts(name="unet"):
 @pytest.mark.mpi(min_size=2)
 @pytest.mark.parametrize(
     "serial",
-    ["conv", "unet", pytest.param("attention", marks=pytest.mark.ranks(2))],
+    [*(pytest.param(n, marks=pytest.mark.ranks(2)) for n in ("conv", "attention")), "unet"],
     indirect=True,
 )
 def test_layouts_agree(request, serial):

@@ -130,22 +130,23 @@ def test_restart_changes_no_bit(name):
 def test_gradients_of_their_parameters():
     """Equal to finite differences, also where tiles share the loss."""
     model = together()
-    model.advance(8)
     learn = LearnableSet(list(ALL_PARAMETERS))
     start = learn.initial(model.params, model.grid)
     before = model.state.temperature.interior
 
+    # One program for values and derivatives: compiling is what takes time.
     @jax.jit
+    @jax.value_and_grad
     def share(raw):
         params = learn.apply(raw, model.params, model.halos, model.grid)
         last, _ = rollout(
-            model.step, model.state, params, model.forcing, model.grid, 6, checkpoint="step"
+            model.step, model.state, params, model.forcing, model.grid, 14, checkpoint="step"
         )
         warmed = (last.temperature.interior - before) * model.grid.mask_c.interior
         return jnp.sum(last.u.interior**2) + jnp.sum(warmed**2)
 
-    value = lambda raw: float(model.halos.psum(share(raw)))
-    gradient = jax.jit(jax.grad(share))(start)
+    value = lambda raw: float(model.halos.psum(share(raw)[0]))
+    _, gradient = share(start)
     for parameter, local in gradient.items():
         found = float(model.halos.psum(local))
         ahead, behind = ({**start, parameter: start[parameter] + h} for h in (1e-3, -1e-3))
