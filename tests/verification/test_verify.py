@@ -148,7 +148,7 @@ class Toy:
         self.model, field = model, Field(jnp.sin(wave), "c")
         self.controls = {"initial state": {"eta": field}, "parameters": {"k": jnp.asarray(0.4)}}
 
-    def direction(self):
+    def direction(self, n=0):
         return jax.tree.map(lambda x: 0.1 * jnp.cos(x), self.controls)
 
     def loss(self, controls, checkpoint="step"):
