@@ -10,7 +10,7 @@ it turns the flow on the C grid, again without averaging. It is drawn to the mea
 velocity within days.
 
 What the second velocity feels of the flow and of sea level may be extrapolated by half a step and
-more (quasi-second-order Adams-Bashforth), as MITgcm does since 2013: with long steps, and with
+more (quasi-second-order Adams-Bashforth), as MITgcm does: with long steps, and with
 steps of tracers and sea level that are longer than those of velocity, noise grows without.
 
 The force is constant over a step, also for the short steps of the free surface. Gravity waves of
@@ -24,6 +24,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import jax.numpy as jnp
+
 from dogcm.components import option
 from dogcm.dynamics.interfaces import Coriolis
 from dogcm.field import Field, exchange
@@ -31,6 +33,7 @@ from dogcm.operators import mean_x_c2u, mean_x_q2v, mean_x_u2c, mean_y_c2v, mean
 
 # Its second velocity in the state, and what it extrapolates from, where it does.
 D_GRID, BEFORE = ("v_at_u", "u_at_v"), ("u_before", "v_before", "eta_before")
+KEPT = (*D_GRID, *BEFORE)
 
 
 def around_u(v: Field) -> Field:
@@ -49,6 +52,14 @@ def from_c_grid(halos, u: Field, v: Field, grid) -> tuple[Field, Field]:
     u, v = exchange(halos, (u * grid.mask_u, 1), (v * grid.mask_v, 1))
     at_u, at_v = around_u(v * grid.mask_v), around_v(u * grid.mask_u)
     return at_u.crop(0) * grid.mask_u.crop(0), at_v.crop(0) * grid.mask_v.crop(0)
+
+
+def before(u: Field, v: Field, eta: Field) -> tuple[Field, ...]:
+    """What is extrapolated from where an ocean starts (m s-1, m): it has been as it is.
+
+    Copies, as a step gives the memory of its state to the next.
+    """
+    return tuple(f.with_data(jnp.array(f.data)) for f in (u, v, eta))
 
 
 def advance(
@@ -108,7 +119,7 @@ class CDScheme(Coriolis):
     )
 
     def keeps(self) -> tuple[str, ...]:
-        return (*D_GRID, *BEFORE) if self.extrapolation else D_GRID
+        return KEPT if self.extrapolation else D_GRID
 
     def check(self, config) -> None:
         momentum = config.time.momentum_step or config.time.step

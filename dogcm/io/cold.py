@@ -13,7 +13,7 @@ import numpy as np
 from dogcm.components import Component, ConfigError
 from dogcm.components.known import KINDS
 from dogcm.decomp import fold
-from dogcm.dynamics.coriolis_cd import BEFORE, D_GRID
+from dogcm.dynamics.coriolis_cd import KEPT
 
 _SECTIONS = ("physics.", "forcing.")
 _KEYS = {"surface_flux": "fluxes"}  # where the key is not the slot
@@ -23,7 +23,7 @@ def carried_by_key(model) -> dict[str, tuple[str, ...]]:
     """Names of the Fields that a model's schemes carry, by the scheme's key: ``vertical_mixing``,
     ``sea_ice``, ..."""
     found = {key: one.carries() for key, one in model.physics.carriers().items()}
-    kept = (*D_GRID, *BEFORE)[: len(model.state.d_grid)]
+    kept = model.physics.coriolis.keeps()
     return found | ({"coriolis": kept} if kept else {})
 
 
@@ -35,7 +35,7 @@ def left_by_key(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
     for name in names:
         owner = _owner(name)
         key = _KEYS.get(owner.slot, owner.slot) if owner else ""
-        key = "coriolis" if name in (*D_GRID, *BEFORE) else key
+        key = "coriolis" if name in KEPT else key
         found[key] = (*found.get(key, ()), name)
     return found
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from dogcm.components import ConfigError
 from dogcm.dynamics import coriolis_cd
-from dogcm.dynamics.coriolis_cd import BEFORE, D_GRID
+from dogcm.dynamics.coriolis_cd import D_GRID
 from dogcm.field import Field, exchange
 from dogcm.io import cold as parts
 from dogcm.io import intervals as opened
@@ -547,16 +547,15 @@ def _at_rest(names: Sequence[str], model) -> dict[str, Field]:
 def _d_grid(arrays: dict, now: tuple[Field, ...], model) -> tuple[Field, ...]:
     """What the C-D scheme keeps. From rest, its velocities are those of the C grid around them, and
     what was before is as it is ``now`` (u, v, eta)."""
-    old, names = model.state.d_grid, (*D_GRID, *BEFORE)
-    if not old:
+    names = model.physics.coriolis.keeps()
+    if not names:
         return ()
     if D_GRID[0] in arrays:
-        return tuple(Field(jnp.asarray(arrays[n]), f.at).named(n) for n, f in zip(names, old))
+        old = zip(names, model.state.d_grid)
+        return tuple(Field(jnp.asarray(arrays[n]), f.at).named(n) for n, f in old)
     start = model.halos.jit(coriolis_cd.from_c_grid, static_argnums=0)
-    # Copies: a step gives the memory of its state to the next.
-    before = tuple(f.with_data(jnp.array(f.data)) for f in now)
-    found = (*start(model.halos, *now[:2], model.grid), *before)
-    return tuple(f.named(n) for f, n, _ in zip(found, names, old))
+    found = (*start(model.halos, *now[:2], model.grid), *coriolis_cd.before(*now))
+    return tuple(f.named(n) for n, f in zip(names, found))
 
 
 def _histories(arrays: dict, model) -> tuple[tuple[Field, ...], tuple[Field, ...]]:

@@ -130,13 +130,9 @@ def check_derivatives(
     along = _directions(directions, inputs, rank)
     value = jax.jit(function)
     tangent = jax.jit(lambda x, d: jax.jvp(function, (x,), (d,)))
-    f, slope = tangent(inputs, along[0]())
-    # Mostly along the tangent, so that the products do not cancel, but also where the tangent is
-    # zero.
-    noise = random_direction(f, rank, seed=1, scale=slope)
-    y = jax.tree.map(lambda s, n: s + 0.5 * n, slope, noise)
-    back = jax.jit(lambda x, y: jax.vjp(function, x)[1](y)[0])(inputs, y)
-    left, right = _dot(slope, y, total), _dot(along[0](), back, total)
+    first = along[0]()
+    f, slope = tangent(inputs, first)
+    mismatch, back = _transposed(function, inputs, (first, f, slope), rank, total)
     bad = tuple(_not_finite(back))
     broken = float(total(jnp.asarray(float(len(bad) + len(_not_finite(slope))))))
 
@@ -152,7 +148,7 @@ def check_derivatives(
         Check("finite", broken, 0.0, "leaves of gradient and tangent that are not finite"),
         Check(
             "dot product",
-            _ratio(abs(left - right), max(abs(left), abs(right))),
+            mismatch,
             limits[1],
             "<J d, y> against <d, J' y>",
         ),
@@ -173,6 +169,21 @@ def check_derivatives(
     return DerivativeReport(
         tuple(ladder), tuple(differences), tuple(remainders), floor, tuple(checks), bad
     )
+
+
+def _transposed(function, inputs, linear, rank: int, total) -> tuple[float, Any]:
+    """How far the transpose and the tangent disagree, relative, and a gradient by the transpose.
+
+    ``linear``: a direction, the function's value, and its tangent along the direction.
+    """
+    d, f, slope = linear
+    # Mostly along the tangent, so that the products do not cancel, but also where the tangent is
+    # zero.
+    noise = random_direction(f, rank, seed=1, scale=slope)
+    y = jax.tree.map(lambda s, n: s + 0.5 * n, slope, noise)
+    back = jax.jit(lambda x, y: jax.vjp(function, x)[1](y)[0])(inputs, y)
+    left, right = _dot(slope, y, total), _dot(d, back, total)
+    return _ratio(abs(left - right), max(abs(left), abs(right))), back
 
 
 def _directions(directions, inputs, rank: int) -> list[Callable[[], Any]]:

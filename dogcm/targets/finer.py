@@ -14,7 +14,8 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
-from dogcm.dynamics.coriolis_cd import BEFORE, D_GRID
+from dogcm.dynamics import coriolis_cd
+from dogcm.dynamics.coriolis_cd import D_GRID
 from dogcm.field import Field
 from dogcm.io.restart import write_restart
 from dogcm.io.root import RootTask, on_root
@@ -111,13 +112,10 @@ class CoarseGrainer:
     def _d_grid(self, new: dict[str, Field], names: tuple[str, ...]) -> tuple[Field, ...]:
         """What the coarser model's C-D scheme keeps: ``names`` are averaged, and what was before is
         as it is."""
-        old = self.coarse.state.d_grid
-        count = len(D_GRID)
-        velocities = tuple(new[n] for n in names) or old[:count]
-        # Copies: a step gives the memory of its state to the next.
-        copy = lambda f: f.with_data(jnp.array(f.data))
-        now = (new["u"], new["v"], new["eta"])
-        return *velocities, *(copy(f).named(n) for f, n, _ in zip(now, BEFORE, old[count:]))
+        velocities = tuple(new[n] for n in names) or self.coarse.state.d_grid[: len(D_GRID)]
+        found = (*velocities, *coriolis_cd.before(new["u"], new["v"], new["eta"]))
+        kept = self.coarse.physics.coriolis.keeps()
+        return tuple(f.named(n) for n, f in zip(kept, found))
 
     def _coarsened(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         turned = {at: arrays.pop(n) for n, at in zip(D_GRID, "uv") if n in arrays}

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dogcm.decomp.depth import Halo
-from dogcm.dynamics.coriolis_cd import BEFORE, D_GRID
+from dogcm.dynamics.coriolis_cd import KEPT
 from dogcm.field import Field
 
 # Where old accelerations are kept: also on the faces next door that this tile computes again, so
@@ -82,7 +82,7 @@ class State:
     def variables(self) -> dict[str, Field]:
         """All Fields by name, as a restart stores them."""
         out = {"u": self.u, "v": self.v, "eta": self.eta, **self.tracers, **self.closures}
-        out.update(zip((*D_GRID, *BEFORE), self.d_grid))
+        out.update(zip(KEPT, self.d_grid))
         for name, fields in (("history_u", self.history_u), ("history_v", self.history_v)):
             out.update({f"{name}_{m + 1}": f for m, f in enumerate(fields)})
         return out
@@ -92,7 +92,7 @@ def at_rest(
     tracers: dict[str, Field], memory: int, time: float = 0.0, d_grid: Sequence[str] = ()
 ) -> State:
     """A state without motion, with the given tracers (interior, at centres); ``d_grid``: what the
-    C-D scheme keeps, by the names of :data:`D_GRID` and :data:`BEFORE`."""
+    C-D scheme keeps, of the names :data:`~dogcm.dynamics.coriolis_cd.KEPT`."""
     like = next(iter(tracers.values()))
     nz = like.shape[0]
     ny, nx = like.tile_shape
@@ -103,7 +103,7 @@ def at_rest(
         halo,
     )
     like_u, like_v, flat = ("u", Halo(), (nz,)), ("v", Halo(), (nz,)), ("c", Halo(), ())
-    placed = dict(zip((*D_GRID, *BEFORE), (like_u, like_v, like_u, like_v, flat)))
+    placed = dict(zip(KEPT, (like_u, like_v, like_u, like_v, flat)))
     return State(
         u=zero(*like_u).named("u"),
         v=zero(*like_v).named("v"),

@@ -148,8 +148,8 @@ class CDLast:
         new_u, new_v = hold(new_u, new_v)
         force = (new_u - u) * (1 / dt), (new_v - v) * (1 / dt)
         kept = (*d_grid, *((s.u, s.v, s.eta) if before else ()))
-        names = (*coriolis_cd.D_GRID, *coriolis_cd.BEFORE)
-        return Turned(new_u, new_v, force, tuple(f.named(n) for f, n in zip(kept, names)))
+        named = tuple(f.named(n) for n, f in zip(self.scheme.keeps(), kept, strict=True))
+        return Turned(new_u, new_v, force, named)
 
     def _ahead(self, rates: Pair, before) -> tuple[Pair, Pair]:
         """Velocity, and accelerations with the slope of sea level, extrapolated from the step

@@ -153,6 +153,23 @@ def test_the_second_velocity_feels_the_flow_ahead(plane, ahead):
     np.testing.assert_allclose(model.gather("v")[middle], v, rtol=2e-3)
 
 
+@one_rank
+def test_the_second_velocity_feels_the_slope_ahead(plane):
+    """What a sea that has tilted within a step adds, from its slope: g, 0.6 steps, dt."""
+    config = plane.config.model_dump(exclude_unset=True)
+    cd = {"physics.coriolis": {"kind": "cd", "time": 1e15, "extrapolation": 0.6}}
+    model = Model(config, cd, comm=SerialCommunicator())
+    start, found = model.state, []
+    for tilt in (0.0, 1e-3):  # m from row to row, one step before
+        before = start.eta.with_data(start.eta.data + tilt * jnp.arange(NY)[:, None])
+        copy = jax.tree.map(jnp.array, start)
+        model.state = copy.replace(d_grid=(*copy.d_grid[:4], before))
+        model.advance(1)
+        found.append(model.gather("v_at_u")[:, NY // 2, NX // 2])
+    expected = 0.6 * 9.81 * 1e-3 / 4e5 * DT
+    np.testing.assert_allclose(found[1] - found[0], expected, rtol=1e-6)
+
+
 SMALL = {
     "grid.nx": 24,
     "grid.ny": 18,
