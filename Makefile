@@ -1,5 +1,5 @@
 # make run     set up, then 30 days of the global ocean on 2 ranks, with pictures
-# make test    set up, then the whole suite: one rank, then the MPI tests on 2, 4 and 6 ranks
+# make test    set up, then the suite: one rank, then the MPI tests on 2, 4 and 6 ranks
 # make help    the rest
 #
 # Variables: NP (ranks), DAYS, EXPERIMENT, OUTPUT, PYTHON, and those of tools/setup_env.sh, e.g. make run NP=4 DAYS=360
@@ -17,16 +17,16 @@ PYTHON     ?=
 # Ranks of the MPI stages of the suite, and seconds after which a stage counts as hanging.
 TEST_NP      ?= 2 4 6
 TEST_LIMIT   ?= 3000
-# More words for pytest in every stage, e.g. make test PYTEST_ARGS='-m "not slow"' works on the one-rank stage.
+# More words for pytest in every stage, e.g. make test PYTEST_ARGS='-k kpp' works on the one-rank stage.
 PYTEST_ARGS  ?=
 
 export VENV PYTHON
 bin := $(VENV)/bin
 
-.PHONY: help env run plot test bench docs lint types house oldest clean distclean
+.PHONY: help env run plot test test-all bench docs lint types house oldest clean distclean
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
 	@echo "  variables: NP=$(NP) DAYS=$(DAYS) EXPERIMENT=$(EXPERIMENT) OUTPUT=$(OUTPUT) TEST_NP=\"$(TEST_NP)\""
 
 env: ## make .venv with everything pinned
@@ -44,6 +44,9 @@ plot: env ## draw the pictures of OUTPUT
 test: ## set up, run the suite on one rank and the MPI tests on TEST_NP ranks
 	@tools/setup_env.sh run test
 	@TEST_NP="$(TEST_NP)" TEST_LIMIT=$(TEST_LIMIT) tools/run_tests.sh $(PYTEST_ARGS)
+
+test-all: ## the same with the tests marked slow: before a release, and after a change to what they cover
+	@TEST_SLOW=1 $(MAKE) --no-print-directory test
 
 bench: ## set up, measure speed (benchmarks/)
 	@tools/setup_env.sh run

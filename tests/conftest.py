@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -68,9 +69,22 @@ def pytest_configure(config):
         config.option.timeout_method = "thread"
 
 
+def pytest_ignore_collect(collection_path, config):
+    """Ranks import only files with a test for several of them; each of them imports for itself."""
+    if RANKS == 1 or not collection_path.name.startswith("test_"):
+        return None
+    chosen = re.findall(r"(?<!not )\b(?:mpi|layouts|as_users)\b", config.option.markexpr)
+    text = collection_path.read_text("utf-8")
+    return True if any(f"mark.{name}" not in text for name in chosen) else None
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Costly tests of several ranks run on the numbers of ranks that they name: every rank compiles
-    for itself."""
+    """Costly tests of several ranks run on the numbers of ranks that they name, and are slow on
+    those of them that ``slow`` names: every rank compiles for itself."""
+    for item in items:
+        if any(RANKS in mark.kwargs.get("slow", ()) for mark in item.iter_markers("ranks")):
+            item.add_marker("slow")
     wanted = lambda item: (
         RANKS == 1 or all(RANKS in mark.args for mark in item.iter_markers("ranks"))
     )

@@ -5,12 +5,14 @@
 #
 #   TEST_NP      ranks of the MPI stages      (2 4 6)
 #   TEST_WORKERS processes of the one-rank stage, which share its files (as many as cores, at most 4)
+#   TEST_SLOW    not empty: tests marked slow as well, on every number of ranks
 #   TEST_LIMIT   seconds a stage may take     (3000); a hang is a failure
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 venv=${VENV:-.venv}
 read -r -a rank_counts <<<"${TEST_NP-2 4 6}"
 limit=${TEST_LIMIT:-3000}
+[[ -n ${TEST_SLOW:-} ]] && chosen="" || chosen="not slow"
 cores=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 workers=${TEST_WORKERS:-$((cores < 4 ? cores : 4))}
 
@@ -49,9 +51,9 @@ flags="--xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false --
 quick=("XLA_FLAGS=${XLA_FLAGS:-} $flags" JAX_DISABLE_MOST_OPTIMIZATIONS=1)
 mpi_stage() { # name, ranks, marks, environment
     stage "$1" env "${@:4}" launch/mpirun.sh -n "$2" -t "$limit" \
-        python -m pytest --with-mpi -m "$3" -p no:cacheprovider -q --no-header --color=no
+        python -m pytest --with-mpi -m "$3${chosen:+ and $chosen}" -p no:cacheprovider -q --no-header --color=no
 }
-stage "1 rank" env "${quick[@]}" timeout --kill-after=20 "$limit" "$venv/bin/python" -m pytest ${share[@]+"${share[@]}"} "$@"
+stage "1 rank" env "${quick[@]}" timeout --kill-after=20 "$limit" "$venv/bin/python" -m pytest ${share[@]+"${share[@]}"} -m "$chosen" "$@"
 for ranks in ${rank_counts[@]+"${rank_counts[@]}"}; do
     if [[ ! -f $venv/.dogcm-mpi ]]; then
         summary+=("$ranks ranks    not run: the environment was made without MPI")

@@ -134,7 +134,7 @@ def test_the_default_does_not(seamount):
 
 
 @one_rank
-@pytest.mark.parametrize("eos", ["linear", "teos10"])
+@pytest.mark.parametrize("eos", ["linear", pytest.param("teos10", marks=pytest.mark.slow)])
 def test_seamount_at_rest(seamount, eos):
     """An exponential thermocline: currents below 1 mm/s after a day, where the default's reach
     more than 5 cm/s."""

@@ -31,6 +31,8 @@ SAYS = {
     "twin": "vertical diffusivity 0.002 m2/s",
 }
 LONG = {"callbacks", "double_gyre"}
+# What they show is also in the tests of learning and of plug-ins.
+SLOW = {"double_gyre", "own_network", "sensitivity", "twin"}
 
 
 def test_every_script_is_known():
@@ -41,7 +43,10 @@ def test_every_script_is_known():
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(n, marks=pytest.mark.optimised if n in LONG else ())
+        pytest.param(
+            n,
+            marks=[pytest.mark.optimised] * (n in LONG) + [pytest.mark.slow] * (n in SLOW),
+        )
         for n in sorted(set(SAYS) - {"restart"})
     ],
 )

@@ -122,6 +122,7 @@ def test_shown(capsys, tmp_path):
         assert words in out
 
 
+@pytest.mark.slow
 @one_rank
 def test_gradient_through_the_grid_of_ones_own():
     model = dogcm.Model(OWN_GRID, comm=SerialCommunicator())

@@ -156,7 +156,9 @@ KINDS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    "seed", [0, 1, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 3, 4))]
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_damaged_files(tmp_path, kind, seed):
     """1000 files in all: read, or refused by a message that names file, variable or key."""
@@ -247,7 +249,7 @@ TARGETS = {
 }
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))])
 @pytest.mark.parametrize("kind", TARGETS)
 def test_damaged_targets(tmp_path, grid, kind, seed):
     make, call = TARGETS[kind]

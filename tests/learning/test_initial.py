@@ -184,6 +184,7 @@ def test_words_of_a_recipe():
     )
 
 
+@pytest.mark.slow
 @one_rank
 def test_an_anomaly_is_found_again(tmp_path):
     """From the temperature of half a day: the truth's blob, which the starts of rollouts do not

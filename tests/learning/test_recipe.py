@@ -235,6 +235,7 @@ def test_a_network_alone_beside_the_physics(run, tmp_path):
         evaluate(run[1], against=[tmp_path / "other"])
 
 
+@pytest.mark.slow
 def test_offline_training_is_judged_by_forecasts(run, tmp_path):
     """Of the length that the recipe says, with the network in them."""
     network = {

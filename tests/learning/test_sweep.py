@@ -68,6 +68,7 @@ def test_a_sweep_is_no_single_training(tmp_path):
         train(load_recipe(SMALL), tmp_path)
 
 
+@pytest.mark.slow
 def test_command(tmp_path, capsys, monkeypatch):
     at_once = functools.partial(progress.compiling, after=1e-6)
     monkeypatch.setattr("dogcm.learning.training.compiling", at_once)

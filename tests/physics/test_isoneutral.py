@@ -522,6 +522,7 @@ def with_volumes(comm) -> Model:
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.mpi(min_size=2)
 @pytest.mark.ranks(2)
 def test_volumes_on_tiles():

@@ -210,6 +210,7 @@ def test_anderson_finds_the_same_phosphorus(fertile):
     assert space.contents(a)[0] == pytest.approx(space.contents(b)[0], rel=1e-12)
 
 
+@pytest.mark.slow
 def test_the_gradient_holds_what_is_conserved(fertile):
     model, found = fertile
     problem, name = copy.copy(found.problem), "cycle.decay"

@@ -121,6 +121,7 @@ def trained(profiles, tmp_path_factory):
     return train(recipe, folder, quiet=True), folder
 
 
+@pytest.mark.slow
 def test_a_parameter_is_learned_from_profiles(trained):
     rows = read_log(trained[1])
     assert float(rows[0]["loss"]) > 0.05
@@ -128,6 +129,7 @@ def test_a_parameter_is_learned_from_profiles(trained):
     assert float(rows[-1]["sst_restoring_time"]) == pytest.approx(TRUE, rel=0.1)
 
 
+@pytest.mark.slow
 def test_the_loss_is_zero_for_the_truth_and_has_its_derivative(trained):
     trainer, folder = trained
     steps = trainer.curriculum[0].steps
@@ -147,6 +149,7 @@ def test_the_loss_is_zero_for_the_truth_and_has_its_derivative(trained):
     assert abs(slope) == pytest.approx(float(first["gradient_norm"]), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_forecasts_are_scored_at_profiles(trained):
     folder = trained[1]
     evaluate(folder, days=2)

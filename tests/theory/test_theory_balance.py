@@ -324,7 +324,7 @@ def peak(x, psi):
     return x[i] + shift * (x[1] - x[0]), b - 0.25 * (a - c) * shift
 
 
-@pytest.mark.parametrize("no_slip", [False, True])
+@pytest.mark.parametrize("no_slip", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_munk_gyre(no_slip):
     """Boundary current, maximum and Sverdrup interior of Munk's gyre (1950), the section at
     mid-latitude.

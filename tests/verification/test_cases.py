@@ -51,6 +51,7 @@ def test_lock_exchange():
     assert len(outcome.panels) == 2
 
 
+@pytest.mark.slow
 def test_seamount():
     """In six hours the currents of the two pressure gradients have come apart."""
     outcome = Seamount(width=10e3, days=0.25).run(bench())
@@ -77,6 +78,7 @@ def test_cosine_bell():
     assert errors_of(outcome, "dst3_split") < 0.75 * errors_of(outcome, "dst3_limited")
 
 
+@pytest.mark.slow
 def test_merry_go_round():
     outcome = MerryGoRound(widths=[25.0, 12.5], schemes=["ppm", "upwind"]).run(bench())
     assert outcome["order, ppm"].value > 1.0
@@ -112,6 +114,7 @@ def test_baroclinic_channel():
     assert outcome["energy of eddies"].value > 1e-6
 
 
+@pytest.mark.slow
 def test_manufactured_solution():
     outcome = ManufacturedSolution(cells=[16, 32]).run(bench())
     assert outcome["order, flow"].value > 1.0

@@ -94,7 +94,7 @@ def stir(model: Model) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param("tke", marks=pytest.mark.ranks(2)),
+        pytest.param("tke", marks=pytest.mark.ranks(2, slow=(2,))),
         pytest.param("kpp", marks=pytest.mark.ranks(4)),
     ],
 )
