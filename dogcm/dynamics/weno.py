@@ -59,10 +59,23 @@ UNIFORM = Coefficients(
 )
 
 
+@jax.custom_jvp
+def _inverse(x):
+    return 1.0 / x
+
+
+@_inverse.defjvp
+def _inverse_jvp(values, changes):
+    """Factor by factor: the square of an inverse may be above the largest number in single
+    precision."""
+    y = _inverse(*values)
+    return y, -(y * (y * changes[0]))
+
+
 def weighted(values: list, indicators: list, ideal) -> jnp.ndarray:
     """Mean of ``values`` with the weights of Jiang and Shu: ``ideal / (epsilon + indicator)**2``,
     normalised."""
-    scale = 1.0 / (sum(indicators) + _TINY)
+    scale = _inverse(sum(indicators) + _TINY)
     weights = [g / (_EPSILON + b * scale) ** 2 for g, b in zip(ideal, indicators)]
     return sum(w * v for w, v in zip(weights, values)) / sum(weights)
 

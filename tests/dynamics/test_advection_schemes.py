@@ -174,6 +174,18 @@ def test_derivatives(scheme):
     assert all(bool(jnp.isfinite(g).all()) for g in jax.tree.leaves(gradient))
 
 
+@pytest.mark.parametrize("scheme", sorted(kinds_of("tracer_advection")))
+def test_derivatives_in_single_precision(scheme):
+    """Finite where a tracer is uniform and where there is next to nothing of it: no square falls
+    below the least number."""
+    sea = Sea(SerialCommunicator(), np.float32)
+    total = lambda c: jnp.sum(sea.advance(c, scheme)[0].interior ** 2)
+    gradient = jax.jit(jax.grad(lambda data, like: total(like.with_data(data))))
+    values = sea.random(3)
+    for c in (values * 0.0 + sea.grid.mask_c * 35.0, values * 1e-12, values * 1e-18, values * 0.0):
+        assert bool(jnp.isfinite(gradient(c.data, c)).all())
+
+
 @pytest.mark.parametrize("scheme", ["ppm", "dst3_split"])
 def test_derivatives_of_a_step(sea, scheme):
     """Forward mode through dimensions and exchanges, with respect to tracer and flow, against
