@@ -2,6 +2,7 @@
 
     python training/equilibrium/study.py circulation     # spin the ocean up and record a year
     python training/equilibrium/study.py solve age anderson   # one problem, one method
+    python training/equilibrium/study.py brute phosphorus     # years one by one, beside a solver
     python training/equilibrium/study.py draw            # table.csv and residuals.png from all
 
 All methods start from the same state, take the same map of a year and are judged by the same norm.
@@ -126,6 +127,45 @@ def solve(folder: Path, problem: str, method: str, most_years: float, free: int)
         csv.writer(file).writerows([("what", "value"), *lines.items()])
 
 
+def brute(folder: Path, problem: str, most_years: float, tolerance: float = 1e-6) -> None:
+    """Years one by one until none changes the state by more than ``tolerance``, or so many; beside
+    what a solver finds from the same start. Goes on after an interruption."""
+    rows: list[spinup.Iteration] = []
+
+    def report(row: spinup.Iteration) -> None:
+        rows.append(row)
+        if len(rows) % 100 == 1:
+            print(row, flush=True)
+            _write(problem, "direct", rows)
+
+    def found(method: str, tolerance: float, **options) -> dict:
+        model = ocean(TRACERS)
+        year = spinup.read_circulation(folder / "circulation.npz", model)
+        options |= dict(circulation=year, most_years=most_years)
+        try:
+            dogcm.equilibrium(model, PROBLEMS[problem], METHODS[method], tolerance, **options)
+        except spinup.EquilibriumError as error:
+            print(error)
+        volume = np.asarray((model.grid.h_c * model.grid.area_c).interior)
+        tracers = {n: np.asarray(model.state.tracers[n].interior) for n in PROBLEMS[problem]}
+        return {"volume": volume} | tracers
+
+    stepped = found("direct", tolerance, report=report, folder=folder / f"brute_{problem}")
+    _write(problem, "direct", rows)
+    solved = found("anderson_preconditioned", min(TOLERANCES))
+    volume = solved.pop("volume")
+    lines: dict[str, float] = {"years": rows[-1].years, "residual": rows[-1].residual}
+    for name, wanted in solved.items():
+        rms = lambda x: math.sqrt(float((volume * x**2).sum() / volume.sum()))
+        lines[f"{name}: difference, over its size"] = rms(stepped[name] - wanted) / rms(wanted)
+        away = stepped[name] - wanted
+        lines[f"{name}: largest difference"] = float(np.abs(away).max())
+        share = (volume * away**2).sum((1, 2)) / (volume * away**2).sum()
+        lines |= {f"{name}: part of it in layer {k + 1}": x for k, x in enumerate(share)}
+    with open(FILES / f"{problem}_brute.csv", "w", newline="") as file:
+        csv.writer(file).writerows([("what", "value"), *lines.items()])
+
+
 def radiocarbon(model: dogcm.Model, found: spinup.Equilibrium) -> dict[str, float]:
     """OCMIP-2's criterion, and means over parts of the deep ocean (per mille)."""
     space = found.problem.space
@@ -145,10 +185,16 @@ def radiocarbon(model: dogcm.Model, found: spinup.Equilibrium) -> dict[str, floa
 
 
 def _write(problem: str, method: str, rows: list) -> None:
+    """Residuals to a file; of a solve that went on after an interruption below those before it."""
     FILES.mkdir(exist_ok=True)
-    with open(FILES / f"{problem}_{method}.csv", "w", newline="") as file:
+    path, before = FILES / f"{problem}_{method}.csv", []
+    if path.exists() and rows[0].number:
+        with open(path, newline="") as file:
+            before = [r for r in list(csv.reader(file))[1:] if int(r[0]) < rows[0].number]
+    with open(path, "w", newline="") as file:
         out = csv.writer(file)
         out.writerow(("iteration", "years", "residual", "maps", "derivatives"))
+        out.writerows(before)
         for r in rows:
             out.writerow((r.number, f"{r.years:.2f}", f"{r.residual:.4e}", r.states, r.tangents))
 
@@ -206,7 +252,7 @@ def draw() -> None:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=("circulation", "solve", "draw"))
+    parser.add_argument("what", choices=("circulation", "solve", "brute", "draw"))
     parser.add_argument("problem", nargs="?", choices=sorted(PROBLEMS))
     parser.add_argument("method", nargs="?", choices=sorted(METHODS))
     parser.add_argument("--folder", type=Path, default=Path("output/equilibrium"))
@@ -225,6 +271,8 @@ def main() -> None:
         solve(
             options.folder, options.problem, options.method, options.most_years, options.free_years
         )
+    elif options.what == "brute":
+        brute(options.folder, options.problem, options.most_years)
     else:
         draw()
 
