@@ -17,6 +17,7 @@ from dogcm.planar.transport import (
     Flow,
     Passage,
     Scheme,
+    bounded,
     exponential_less_one,
     passage,
     passed,
@@ -139,6 +140,8 @@ class PlaneModel:
             flow = self.closure.flow(ready, plane)
         if self.transport.scheme == "exponential":
             flow = Passage(*hold(*passage(flow, plane, self.dt)))
+        else:
+            flow = bounded(flow, plane, self.dt, self.halos)
         # Stored, so that all layouts find the same bits.
         rising = hold(plane.divergence().crop(0))
         return Ready(plane, flow, rising, ready, params["source_strength"])

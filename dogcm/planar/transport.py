@@ -39,6 +39,8 @@ from dogcm.operators import (
 )
 
 Scheme = Literal["exponential", "limited", "upwind"]
+_DEEP = 4  # cells of halo, one more than a step uses up
+_MOST = 0.9  # of what a cell holds may leave it in a step
 
 
 class Flow(NamedTuple):
@@ -50,10 +52,21 @@ class Flow(NamedTuple):
     diffusivity_v: Field
 
 
+@jax.custom_jvp
 def _van_leer(a, b):
     """Harmonic mean of two differences of one sign, else zero."""
     agree = a * b > 0
     return jnp.where(agree, 2.0 * a * b / jnp.where(agree, a + b, 1.0), 0.0)
+
+
+@_van_leer.defjvp
+def _van_leer_jvp(values, changes):
+    """By ratios alone: far from a source the square of a sum is below the least number."""
+    a, b = values
+    agree = a * b > 0
+    part = jnp.where(agree, a / jnp.where(agree, a + b, 1.0), 0.0)
+    other = jnp.where(agree, 1.0 - part, 0.0)
+    return _van_leer(a, b), 2.0 * (other * other * changes[0] + part * part * changes[1])
 
 
 class _Axis(NamedTuple):
@@ -203,6 +216,26 @@ def _like(f: Field, like: Field) -> Field:
     return like.with_data(padded.astype(like.dtype))
 
 
+def bounded(flow: Flow, plane, dt: float, halos) -> Flow:
+    """The flow, slowed down where a cell would lose more than nearly all it holds in a step.
+
+    Limits of fluxes keep concentrations bounded then as well, but not their derivatives, which
+    would grow from step to step.
+    """
+    total, parts = 0.0, ((flow.u, flow.diffusivity_u), (flow.v, flow.diffusivity_v))
+    for (vel, k), axis, d in zip(parts, (_X, _Y), (plane.dx, plane.dy)):
+        out = lambda sign, vel=vel, k=k, d=d: fmap(
+            lambda w, k: jnp.maximum(sign * w, 0.0) + k / d, vel, k
+        )
+        up, down = out(1.0), out(-1.0)
+        total = total + (axis.upper_face(up) + axis.lower_face(down)) * (dt / d)
+    share = fmap(lambda x: _MOST / jnp.maximum(x, _MOST), total / plane.part, name="share")
+    (share,) = exchange(halos, (hold(share.crop(0)), _DEEP))
+    least = lambda axis: fmap(jnp.minimum, axis.lower(share), axis.upper(share))
+    x, y = least(_X), least(_Y)
+    return Flow(*hold(flow.u * x, flow.v * y, flow.diffusivity_u * x, flow.diffusivity_v * y))
+
+
 def fluxes(c: Field, flow: Flow, plane, dt: float, scheme: Scheme = "limited"):
     """Fluxes (unit m s-1) through west and south faces, not yet limited."""
     x = _flux(c, flow.u, flow.diffusivity_u, plane.wet_u, _X, plane.dx, dt, scheme)
@@ -223,10 +256,26 @@ def limited(c: Field, flux_x: Field, flux_y: Field, plane, dt: float) -> tuple[F
     return cut(flux_x, _X), cut(flux_y, _Y)
 
 
+@jax.custom_jvp
 def _affordable(content, loss):
     """The part of ``loss`` that ``content`` pays for, a little less than all of it."""
-    short = loss > content
+    short = _short(content, loss)
     return jnp.where(short, content * (1.0 - 1e-7) / jnp.where(short, loss, 1.0), 1.0)
+
+
+def _short(content, loss):
+    """Whether a cell would lose more than it holds, where that is more than nothing."""
+    return loss > jnp.maximum(content, 1e3 * jnp.finfo(loss.dtype).tiny)
+
+
+@_affordable.defjvp
+def _affordable_jvp(values, changes):
+    """Without the square of a loss, which may be below the least number."""
+    content, loss = values
+    short = _short(content, loss)
+    part, over = _affordable(content, loss), 1.0 / jnp.where(short, loss, 1.0)
+    change = ((1.0 - 1e-7) * changes[0] - part * changes[1]) * over
+    return part, jnp.where(short, change, 0.0)
 
 
 def converged(c: Field, flux_x: Field, flux_y: Field, plane, dt: float) -> Field:
@@ -253,6 +302,7 @@ def transported(
 __all__ = [
     "Flow",
     "Passage",
+    "bounded",
     "converged",
     "exponential_less_one",
     "limited",

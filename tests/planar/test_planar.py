@@ -24,6 +24,7 @@ from dogcm.planar import (
     make_plane,
     place_source,
     save_tree,
+    transport,
 )
 
 # Tests compile a lot and compute little.
@@ -41,7 +42,7 @@ def run(m, params, src, steps, state=None, every=0):
 
 
 # ---- transport
-def open_plane(n: int, u: float, v: float, d: float, scheme: str):
+def open_plane(n: int, u: float, v: float, d: float, scheme: str, dtype=np.float64):
     """A square of 10 m without obstacles, in uniform motion but for its rim."""
     flow_u, flow_v = np.full((n, n + 1), u), np.full((n + 1, n), v)
     flow_u[:, [0, -1]] = flow_v[[0, -1]] = 0.0
@@ -49,7 +50,7 @@ def open_plane(n: int, u: float, v: float, d: float, scheme: str):
     arrays = {"mask": ones, "u": flow_u, "v": flow_v, "eddy_diffusivity": d * ones}
     plane, deco, halos = make_plane(
         SerialCommunicator(), make_layout((n, n), 1, 1, periodic_x=False), arrays,
-        (10 / n, 10 / n, 1.0),
+        (10 / n, 10 / n, 1.0), dtype,
     )  # fmt: skip
     m = model(vertical="closed", scheme=scheme)
     return replace(m, plane=plane, decomposition=deco, halos=halos, closure=None, dt=2.0 / n)
@@ -75,6 +76,42 @@ def test_a_puff_moves_and_spreads_as_theory_says(scheme, least):
         errors.append(np.abs(np.asarray(last.concentration.data) - exact).mean())
     orders = np.log2(np.array(errors[:-1]) / errors[1:])
     assert orders[-1] > least, (errors, orders)
+
+
+@pytest.mark.parametrize("scheme", ["limited", "exponential"])
+@pytest.mark.parametrize("speed", [0.5, 50.0])
+def test_derivatives_do_not_grow(scheme, speed):
+    """In single precision, and at ten times the speed that a step bears."""
+    m = open_plane(20, speed, 0.2, 0.01, scheme, np.float32)
+    held, weights = m.at_rest().held, jnp.asarray(stirred_numbers((20, 20)), jnp.float32)
+    start = jnp.zeros((20, 20), jnp.float32).at[10, 3].set(1e-5)
+
+    def seen(start, d):
+        first = held._replace(layers=held.layers.with_data(start[None]))
+        params = m.params(jax.random.key(0), d)
+        last, _ = m.rollout(replace(m.at_rest(), held=first), params, source(m) * 0.0, 60, every=60)
+        return jnp.sum(weights * last.concentration.data)
+
+    slopes = jit(jax.grad(seen, (0, 1)))(start, jnp.float32(0.01))
+    assert all(bool(jnp.isfinite(x).all()) for x in slopes)
+    # Each cell's content ends somewhere: no more than a few times the largest weight of it.
+    assert float(jnp.abs(slopes[0]).max()) < 10.0
+
+
+def test_derivatives_of_limits_in_next_to_nothing():
+    """Far from a source, where squares are below the least number of single precision."""
+    sizes = jnp.asarray([2.0**-n for n in range(40, 120, 2)], jnp.float32)
+    slopes = lambda f: jax.vmap(jax.grad(f, (0, 1)))(sizes, 2 * sizes)
+    assert all(bool(jnp.isfinite(x).all()) for x in slopes(transport._van_leer))
+    of_content, of_loss = (np.asarray(x * sizes) for x in slopes(transport._affordable))
+    there = np.asarray(sizes) > 1e4 * np.finfo(np.float32).tiny
+    np.testing.assert_allclose(of_content[there], 0.5, rtol=1e-6)
+    np.testing.assert_allclose(of_loss[there], -0.25, rtol=1e-6)
+    assert np.isfinite(of_content).all() and np.isfinite(of_loss).all()
+
+
+def stirred_numbers(shape):
+    return np.random.default_rng(5).uniform(-1, 1, shape)
 
 
 @each_closure
@@ -293,28 +330,30 @@ def test_diffusivities_and_sources_are_learnable_like_any_parameter():
 
 
 # ---- tiles
-def on_tiles(name):
+def on_tiles(name, **options):
     comm = world()
     layout = make_layout(
         SHAPE, max(comm.size // 2, 1), min(comm.size, 2), periodic_x=False, min_cells=3
     )
-    return comm, model(name, comm, layout)
+    return comm, model(name, comm, layout, **options)
 
 
 @pytest.mark.mpi
 @pytest.mark.parametrize(
-    "name",
+    "name, options",
     [
-        pytest.param("none", marks=pytest.mark.ranks(2)),
-        pytest.param("layers", marks=pytest.mark.ranks(2, 4)),
+        pytest.param("none", {}, marks=pytest.mark.ranks(2)),
+        # A step that is too long for the flow, so that it is slowed down across tiles.
+        pytest.param("none", {"scheme": "limited", "dt": 3.0}, marks=pytest.mark.ranks(2)),
+        pytest.param("layers", {}, marks=pytest.mark.ranks(2, 4)),
     ],
 )
-def test_the_same_bits_on_tiles(name):
-    comm, m = on_tiles(name)
+def test_the_same_bits_on_tiles(name, options):
+    comm, m = on_tiles(name, **options)
     last, _ = run(m, stirred(m), source(m, 2), 30, m.at_rest(2))
     whole = [m.decomposition.gather(np.asarray(f.data)) for f in last.held]
     if comm.rank == 0:
-        alone = model(name)
+        alone = model(name, **options)
         want, _ = run(alone, stirred(alone), source(alone, 2), 30, alone.at_rest(2))
         # The network that gives the layers their rates multiplies matrices as wide as a tile: its
         # sums round by how many columns there are. Without it there are the same bits.

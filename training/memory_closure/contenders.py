@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from planes import Truth
+from published import PublishedModel
 
 from dogcm.learning.parameters import LearnableSet
 from dogcm.planar import Layers, PlaneModel, PlaneTransport
@@ -24,6 +25,8 @@ class Contender:
         closure: options of :class:`dogcm.planar.Layers`, None for none.
         vertical: without a closure, see :class:`dogcm.planar.PlaneTransport`.
         learns: whether anything is learned. about: in the tables.
+        published: options of the published closure instead, None for none.
+        scheme: of the transport.
         prior: weight of the squares of maps, and of how far diffusivities (their logarithms) are
             from the eddies' own: 26 sources do not tell 34 000 numbers.
     """
@@ -33,18 +36,24 @@ class Contender:
     vertical: str = "leaves"
     learns: bool = True
     prior: tuple[float, float] = (0.1, 0.02)
+    published: dict | None = None
+    scheme: str = "exponential"
 
     def model(self, truth: Truth, flow: int = 0, dtype=np.float32) -> PlaneModel:
         plane, d, halos = truth.plane(flow, dtype)
         closure = None if self.closure is None else Layers(**self.closure)
-        return PlaneModel(plane, halos, d, DT, closure, PlaneTransport(vertical=self.vertical))
+        kind = PlaneModel if self.published is None else PublishedModel
+        transport = PlaneTransport(vertical=self.vertical, scheme=self.scheme)
+        return kind(plane, halos, d, DT, closure, transport, **(self.published or {}))
 
     def start(self, model: PlaneModel, seed: int) -> dict:
         """What is learned, before training."""
         if not self.learns:
             return {}
         made = {"physics": LEARNED.initial(_physics(model), model.plane)}
-        if model.closure is not None:
+        if self.published is not None:
+            made["closure"] = model.weights(jax.random.key(seed))
+        elif model.closure is not None:
             made["closure"] = model.closure.weights(jax.random.key(seed), model.plane)
         return made
 
@@ -89,6 +98,24 @@ CONTENDERS = {
     "local_markov": Contender(
         "without memory, no maps",
         {"count": COUNT, "longest": 200.0, "maps": False, "remembers": False},
+    ),
+    "sharp": Contender(
+        "with memory, no maps, limited transport",
+        {"count": COUNT, "longest": 200.0, "maps": False},
+        scheme="limited",
+    ),
+    "sharp_markov": Contender(
+        "without memory, no maps, limited transport",
+        {"count": COUNT, "longest": 200.0, "maps": False, "remembers": False},
+        scheme="limited",
+    ),
+    "sharp_d": Contender("physics, learned D and strength, limited transport", scheme="limited"),
+    "published": Contender("the published closure", published={}),
+    "published_markov": Contender(
+        "the published closure, forgetting at every step", published={"remembers": False}
+    ),
+    "published_data": Contender(
+        "the published network without physics", published={"physics": False}
     ),
     "learned_d": Contender("physics, learned D and strength"),
     "learned_d_follows": Contender("physics, learned D, air follows", vertical="follows"),

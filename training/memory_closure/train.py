@@ -29,7 +29,7 @@ RECORD = 20.0  # s between what the loss compares
 HORIZONS = ((1, 60), (2, 30), (3, 24), (5, 36))
 BATCH = 6
 SMALL = 1e-9  # kg m-3, below which concentrations count as nothing
-RATES = {"physics": 2e-2, "network": 3e-3, "maps": 2e-2, "rest": 2e-2}
+RATES = {"physics": 2e-2, "published": 1e-3, "network": 3e-3, "maps": 2e-2, "rest": 2e-2}
 
 
 def loss_of(model, contender, own, learned, state, source, target):
@@ -76,7 +76,7 @@ def optimiser(updates: int):
 
     def label(path, _):
         keys = [str(getattr(k, "key", k)) for k in path]
-        return next((k for k in ("physics", "network", "maps") if k in keys), "rest")
+        return next((k for k in RATES if k in keys), "rest")
 
     labels = lambda tree: jax.tree_util.tree_map_with_path(label, tree)
     return optax.chain(optax.clip_by_global_norm(1.0), optax.multi_transform(parts, labels))
