@@ -13,7 +13,8 @@ from published import PublishedModel
 from dogcm.learning.parameters import LearnableSet
 from dogcm.planar import Layers, PlaneModel, PlaneTransport
 
-DT = 2.0  # s
+DT = 2.0  # s, of cells of 0.5 m
+SPACING = 0.5  # m
 LEARNED = LearnableSet(["plane_diffusivity: orthotropic", "source_strength"])
 
 
@@ -26,7 +27,8 @@ class Contender:
         vertical: without a closure, see :class:`dogcm.planar.PlaneTransport`.
         learns: whether anything is learned. about: in the tables.
         published: options of the published closure instead, None for none.
-        scheme: of the transport.
+        scheme: of the transport. projected: gates that fall below zero are set to zero after each
+            update, where they have a slope.
         prior: weight of the squares of maps, and of how far diffusivities (their logarithms) are
             from the eddies' own: 26 sources do not tell 34 000 numbers.
     """
@@ -38,13 +40,16 @@ class Contender:
     prior: tuple[float, float] = (0.1, 0.02)
     published: dict | None = None
     scheme: str = "exponential"
+    projected: bool = False
 
     def model(self, truth: Truth, flow: int = 0, dtype=np.float32) -> PlaneModel:
         plane, d, halos = truth.plane(flow, dtype)
         closure = None if self.closure is None else Layers(**self.closure)
         kind = PlaneModel if self.published is None else PublishedModel
         transport = PlaneTransport(vertical=self.vertical, scheme=self.scheme)
-        return kind(plane, halos, d, DT, closure, transport, **(self.published or {}))
+        # A flow passes half a cell in half the time.
+        dt = DT * min(truth.cell[0] / SPACING, 1.0)
+        return kind(plane, halos, d, dt, closure, transport, **(self.published or {}))
 
     def start(self, model: PlaneModel, seed: int) -> dict:
         """What is learned, before training."""
@@ -98,6 +103,11 @@ CONTENDERS = {
     "local_markov": Contender(
         "without memory, no maps",
         {"count": COUNT, "longest": 200.0, "maps": False, "remembers": False},
+    ),
+    "local_projected": Contender(
+        "with memory, no maps, gates kept alive",
+        {"count": COUNT, "longest": 200.0, "maps": False},
+        projected=True,
     ),
     "sharp": Contender(
         "with memory, no maps, limited transport",

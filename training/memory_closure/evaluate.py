@@ -2,8 +2,8 @@
 
 python training/memory_closure/evaluate.py scores      # accuracy.csv
 python training/memory_closure/evaluate.py families    # families.csv
-python training/memory_closure/evaluate.py checks      # conservation.csv, speed.csv
-python training/memory_closure/evaluate.py draw        # the figures
+python training/memory_closure/evaluate.py few         # few.csv
+python training/memory_closure/evaluate.py checks      # conservation.csv
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ HERE = Path(__file__).resolve().parent
 TIMES = (60, 120, 300, 600)
 EPSILON = 1e-9  # kg m-3, of the published relative measure
 RECORD = 20.0  # s
+FEW = (2, 4, 8, 16)  # training cases, fewer than all
 MEMORY = 60.0  # s between what is done to the memory
-WITH_RESETS = ("memory", "local")
+WITH_RESETS = ("memory", "local", "sharp")
 STEPS = 3000  # of the check of conservation: 6000 s
 SEEN = 1e-8  # kg m-3: where magnitudes are compared
 
@@ -36,13 +37,15 @@ SEEN = 1e-8  # kg m-3: where magnitudes are compared
 class Trained:
     """A contender with what it learned, on the plane of a truth's flow."""
 
-    def __init__(self, name: str, seed: int, truth: Truth, base: Truth, folder: Path, flow=0):
+    def __init__(
+        self, name: str, seed: int, truth: Truth, base: Truth, folder: Path, flow=0, few=""
+    ):
         self.contender = CONTENDERS[name]
         self.model = self.contender.model(truth, flow)
         home = self.contender.model(base)
         learned = self.contender.start(home, seed)
         if learned:
-            learned = load_tree(folder / f"{name}_{seed}.npz", home, learned)
+            learned = load_tree(folder / f"{name}_{seed}{few}.npz", home, learned)
         if truth.cell != base.cell or flow or truth.name in ("moved_partitions", "changed_inflow"):
             learned = carried_over(learned, self.contender, home, self.model)
         self.params = self.contender.params(self.model, learned)
@@ -54,13 +57,13 @@ class Trained:
             memory: kept; reset (what layers hold is gone every MEMORY seconds); shuffled (it is
                 that of another case).
         """
-        m, steps = self.model, round(MEMORY / DT)
-        rates = field(truth.sources(cases, seconds, DT))
+        m, dt = self.model, self.model.dt
+        steps, rates = round(MEMORY / dt), field(truth.sources(cases, seconds, dt))
         if len(rates.data) > 1:
-            source = lambda t: rates.level(0).with_data(rates.data[jnp.int32(t / DT + 0.5)])
+            source = lambda t: rates.level(0).with_data(rates.data[jnp.int32(t / dt + 0.5)])
         else:
             source = rates.with_data(rates.data[0])
-        roll = jax.jit(lambda s, p: m.rollout(s, p, source, steps, round(RECORD / DT)))
+        roll = jax.jit(lambda s, p: m.rollout(s, p, source, steps, round(RECORD / dt)))
         state, seen = m.at_rest(len(cases)), []
         for _ in range(round(seconds / MEMORY)):
             state, records = roll(state, self.params)
@@ -164,6 +167,25 @@ def scores(given, truth: Truth) -> None:
     _write("accuracy.csv", head, rows)
 
 
+def few(given, truth: Truth) -> None:
+    """few.csv: errors on the test cases against the number of training cases."""
+    cases, rows = np.flatnonzero(~truth.train), []
+    want, wet = at_times(truth, cases, TIMES), truth.flows[0]["mask"] > 0.05
+    for name, seed in runs(given.names, given.seeds):
+        for count in (*FEW, int(truth.train.sum())):
+            label = f"_of{count}" if count in FEW else ""
+            if not (given.folder / f"{name}_{seed}{label}.npz").exists():
+                continue
+            trained = Trained(name, seed, truth, truth, given.folder, few=label)
+            seen = trained.run(truth, cases, 600.0)[[round(t / RECORD) - 1 for t in TIMES]]
+            for key, values in measures(seen, want, wet).items():
+                means = zip(TIMES, values.mean(1), np.median(values, axis=1))
+                rows += [[name, count, seed, key, t, f"{a:.5g}", f"{b:.5g}"] for t, a, b in means]
+            print(name, count, seed, flush=True)
+    head = ["contender", "training_cases", "seed", "measure", "time", "mean", "median"]
+    _write("few.csv", head, rows)
+
+
 def _write(name: str, head: list[str], rows: list) -> None:
     with open(HERE / name, "w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([head, *rows])
@@ -225,15 +247,14 @@ def checks(given, truth: Truth) -> None:
 def main() -> None:
     """The command; see the top of this file."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=["scores", "families", "checks"])
+    parser.add_argument("what", choices=["scores", "families", "few", "checks"])
     parser.add_argument("--names", nargs="+", default=list(CONTENDERS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--truth", type=Path, default=HERE / "truth.nc")
     parser.add_argument("--folder", type=Path, default=Path("output/memory_closure/trained"))
     given = parser.parse_args()
-    {"scores": scores, "families": families, "checks": checks}[given.what](
-        given, read_truth(given.truth)
-    )
+    todo = {"scores": scores, "families": families, "few": few, "checks": checks}
+    todo[given.what](given, read_truth(given.truth))
 
 
 if __name__ == "__main__":

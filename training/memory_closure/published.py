@@ -60,7 +60,8 @@ class Network(nn.Module):
         x, shapes = seen, []
         for channels in CHANNELS:
             shapes.append(x.shape[1:3])
-            x = nn.max_pool(_double(x, channels), (2, 2), (2, 2))
+            half = tuple(min(2, n) for n in x.shape[1:3])
+            x = nn.max_pool(_double(x, channels), half, half)
         x = jnp.mean(x, axis=(1, 2))
         hidden = hidden if self.remembers else jnp.zeros_like(hidden)
         kept, told = [], []

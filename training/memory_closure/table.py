@@ -19,7 +19,12 @@ HERE = Path(__file__).resolve().parent
 TIMES = (60, 120, 300, 600)
 DRAWS = 2000
 # With memory, and the twin of equal parameters without.
-PAIRS = (("memory", "markov"), ("local", "local_markov"))
+PAIRS = (
+    ("memory", "markov"),
+    ("local", "local_markov"),
+    ("sharp", "sharp_markov"),
+    ("sharp", "published"),
+)
 NAMES = {
     "relative": "published relative measure",
     "mse": "mean squared error (kg2 m-6)",
@@ -97,17 +102,44 @@ def families() -> str:
     return "\n".join(out)
 
 
-def draw(values: dict) -> None:
-    """error.png: error by time of all contenders."""
-    shown = [
-        (n, m) for n, m in dict.fromkeys((k[0], k[1]) for k in values) if n != "physics_follows"
+def few() -> str:
+    """Table of few.csv: mean error of logarithms, over seeds, against the training cases."""
+    found = defaultdict(list)
+    with open(HERE / "few.csv") as file:
+        for r in csv.DictReader(file):
+            if r["measure"] == "log":
+                key = r["contender"], int(r["training_cases"]), int(r["time"])
+                found[key].append(float(r["mean"]))
+    counts = sorted({k[1] for k in found})
+    out = [
+        f"**{NAMES['log']}, by training cases**",
+        "",
+        "| | " + " | ".join(str(n) for n in counts) + " |",
+        "|---|" + "---|" * len(counts),
     ]
-    figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+    for name in dict.fromkeys(k[0] for k in found):
+        for t in (120, 600):
+            cells = (found[name, n, t] for n in counts)
+            spread = lambda c: f" ({min(c):.2f} to {max(c):.2f})" if len(c) > 1 else ""
+            shown = (f"{np.mean(c):.2f}{spread(c)}" if c else "" for c in cells)
+            out.append(f"| {name}, {t} s | {' | '.join(shown)} |")
+    return "\n".join(out)
+
+
+def draw(values: dict) -> None:
+    """error.png: error by time of all contenders, of a colour each; what happens to the memory by
+    the line."""
+    left_out = ("physics_follows",)
+    shown = [k for k in dict.fromkeys((k[0], k[1]) for k in values) if k[0] not in left_out]
+    names = list(dict.fromkeys(n for n, _ in shown))
+    colours = dict(zip(names, plt.get_cmap("tab20").colors))
+    styles = {"kept": "o-", "reset": "s:", "shuffled": "x--"}
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
     for axis, measure in zip(axes, ("mse", "log")):
         for name, memory in shown:
             label = name if memory == "kept" else f"{name}, {memory}"
             mean = [values[name, memory, measure, t].mean() for t in TIMES]
-            axis.plot(TIMES, mean, "o-" if memory == "kept" else "o:", label=label)
+            axis.plot(TIMES, mean, styles[memory], ms=4, color=colours[name], label=label)
         axis.set(xlabel="time (s)", yscale="log", title=NAMES[measure])
     figure.legend(*axes[1].get_legend_handles_labels(), loc="outside right", fontsize=8)
     figure.savefig(HERE / "error.png", dpi=110)
@@ -118,6 +150,8 @@ if __name__ == "__main__":
     text = tables(scores)
     if (HERE / "families.csv").exists():
         text += "\n" + families() + "\n"
+    if (HERE / "few.csv").exists():
+        text += "\n" + few() + "\n"
     (HERE / "tables.md").write_text(text)
     draw(scores)
     print(text)

@@ -97,7 +97,12 @@ def train(name: str, truth: Truth, seed: int, cases, tell=print):
         loss = lambda w: loss_of(model, contender, own, w, state, source, target)
         (value, (last, parts)), slope = jax.value_and_grad(loss, has_aux=True)(learned)
         change, moments = rule.update(slope, moments, learned)
-        return optax.apply_updates(learned, change), moments, last, (value, *parts)
+        learned = optax.apply_updates(learned, change)
+        if contender.projected:
+            closure = learned["closure"]
+            gates = jnp.maximum(closure["gates"], 0.0)
+            learned = learned | {"closure": closure | {"gates": gates}}
+        return learned, moments, last, (value, *parts)
 
     random, done, began = np.random.default_rng(seed), 0, time.perf_counter()
     for segments, episodes in HORIZONS:
