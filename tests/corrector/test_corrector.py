@@ -700,7 +700,11 @@ def cuts(name="unet"):
 @pytest.mark.mpi(min_size=2)
 @pytest.mark.parametrize(
     "serial",
-    [*(pytest.param(n, marks=pytest.mark.ranks(2)) for n in ("conv", "attention")), "unet"],
+    [
+        pytest.param("conv", marks=pytest.mark.ranks(2)),
+        pytest.param("attention", marks=pytest.mark.ranks(2, slow=(2,))),
+        "unet",
+    ],
     indirect=True,
 )
 def test_layouts_agree(request, serial):

@@ -251,7 +251,10 @@ def alone():
 
 @pytest.mark.layouts
 @pytest.mark.mpi(min_size=2)
-@pytest.mark.parametrize("size, request_", [(2, "2x1"), (4, "2x2"), (6, "3x2")])
+@pytest.mark.parametrize(
+    "size, request_",
+    [pytest.param(2, "2x1", marks=pytest.mark.slow), (4, "2x2"), (6, "3x2")],
+)
 def test_the_same_bits_on_every_layout(size, request_, alone):
     comm = world()
     if comm.size != size:

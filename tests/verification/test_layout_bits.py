@@ -53,7 +53,12 @@ def reference() -> dict[str, np.ndarray] | None:
 
 def cases():
     name = lambda c: "dropped_land" if isinstance(c[0], tuple) else f"{c[0]}x{c[1]}"
-    return [pytest.param(n, c, id=f"{n}-{name(c)}") for n, cuts in LAYOUTS.items() for c in cuts]
+    slow = lambda n, c: [pytest.mark.slow] * ((n, name(c)) == (4, "4x1"))
+    return [
+        pytest.param(n, c, id=f"{n}-{name(c)}", marks=slow(n, c))
+        for n, cuts in LAYOUTS.items()
+        for c in cuts
+    ]
 
 
 @pytest.mark.layouts
