@@ -14,8 +14,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from dogcm import operators
 from dogcm.field import Field
-from dogcm.operators import mean_x_u2c, mean_y_v2c
 from dogcm.planar import Plane, PlaneModel, PlaneState
 
 CELLS, UNITS = 4, 128
@@ -98,11 +98,11 @@ def surroundings(plane: Plane):
     inner = lambda f: f.crop(0).data
     parts = [
         inner(plane.wet_c),
-        inner(mean_x_u2c(plane.u)) / 0.1,
-        inner(mean_y_v2c(plane.v)) / 0.1,
+        inner(operators.mean_x_u2c(plane.u)) / 0.1,
+        inner(operators.mean_y_v2c(plane.v)) / 0.1,
         inner(plane.divergence()) * plane.dx / 0.1,
-        inner(mean_x_u2c(plane.diffusivity_u)) / 0.01,
-        inner(mean_y_v2c(plane.diffusivity_v)) / 0.01,
+        inner(operators.mean_x_u2c(plane.diffusivity_u)) / 0.01,
+        inner(operators.mean_y_v2c(plane.diffusivity_v)) / 0.01,
     ]
     return jnp.stack(parts, axis=-1)
 
