@@ -37,9 +37,9 @@ from dogcm.operators import (
     upper_y_c2v,
     upper_y_v2c,
 )
+from dogcm.planar.plane import DEPTH
 
 Scheme = Literal["exponential", "limited", "upwind"]
-_DEEP = 4  # cells of halo, one more than a step uses up
 _MOST = 0.9  # of what a cell holds may leave it in a step
 
 
@@ -217,7 +217,8 @@ def _like(f: Field, like: Field) -> Field:
 
 
 def bounded(flow: Flow, plane, dt: float, halos) -> Flow:
-    """The flow, slowed down where a cell would lose more than nearly all it holds in a step.
+    """The flow, slowed down where a cell would lose nearly all it holds, or more, in a step of
+    ``dt`` (s).
 
     Limits of fluxes keep concentrations bounded then as well, but not their derivatives, which
     would grow from step to step.
@@ -230,7 +231,7 @@ def bounded(flow: Flow, plane, dt: float, halos) -> Flow:
         up, down = out(1.0), out(-1.0)
         total = total + (axis.upper_face(up) + axis.lower_face(down)) * (dt / d)
     share = fmap(lambda x: _MOST / jnp.maximum(x, _MOST), total / plane.part, name="share")
-    (share,) = exchange(halos, (hold(share.crop(0)), _DEEP))
+    (share,) = exchange(halos, (hold(share.crop(0)), DEPTH + 1))
     least = lambda axis: fmap(jnp.minimum, axis.lower(share), axis.upper(share))
     x, y = least(_X), least(_Y)
     return Flow(*hold(flow.u * x, flow.v * y, flow.diffusivity_u * x, flow.diffusivity_v * y))

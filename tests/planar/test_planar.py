@@ -83,7 +83,8 @@ def test_a_puff_moves_and_spreads_as_theory_says(scheme, least):
 def test_derivatives_do_not_grow(scheme, speed):
     """In single precision, and at ten times the speed that a step bears."""
     m = open_plane(20, speed, 0.2, 0.01, scheme, np.float32)
-    held, weights = m.at_rest().held, jnp.asarray(stirred_numbers((20, 20)), jnp.float32)
+    held = m.at_rest().held
+    weights = jnp.asarray(np.random.default_rng(5).uniform(-1, 1, (20, 20)), jnp.float32)
     start = jnp.zeros((20, 20), jnp.float32).at[10, 3].set(1e-5)
 
     def seen(start, d):
@@ -108,10 +109,6 @@ def test_derivatives_of_limits_in_next_to_nothing():
     np.testing.assert_allclose(of_content[there], 0.5, rtol=1e-6)
     np.testing.assert_allclose(of_loss[there], -0.25, rtol=1e-6)
     assert np.isfinite(of_content).all() and np.isfinite(of_loss).all()
-
-
-def stirred_numbers(shape):
-    return np.random.default_rng(5).uniform(-1, 1, shape)
 
 
 @each_closure

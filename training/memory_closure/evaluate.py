@@ -3,6 +3,7 @@
 python training/memory_closure/evaluate.py scores      # accuracy.csv
 python training/memory_closure/evaluate.py families    # families.csv
 python training/memory_closure/evaluate.py few         # few.csv
+python training/memory_closure/evaluate.py near        # near.csv
 python training/memory_closure/evaluate.py checks      # conservation.csv
 """
 
@@ -27,6 +28,7 @@ HERE = Path(__file__).resolve().parent
 TIMES = (60, 120, 300, 600)
 EPSILON = 1e-9  # kg m-3, of the published relative measure
 RECORD = 20.0  # s
+RADII = (0.5, 1.0, 2.0)  # m, around the source
 FEW = (2, 4, 8, 16)  # training cases, fewer than all
 MEMORY = 60.0  # s between what is done to the memory
 WITH_RESETS = ("memory", "local", "sharp")
@@ -186,6 +188,25 @@ def few(given, truth: Truth) -> None:
     _write("few.csv", head, rows)
 
 
+def near(given, truth: Truth) -> None:
+    """near.csv: how much of the squared error lies within so many metres of the source."""
+    cases, rows = np.flatnonzero(~truth.train), []
+    want, wet = at_times(truth, cases, TIMES), truth.flows[0]["mask"] > 0.05
+    y, x = (np.indices(truth.shape) + 0.5) * truth.cell[0]
+    source = truth.start[cases][:, 0]
+    away = np.stack([np.hypot(x - at[0], y - at[1]) for at in source])
+    for name, seed in runs(given.names, given.seeds):
+        if CONTENDERS[name].learns and not (given.folder / f"{name}_{seed}.npz").exists():
+            continue
+        trained = Trained(name, seed, truth, truth, given.folder)
+        seen = trained.run(truth, cases, 600.0)[[round(t / RECORD) - 1 for t in TIMES]]
+        error = (seen - want) ** 2 * wet
+        for radius in RADII:
+            part = (error * (away <= radius)).sum((1, 2, 3)) / error.sum((1, 2, 3))
+            rows.append([name, seed, radius, *(f"{x:.3f}" for x in part)])
+    _write("near.csv", ["contender", "seed", "radius_m", *(f"{t} s" for t in TIMES)], rows)
+
+
 def _write(name: str, head: list[str], rows: list) -> None:
     with open(HERE / name, "w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([head, *rows])
@@ -247,13 +268,13 @@ def checks(given, truth: Truth) -> None:
 def main() -> None:
     """The command; see the top of this file."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=["scores", "families", "few", "checks"])
+    parser.add_argument("what", choices=["scores", "families", "few", "near", "checks"])
     parser.add_argument("--names", nargs="+", default=list(CONTENDERS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--truth", type=Path, default=HERE / "truth.nc")
     parser.add_argument("--folder", type=Path, default=Path("output/memory_closure/trained"))
     given = parser.parse_args()
-    todo = {"scores": scores, "families": families, "few": few, "checks": checks}
+    todo = {"scores": scores, "families": families, "few": few, "near": near, "checks": checks}
     todo[given.what](given, read_truth(given.truth))
 
 
