@@ -1,5 +1,6 @@
 """Who owns what: layouts, tiles, scatter and gather, and messages between ranks on the host."""
 
+from dogcm.decomp.boxes import Boxes
 from dogcm.decomp.communicator import MPICommunicator, SerialCommunicator, world
 from dogcm.decomp.depth import Halo
 from dogcm.decomp.devices import on_devices
@@ -7,6 +8,7 @@ from dogcm.decomp.layout import Layout, LayoutError, Tile, choose_layout, layout
 from dogcm.decomp.tiles import Decomposition
 
 __all__ = [
+    "Boxes",
     "Decomposition",
     "Halo",
     "Layout",
