@@ -21,7 +21,7 @@ from dogcm.diagnostics.series import SAMPLE, Ocean, add_series, check_shapes
 from dogcm.diagnostics.variables import VARIABLES, Scene, Variable
 from dogcm.field import Field
 from dogcm.halo import exact_sum, once
-from dogcm.io.output import PLACES, axis_names, horizontal_attributes, place_attributes
+from dogcm.io.description import PLACES, axis_names, horizontal_attributes, place_attributes
 from dogcm.io.series import NAME_LENGTH, Axis, SeriesVariable
 from dogcm.operators import sum_z
 

@@ -28,7 +28,7 @@ from dogcm.diagnostics.budgets import (
 from dogcm.diagnostics.circulation import reference_density
 from dogcm.dynamics.continuity import divergence, interface_flow, stretch_c, stretch_u, stretch_v
 from dogcm.field import Field, exchange, fmap
-from dogcm.io.output import FileVariable
+from dogcm.io.description import FileVariable
 from dogcm.operators import common, mean_x_u2c, mean_y_v2c, sum_z
 from dogcm.physics.isoneutral import NeutralDiffusion
 from dogcm.physics.surface import SurfaceFluxes
@@ -141,8 +141,8 @@ class Scene:
 
 @dataclass(frozen=True)
 class Variable(FileVariable):
-    """A :class:`dogcm.io.output.FileVariable` and the function ``(Scene) -> Field`` that computes
-    it.
+    """A :class:`dogcm.io.description.FileVariable` and the function ``(Scene) -> Field`` that
+    computes it.
 
     ``of_step``: it describes a step rather than a state, so only its mean over steps can be
     written.

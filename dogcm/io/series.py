@@ -9,7 +9,8 @@ import netCDF4
 import numpy as np
 
 from dogcm.io.appending import open_to_append
-from dogcm.io.output import FILL, HEADER_BYTES, OutputFile
+from dogcm.io.description import FILL, HEADER_BYTES
+from dogcm.io.output import OutputFile
 from dogcm.io.root import RootTask, require_space
 
 # Of the name of a basin or section.
@@ -37,7 +38,7 @@ class SeriesVariable:
     """What a series file says about a variable.
 
     Attributes:
-        name, unit, standard_name, long_name: as :class:`dogcm.io.output.FileVariable`.
+        name, unit, standard_name, long_name: as :class:`dogcm.io.description.FileVariable`.
         axes: names of its axes after time.
         coordinates: names of the file's constants that say where its values lie.
     """

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dogcm.diagnostics.variables import VARIABLES, Variable, variables_of
-from dogcm.io.output import (
+from dogcm.io.description import (
     PLACES,
     axis_names,
     date_of,

@@ -14,7 +14,7 @@ import numpy as np
 
 from dogcm.decomp.binding import DeviceBinding, bind_device, thread_count
 from dogcm.diagnostics.monitor import Reading
-from dogcm.io.output import date_of
+from dogcm.io.description import date_of
 
 _YEAR = 365.0 * 86400.0
 _ROWS = 32  # of the start table; the rest is summed up in one line

@@ -26,8 +26,8 @@ from dogcm.decomp.binding import DeviceBinding
 from dogcm.diagnostics.files import MONITOR_FILE
 from dogcm.diagnostics.monitor import Reading
 from dogcm.field import Field
+from dogcm.io.description import date_of
 from dogcm.io.intervals import OpenInterval
-from dogcm.io.output import date_of
 from dogcm.io.restart import (
     read_intervals,
     read_restart,

@@ -15,7 +15,8 @@ from dogcm.components.errors import ConfigError
 from dogcm.diagnostics import circulation_series as circulation
 from dogcm.diagnostics.files import CIRCULATION_FILE
 from dogcm.diagnostics.variables import Scene, Variable, find_variables, variables_of
-from dogcm.io.output import HEADER_BYTES, OutputFile, metric_bytes, record_bytes
+from dogcm.io.description import HEADER_BYTES, metric_bytes, record_bytes
+from dogcm.io.output import OutputFile
 from dogcm.io.series import SeriesFile, series_bytes
 from dogcm.physics.surface import SurfaceFluxes
 from dogcm.timestepping import many_steps_with

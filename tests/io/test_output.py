@@ -22,7 +22,7 @@ from dogcm.components.errors import ConfigError
 from dogcm.decomp import SerialCommunicator, world
 from dogcm.diagnostics.variables import VARIABLES, find_variables
 from dogcm.field import Field
-from dogcm.io.output import calendar_of, date_of
+from dogcm.io.description import calendar_of, date_of
 from dogcm.io.restart import (
     RestartError,
     latest_restart,
