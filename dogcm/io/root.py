@@ -53,6 +53,32 @@ class RootTask:
             raise self._kind(message)
 
 
+class SharedTask(RootTask):
+    """Steps of every rank, besides those of rank 0, between collective calls; see
+    :class:`RootTask`."""
+
+    def each(self, function: Callable, *args) -> Any:
+        """``function(*args)`` on every rank; its result, None after a failure on this rank."""
+        if self.error is not None:
+            return None
+        try:
+            return function(*args)
+        except Exception as error:  # noqa: BLE001 raised by finish on every rank
+            self.error = error
+            return None
+
+    def finish(self) -> None:
+        """Raise what went wrong on any rank, on all ranks; nobody leaves before all have come.
+
+        Raises:
+            OutputError: or the class given to the constructor.
+        """
+        message = None if self.error is None else explain(self.error, self._path)
+        told = self._comm.broadcast(self._comm.gather(message))
+        if first := next(filter(None, told), None):
+            raise self._kind(first)
+
+
 def on_root(comm, function: Callable, *args) -> Any:
     """``function(*args)`` on rank 0, its result on every rank; an error there is raised on every
     rank."""

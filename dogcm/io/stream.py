@@ -18,7 +18,8 @@ from dogcm.io.root import OutputError
 
 
 class OutputStream:
-    """Records of fields under one name; the base of :class:`dogcm.io.output.OutputFile`.
+    """Records of fields under one name; the base of :class:`dogcm.io.output.OutputFile` and
+    :class:`dogcm.io.zarr_store.ZarrStore`.
 
     Args:
         path: of the file, or folder. variables: what it holds. kind: ``snapshot``, or what is made

@@ -86,19 +86,20 @@ def _find(folder: Path, file: str | None) -> Path | None:
     if not folder.is_dir():
         raise FileNotFoundError(f"no such output folder: {folder}")
     files = sorted(
-        p for p in folder.glob("*.nc") if not is_restart_name(p.name) and p.name != CIRCULATION_FILE
+        p
+        for p in (*folder.glob("*.nc"), *folder.glob("*.zarr"))
+        if not is_restart_name(p.name) and p.name != CIRCULATION_FILE
     )
     if file is not None:
-        wanted = folder / f"{file.removesuffix('.nc')}.nc"
-        if wanted not in files:
-            raise FileNotFoundError(
-                f"no {wanted}; there: {', '.join(p.stem for p in files) or 'no output file'}"
-            )
-        return wanted
+        for path in files:
+            if file in (path.name, path.stem):
+                return path
+        there = ", ".join(p.stem for p in files) or "no output file"
+        raise FileNotFoundError(f"no {folder / file}; there: {there}")
     with_record = [p for p in files if _records(p)]
     if not with_record and not (folder / MONITOR_FILE).is_file():
         raise FileNotFoundError(
-            f"{folder} holds no output file with a record (NAME.nc) and no monitor.csv"
+            f"{folder} holds no output file with a record (NAME.nc, NAME.zarr) and no monitor.csv"
         )
     return next(
         (p for p in with_record if p.stem == "monthly"), with_record[0] if with_record else None

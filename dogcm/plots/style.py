@@ -33,17 +33,18 @@ class Look:
 
 
 def open_dataset(path: Path):
-    """An open xarray dataset of a netCDF file.
+    """An open xarray dataset of a netCDF file or a zarr store.
 
     Raises:
         PlotError: it cannot be read.
     """
     import xarray as xr
 
+    engine = "zarr" if path.suffix == ".zarr" else None
     try:
-        return xr.open_dataset(path, decode_timedelta=False)
+        return xr.open_dataset(path, engine=engine, decode_timedelta=False)
     except (OSError, ValueError) as error:
-        raise PlotError(f"{path} cannot be read as netCDF ({error})") from error
+        raise PlotError(f"{path} cannot be read ({error})") from error
 
 
 def cell_edges(centres: np.ndarray) -> np.ndarray:

@@ -327,6 +327,9 @@ class OutputConfig(Section):
         "over the interval: mean, minimum, maximum, root_mean_square; or snapshot at its end",
     )
     every: float = par(30.0, "days", "interval", gt=0)
+    format: Literal["netcdf", "zarr"] = par(
+        "netcdf", "1", "a file NAME.nc, or a folder NAME.zarr that every rank writes its part of"
+    )
 
 
 class SectionConfig(Section):

@@ -16,7 +16,7 @@ import dogcm
 from dogcm.diagnostics.files import CIRCULATION_FILE, MONITOR_FILE
 from dogcm.io.restart import restarts_in
 from dogcm.io.root import OutputError, free_bytes, megabytes
-from dogcm.io.whole import whole_file
+from dogcm.io.whole import remove, whole_file
 from dogcm.setups.paths import absolute_paths
 
 RUN_FILE, CONFIG_FILE = "run.json", "config.yaml"
@@ -77,7 +77,7 @@ def _existing(folder: Path, config) -> list[str]:
         MONITOR_FILE,
         CONFIG_FILE,
         CIRCULATION_FILE,
-        *(f"{n}.nc" for n in config.run.output),
+        *(n + suffix for n in config.run.output for suffix in (".nc", ".zarr")),
     ]
     found = [n for n in names if (folder / n).exists()]
     return found + [p.name for p in restarts_in(folder)]
@@ -106,7 +106,7 @@ def clear_folder(folder: Path, config, keep: Path | None) -> None:
     for name in _existing(folder, config):
         path = folder / name
         if keep is None or path.resolve() != keep.resolve():
-            path.unlink(missing_ok=True)
+            remove(path)
 
 
 def check_space(folder: Path, needs: dict[str, int]) -> None:

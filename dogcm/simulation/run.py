@@ -39,6 +39,7 @@ from dogcm.io.restart import (
     write_restart,
 )
 from dogcm.io.root import OutputError, on_root
+from dogcm.io.whole import remove
 from dogcm.simulation import folder as files
 from dogcm.simulation.lock import FolderLock
 from dogcm.simulation.progress import Progress, compiling, say, start_table
@@ -219,7 +220,7 @@ class _Run:
         self.lock.take()
         self.compiled_before = files.compile_seconds(self.folder)
         for path in self.folder.glob(".*.partial"):
-            path.unlink(missing_ok=True)
+            remove(path)
 
     def _prepare_files(self, continues: bool) -> None:
         on_root(self.comm, files.check_space, self.folder, self._needs())
@@ -257,7 +258,7 @@ class _Run:
     def _needs(self) -> dict[str, int]:
         """Bytes to be written, by file, at most."""
         records = lambda t: self.length // t.every.steps + 1
-        needs = {f"{t.name}.nc": t.bytes(self.model, records(t)) for t in self.tables}
+        needs = {t.file_name: t.bytes(self.model, records(t)) for t in self.tables}
         kept = (
             min(self.config.run.keep_restarts, self.length // self.restarts.steps)
             if self.restarts

@@ -17,7 +17,10 @@ from dogcm.diagnostics.files import CIRCULATION_FILE
 from dogcm.diagnostics.variables import Scene, Variable, find_variables, variables_of
 from dogcm.io.description import HEADER_BYTES, metric_bytes, record_bytes
 from dogcm.io.output import OutputFile
+from dogcm.io.root import OutputError, on_root
 from dogcm.io.series import SeriesFile, series_bytes
+from dogcm.io.stream import OutputStream
+from dogcm.io.zarr_store import ZarrStore, require_zarr
 from dogcm.physics.surface import SurfaceFluxes
 from dogcm.timestepping import many_steps_with
 
@@ -29,6 +32,7 @@ _COMBINE = {
     "maximum": jnp.maximum,
 }
 _START = {"minimum": np.inf, "maximum": -np.inf}
+FORMATS: dict[str, type[OutputStream]] = {"netcdf": OutputFile, "zarr": ZarrStore}
 
 
 class Every:
@@ -57,6 +61,7 @@ class Table:
 
     def __init__(self, name: str, config, every: Every, more: dict[str, Variable]):
         self.name, self.kind, self.every = name, config.kind, every
+        self.format = FORMATS[config.format]
         self.variables: list[Variable] = find_variables(config.variables, more)
         of_step = [v.name for v in self.variables if v.of_step]
         if of_step and self.kind == "snapshot":
@@ -66,9 +71,14 @@ class Table:
         self._begin()
 
     def _begin(self) -> None:
-        self.file: OutputFile | None = None
+        self.file: OutputStream | None = None
         self.start = 0.0  # of the present interval, s
         self.count = 0  # steps seen so far
+
+    @property
+    def file_name(self) -> str:
+        """Of its file, or of the folder that it is."""
+        return self.name + self.format.suffix
 
     @property
     def summed(self) -> bool:
@@ -88,9 +98,20 @@ class Table:
 
     def open(self, folder: Path, model, attributes: dict, resume: float | None) -> None:
         """Make the file, or continue it after the records that end by ``resume`` (s)."""
-        self.file = OutputFile(
-            folder / f"{self.name}.nc", self.variables, self.kind, model, attributes, resume
-        )
+        if resume is not None:
+            on_root(model.comm, self._require_one_format, folder)
+        path = folder / self.file_name
+        self.file = self.format(path, self.variables, self.kind, model, attributes, resume)
+
+    def _require_one_format(self, folder: Path) -> None:
+        """A run goes on in the format in which it has begun."""
+        for other in FORMATS.values():
+            path = folder / (self.name + other.suffix)
+            if other is not self.format and path.exists():
+                raise OutputError(
+                    f"{path} holds this output in another format than run.output.{self.name} asks "
+                    f"for ({self.file_name}): give this output another name, or move it away"
+                )
 
     def bytes(self, model, records: int) -> int:
         """Upper limit of the file's size."""
@@ -112,6 +133,7 @@ class CirculationTable(Table):
 
     def __init__(self, model, every: Every):
         self.name, self.kind, self.every = CIRCULATION_FILE.removesuffix(".nc"), "mean", every
+        self.format = SeriesFile
         self._circulation = _circulation_of(model)
         self.variables = self._circulation.samples
         self._begin()
@@ -158,9 +180,11 @@ def tables_of(model, every) -> list[Table]:
         every: ``(key, days) -> Every``, which may refuse an interval.
 
     Raises:
-        ConfigError: a variable, basin or section that cannot be written.
+        ConfigError: a variable, basin or section that cannot be written, or a library is missing.
     """
     run, tables = model.config.run, []
+    if any(config.format == "zarr" for config in run.output.values()):
+        require_zarr(model.comm)
     own = variables_of(model.passive, model.config.physics.equation_of_state.kind)
     own |= {n: v.named(n) for n, v in run.variables.items()}
     for name, config in run.output.items():

@@ -36,16 +36,23 @@ class Output:
         name: of the file, without suffix. variables: see ``dogcm show --variables``.
         every: interval, in days or as text (``"1 h"``).
         kind: mean, minimum, maximum or root_mean_square over the interval; or snapshot at its end.
+        format: netcdf, or zarr, which needs ``pip install "dogcm[zarr]"``.
     """
 
     name: str
     variables: Sequence[str]
     every: float | str = 30.0
     kind: str = "mean"
+    format: str = "netcdf"
 
     def entry(self) -> dict[str, Any]:
         """As a configuration has it."""
-        return {"variables": list(self.variables), "every": in_days(self.every), "kind": self.kind}
+        return {
+            "variables": list(self.variables),
+            "every": in_days(self.every),
+            "kind": self.kind,
+            "format": self.format,
+        }
 
 
 @dataclass(frozen=True)

@@ -501,14 +501,17 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", str(folder)], check=False)
 
 
-@pytest.mark.parametrize("foreseen", [True, False])
-def test_a_disk_that_fills_up_stops_the_run(model, small_disk, monkeypatch, foreseen):
+@pytest.mark.parametrize(
+    "format, foreseen", [("netcdf", True), ("netcdf", False), ("zarr", True), ("zarr", False)]
+)
+def test_a_disk_that_fills_up_stops_the_run(model, small_disk, monkeypatch, format, foreseen):
     """The files written so far can be read, and the last restart in any case."""
     folder = small_disk / "run"
     if not foreseen:  # another program was faster
-        for module in ("output", "restart"):
+        for module in ("output", "restart", "zarr_store"):
             monkeypatch.setattr(f"dogcm.io.{module}.require_space", lambda path, need: None)
-    model.config = load_config(model.config, {"run.restart_every": 0.25})
+    settings = {"run.restart_every": 0.25, "run.output.brief.format": format}
+    model.config = load_config(model.config, settings)
     hog = small_disk / "hog"
 
     def line(self, reading):
@@ -520,8 +523,9 @@ def test_a_disk_that_fills_up_stops_the_run(model, small_disk, monkeypatch, fore
     with pytest.raises(OutputError, match="full"):
         model.run(3.0, folder)
     assert float(model.state.time) > 80000
-    if foreseen:
-        with xr.open_dataset(folder / "brief.nc") as data:
+    if foreseen or format == "zarr":
+        brief = {"netcdf": "brief.nc", "zarr": "brief.zarr"}[format]
+        with xr.open_dataset(folder / brief) as data:
             assert data.sizes["time"] == 3 and np.isfinite(data.eta).all()
     with netCDF4.Dataset(folder / "restart_000000018.nc") as data:
         assert np.isfinite(data["temperature"][:]).all()

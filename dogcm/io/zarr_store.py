@@ -1,0 +1,302 @@
+"""Output as zarr stores (format 3): one folder per entry of ``run.output`` that asks for it, to
+which every rank writes its own part.
+
+A record consists of *shards*, files of some levels of a part of the globe, and a shard of *chunks*
+of one level each, which is what a reader unpacks. Shards are as large as the tiles of the run that
+begins the store, as far as that is sensible, and stay as they are: a run that goes on on another
+layout sends what does not lie in its tiles to the rank that has most of a shard
+(:mod:`dogcm.decomp.boxes`).
+
+A record counts from the moment at which the consolidated metadata has it, which is the last thing
+that rank 0 writes when all shards are there. They are replaced as a whole, so a store can be opened
+at any time, also one whose run was killed.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import json
+import math
+import struct
+import warnings
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dogcm.components.errors import ConfigError
+from dogcm.decomp import Boxes
+from dogcm.field import Field
+from dogcm.io.description import HEADER_BYTES, Entry
+from dogcm.io.root import OutputError, RootTask, SharedTask, on_root, require_space
+from dogcm.io.stream import OutputStream, interior, kept, on_water
+from dogcm.io.whole import remove, whole_file
+
+# The largest shard, before packing: a rank puts together one of another layout in memory.
+SHARD_BYTES = 1 << 24
+# Of times: few files, which are read as one when a store is opened.
+_TIMES = 1024
+# Earlier versions do not replace files as a whole.
+_LEAST = (3, 1, 3)
+_METADATA = "zarr.json"
+
+
+def require_zarr(comm) -> None:
+    """See that every rank can write zarr stores; all ranks call it.
+
+    Raises:
+        ConfigError: the library is missing on a rank, or too old.
+    """
+    told = comm.broadcast(comm.gather(_lacking()))
+    if first := next(filter(None, told), None):
+        raise ConfigError(first)
+
+
+def _lacking() -> str | None:
+    wanted = ".".join(map(str, _LEAST))
+    advice = 'pip install "dogcm[zarr]", or write netCDF (format: netcdf)'
+    try:
+        found = importlib.import_module("zarr").__version__
+    except ImportError as error:
+        return f"run.output asks for format: zarr, and zarr cannot be imported ({error}): {advice}"
+    if tuple(int(n) for n in found.split(".")[:3] if n.isdigit()) < _LEAST:
+        return f"run.output asks for format: zarr, which needs zarr {wanted}, not {found}: {advice}"
+    return None
+
+
+class ZarrStore(OutputStream):
+    """One zarr store; see :class:`dogcm.io.stream.OutputStream`."""
+
+    suffix = ".zarr"
+    _arrays: dict[str, Any]
+
+    # ---- records
+    def append(self, fields: dict[str, Field | np.ndarray], start: float, end: float) -> None:
+        task = SharedTask(self._comm, self.path)
+        task.do(require_space, self.path, self.record_bytes() + HEADER_BYTES)
+        for turn, name in enumerate(self.variables):
+            values, mask = self._levels(name, fields[name])
+            array = _longer(self._arrays[name], self._index + 1)
+            self._write(task, array, (self._index,), on_water(values, mask), turn)
+        task.finish()
+        last = RootTask(self._comm, self.path)
+        last.do(self._stamp, start, end)
+        last.do(_set_length, self.path, self._growing(), self._index + 1)
+        last.finish()
+        self._index += 1
+
+    def _write(self, task: SharedTask, array, record: tuple, values: np.ndarray, turn: int) -> None:
+        """Write this rank's shards of ``array[record]``, the levels of one shard at a time."""
+        boxes = self._boxes(array)
+        layers = values.reshape(-1, *values.shape[-2:])
+        each = (array.shards or array.chunks)[-3] if values.ndim == 3 else 1
+        for number, k in enumerate(range(0, len(layers), each)):
+            part = layers[k : k + each].astype(array.dtype, copy=False)
+            levels = (slice(k, k + len(part)),) if values.ndim == 3 else ()
+            for box, block in boxes.collect(part, float(array.fill_value), turn + number):
+                place = (*record, *levels, slice(box.j0, box.j1), slice(box.i0, box.i1))
+                task.each(array.__setitem__, place, block if levels else block[0])
+
+    def _boxes(self, array) -> Boxes:
+        size = (array.shards or array.chunks)[-2:]
+        if size not in self._cuts:
+            self._cuts[size] = Boxes(self._decomposition, *size)
+        return self._cuts[size]
+
+    def _stamp(self, start: float, end: float) -> None:
+        time, bounds = self._times(start, end)
+        if bounds is not None:
+            _longer(self._arrays["time_bnds"], self._index + 1)[self._index] = np.array(bounds)
+        _longer(self._arrays["time"], self._index + 1)[self._index] = time
+
+    def _growing(self) -> list[str]:
+        """Names of the arrays that have a record's part."""
+        return [*self.variables, *(entry.name for entry in self.description.time())]
+
+    # ---- opening
+    def _create(self, attributes: dict) -> None:
+        self._cuts: dict[tuple, Boxes] = {}
+        beside = self.path.with_name(f".{self.path.name}.partial")
+        try:
+            task = SharedTask(self._comm, self.path)
+            task.do(require_space, self.path, self.record_bytes() + HEADER_BYTES)
+            task.do(self._define, beside, attributes)
+            task.finish()
+            self._open(beside)
+            task = SharedTask(self._comm, self.path)
+            for turn, entry in enumerate(self.description.metrics()):
+                values = interior(getattr(self._model.grid, entry.name))
+                self._write(task, self._arrays[entry.name], (), values, turn)
+            task.finish()
+            settle = RootTask(self._comm, self.path)
+            settle.do(beside.rename, self.path)
+            settle.finish()
+        finally:
+            if self._comm.rank == 0:
+                remove(beside)
+        self._open(self.path)
+
+    def _open(self, path: Path) -> None:
+        # Opened once and handed out: another machine may not see a new file at once.
+        self._arrays = on_root(self._comm, partial(_arrays_of, path))
+
+    def _define(self, path: Path, attributes: dict) -> None:
+        import zarr
+
+        remove(path)
+        d = self.description
+        group = zarr.create_group(path, zarr_format=3, attributes=_plain(d.attributes(attributes)))
+        for entry in d.time():
+            self._define_entry(group, entry, chunks=(_TIMES, 2)[: len(entry.dimensions)])
+        for entry, values in d.axes():
+            self._define_entry(group, entry, chunks=values.shape)[:] = values
+        for entry, function in d.places():
+            values = function()
+            chunks = (*self._sizes(values.shape[:2], 8)[1:], *values.shape[2:])
+            self._define_entry(group, entry, chunks=chunks)[:] = values
+        for entry in (*d.metrics(), *d.records()):
+            self._define_entry(group, entry, **self._storage(entry))
+        with warnings.catch_warnings():
+            # That format 3 does not speak of consolidated metadata yet; xarray reads it.
+            warnings.simplefilter("ignore")
+            zarr.consolidate_metadata(path, zarr_format=3)
+
+    def _define_entry(self, group, entry: Entry, **storage):
+        """The empty array of an entry."""
+        from zarr.codecs import BloscCodec
+
+        sizes = self.description.sizes()
+        attributes = _plain(entry.attributes)
+        if entry.fill is not None:  # as xarray has it in stores of format 3
+            packed = struct.pack("<d", entry.fill)
+            attributes["_FillValue"] = base64.standard_b64encode(packed).decode()
+        return group.create_array(
+            entry.name,
+            shape=tuple(sizes[n] or 0 for n in entry.dimensions),
+            dtype=entry.dtype,
+            fill_value=0 if entry.fill is None else entry.fill,
+            attributes=attributes,
+            dimension_names=entry.dimensions,
+            compressors=BloscCodec(cname="zstd", clevel=1, shuffle="shuffle"),
+            **storage,
+        )
+
+    def _storage(self, entry: Entry) -> dict:
+        """Chunks and shards of fields."""
+        sizes = self.description.sizes()
+        shape = tuple(sizes[n] for n in entry.dimensions if n != "time")
+        levels, *columns = self._sizes(shape, np.dtype(entry.dtype).itemsize)
+        one = (1,) * (len(entry.dimensions) - 2)
+        found = {"chunks": (*one, *columns)}
+        return found if levels == 1 else found | {"shards": (*one[1:], levels, *columns)}
+
+    def _sizes(self, shape: tuple[int, ...], itemsize: int) -> tuple[int, int, int]:
+        """Levels, rows and columns of a shard of fields of ``shape``."""
+        layout = self._decomposition.layout
+        rows, columns = (math.ceil(n / p) for n, p in zip(shape[-2:], (layout.py, layout.px)))
+        while rows * columns * itemsize > SHARD_BYTES and rows > 1:
+            rows = math.ceil(rows / 2)
+        levels = shape[0] if len(shape) == 3 else 1
+        fit = max(SHARD_BYTES // (rows * columns * itemsize), 1)
+        return math.ceil(levels / math.ceil(levels / fit)), rows, columns
+
+    # ---- continuing
+    def _resume(self, now: float) -> None:
+        self._cuts = {}
+        task = RootTask(self._comm, self.path)
+        count = task.do(self._drop_later, now)
+        task.finish()
+        self._index = self._comm.broadcast(count)
+        self._open(self.path)
+
+    def _drop_later(self, now: float) -> int:
+        """Keep the records that end by ``now`` (s); returns how many."""
+        arrays = self._checked()
+        ends = arrays["time_bnds"][:, 1] if "time_bnds" in arrays else arrays["time"][:]
+        count = kept(ends, now)
+        _set_length(self.path, self._growing(), count)
+        for name in self.variables:  # also what a run that was killed had begun
+            for old in (self.path / name / "c").glob("*"):
+                if not old.name.isdigit() or int(old.name) >= count:
+                    remove(old)
+        for name in ("", "time/c", "time_bnds/c", *self._growing()):
+            for left in (self.path / name).glob("*.partial"):
+                remove(left)
+        return count
+
+    def _checked(self) -> dict[str, Any]:
+        """The arrays of a store that fits this stream."""
+        try:
+            arrays = _arrays_of(self.path)
+            held = {n for n, a in arrays.items() if a.metadata.dimension_names[:1] == ("time",)}
+            times = {entry.name for entry in self.description.time()}
+            lengths = {arrays[n].shape[0] for n in held}
+        except Exception as error:  # noqa: BLE001 damage has many faces
+            raise OutputError(
+                f"{self.path} is damaged or no zarr store ({type(error).__name__}: {error}): move "
+                "it away, or choose another output folder"
+            ) from None
+        held -= {"time", "time_bnds"}
+        methods = {str(arrays[n].attrs.get("cell_methods", "")) for n in held & {*self.variables}}
+        self._require_same(held, methods)
+        self._require_shapes(arrays)
+        if not times <= set(arrays) or len(lengths) != 1 or not _rises(arrays["time"][:]):
+            raise OutputError(
+                f"{self.path} is damaged: its arrays do not agree on the records that it has; move "
+                "it away, or choose another output folder"
+            )
+        return arrays
+
+    def _require_shapes(self, arrays: dict[str, Any]) -> None:
+        sizes = self.description.sizes()
+        for entry in self.description.records():
+            wanted = tuple(sizes[n] for n in entry.dimensions[1:])
+            if (found := arrays[entry.name].shape[1:]) != wanted:
+                raise OutputError(
+                    f"{self.path} is of another grid: {entry.name} has the shape {found}, not "
+                    f"{wanted}; move it away, or choose another output folder"
+                )
+
+
+def _arrays_of(path: Path) -> dict[str, Any]:
+    """The arrays of a store by name, as its consolidated metadata has them."""
+    import zarr
+
+    return dict(zarr.open_group(path, mode="r+", use_consolidated=True).arrays())
+
+
+def _rises(times: np.ndarray) -> bool:
+    return bool((np.diff(times) > 0).all())
+
+
+def _longer(array, count: int):
+    """An array with room for ``count`` records; the store does not know of it yet."""
+    import zarr
+
+    metadata = array.metadata.update_shape((count, *array.shape[1:]))
+    return zarr.Array(zarr.AsyncArray(metadata=metadata, store_path=array.store_path))
+
+
+def _set_length(path: Path, names: list[str], count: int) -> None:
+    """Let the store know how many records it has: what readers go by comes last if there are more,
+    and first if there are fewer."""
+    root = json.loads((path / _METADATA).read_text(encoding="utf-8"))
+    known = root["consolidated_metadata"]["metadata"]
+    grows = known["time"]["shape"][0] < count
+    for name in names:
+        known[name]["shape"][0] = count
+    files = [(path / name / _METADATA, known[name]) for name in names]
+    for file, content in [*files, (path, root)] if grows else [(path, root), *files]:
+        file = file / _METADATA if file == path else file
+        with whole_file(file) as beside:
+            beside.write_text(json.dumps(content, indent=2), encoding="utf-8")
+
+
+def _plain(attributes: dict) -> dict:
+    """Attributes without numpy's types, for JSON."""
+    return {n: v.item() if isinstance(v, np.generic) else v for n, v in attributes.items()}
+
+
+__all__ = ["SHARD_BYTES", "ZarrStore", "require_zarr"]
