@@ -179,7 +179,7 @@ class ZarrStore(OutputStream):
             fill_value=0 if entry.fill is None else entry.fill,
             attributes=attributes,
             dimension_names=entry.dimensions,
-            compressors=BloscCodec(cname="zstd", clevel=1, shuffle="shuffle"),
+            compressors=BloscCodec(cname="lz4", clevel=5, shuffle="shuffle"),
             **storage,
         )
 
@@ -276,7 +276,9 @@ def _longer(array, count: int):
     import zarr
 
     metadata = array.metadata.update_shape((count, *array.shape[1:]))
-    return zarr.Array(zarr.AsyncArray(metadata=metadata, store_path=array.store_path))
+    # To look for chunks of land alone takes longer than to pack them.
+    grown = zarr.AsyncArray(metadata, array.store_path, {"write_empty_chunks": True})
+    return zarr.Array(grown)
 
 
 def _set_length(path: Path, names: list[str], count: int) -> None:
@@ -291,7 +293,7 @@ def _set_length(path: Path, names: list[str], count: int) -> None:
     for file, content in [*files, (path, root)] if grows else [(path, root), *files]:
         file = file / _METADATA if file == path else file
         with whole_file(file) as beside:
-            beside.write_text(json.dumps(content, indent=2), encoding="utf-8")
+            beside.write_text(json.dumps(content), encoding="utf-8")
 
 
 def _plain(attributes: dict) -> dict:
