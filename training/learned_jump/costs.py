@@ -28,11 +28,12 @@ TOLERANCE = 1e-6
 # Years of direct integration, from age 0 and from the jump.
 DIRECT = {"direct": 400, "jump_direct": 150}
 # After which a method is given up: years of the map, a derivative counted as two.
-MOST = {"anderson": 250.0, "newton_differences": 150.0}
+MOST = {"anderson": 250.0, "newton_differences": 150.0, "newton_exact": 150.0}
 METHODS = {
     "anderson": spinup.Anderson(window=30),
     "preconditioned": spinup.Anderson(window=20, lumped=1),
     "newton_differences": spinup.NewtonKrylov(derivative="differences"),
+    "newton_exact": spinup.NewtonKrylov(),
 }
 
 
