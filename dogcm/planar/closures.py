@@ -7,6 +7,8 @@ plane and layers and what is gone add up to the same sum, and nothing becomes ne
 
 from __future__ import annotations
 
+import functools
+import math
 from abc import abstractmethod
 from typing import Any, ClassVar, NamedTuple
 
@@ -80,7 +82,8 @@ def _eddies(plane: Plane) -> Field:
 
 
 def surroundings(plane: Plane) -> Field:
-    """What is known of every cell without its concentration, dimensionless, ``(8, y, x)``."""
+    """What is known of every cell without its concentration, dimensionless: eight numbers and the
+    plane's signals, ``(known, y, x)``."""
     s, dx, div = speed(plane), plane.dx, plane.divergence()
     parts = [
         mean_x_u2c(plane.u) / s,
@@ -92,10 +95,14 @@ def surroundings(plane: Plane) -> Field:
         1.0 - mean_x_u2c(plane.wet_u),
         1.0 - mean_y_v2c(plane.wet_v),
     ]
+    if plane.signals is not None:
+        parts.append(plane.signals)
     return hold(stack(*(fmap(squash, f) * plane.wet_c for f in parts)).crop(0))
 
 
-FEATURES = 8
+def known(plane: Plane) -> int:
+    """How many numbers :func:`surroundings` gives."""
+    return 8 + (0 if plane.signals is None else plane.signals.shape[-3])
 
 
 class PlaneClosure(Component):
@@ -119,7 +126,11 @@ class PlaneClosure(Component):
         nothing but keep what the flow takes out of the plane."""
 
     def rates(self, weights: dict, scene: Scene) -> Any:
-        """What it needs once per rollout, since the flow is steady."""
+        """What it needs once per rollout where the flow is steady, else once per step."""
+        return weights
+
+    def feasible(self, weights: dict) -> dict:
+        """The nearest weights that training can go on from; call it after each update."""
         return weights
 
     def flow(self, ready: Any, plane: Plane) -> Flow:
@@ -159,7 +170,8 @@ def _initialised(module: nn.Module, key, channels: tuple[int, ...], dtype, *more
 
 class Rates(NamedTuple):
     """What the layers do, Fields ``(kept, y, x)`` in s-1: from the plane into each layer, from it
-    to the plane, out of the room, and to the next layer; the flow of all; one over time scales."""
+    to the plane, out of the room, and to the next layer; the flow of all; one over time scales.
+    Then what that comes to in a step, as parts or as a matrix (:func:`transition`)."""
 
     leaves: Field
     back: Field
@@ -167,7 +179,8 @@ class Rates(NamedTuple):
     onward: Field
     flow: Flow
     pace: Field
-    parts: Any = None
+    parts: Parts | None = None
+    passes: Field | None = None
 
 
 class Parts(NamedTuple):
@@ -190,7 +203,9 @@ class Layers(PlaneClosure):
     of the domain: dh_k/dt = a_k c - h_k / tau_k - div(U_k h_k - K_k grad h_k). All rates depend on
     the surroundings of a cell by a small network, with ``maps`` also on the place. It is linear
     in the concentration, so amplitudes do not matter, and stepped exactly between transports, so
-    the step does not matter. Rates towards the plane and of eddies begin at zero.
+    the step does not matter. Rates towards the plane and of eddies begin at zero; where the mixing
+    of the plane with what is beside it is known, it goes both ways from the start, at a part of
+    the known rate that each layer learns.
 
     Without ``remembers`` time scales are zero: the same weights, whose layers return at once what
     they return.
@@ -203,6 +218,10 @@ class Layers(PlaneClosure):
     maps: bool = option(True, "1", "learned maps of all rates, which belong to one room")
     advected: bool = option(True, "1", "whether the layers have a flow of their own")
     remembers: bool = option(True, "1", "false: the Markovian twin of equal parameters")
+    closed: bool = option(False, "1", "nothing leaves for good: what layers hold may come back")
+    coupled: bool = option(
+        False, "1", "one exponential for all rates: where a step is longer than the exchange takes"
+    )
     shortest: float = option(5.0, "s", "shortest time scale at the start", gt=0)
     longest: float = option(300.0, "s", "longest time scale at the start", gt=0)
 
@@ -220,11 +239,15 @@ class Layers(PlaneClosure):
         module = _Rates(len(_NUMBERS) * n, self.width)
         start = np.linspace(np.log(self.shortest), np.log(self.longest), n)
         made = {
-            "network": _initialised(module, key, (FEATURES,), dtype),
+            "network": _initialised(module, key, (known(plane),), dtype),
             "log_tau": jnp.asarray(start, dtype),
             "gates": jnp.zeros((4, n), dtype),
             "own": jnp.tile(jnp.asarray([[0.5], [0.0], [-1.2]], dtype), (1, n)),
         }
+        if plane.mixing is not None:
+            # A layer that keeps things for longer is thicker, and farther from the plane.
+            away = jnp.asarray(start[0] - start, dtype)
+            made["mixed"] = jnp.stack([away, away])
         if self.maps:
             tile = plane.wet_c.tile_shape
             made[MAPS] = Field(jnp.zeros((len(_NUMBERS) * n, *tile), dtype), "c").named(MAPS)
@@ -237,6 +260,8 @@ class Layers(PlaneClosure):
                 for i, k in enumerate(_NUMBERS)}  # fmt: skip
         flow = self._flow(wide, weights["own"], p)
         rates = self._rates({k: f.crop(0) for k, f in wide.items()}, weights, p, flow)
+        if self.coupled and self.remembers:
+            return rates._replace(passes=hold(transition(rates, scene.dt)))
         rates = rates._replace(parts=Parts(*hold(*self._parts(rates, scene.dt))))
         if self.remembers:
             return rates
@@ -275,7 +300,8 @@ class Layers(PlaneClosure):
     def _rates(self, raw: dict[str, Field], weights: dict, p: Plane, flow: Flow) -> Rates:
         column = lambda x: x[:, None, None]
         gates = [column(g) for g in jnp.maximum(weights["gates"], 0.0)]
-        div, turn = p.divergence().crop(0), (speed(p) * (1.0 / p.dx)).crop(0)
+        turn = (speed(p) * (1.0 / p.dx)).crop(0)
+        div = p.divergence().crop(0)
         conv, rise = (fmap(lambda d, s=s: jnp.maximum(s * d, 0.0), div) for s in (-1.0, 1.0))
         soft = lambda f: f.with_data(nn.softplus(f.data))
         # Modulation of the time scale of a cell by at most a factor of twenty.
@@ -285,13 +311,30 @@ class Layers(PlaneClosure):
         leaves = share * conv + soft(raw["mixes"]) * turn * gates[0]
         ratio = column(jnp.exp(weights["own"][1]))
         back = soft(raw["back"]) * pace * gates[1] + soft(raw["back"]) * rise * (ratio * gates[1])
-        gone, onward = soft(raw["gone"]) * pace * gates[2], soft(raw["onward"]) * pace * gates[3]
+        gone = soft(raw["gone"]) * pace * (gates[2] * (not self.closed))
+        onward = soft(raw["onward"]) * pace * gates[3]
+        if p.mixing is not None:
+            down, up = self._mixed(raw, weights["mixed"], p)
+            leaves, back = leaves + down, back + up
         return Rates(*hold(leaves, back, gone, onward), flow, pace)
+
+    def _mixed(self, raw: dict[str, Field], mixed, p: Plane) -> tuple[Field, Field]:
+        """Rates into layers and back that known mixing has a part in, as it is before training."""
+        into, thinner = (jnp.exp(x)[:, None, None] for x in mixed)
+        about_one = lambda f: f.with_data(nn.softplus(f.data) * _ONE)
+        down = about_one(raw["mixes"]) * p.mixing.crop(0) * into
+        return down, down * about_one(raw["back"]) * thinner
+
+    def feasible(self, weights: dict) -> dict:
+        """Gates that are not negative: below zero they would have no slope, and stay there."""
+        return weights | {"gates": jnp.maximum(weights["gates"], 0.0)}
 
     def flow(self, ready: Rates, plane: Plane) -> Flow:
         return ready.flow
 
     def exchanged(self, ready: Rates, held: Held, scene: Scene) -> Held:
+        if ready.passes is not None:
+            return _passed_on(held, ready.passes)
         p, layers = ready.parts, held.layers
         c, h = layers.data[..., 0, :, :], layers.data[..., 1:, :, :]
         sum_of = lambda x: jnp.sum(x, axis=-3)
@@ -321,6 +364,71 @@ class Layers(PlaneClosure):
         return Parts(left, kept, back, gone, onward, (back + gone + onward) * (-1.0) + 1.0)
 
 
+def _passed_on(held: Held, passes: Field) -> Held:
+    """Plane and layers, and what is gone, after a step of a matrix."""
+    into = [
+        jnp.sum(held.layers.data * passes.data[n, :-1], axis=-3) for n in range(passes.shape[0])
+    ]
+    gone = held.gone.with_data(held.gone.data + into.pop()[..., None, :, :])
+    return held._replace(layers=held.layers.with_data(jnp.stack(into, axis=-3)), gone=gone)
+
+
+@jax.custom_vjp
+def _product(a, b):
+    """Of small matrices ``(to, from, y, x)`` in every cell."""
+    return sum(a[:, k, None] * b[None, k] for k in range(a.shape[1]))
+
+
+def _product_backward(saved, g):
+    """Sums over whole planes, as in the product; JAX would make sums within cells of it."""
+    a, b = saved
+    numbers = range(a.shape[1])
+    of_a = sum(g[:, k, None] * b[None, :, k] for k in numbers)
+    return of_a, sum(a[k, :, None] * g[None, k] for k in numbers)
+
+
+_product.defvjp(lambda a, b: (_product(a, b), (a, b)), _product_backward)
+_HALVINGS, _TERMS = 6, 6
+
+
+def transition(rates: Rates, dt: float) -> Field:
+    """Parts of what is in the plane, in each layer and gone that are there after ``dt`` (s).
+
+    The exponential of the matrix of rates, by uniformisation (Jensen 1953), so that no part is
+    negative and those of one origin add up to one whatever the step: the series of a matrix without
+    negative numbers, over the sum of what it loses by being cut off, squared six times.
+
+    Returns:
+        Field ``(2 + kept, 2 + kept, y, x)``: to, from.
+    """
+    leaves, back, gone, onward = (f.data for f in rates[:4])
+    n, blank = leaves.shape[0], jnp.zeros_like(leaves[0])
+    g = [[blank] * (n + 2) for _ in range(n + 2)]
+    for k in range(n):
+        g[1 + k][0], g[0][1 + k], g[1 + n][1 + k] = leaves[k], back[k], gone[k]
+        if n > 1:
+            g[1 + (k + 1) % n][1 + k] = onward[k]
+    out = [sum(row[k] for row in g) for k in range(n + 2)]
+    most = functools.reduce(jnp.maximum, out)
+    for k in range(n + 2):
+        g[k][k] = most - out[k]
+    short = dt / 2**_HALVINGS
+    step = jnp.stack([jnp.stack(row) for row in g]) * short
+    one = jnp.eye(n + 2, dtype=step.dtype)[:, :, None, None] + 0.0 * step
+
+    def term(sums, k):
+        total, whole = sums
+        return (one + _product(step, total) / k, 1.0 + whole * most * (short / k)), None
+
+    orders = jnp.arange(_TERMS, 0, -1, dtype=step.dtype)
+    (total, whole), _ = jax.lax.scan(term, (one, jnp.ones_like(most)), orders)
+    squared = lambda a, _: (_product(a, a), None)
+    total, _ = jax.lax.scan(squared, total / whole, None, length=_HALVINGS)
+    return rates.leaves.with_data(total / jnp.sum(total, axis=0))
+
+
+# A network that says nothing changes nothing: softplus(0) times this is one.
+_ONE = 1.0 / math.log(2.0)
 # Numbers that each layer has in every cell.
 _NUMBERS = ("leaves", "mixes", "back", "gone", "onward", "slow", "east", "north", "spread")
 
@@ -362,7 +470,7 @@ class Recurrent(PlaneClosure):
 
     def weights(self, key, plane: Plane) -> dict:
         cell, head = self._modules()
-        seen = FEATURES + len(_SEEN)
+        seen = known(plane) + len(_SEEN)
         first, second = jax.random.split(key)
         states, shown = self.memory.states, self.memory.channels
         return {
@@ -405,8 +513,9 @@ class Recurrent(PlaneClosure):
         """What the flow carries out of the plane and what the cells say, no more than is there."""
         store = held.layers.level(1)
         rate = pace * (1.0 / p.dx)
-        conv = fmap(lambda d: jnp.maximum(-d, 0.0), p.divergence().crop(0))
-        leave = conv + fmap(lambda o, r: jnp.maximum(o, 0.0) * r, out.level(2), rate)
+        leave = p.passing()[0].crop(0) + fmap(
+            lambda o, r: jnp.maximum(o, 0.0) * r, out.level(2), rate
+        )
         back = fmap(lambda o, r: jnp.maximum(o, 0.0) * r, out.level(3), rate)
         left = fmap(lambda c, a: c * a * lost(a, dt), c, leave)
         returned = fmap(lambda s, b: s * b * lost(b, dt), store, back)

@@ -43,8 +43,9 @@ class PlaneTransport(Planar):
     vertical: str = option(
         "leaves",
         "1",
-        "without a closure: leaves (what the flow takes out of the plane is gone, what it brings "
-        "is clean), follows (it brings the plane's own concentration) or closed (nothing passes)",
+        "without a closure: leaves (what flow and mixing take out of the plane is gone, what they "
+        "bring is clean), follows (they bring the plane's own concentration) or closed (nothing "
+        "passes)",
         pattern="^(leaves|follows|closed)$",
     )
     plane_diffusivity: float = parameter(
@@ -75,12 +76,12 @@ class PlaneState:
 
 
 class Ready(NamedTuple):
-    """What a rollout needs once: the plane with its diffusivity, all flows, the divergence (s-1),
-    the closure's rates."""
+    """What is the same as long as the flow is: the plane with its diffusivity, all flows, the rate
+    (s-1) at which a plane without a closure gains, the closure's rates."""
 
     plane: Plane
     flow: Flow | Passage
-    rising: Field
+    gains: Field
     closure: Any
     strength: Any
 
@@ -129,9 +130,9 @@ class PlaneModel:
         held = Held(empty(1 + kept), empty(1), empty(states))
         return PlaneState(held, jnp.zeros((), jnp.float64))
 
-    def prepared(self, params: dict) -> Ready:
-        """What is the same at all steps, computed once."""
-        plane = with_diffusivity(self.plane, params["plane_diffusivity"])
+    def prepared(self, params: dict, time: Any = 0.0) -> Ready:
+        """What is the same at all steps, or in the interval of ``time`` (s) if the flow changes."""
+        plane = with_diffusivity(self.plane.at(time), params["plane_diffusivity"])
         if self.closure is None:
             one = [f.with_data(f.data[None]) for f in _flow_of(plane)]
             ready, flow = None, Flow(*one)
@@ -143,8 +144,8 @@ class PlaneModel:
         else:
             flow = bounded(flow, plane, self.dt, self.halos)
         # Stored, so that all layouts find the same bits.
-        rising = hold(plane.divergence().crop(0))
-        return Ready(plane, flow, rising, ready, params["source_strength"])
+        gains = hold(self._gains(plane).crop(0))
+        return Ready(plane, flow, gains, ready, params["source_strength"])
 
     def step(self, state: PlaneState, ready: Ready, source: Field) -> PlaneState:
         """One step: transport, what goes to and fro, and the source.
@@ -155,7 +156,7 @@ class PlaneModel:
         held = state.held
         held = held._replace(layers=self._moved(held.layers, ready))
         if self.closure is None:
-            held = self._without_closure(held, ready.rising)
+            held = self._without_closure(held, ready.gains)
         else:
             held = self.closure.exchanged(ready.closure, held, self._scene(ready.plane))
         added = source.data * ready.plane.wet_c.crop(0).data * (ready.strength * self.dt)
@@ -187,10 +188,12 @@ class PlaneModel:
                 "multiple of the next"
             )
         at = source if callable(source) else (lambda time: source)
-        ready = self.prepared(params)
+        changes = self.plane.every > 0
+        ready = None if changes else self.prepared(params)
 
         def one(s, _):
-            return self.step(s, ready, at(s.time)), None
+            now = self.prepared(params, s.time) if changes else ready
+            return self.step(s, now, at(s.time)), None
 
         blocks = lambda s: jax.lax.scan(one, s, None, length=block)[0]
         blocks = jax.checkpoint(blocks) if again else blocks
@@ -212,16 +215,17 @@ class PlaneModel:
     def _scene(self, plane: Plane) -> Scene:
         return Scene(plane, self.halos, self.dt)
 
-    def _without_closure(self, held: Held, rising: Field) -> Held:
+    def _gains(self, plane: Plane) -> Field:
+        """Rate (s-1) at which a plane without a closure gains from above and below."""
+        if self.transport.vertical == "follows":
+            return plane.divergence()
+        return plane.passing()[0] * (-1.0 if self.transport.vertical == "leaves" else 0.0)
+
+    def _without_closure(self, held: Held, gains: Field) -> Held:
         """What becomes of air that leaves the plane or comes into it."""
-        vertical, dt = self.transport.vertical, self.dt
-        if vertical == "closed":
+        if self.transport.vertical == "closed":
             return held
-        change = {
-            "leaves": lambda d: exponential_less_one(jnp.minimum(d, 0.0) * dt),
-            "follows": lambda d: exponential_less_one(d * dt),
-        }[vertical]
-        gain = fmap(lambda c, d: c * change(d), held.layers, rising)
+        gain = fmap(lambda c, d: c * exponential_less_one(d * self.dt), held.layers, gains)
         return held._replace(layers=held.layers + gain, gone=held.gone - gain)
 
 

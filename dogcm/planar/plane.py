@@ -1,7 +1,8 @@
 """A plane of air or water: its cells, walls, flow and eddy diffusivity, on tiles.
 
 What moves in the plane is all that a coarse model knows; what leaves it through its upper and
-lower side is not resolved. The horizontal flow of a plane is therefore not free of divergence.
+lower side is not resolved. The horizontal flow of a plane is therefore not free of divergence. The
+flow may be steady or change from interval to interval.
 """
 
 from __future__ import annotations
@@ -42,9 +43,10 @@ class PlaneError(ValueError):
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["wet_c", "wet_u", "wet_v", "part", "u", "v", "diffusivity_u", "diffusivity_v"],
-    meta_fields=["dx", "dy", "height"],
-)
+    data_fields=["wet_c", "wet_u", "wet_v", "part", "u", "v", "diffusivity_u", "diffusivity_v",
+                 "mixing", "signals"],
+    meta_fields=["dx", "dy", "height", "every"],
+)  # fmt: skip
 @dataclass(frozen=True)
 class Plane:
     """Cells, flow and diffusivity on one tile with a halo of :data:`DEPTH` cells.
@@ -55,6 +57,10 @@ class Plane:
         u, v: velocity (m s-1) normal to faces, zero on closed ones.
         diffusivity_u, diffusivity_v: eddy diffusivity (m2 s-1) on west and south faces.
         dx, dy, height: of a cell (m).
+        mixing: known rate (s-1) at which turbulence exchanges the plane with what is beside it.
+        signals: what else is known, dimensionless and of order one, ``(signals, y, x)``.
+        every: interval (s) after which flow, mixing and signals change: they then have a leading
+            axis of intervals, and :meth:`at` gives the plane of a moment. 0: all are steady.
     """
 
     wet_c: Field
@@ -68,6 +74,9 @@ class Plane:
     dx: float
     dy: float
     height: float
+    mixing: Field | None = None
+    signals: Field | None = None
+    every: float = 0.0
 
     # What a set of learnable maps asks of a grid.
     nz = 1
@@ -91,8 +100,28 @@ class Plane:
         rate = diff_x_u2c(self.u) * (1.0 / self.dx) + diff_y_v2c(self.v) * (1.0 / self.dy)
         return rate * self.wet_c / self.part
 
+    def at(self, time) -> Plane:
+        """The steady plane of the interval of ``time`` (s), the first or last one beyond them."""
+        if not self.every:
+            return self
+        # A moment between two intervals belongs to the later one, whatever it was rounded to.
+        number = jnp.floor(time / self.every + 1e-3).astype(jnp.int32)
+        now = lambda f: None if f is None else f.with_data(jnp.take(f.data, number, 0, mode="clip"))
+        names = ("u", "v", "mixing", "signals")
+        return replace(self, every=0.0, **{n: now(getattr(self, n)) for n in names})
 
-def make_plane(comm, layout, arrays: dict[str, np.ndarray], cell: tuple, dtype=np.float64):
+    def passing(self) -> tuple[Field, Field]:
+        """Rates (s-1) at which flow and mixing take out of a steady plane, and bring into it."""
+        rising = self.divergence()
+        ways = (fmap(lambda d, s=s: jnp.maximum(s * d, 0.0), rising) for s in (-1.0, 1.0))
+        if self.mixing is None:
+            return tuple(ways)
+        return tuple(way + self.mixing for way in ways)
+
+
+def make_plane(
+    comm, layout, arrays: dict[str, np.ndarray], cell: tuple, dtype=np.float64, every: float = 0.0
+):
     """The plane and the halo exchange of this rank's tile.
 
     Args:
@@ -100,8 +129,11 @@ def make_plane(comm, layout, arrays: dict[str, np.ndarray], cell: tuple, dtype=n
         arrays: global, on every rank: ``mask`` (ny, nx), the part of a cell that is fluid; ``u``
             (ny, nx + 1) and ``v`` (ny + 1, nx), volume flux over area of whole faces, m s-1;
             ``eddy_diffusivity`` (ny, nx) in m2 s-1; and, where there are screens between cells,
-            ``open_x`` and ``open_y``, the open part of faces.
+            ``open_x`` and ``open_y``, the open part of faces; where they are known, ``mixing`` (ny,
+            nx) in s-1 and ``signals`` (signals, ny, nx), see :class:`Plane`.
         cell: dx, dy and height of cells (m).
+        every: seconds after which ``u``, ``v``, ``mixing`` and ``signals`` change: they then have a
+            leading axis of intervals.
 
     Returns:
         Plane, :class:`dogcm.decomp.Decomposition`, :class:`dogcm.halo.HaloExchange`.
@@ -109,17 +141,21 @@ def make_plane(comm, layout, arrays: dict[str, np.ndarray], cell: tuple, dtype=n
     Raises:
         PlaneError: shapes that do not fit, numbers that are not finite, a flow through walls.
     """
-    _check(layout, arrays, cell)
+    _check(layout, arrays, cell, every)
     d, halos = Decomposition(layout, comm), connect(layout, comm)
     t, mask = d.tile, np.asarray(arrays["mask"], float)
     fluid = mask > THINNEST
     eddy = np.maximum(np.asarray(arrays["eddy_diffusivity"], float), SMALLEST) * fluid
     open_x, open_y = _open_faces(fluid, arrays)
-    cut = lambda a, at: Field(jnp.asarray(a[t.j0 : t.j1, t.i0 : t.i1], dtype), at)
+    cut = lambda a, at: Field(jnp.asarray(a[..., t.j0 : t.j1, t.i0 : t.i1], dtype), at)
     told = [(fluid, "c"), (eddy, "c"), (np.where(fluid, mask, 1.0), "c"), (open_x, "u"),
             (open_y, "v"), (arrays["u"], "u"), (arrays["v"], "v")]  # fmt: skip
+    more = [n for n in ("mixing", "signals") if n in arrays]
+    told += [(np.where(fluid, arrays[n], 0.0), "c") for n in more]
     halo = Halo.of(DEPTH + 1)
-    wet, eddy, part, wet_u, wet_v, u, v = exchange(halos, *((cut(a, at), halo) for a, at in told))
+    wet, eddy, part, wet_u, wet_v, u, v, *rest = exchange(
+        halos, *((cut(np.asarray(a), at), halo) for a, at in told)
+    )
     inside = Field(jnp.asarray(_inside(layout, t, DEPTH + 1), dtype), "c", halo)
     wet, eddy, part = wet * inside, eddy * inside, part * inside + (1.0 - inside)
     # Beyond walls an exchange brings whatever is on the other side of the domain.
@@ -130,7 +166,10 @@ def make_plane(comm, layout, arrays: dict[str, np.ndarray], cell: tuple, dtype=n
     # Closed faces have a diffusivity too, which nothing uses: that of a logarithm has to exist.
     faces = maximum(mean_x_c2u(eddy), SMALLEST), maximum(mean_y_c2v(eddy), SMALLEST)
     dx, dy, height = map(float, cell)
-    return Plane(*(f.crop(DEPTH) for f in (*fields, *faces)), dx, dy, height), d, halos
+    known = {n: (f * inside).crop(DEPTH) for n, f in zip(more, rest)}
+    cropped = (f.crop(DEPTH) for f in (*fields, *faces))
+    plane = Plane(*cropped, dx, dy, height, every=float(every), **known)
+    return plane, d, halos
 
 
 def _open_faces(fluid: np.ndarray, arrays: dict) -> tuple[np.ndarray, np.ndarray]:
@@ -154,7 +193,7 @@ def _inside(layout, tile, depth: int) -> np.ndarray:
     return np.outer((rows >= 0) & (rows < ny), (columns >= 0) & (columns < nx)).astype(float)
 
 
-def _check(layout, arrays: dict, cell) -> None:
+def _check(layout, arrays: dict, cell, every: float) -> None:
     ny, nx = layout.shape
     if layout.periodic_x or layout.drops_tiles or layout.north_fold:
         raise PlaneError(
@@ -163,20 +202,34 @@ def _check(layout, arrays: dict, cell) -> None:
         )
     if len(cell) != 3 or not all(np.isfinite(x) and x > 0 for x in cell):
         raise PlaneError(f"cell {cell}: give dx, dy and height in m, all positive")
-    wanted = {
-        "mask": (ny, nx), "u": (ny, nx + 1), "v": (ny + 1, nx), "eddy_diffusivity": (ny, nx),
-    }  # fmt: skip
-    wanted |= {n: wanted[f] for n, f in (("open_x", "u"), ("open_y", "v")) if n in arrays}
-    for name, shape in wanted.items():
+    if not (np.isfinite(every) and every >= 0):
+        raise PlaneError(
+            f"every = {every}: seconds from interval to interval, or 0 for a steady flow"
+        )
+    for name, shape in _wanted(ny, nx, arrays, every).items():
         have = np.shape(arrays.get(name))
         if name not in arrays or have != shape:
             raise PlaneError(f"{name} is {have if name in arrays else 'absent'}, wanted: {shape}")
         if not np.isfinite(arrays[name]).all():
-            at = tuple(int(i) for i in np.argwhere(~np.isfinite(arrays[name]))[0])
-            raise PlaneError(f"{name}[{at[0]}, {at[1]}] is not finite")
-    if (np.asarray(arrays["eddy_diffusivity"]) < 0).any():
-        raise PlaneError("eddy_diffusivity is negative somewhere: it has to be 0 or more")
+            at = ", ".join(str(i) for i in np.argwhere(~np.isfinite(arrays[name]))[0])
+            raise PlaneError(f"{name}[{at}] is not finite")
+    for name in ("eddy_diffusivity", "mixing"):
+        if (np.asarray(arrays.get(name, 0.0)) < 0).any():
+            raise PlaneError(f"{name} is negative somewhere: it has to be 0 or more")
     _check_walls(arrays)
+
+
+def _wanted(ny: int, nx: int, arrays: dict, every: float) -> dict[str, tuple]:
+    """Shapes by name; the number of intervals is that of u, the number of signals is free."""
+    changing = np.shape(arrays.get("u"))[:1] if every else ()
+    wanted = {
+        "mask": (ny, nx), "u": (*changing, ny, nx + 1), "v": (*changing, ny + 1, nx),
+        "eddy_diffusivity": (ny, nx), "open_x": (ny, nx + 1), "open_y": (ny + 1, nx),
+        "mixing": (*changing, ny, nx),
+        "signals": (*changing, *np.shape(arrays.get("signals"))[-3:-2], ny, nx),
+    }  # fmt: skip
+    always = ("mask", "u", "v", "eddy_diffusivity")
+    return {n: shape for n, shape in wanted.items() if n in always or n in arrays}
 
 
 def _check_walls(arrays: dict) -> None:
@@ -184,10 +237,10 @@ def _check_walls(arrays: dict) -> None:
     for name, is_open in zip(("u", "v"), faces):
         through = np.abs(np.where(is_open > 0, 0.0, arrays[name]))
         if through.max() > 1e-6:
-            j, i = np.unravel_index(through.argmax(), through.shape)
+            at = np.unravel_index(through.argmax(), through.shape)
             raise PlaneError(
-                f"{name}[{j}, {i}] = {arrays[name][j, i]:g} m s-1 blows through a wall: make it "
-                "zero there, or the cells on both sides fluid"
+                f"{name}[{', '.join(map(str, at))}] = {arrays[name][at]:g} m s-1 blows through a "
+                "wall: make it zero there, or the cells on both sides fluid"
             )
 
 

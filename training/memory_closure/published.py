@@ -130,8 +130,8 @@ class PublishedModel(PlaneModel):
         hidden = jnp.zeros((*cases, CELLS, 2, UNITS), self.plane.dtype)
         return replace(state, held=state.held._replace(hidden=hidden))
 
-    def prepared(self, params: dict):
-        ready = super().prepared(params)
+    def prepared(self, params: dict, time=0.0):
+        ready = super().prepared(params, time)
         local = surroundings(self.plane).astype(self.plane.dtype)
         return ready._replace(closure=(params["closure"]["published"], local))
 
