@@ -126,7 +126,7 @@ def test_restart_changes_no_bit(name):
 
 
 @pytest.mark.mpi
-@pytest.mark.ranks(1, 2, 4, slow=(4,))
+@pytest.mark.ranks(1, 2, 4, slow=(2, 4))
 def test_gradients_of_their_parameters():
     """Equal to finite differences, also where tiles share the loss."""
     model = together()
