@@ -52,3 +52,5 @@ def test_releases_are_trained_and_tested_and_some_move():
     moving = [r.begin != r.end for r in made.values()]
     assert splits.count("train") == 12 and splits.count("test") == 12
     assert sum(moving) == 2 and all(s == "test" for s, m in zip(splits, moving) if m)
+    ends = [r.stops - r.since for r in made.values()]
+    assert ends[::2] == [60.0] * 12 and ends[1::2] == [5.0] * 12

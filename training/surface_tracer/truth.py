@@ -28,7 +28,8 @@ EVERY = 0.125  # days between records
 RATE = 1.0  # kg/s
 WIDTH = CELL  # m, standard deviation of a release in space
 TRAINED, TESTED, MOVING = 12, 10, 2
-VERSION = 1
+SPILL = 5.0  # days that every second release lasts; the others go on
+VERSION = 2
 
 
 class Release(dogcm.TracerKind):
@@ -38,6 +39,7 @@ class Release(dogcm.TracerKind):
     end: tuple[float, float] = dogcm.option((0.0, 0.0), "m", "x and y of the patch at `until`")
     since: float = dogcm.option(0.0, "day", "model time at which the release begins", ge=0)
     until: float = dogcm.option(1.0, "day", "model time at which the patch is at its end", gt=0)
+    stops: float = dogcm.option(1e6, "day", "model time at which the release ends", gt=0)
     width: float = dogcm.option(WIDTH, "m", "standard deviation of the patch", gt=0)
     rate: float = dogcm.parameter(RATE, "kg s-1", "of the release", ge=0)
 
@@ -52,7 +54,7 @@ class Release(dogcm.TracerKind):
         wet, km = grid.wet_c.crop(0), 1e3
         far = (grid.lon_c.crop(0).data * km - x) ** 2 + (grid.lat_c.crop(0).data * km - y) ** 2
         patch = jnp.exp(-far / (2 * self.width**2)) / (2 * jnp.pi * self.width**2)
-        patch = patch * (water.time >= self.since * DAY)
+        patch = patch * (water.time >= self.since * DAY) * (water.time < self.stops * DAY)
         flux = wet.with_data(patch.astype(wet.dtype)) * wet * water.parameters["rate"]
         return dogcm.Sources(surface={self.label: flux})
 
@@ -89,7 +91,8 @@ def heat(x, y, t):
 
 
 def releases(spin_up: float, days: float) -> tuple[dict[str, Release], list[str]]:
-    """Releases by name, and what each is for: quasi-random places, the last ones move."""
+    """Releases by name, and what each is for: quasi-random places, every second one is a spill that
+    ends, the last ones move."""
     from scipy.stats import qmc
 
     number = TRAINED + TESTED + MOVING
@@ -101,7 +104,11 @@ def releases(spin_up: float, days: float) -> tuple[dict[str, Release], list[str]
         ends = at[i], at[i + MOVING] if moving else at[i]
         begin, end = (tuple(float(v) for v in p) for p in ends)
         made[f"release_{i:02d}"] = Release(
-            begin=begin, end=end, since=spin_up, until=spin_up + days
+            begin=begin,
+            end=end,
+            since=spin_up,
+            until=spin_up + days,
+            stops=spin_up + (SPILL if i % 2 else days),
         )
         splits.append("train" if i < TRAINED else "test")
     return made, splits
@@ -153,6 +160,7 @@ FIELDS = {  # name: (axes, unit, long name)
     "source_end_x": (("case",), "m", "x of a release at the end"),
     "source_end_y": (("case",), "m", "y of a release at the end"),
     "source_strength": (("case",), "kg s-1", "what is released"),
+    "source_stops": (("case",), "s", "time since the releases began at which this one ends"),
 }
 
 
@@ -227,6 +235,8 @@ def _write(path: Path, kept: dict, given: list[Release], splits: list[str]) -> N
         at = np.array([getattr(r, which) for r in given])
         kept[f"{name}x"], kept[f"{name}y"] = at.T
     kept["source_strength"] = np.array([r.rate for r in given])
+    last = float(kept["time"][-1])
+    kept["source_stops"] = np.array([min((r.stops - r.since) * DAY, last) for r in given])
     part = path.with_suffix(".part")
     with netCDF4.Dataset(part, "w") as file:
         file.setncatts(
