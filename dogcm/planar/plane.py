@@ -143,33 +143,49 @@ def make_plane(
     """
     _check(layout, arrays, cell, every)
     d, halos = Decomposition(layout, comm), connect(layout, comm)
-    t, mask = d.tile, np.asarray(arrays["mask"], float)
-    fluid = mask > THINNEST
-    eddy = np.maximum(np.asarray(arrays["eddy_diffusivity"], float), SMALLEST) * fluid
-    open_x, open_y = _open_faces(fluid, arrays)
+    told = _told(arrays)
+    t, halo = d.tile, Halo.of(DEPTH + 1)
     cut = lambda a, at: Field(jnp.asarray(a[..., t.j0 : t.j1, t.i0 : t.i1], dtype), at)
-    told = [(fluid, "c"), (eddy, "c"), (np.where(fluid, mask, 1.0), "c"), (open_x, "u"),
-            (open_y, "v"), (arrays["u"], "u"), (arrays["v"], "v")]  # fmt: skip
-    more = [n for n in ("mixing", "signals") if n in arrays]
-    told += [(np.where(fluid, arrays[n], 0.0), "c") for n in more]
-    halo = Halo.of(DEPTH + 1)
-    wet, eddy, part, wet_u, wet_v, u, v, *rest = exchange(
-        halos, *((cut(np.asarray(a), at), halo) for a, at in told)
-    )
+    f = dict(zip(told, exchange(halos, *((cut(*part), halo) for part in told.values()))))
     inside = Field(jnp.asarray(_inside(layout, t, DEPTH + 1), dtype), "c", halo)
-    wet, eddy, part = wet * inside, eddy * inside, part * inside + (1.0 - inside)
-    # Beyond walls an exchange brings whatever is on the other side of the domain.
-    wet_u = wet_u * lower_x_c2u(wet) * upper_x_c2u(wet)
-    wet_v = wet_v * lower_y_c2v(wet) * upper_y_c2v(wet)
-    shut = lambda f, w: f * fmap(lambda x: (x > 0).astype(x.dtype), w, name="open")
-    fields = (wet, wet_u, wet_v, part, shut(u, wet_u), shut(v, wet_v))
+    f = _with_walls(f, inside)
     # Closed faces have a diffusivity too, which nothing uses: that of a logarithm has to exist.
-    faces = maximum(mean_x_c2u(eddy), SMALLEST), maximum(mean_y_c2v(eddy), SMALLEST)
+    eddy = f.pop("eddy_diffusivity")
+    for name, on in (("diffusivity_u", mean_x_c2u), ("diffusivity_v", mean_y_c2v)):
+        f[name] = maximum(on(eddy), SMALLEST)
     dx, dy, height = map(float, cell)
-    known = {n: (f * inside).crop(DEPTH) for n, f in zip(more, rest)}
-    cropped = (f.crop(DEPTH) for f in (*fields, *faces))
-    plane = Plane(*cropped, dx, dy, height, every=float(every), **known)
-    return plane, d, halos
+    cropped = {n: x.crop(DEPTH) for n, x in f.items()}
+    return Plane(**cropped, dx=dx, dy=dy, height=height, every=float(every)), d, halos
+
+
+def _with_walls(f: dict[str, Field], inside: Field) -> dict[str, Field]:
+    """What is beyond the rim of the domain, and through walls, taken out."""
+    # Beyond walls an exchange brings whatever is on the other side of the domain.
+    f = f | {n: x * inside for n, x in f.items() if x.at == "c"}
+    f["part"] = f["part"] + (1.0 - inside)
+    f["wet_u"] = f["wet_u"] * lower_x_c2u(f["wet_c"]) * upper_x_c2u(f["wet_c"])
+    f["wet_v"] = f["wet_v"] * lower_y_c2v(f["wet_c"]) * upper_y_c2v(f["wet_c"])
+    shut = lambda f, w: f * fmap(lambda x: (x > 0).astype(x.dtype), w, name="open")
+    return f | {"u": shut(f["u"], f["wet_u"]), "v": shut(f["v"], f["wet_v"])}
+
+
+def _told(arrays: dict) -> dict[str, tuple[np.ndarray, str]]:
+    """Global arrays by name, and their place."""
+    mask = np.asarray(arrays["mask"], float)
+    fluid = mask > THINNEST
+    open_x, open_y = _open_faces(fluid, arrays)
+    eddy = np.maximum(np.asarray(arrays["eddy_diffusivity"], float), SMALLEST) * fluid
+    told = {
+        "wet_c": (fluid, "c"),
+        "eddy_diffusivity": (eddy, "c"),
+        "part": (np.where(fluid, mask, 1.0), "c"),
+        "wet_u": (open_x, "u"),
+        "wet_v": (open_y, "v"),
+        "u": (np.asarray(arrays["u"]), "u"),
+        "v": (np.asarray(arrays["v"]), "v"),
+    }
+    more = [n for n in ("mixing", "signals") if n in arrays]
+    return told | {n: (np.where(fluid, arrays[n], 0.0), "c") for n in more}
 
 
 def _open_faces(fluid: np.ndarray, arrays: dict) -> tuple[np.ndarray, np.ndarray]:
