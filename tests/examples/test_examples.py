@@ -32,7 +32,16 @@ SAYS = {
 }
 LONG = {"callbacks", "double_gyre"}
 # What they show is also in the tests of learning and of plug-ins.
-SLOW = {"double_gyre", "own_network", "own_tracer", "regional", "sensitivity", "twin"}
+SLOW = {
+    "callbacks",
+    "coupling",
+    "double_gyre",
+    "own_network",
+    "own_tracer",
+    "regional",
+    "sensitivity",
+    "twin",
+}
 
 
 def test_every_script_is_known():

@@ -96,7 +96,7 @@ def together(comm=None) -> Model:
 
 
 @pytest.mark.mpi(min_size=2)
-@pytest.mark.ranks(2, 4)
+@pytest.mark.ranks(2, 4, slow=(4,))
 def test_tiles_give_the_same_bits():
     def at_work(alone):
         assert all(np.isfinite(a).all() for a in alone.values())

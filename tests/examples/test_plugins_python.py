@@ -59,7 +59,7 @@ def test_the_grid_is_refined_at_the_equator():
 
 
 @pytest.mark.mpi(min_size=2)
-@pytest.mark.ranks(2, 4)
+@pytest.mark.ranks(2, 4, slow=(4,))
 def test_tiles_give_the_same_bits():
     assert_same_bits(lambda comm: dogcm.Model(OWN_GRID, comm=comm), after(10))
 
