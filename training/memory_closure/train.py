@@ -99,9 +99,7 @@ def train(name: str, truth: Truth, seed: int, cases, tell=print):
         change, moments = rule.update(slope, moments, learned)
         learned = optax.apply_updates(learned, change)
         if contender.projected:
-            closure = learned["closure"]
-            gates = jnp.maximum(closure["gates"], 0.0)
-            learned = learned | {"closure": closure | {"gates": gates}}
+            learned = learned | {"closure": model.closure.feasible(learned["closure"])}
         return learned, moments, last, (value, *parts)
 
     random, done, began = np.random.default_rng(seed), 0, time.perf_counter()
