@@ -33,7 +33,10 @@ class RootTask:
 
     def do(self, function: Callable, *args) -> Any:
         """``function(*args)`` on rank 0; its result there, None elsewhere and after a failure."""
-        if self._comm.rank or self.error is not None:
+        return None if self._comm.rank else self._try(function, *args)
+
+    def _try(self, function: Callable, *args) -> Any:
+        if self.error is not None:
             return None
         try:
             return function(*args)
@@ -59,13 +62,7 @@ class SharedTask(RootTask):
 
     def each(self, function: Callable, *args) -> Any:
         """``function(*args)`` on every rank; its result, None after a failure on this rank."""
-        if self.error is not None:
-            return None
-        try:
-            return function(*args)
-        except Exception as error:  # noqa: BLE001 raised by finish on every rank
-            self.error = error
-            return None
+        return self._try(function, *args)
 
     def finish(self) -> None:
         """Raise what went wrong on any rank, on all ranks; nobody leaves before all have come.
