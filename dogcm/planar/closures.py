@@ -394,9 +394,10 @@ _HALVINGS, _TERMS = 6, 6
 def transition(rates: Rates, dt: float) -> Field:
     """Parts of what is in the plane, in each layer and gone that are there after ``dt`` (s).
 
-    The exponential of the matrix of rates, by uniformisation (Jensen 1953), so that no part is
-    negative and those of one origin add up to one whatever the step: the series of a matrix without
-    negative numbers, over the sum of what it loses by being cut off, squared six times.
+    The exponential of the matrix of rates, by uniformisation (Jensen 1953, Skand. Aktuarietidskr.
+    36, 87), so that no part is negative and those of one origin add up to one whatever the step:
+    the series of a matrix without negative numbers, over the sum of what it loses by being cut off,
+    squared six times.
 
     Returns:
         Field ``(2 + kept, 2 + kept, y, x)``: to, from.
@@ -513,9 +514,8 @@ class Recurrent(PlaneClosure):
         """What the flow carries out of the plane and what the cells say, no more than is there."""
         store = held.layers.level(1)
         rate = pace * (1.0 / p.dx)
-        leave = p.passing()[0].crop(0) + fmap(
-            lambda o, r: jnp.maximum(o, 0.0) * r, out.level(2), rate
-        )
+        leave = p.leaving().crop(0)
+        leave = leave + fmap(lambda o, r: jnp.maximum(o, 0.0) * r, out.level(2), rate)
         back = fmap(lambda o, r: jnp.maximum(o, 0.0) * r, out.level(3), rate)
         left = fmap(lambda c, a: c * a * lost(a, dt), c, leave)
         returned = fmap(lambda s, b: s * b * lost(b, dt), store, back)

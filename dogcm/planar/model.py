@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -122,6 +122,19 @@ class PlaneModel:
         }
         return made | ({"closure": self.closure.weights(key, p)} if self.closure else {})
 
+    def start(self, learnable: Any, key) -> dict:
+        """What is learned, before training: ``physics``, raw numbers of what a
+        :class:`dogcm.learning.parameters.LearnableSet` names, and the ``closure``'s weights."""
+        made = self.params(key)
+        closure = {"closure": made["closure"]} if self.closure else {}
+        return {"physics": learnable.initial(made, self.plane)} | closure
+
+    def learned(self, learnable: Any, raw: dict) -> dict:
+        """Parameters from what is learned, in the form of :meth:`start`."""
+        own = replace(self, closure=None).params(None)
+        params = learnable.apply(raw["physics"], own, self.halos, self.plane)
+        return params | {k: raw[k] for k in ("closure",) if k in raw}
+
     def at_rest(self, *cases: int) -> PlaneState:
         """No concentration anywhere, in a batch of so many cases."""
         kept, states = (self.closure.kept, self.closure.states) if self.closure else (0, 0)
@@ -216,10 +229,11 @@ class PlaneModel:
         return Scene(plane, self.halos, self.dt)
 
     def _gains(self, plane: Plane) -> Field:
-        """Rate (s-1) at which a plane without a closure gains from above and below."""
+        """Rate (s-1) at which a plane that is not closed, without a closure, gains from above and
+        below."""
         if self.transport.vertical == "follows":
             return plane.divergence()
-        return plane.passing()[0] * (-1.0 if self.transport.vertical == "leaves" else 0.0)
+        return plane.leaving() * (-1.0)
 
     def _without_closure(self, held: Held, gains: Field) -> Held:
         """What becomes of air that leaves the plane or comes into it."""

@@ -110,13 +110,10 @@ class Plane:
         names = ("u", "v", "mixing", "signals")
         return replace(self, every=0.0, **{n: now(getattr(self, n)) for n in names})
 
-    def passing(self) -> tuple[Field, Field]:
-        """Rates (s-1) at which flow and mixing take out of a steady plane, and bring into it."""
-        rising = self.divergence()
-        ways = (fmap(lambda d, s=s: jnp.maximum(s * d, 0.0), rising) for s in (-1.0, 1.0))
-        if self.mixing is None:
-            return tuple(ways)
-        return tuple(way + self.mixing for way in ways)
+    def leaving(self) -> Field:
+        """Rate (s-1) at which flow and mixing take out of a steady plane."""
+        sinking = fmap(lambda d: jnp.maximum(-d, 0.0), self.divergence())
+        return sinking if self.mixing is None else sinking + self.mixing
 
 
 def make_plane(

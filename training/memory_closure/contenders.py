@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from planes import Truth
 from published import PublishedModel
@@ -55,30 +54,16 @@ class Contender:
         """What is learned, before training."""
         if not self.learns:
             return {}
-        made = {"physics": LEARNED.initial(_physics(model), model.plane)}
-        if self.published is not None:
-            made["closure"] = model.weights(jax.random.key(seed))
-        elif model.closure is not None:
-            made["closure"] = model.closure.weights(jax.random.key(seed), model.plane)
-        return made
+        return model.start(LEARNED, jax.random.key(seed))
 
     def own_diffusivity(self, model: PlaneModel):
         """Raw numbers of the eddies' own diffusivity."""
-        return LEARNED.initial(_physics(model), model.plane)["plane_diffusivity"]
+        alone = replace(model, closure=None)
+        return LEARNED.initial(alone.params(None), model.plane)["plane_diffusivity"]
 
     def params(self, model: PlaneModel, learned: dict) -> dict:
         """Parameters of the model from what is learned."""
-        base = _physics(model)
-        if not self.learns:
-            return base
-        params = LEARNED.apply(learned["physics"], base, model.halos, model.plane)
-        return params | {k: learned[k] for k in ("closure",) if k in learned}
-
-
-def _physics(model: PlaneModel) -> dict:
-    p = model.plane
-    own = p.diffusivity_u, p.diffusivity_v
-    return {"plane_diffusivity": own, "source_strength": jnp.ones((), p.dtype)}
+        return model.learned(LEARNED, learned) if self.learns else model.params(None)
 
 
 COUNT = 3

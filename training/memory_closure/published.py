@@ -119,11 +119,11 @@ class PublishedModel(PlaneModel):
     remembers: bool = True
     physics: bool = True
 
-    def weights(self, key) -> dict:
-        """Weights of the network before training."""
+    def start(self, learnable, key) -> dict:
         local, hidden = surroundings(self.plane), jnp.zeros((1, CELLS, 2, UNITS))
         c = jnp.zeros((1, *local.shape[:2]), self.plane.dtype)
-        return {"published": Network(self.remembers).init(key, c, hidden, local)["params"]}
+        weights = Network(self.remembers).init(key, c, hidden, local)["params"]
+        return super().start(learnable, key) | {"closure": {"published": weights}}
 
     def at_rest(self, *cases: int) -> PlaneState:
         state = super().at_rest(*cases)

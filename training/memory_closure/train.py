@@ -20,7 +20,7 @@ import optax
 from contenders import CONTENDERS, DT
 from planes import Truth, field, read_truth
 
-from dogcm.planar import save_tree
+from dogcm.planar import adam_by_name, save_tree
 
 HERE = Path(__file__).resolve().parent
 SEGMENT = 120.0  # s, of one update
@@ -69,19 +69,6 @@ def prior(contender, own, learned):
     )
 
 
-def optimiser(updates: int):
-    """Adam with a cosine, clipped by the global norm; network weights move less than maps."""
-    schedule = lambda peak: optax.cosine_decay_schedule(peak, updates, 0.05)
-    parts = {k: optax.adam(schedule(r), b2=0.99) for k, r in RATES.items()}
-
-    def label(path, _):
-        keys = [str(getattr(k, "key", k)) for k in path]
-        return next((k for k in RATES if k in keys), "rest")
-
-    labels = lambda tree: jax.tree_util.tree_map_with_path(label, tree)
-    return optax.chain(optax.clip_by_global_norm(1.0), optax.multi_transform(parts, labels))
-
-
 def train(name: str, truth: Truth, seed: int, cases, tell=print):
     """Train one contender; returns the model and what it learned."""
     contender = CONTENDERS[name]
@@ -89,7 +76,7 @@ def train(name: str, truth: Truth, seed: int, cases, tell=print):
     learned = contender.start(model, seed)
     own = contender.own_diffusivity(model)
     updates = sum(n * m for n, m in HORIZONS)
-    rule = optimiser(updates)
+    rule = adam_by_name(RATES, updates)
     moments = rule.init(learned)
 
     @jax.jit

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from releases import DAY, Truth
 
@@ -43,26 +42,11 @@ class Contender:
 
     def start(self, model: PlaneModel, seed: int) -> dict:
         """What is learned, before training."""
-        if not self.learns:
-            return {}
-        made = {"physics": LEARNED.initial(_physics(model), model.plane)}
-        if model.closure is not None:
-            made["closure"] = model.closure.weights(jax.random.key(seed), model.plane)
-        return made
+        return model.start(LEARNED, jax.random.key(seed)) if self.learns else {}
 
     def params(self, model: PlaneModel, learned: dict) -> dict:
         """Parameters of the model from what is learned."""
-        base = _physics(model)
-        if not self.learns:
-            return base
-        params = LEARNED.apply(learned["physics"], base, model.halos, model.plane)
-        return params | {k: learned[k] for k in ("closure",) if k in learned}
-
-
-def _physics(model: PlaneModel) -> dict:
-    p = model.plane
-    own = p.diffusivity_u, p.diffusivity_v
-    return {"plane_diffusivity": own, "source_strength": jnp.ones((), p.dtype)}
+        return model.learned(LEARNED, learned) if self.learns else model.params(None)
 
 
 COUNT = 3

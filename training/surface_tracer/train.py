@@ -20,7 +20,7 @@ import optax
 from contenders import CONTENDERS
 from releases import DAY, Truth, read_truth
 
-from dogcm.planar import save_tree
+from dogcm.planar import adam_by_name, save_tree
 
 HERE = Path(__file__).resolve().parent
 SEGMENT = 10.0  # days of one update
@@ -54,26 +54,13 @@ def loss_of(model, contender, learned, state, source, target):
     return far + 4.0 * mass, (last, (far, mass))
 
 
-def optimiser(updates: int):
-    """Adam with a cosine, clipped by the global norm."""
-    schedule = lambda peak: optax.cosine_decay_schedule(peak, updates, 0.05)
-    parts = {k: optax.adam(schedule(r), b2=0.99) for k, r in RATES.items()}
-
-    def label(path, _):
-        keys = [str(getattr(k, "key", k)) for k in path]
-        return next((k for k in RATES if k in keys), "rest")
-
-    labels = lambda tree: jax.tree_util.tree_map_with_path(label, tree)
-    return optax.chain(optax.clip_by_global_norm(1.0), optax.multi_transform(parts, labels))
-
-
 def train(name: str, truth: Truth, seed: int, tell=print, horizons=HORIZONS):
     """Train one contender; returns the model and what it learned."""
     contender, cases = CONTENDERS[name], chosen(truth, "train")
     model = contender.model(truth)
     learned = contender.start(model, seed)
     updates = sum(n * m for n, m in horizons)
-    rule = optimiser(updates)
+    rule = adam_by_name(RATES, updates)
     moments, steps = rule.init(learned), round(SEGMENT * DAY / truth.every)
 
     @jax.jit
