@@ -98,13 +98,13 @@ def go_on(
     Raises:
         FileNotFoundError, RestartError: no such folder, restart or configuration.
     """
-    from dogcm.io.restart import latest_restart
+    from dogcm.io.restart import is_restart, latest_restart
     from dogcm.simulation.model import Model
 
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"no such output folder or restart file: {path}")
-    file = path if path.is_file() else latest_restart(path)
+    file = path if is_restart(path) else latest_restart(path)
     beside = file.parent / "config.yaml"
     if not beside.is_file():
         raise FileNotFoundError(

@@ -52,7 +52,9 @@ def spinup(
             out.print(str(line), highlight=False, soft_wrap=True)
 
     found = equilibrium(model, variables, folder=folder, report=report, **way)
-    path = write_restart(folder / restart_name(int(model.state.steps)), model)
+    path = write_restart(
+        folder / restart_name(int(model.state.steps), config.run.restart_format), model
+    )
     if model.comm.rank == 0:
         write_config(folder, config)
         out.print(

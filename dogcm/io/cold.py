@@ -6,7 +6,7 @@ leaves what it carried behind, which may be heat and water.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -72,8 +72,14 @@ def lacking(keys: Sequence[str], carried: dict, stored: set[str]) -> list[str]:
     return [k for k in keys if needed(k)]
 
 
-def contents(data, names: Iterable[str], horizontal) -> dict[str, dict[str, float]]:
-    """The ``heat`` (J) and ``water`` (kg) in Fields of a restart; of those that hold any."""
+def contents(
+    read: Callable[[str], np.ndarray], names: Iterable[str], horizontal
+) -> dict[str, dict[str, float]]:
+    """The ``heat`` (J) and ``water`` (kg) in Fields of a restart; of those that hold any.
+
+    Args:
+        read: gives a Field of the restart on the globe.
+    """
     per_area = {n: owner.holds().get(n) for n in names if (owner := _owner(n))}
     if not any(per_area.values()):
         return {}
@@ -81,9 +87,7 @@ def contents(data, names: Iterable[str], horizontal) -> dict[str, dict[str, floa
     area = np.array(horizontal.metrics(np.arange(ny), np.arange(nx)).area_c)
     if horizontal.north_fold:  # of the two copies of a cell one counts
         area[-1, fold.copies("c", np.arange(nx), nx)] = 0.0
-    sums = {
-        n: float(np.sum(np.asarray(data[n][:], float) * area)) for n, h in per_area.items() if h
-    }
+    sums = {n: float(np.sum(read(n).astype(float) * area)) for n, h in per_area.items() if h}
     return {n: {w: a * s for w, a in per_area[n].items()} for n, s in sums.items() if s}
 
 

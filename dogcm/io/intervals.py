@@ -11,6 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from dogcm.io.description import Entry
+from dogcm.io.restart_file import Part
+
 _ATTRIBUTE = "open_intervals"
 
 
@@ -39,47 +42,47 @@ class OpenInterval:
         return levels * ny * nx * 8
 
 
-def define(data, intervals: Sequence[OpenInterval]) -> None:
-    """Describe the intervals in a restart that is being written, and make their variables."""
-    told = []
+def attributes(intervals: Sequence[OpenInterval]) -> dict[str, str]:
+    """What a restart says of the intervals, as global attributes."""
+    if not intervals:
+        return {}
+    told = [
+        {
+            "table": interval.table,
+            "start": interval.start,
+            "count": interval.count,
+            "what": interval.what,
+            "stored": names,
+        }
+        for interval, names in zip(intervals, _names(intervals))
+    ]
+    text = json.dumps(told)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return {_ATTRIBUTE: text, f"{_ATTRIBUTE}_sha256": digest}
+
+
+def parts(intervals: Sequence[OpenInterval]) -> list[Part]:
+    """The sums as variables of a restart."""
+    found = []
     for interval, names in zip(intervals, _names(intervals)):
         for variable, name in names.items():
-            dimensions = tuple(_dimension(data, n) for n in interval.sums[variable].shape[:-2])
-            v = data.createVariable(name, "f8", (*dimensions, "y", "x"), fill_value=False)
-            v.long_name = f"{variable} of {interval.table}, summed up so far"
-        told.append(
-            {
-                "table": interval.table,
-                "start": interval.start,
-                "count": interval.count,
-                "what": interval.what,
-                "stored": names,
-            }
-        )
-    text = json.dumps(told)
-    data.setncattr(_ATTRIBUTE, text)
-    data.setncattr(f"{_ATTRIBUTE}_sha256", hashlib.sha256(text.encode()).hexdigest())
+            sums = np.asarray(interval.sums[variable])
+            dimensions = (*(f"sum_axis_{n}" for n in sums.shape[:-2]), "y", "x")
+            about = {"long_name": f"{variable} of {interval.table}, summed up so far"}
+            found.append(Part(Entry(name, dimensions, "f8", about), sums))
+    return found
 
 
-def arrays(intervals: Sequence[OpenInterval]) -> dict[str, np.ndarray]:
-    """The sums by their names in the file."""
-    return {
-        name: np.asarray(interval.sums[variable])
-        for interval, names in zip(intervals, _names(intervals))
-        for variable, name in names.items()
-    }
-
-
-def described(data) -> list[OpenInterval]:
-    """The intervals in a restart, without their sums.
+def described(attributes: dict) -> list[OpenInterval]:
+    """The intervals in a restart of these global attributes, without their sums.
 
     Raises:
         ValueError: what the file says of them is damaged.
     """
-    text = getattr(data, _ATTRIBUTE, "")
+    text = attributes.get(_ATTRIBUTE, "")
     if not text:
         return []
-    if hashlib.sha256(text.encode()).hexdigest() != getattr(data, f"{_ATTRIBUTE}_sha256", ""):
+    if hashlib.sha256(text.encode()).hexdigest() != attributes.get(f"{_ATTRIBUTE}_sha256"):
         raise ValueError("the checksum of their description does not fit")
     return [OpenInterval(**entry) for entry in json.loads(text)]
 
@@ -92,11 +95,4 @@ def _names(intervals: Sequence[OpenInterval]) -> list[dict[str, str]]:
     ]
 
 
-def _dimension(data, size: int) -> str:
-    name = f"sum_axis_{size}"
-    if name not in data.dimensions:
-        data.createDimension(name, size)
-    return name
-
-
-__all__ = ["OpenInterval", "arrays", "define", "described"]
+__all__ = ["OpenInterval", "attributes", "described", "parts"]

@@ -1,9 +1,9 @@
 """Restarts: complete, checksummed, written atomically, independent of the layout.
 
-A restart is a netCDF file of global arrays, all variables of the state at full precision, gathered
-level by level. It is written beside its final name and renamed when it is safe on disk, so a file
-of that name is always whole. Each variable carries the SHA-256 of its bytes, and the header one of
-its own.
+A restart holds global arrays, all variables of the state at full precision, as a netCDF file
+(:mod:`dogcm.io.restart_netcdf`) or as a zarr store (:mod:`dogcm.io.restart_zarr`); its suffix says
+which. It is written beside its final name and renamed when it is safe on disk, so what has that
+name is always whole. Its data have SHA-256 checksums, and its header has one of its own.
 """
 
 from __future__ import annotations
@@ -11,16 +11,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import netCDF4
 import numpy as np
 
 from dogcm.components import ConfigError
@@ -29,14 +28,21 @@ from dogcm.dynamics.coriolis_cd import D_GRID
 from dogcm.field import Field, exchange
 from dogcm.io import cold as parts
 from dogcm.io import intervals as opened
+from dogcm.io.description import Entry
 from dogcm.io.intervals import OpenInterval
-from dogcm.io.root import OutputError, RootTask, on_root, require_space
+from dogcm.io.restart_file import Part, RestartFile
+from dogcm.io.restart_netcdf import NetcdfRestart
+from dogcm.io.restart_zarr import ZarrRestart
+from dogcm.io.root import OutputError, on_root
 from dogcm.timestepping.state import HISTORY_U, HISTORY_V, State
 
 _FORMAT = 1
 _HEADER = ("format", "time", "steps", "dt", "scheme", "grid", "precision")
 _MARGIN_BYTES = 1 << 20
-_NAME = re.compile(r"restart_(\d{9,})\.nc")
+FORMATS: dict[str, type[RestartFile]] = {"netcdf": NetcdfRestart, "zarr": ZarrRestart}
+_NAME = re.compile(r"restart_(\d{9,})\.(nc|zarr)")
+# What reading a damaged file may raise.
+_DAMAGE = (OSError, RuntimeError, AttributeError, LookupError, TypeError, ValueError)
 
 
 class RestartError(ValueError):
@@ -50,9 +56,18 @@ def restart_bytes(model) -> int:
     return levels * ny * nx * model.dtype.itemsize + _MARGIN_BYTES
 
 
-def restart_name(step: int) -> str:
-    """File name of the restart written after ``step`` steps."""
-    return f"restart_{step:09d}.nc"
+def restart_name(step: int, format: str = "netcdf") -> str:
+    """Name of the restart written after ``step`` steps, of a file or (``zarr``) a folder."""
+    return f"restart_{step:09d}{FORMATS[format].suffix}"
+
+
+def is_restart(path: Path) -> bool:
+    """Whether a path may be a restart itself, rather than a folder with restarts."""
+    return path.is_file() or (path.is_dir() and path.suffix == ZarrRestart.suffix)
+
+
+def _kind(path: Path) -> type[RestartFile]:
+    return ZarrRestart if path.suffix == ZarrRestart.suffix else NetcdfRestart
 
 
 def is_restart_name(name: str) -> bool:
@@ -67,7 +82,7 @@ def restarts_in(folder: str | Path) -> list[Path]:
     The step in the name is no clock: it counts anew where a run goes on with another time step.
     Files that cannot be read come last.
     """
-    found = [p for p in Path(folder).glob("restart_*.nc") if is_restart_name(p.name)]
+    found = [p for p in Path(folder).glob("restart_*") if is_restart_name(p.name)]
     return sorted(found, key=lambda p: (_time_inside(p), p.name))
 
 
@@ -87,7 +102,7 @@ def latest_restart(folder: str | Path) -> Path:
     """
     found = restarts_in(folder)
     if not found:
-        raise RestartError(f"no restart (restart_NUMBER.nc) in {folder}")
+        raise RestartError(f"no restart (restart_NUMBER.nc or .zarr) in {folder}")
     restart_days(found[-1])
     return found[-1]
 
@@ -99,9 +114,8 @@ def restart_days(path: str | Path) -> float:
         RestartError: if the file cannot be read.
     """
     try:
-        with netCDF4.Dataset(path) as data:
-            return float(data.getncattr("time")) / 86400.0
-    except (OSError, RuntimeError, AttributeError, ValueError) as error:
+        return _kind(Path(path)).time(Path(path)) / 86400.0
+    except _DAMAGE as error:
         raise RestartError(
             f"{path} is damaged or no restart ({error}); remove it or start without --resume"
         ) from None
@@ -134,34 +148,29 @@ def write_restart(
     """Write the model's present state; to be called on every rank.
 
     Args:
-        path: final name of the file. attributes: more global attributes (provenance).
+        path: final name, of a zarr store if it ends in ``.zarr``.
+        attributes: more global attributes (provenance).
         intervals: output intervals that this moment cuts in two.
 
     Raises:
         OutputError: if it cannot be written; a file that was there before is still there.
     """
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
-    task = RootTask(model.comm, path)
-    header = _header(model)
-    task.do(require_space, path, restart_bytes(model) + sum(i.bytes(model) for i in intervals))
-    data = task.do(netCDF4.Dataset, partial, "w")
-    task.do(_define, data, model, header, attributes or {})
-    arrays = {n: np.asarray(f.interior) for n, f in model.state.variables().items()}
-    if intervals:
-        task.do(opened.define, data, intervals)
-        arrays |= opened.arrays(intervals)
-    for name, values in arrays.items():
-        _write_variable(task, data, model.decomposition, name, values)
-    if data is not None:
-        failed, task.error = task.error, None
-        task.do(data.close)
-        task.error = failed or task.error
-    task.do(_settle, partial, path)
-    if model.comm.rank == 0 and task.error is not None:
-        partial.unlink(missing_ok=True)
-    task.finish()
+    path, header = Path(path), _header(model)
+    about = {"title": "dogcm restart", **(attributes or {}), **header}
+    about |= {"header_sha256": _header_hash(header), **opened.attributes(intervals)}
+    need = restart_bytes(model) + sum(i.bytes(model) for i in intervals)
+    _kind(path)(path, model).write(about, [*_parts(model), *opened.parts(intervals)], need)
     return path
+
+
+def _parts(model) -> list[Part]:
+    """The variables of the state. z: layers; z_w: the interfaces between them."""
+    found = []
+    for name, field in model.state.variables().items():
+        dimensions = ("z_w" if field.at.endswith("w") else "z", "y", "x")[3 - field.ndim :]
+        entry = Entry(name, dimensions, model.dtype.str[1:], {"place": field.at})
+        found.append(Part(entry, np.asarray(field.interior)))
+    return found
 
 
 def _header(model) -> dict:
@@ -184,56 +193,9 @@ def _scheme(model) -> str:
     return model.scheme.name() + own
 
 
-def _define(data, model, header: dict, attributes: dict) -> None:
-    data.setncatts({"title": "dogcm restart", **attributes})
-    for key, value in header.items():
-        data.setncattr(key, np.int64(value) if isinstance(value, int) else value)
-    data.header_sha256 = _header_hash(header)
-    ny, nx = model.horizontal.shape
-    # z: layers; z_w: the interfaces between them.
-    for name, size in (
-        ("z", model.vertical.nz),
-        ("z_w", model.vertical.nz - 1),
-        ("y", ny),
-        ("x", nx),
-    ):
-        if size > 0:  # netCDF takes 0 for unlimited
-            data.createDimension(name, size)
-    for name, field in model.state.variables().items():
-        dimensions = ("z_w" if field.at.endswith("w") else "z", "y", "x")[3 - field.ndim :]
-        v = data.createVariable(name, model.dtype.str[1:], dimensions, fill_value=False)
-        v.place = field.at
-
-
 def _header_hash(header: dict) -> str:
     plain = [header[k].hex() if isinstance(header[k], float) else str(header[k]) for k in _HEADER]
     return hashlib.sha256(json.dumps(plain).encode()).hexdigest()
-
-
-def _write_variable(task: RootTask, data, decomposition, name: str, values: np.ndarray) -> None:
-    digest = hashlib.sha256()
-
-    def put(k, level):
-        level = np.ascontiguousarray(level)
-        data[name][k + (Ellipsis,)] = level
-        digest.update(level.tobytes())
-
-    for k in np.ndindex(values.shape[:-2]):
-        level = decomposition.gather(values[k])
-        task.do(put, k, level)
-    task.do(lambda: data[name].setncattr("sha256", digest.hexdigest()))
-
-
-def _settle(partial: Path, path: Path) -> None:
-    """Rename once the bytes are on disk."""
-    for place, flags in ((partial, os.O_RDWR), (path.parent, os.O_RDONLY)):
-        handle = os.open(place, flags)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        if place == partial:
-            os.replace(partial, path)
 
 
 # ---- reading
@@ -255,23 +217,48 @@ def read_restart(path: str | Path, model, cold: Sequence[str] = ()) -> State:
             water of a scheme that the model does not have.
     """
     path, grid = Path(path), fingerprint(model)
-    header, problems = on_root(model.comm, _check, path, grid, model, cold)
+    stored = _open(path, model)
+    header, found, same_grid = on_root(model.comm, _check, stored, grid, model, cold)
+    damaged = _damaged(stored, found.wanted) if same_grid and not found.missing else []
+    problems = on_root(model.comm, _judge, stored, header, found, same_grid, damaged, model)
     if model.comm.rank == 0:
         for text in problems:
             warnings.warn(text, stacklevel=2)
     keep_history = header["dt"] == model.physics.dt and header["scheme"] == _scheme(model)
     new = {*header["fresh"], *header["cold"]}
-    data = netCDF4.Dataset(path) if model.comm.rank == 0 else None
-    try:
-        arrays = {
-            n: _scatter(data, n, model)
-            for n in model.state.variables()
-            if n not in new and (keep_history or not n.startswith("history_"))
-        }
-    finally:
-        if data is not None:
-            data.close()
+    arrays = {
+        n: stored.tile(n, model.dtype)
+        for n in model.state.variables()
+        if n not in new and (keep_history or not n.startswith("history_"))
+    }
     return _state(arrays, header, model, keep_history)
+
+
+def _open(path: Path, model) -> RestartFile:
+    """A restart that can be read; on every rank."""
+    if not on_root(model.comm, is_restart, path):
+        raise RestartError(f"no such restart: {path}")
+    stored = _kind(path)(path, model)
+    try:
+        stored.look()
+    except ConfigError:  # not of the file: a library is missing
+        raise
+    except _DAMAGE as error:
+        raise _no_restart(path, error) from None
+    return stored
+
+
+def _no_restart(path: Path, error: Exception) -> RestartError:
+    return RestartError(
+        f"{path} is damaged or not a restart ({type(error).__name__}: {error}); take an earlier one"
+    )
+
+
+def _damaged(stored: RestartFile, names: Sequence[str]) -> list[str]:
+    try:
+        return stored.damaged(names)
+    except _DAMAGE as error:
+        raise _no_restart(stored.path, error) from None
 
 
 def read_intervals(path: str | Path, model) -> list[OpenInterval]:
@@ -282,21 +269,18 @@ def read_intervals(path: str | Path, model) -> list[OpenInterval]:
         RestartError: they are damaged.
     """
 
-    def found() -> list[OpenInterval]:
-        try:
-            with netCDF4.Dataset(path) as data:
-                intervals = opened.described(data)
-                for name in (n for i in intervals for n in i.stored.values()):
-                    if _hash(data[name]) != data[name].sha256:
-                        raise ValueError(f"the checksum of {name} does not fit")
-                return intervals
-        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-            raise RestartError(
-                f"{path} is damaged: its open output intervals cannot be read ({error}); take an "
-                "earlier one"
-            ) from None
-
-    return on_root(model.comm, found)
+    stored = _open(Path(path), model)
+    try:
+        intervals = on_root(model.comm, opened.described, stored.attributes)
+        damaged = stored.damaged([n for i in intervals for n in i.stored.values()])
+        if damaged:
+            raise ValueError(f"the checksum of {damaged[0]} does not fit")
+    except _DAMAGE as error:
+        raise RestartError(
+            f"{path} is damaged: its open output intervals cannot be read ({error}); take an "
+            "earlier one"
+        ) from None
+    return intervals
 
 
 def read_sums(path: str | Path, model, interval: OpenInterval, like: dict) -> dict[str, np.ndarray]:
@@ -313,26 +297,15 @@ def read_sums(path: str | Path, model, interval: OpenInterval, like: dict) -> di
     kept = {v: a for v, a in like.items() if a.size}
     shapes = {v: (*a.shape[:-2], ny, nx) for v, a in kept.items()}
 
-    def check() -> None:
-        with netCDF4.Dataset(path) as data:
-            for variable, name in interval.stored.items():
-                if data[name].shape != shapes.get(variable):
-                    raise RestartError(
-                        f"{path}: {variable} of the output {interval.table} has another shape: "
-                        "give this output another name"
-                    )
-
-    on_root(model.comm, check)
-    data = netCDF4.Dataset(path) if model.comm.rank == 0 else None
-    try:
-        read = {
-            v: _scatter_levels(data, interval.stored[v], model, a.shape[:-2], np.dtype("f8"))
-            for v, a in kept.items()
-        }
-        return {v: read.get(v, like[v]) for v in like}
-    finally:
-        if data is not None:
-            data.close()
+    stored = _open(Path(path), model)
+    for variable, name in interval.stored.items():
+        if stored.shapes[name] != shapes.get(variable):
+            raise RestartError(
+                f"{path}: {variable} of the output {interval.table} has another shape: "
+                "give this output another name"
+            )
+    read = {v: stored.tile(interval.stored[v], np.dtype("f8")) for v in kept}
+    return {v: read.get(v, like[v]) for v in like}
 
 
 def lacking(path: str | Path, model, keys: Sequence[str]) -> list[str]:
@@ -340,39 +313,30 @@ def lacking(path: str | Path, model, keys: Sequence[str]) -> list[str]:
     not what their scheme carries, or has it and the model has no such scheme; to be called on every
     rank."""
 
-    def found() -> list[str]:
-        with netCDF4.Dataset(path) as data:
-            return parts.lacking(keys, parts.carried_by_key(model), _stored(data))
-
-    return on_root(model.comm, found)
+    fields = _open(Path(path), model).fields
+    return parts.lacking(keys, parts.carried_by_key(model), fields)
 
 
-def _check(path: Path, grid: str, model, cold: Sequence[str]) -> tuple[dict, list[str]]:
-    """Header of a sound restart for this model, and warnings."""
-    if not path.is_file():
-        raise RestartError(f"no such restart: {path}")
+def _check(stored: RestartFile, grid: str, model, cold: Sequence[str]) -> tuple[dict, Any, bool]:
+    """Header of a restart, its variables beside those of the model, and whether the grid is the
+    same."""
     try:
-        with netCDF4.Dataset(path) as data:
-            header = {k: _plain(data.getncattr(k)) for k in _HEADER}
-            sound = data.header_sha256 == _header_hash(header)
-            found = _compare(data, header, model, cold)
-            same_grid = header["grid"] == grid
-            damaged = []
-            if same_grid and not found.missing:
-                damaged = [n for n in found.wanted if _hash(data[n]) != data[n].sha256]
-            held = parts.contents(data, found.lost, model.horizontal) if same_grid else {}
-    except ConfigError:
-        raise
-    except (OSError, RuntimeError, AttributeError, KeyError, ValueError, IndexError) as error:
-        raise RestartError(
-            f"{path} is damaged or not a restart ({type(error).__name__}: {error}); take an "
-            f"earlier one"
-        ) from None
-    if not sound or damaged:
-        what = ", ".join(damaged) or "the header"
-        raise RestartError(
-            f"{path} is damaged: the checksum of {what} does not fit; take an earlier one"
-        )
+        header = {k: stored.attributes[k] for k in _HEADER}
+        sound = stored.attributes["header_sha256"] == _header_hash(header)
+    except _DAMAGE as error:
+        raise _no_restart(stored.path, error) from None
+    if not sound:
+        raise RestartError(_told_damaged(stored.path, "the header"))
+    return header, _compare(stored, header, model, cold), header["grid"] == grid
+
+
+def _judge(
+    stored: RestartFile, header: dict, found: _Compared, same_grid: bool, damaged: list[str], model
+) -> list[str]:
+    """Refuse what cannot be used; returns warnings."""
+    path = stored.path
+    if damaged:
+        raise RestartError(_told_damaged(path, ", ".join(damaged)))
     if not same_grid:
         raise RestartError(
             f"{path} is of another grid (shape, coordinates, layers or bathymetry differ from this "
@@ -380,7 +344,15 @@ def _check(path: Path, grid: str, model, cold: Sequence[str]) -> tuple[dict, lis
         )
     if found.missing:
         raise RestartError(_told_missing(path, found.missing, model))
-    return header, _warnings(header, model) + found.told(path, held)
+    try:
+        held = parts.contents(stored.whole, found.lost, model.horizontal)
+    except _DAMAGE as error:
+        raise _no_restart(path, error) from None
+    return _warnings(header, model) + found.told(path, held)
+
+
+def _told_damaged(path: Path, what: str) -> str:
+    return f"{path} is damaged: the checksum of {what} does not fit; take an earlier one"
 
 
 @dataclass(frozen=True)
@@ -419,22 +391,22 @@ class _Compared:
         return [f"{text}{f'; the ocean loses {parts.in_words(held)}' if held else ''}"]
 
 
-def _compare(data, header: dict, model, cold: Sequence[str]) -> _Compared:
+def _compare(stored: RestartFile, header: dict, model, cold: Sequence[str]) -> _Compared:
     """What of the restart is wanted, and what not; adds to ``header`` which Fields start anew:
     ``fresh`` passive tracers and the ``cold`` Fields of schemes."""
     fields = model.state.variables()
     carried = parts.carried_by_key(model)
-    stored = _stored(data)
-    lost = sorted(n for n in stored - set(fields) if not n.startswith("history_"))
+    held = stored.fields
+    lost = sorted(n for n in held - set(fields) if not n.startswith("history_"))
     left = parts.left_by_key(lost)
     keys = parts.chosen(cold, carried, left)
     passive = {v.name for v in model.passive.variables}
     same_scheme = header["dt"] == model.physics.dt and header["scheme"] == _scheme(model)
-    header["fresh"] = [n for n in fields if n in passive and n not in stored]
+    header["fresh"] = [n for n in fields if n in passive and n not in held]
     header["cold"] = [n for k in sorted(keys & set(carried)) for n in carried[k]]
     new = {*header["fresh"], *header["cold"]}
     wanted = [n for n in fields if n not in new and (same_scheme or not n.startswith("history_"))]
-    fits = lambda n: n in stored and data[n].shape[:-2] == fields[n].shape[:-2]
+    fits = lambda n: n in held and stored.shapes[n][:-2] == fields[n].shape[:-2]
     return _Compared(
         wanted,
         [n for n in wanted if not fits(n)],
@@ -442,11 +414,6 @@ def _compare(data, header: dict, model, cold: Sequence[str]) -> _Compared:
         {n: k for k, names in left.items() for n in names},
         [n for k in keys & set(left) for n in left[k]],
     )
-
-
-def _stored(data) -> set[str]:
-    """Names of the Fields in a restart."""
-    return {n for n, v in data.variables.items() if "place" in v.ncattrs()}
 
 
 def _told_missing(path: Path, missing: list[str], model) -> str:
@@ -476,37 +443,6 @@ def _warnings(header: dict, model) -> list[str]:
     if header["precision"] != model.dtype.name:
         found.append(f"the restart is in {header['precision']}, converted to {model.dtype.name}")
     return found
-
-
-def _plain(value):
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _levels(variable):
-    variable.set_auto_maskandscale(False)
-    for k in np.ndindex(variable.shape[:-2]):
-        yield np.ascontiguousarray(variable[k + (Ellipsis,)])
-
-
-def _hash(variable) -> str:
-    digest = hashlib.sha256()
-    for level in _levels(variable):
-        digest.update(level.tobytes())
-    return digest.hexdigest()
-
-
-def _scatter(data, name: str, model) -> np.ndarray:
-    """This rank's tile of a variable, level by level."""
-    return _scatter_levels(data, name, model, model.state.variables()[name].shape[:-2], model.dtype)
-
-
-def _scatter_levels(data, name: str, model, lead: tuple[int, ...], dtype) -> np.ndarray:
-    levels = _levels(data[name]) if data is not None else None
-    parts = [
-        model.decomposition.scatter(next(levels).astype(dtype) if levels else None)
-        for _ in range(math.prod(lead))
-    ]
-    return np.stack(parts).reshape(*lead, *parts[0].shape)
 
 
 def _state(arrays: dict, header: dict, model, keep_history: bool) -> State:

@@ -15,55 +15,24 @@ at any time, also one whose run was killed.
 from __future__ import annotations
 
 import base64
-import importlib
 import json
-import math
 import struct
-import warnings
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dogcm.components.errors import ConfigError
-from dogcm.decomp import Boxes
 from dogcm.field import Field
 from dogcm.io.description import HEADER_BYTES, Entry
 from dogcm.io.root import OutputError, RootTask, SharedTask, on_root, require_space
 from dogcm.io.stream import OutputStream, interior, kept, on_water
 from dogcm.io.whole import remove, whole_file
+from dogcm.io.zarr_shards import Shards, consolidate, packing, writing_all
 
-# The largest shard, before packing: a rank puts together one of another layout in memory.
-SHARD_BYTES = 1 << 24
 # Of times: few files, which are read as one when a store is opened.
 _TIMES = 1024
-# Earlier versions do not replace files as a whole.
-_LEAST = (3, 1, 3)
 _METADATA = "zarr.json"
-
-
-def require_zarr(comm) -> None:
-    """See that every rank can write zarr stores; all ranks call it.
-
-    Raises:
-        ConfigError: the library is missing on a rank, or too old.
-    """
-    told = comm.broadcast(comm.gather(_lacking()))
-    if first := next(filter(None, told), None):
-        raise ConfigError(first)
-
-
-def _lacking() -> str | None:
-    wanted = ".".join(map(str, _LEAST))
-    advice = 'pip install "dogcm[zarr]", or write netCDF (format: netcdf)'
-    try:
-        found = importlib.import_module("zarr").__version__
-    except ImportError as error:
-        return f"run.output asks for format: zarr, and zarr cannot be imported ({error}): {advice}"
-    if tuple(int(n) for n in found.split(".")[:3] if n.isdigit()) < _LEAST:
-        return f"run.output asks for format: zarr, which needs zarr {wanted}, not {found}: {advice}"
-    return None
 
 
 class ZarrStore(OutputStream):
@@ -78,7 +47,7 @@ class ZarrStore(OutputStream):
         task.do(require_space, self.path, self.record_bytes() + HEADER_BYTES)
         for turn, name in enumerate(self.variables):
             values, mask = self._levels(name, fields[name])
-            array = _longer(self._arrays[name], self._index + 1)
+            array = writing_all(self._arrays[name], self._index + 1)
             self._write(task, array, (self._index,), on_water(values, mask), turn)
         task.finish()
         last = RootTask(self._comm, self.path)
@@ -89,27 +58,14 @@ class ZarrStore(OutputStream):
 
     def _write(self, task: SharedTask, array, record: tuple, values: np.ndarray, turn: int) -> None:
         """Write this rank's shards of ``array[record]``, the levels of one shard at a time."""
-        boxes = self._boxes(array)
-        layers = values.reshape(-1, *values.shape[-2:])
-        each = (array.shards or array.chunks)[-3] if values.ndim == 3 else 1
-        for number, k in enumerate(range(0, len(layers), each)):
-            part = layers[k : k + each].astype(array.dtype, copy=False)
-            levels = (slice(k, k + len(part)),) if values.ndim == 3 else ()
-            for box, block in boxes.collect(part, float(array.fill_value), turn + number):
-                place = (*record, *levels, slice(box.j0, box.j1), slice(box.i0, box.i1))
-                task.each(array.__setitem__, place, block if levels else block[0])
-
-    def _boxes(self, array) -> Boxes:
-        size = (array.shards or array.chunks)[-2:]
-        if size not in self._cuts:
-            self._cuts[size] = Boxes(self._decomposition, *size)
-        return self._cuts[size]
+        for place, block in self._shards.pieces(array, values, turn):
+            task.each(array.__setitem__, (*record, *place), block)
 
     def _stamp(self, start: float, end: float) -> None:
         time, bounds = self._times(start, end)
         if bounds is not None:
-            _longer(self._arrays["time_bnds"], self._index + 1)[self._index] = np.array(bounds)
-        _longer(self._arrays["time"], self._index + 1)[self._index] = time
+            writing_all(self._arrays["time_bnds"], self._index + 1)[self._index] = np.array(bounds)
+        writing_all(self._arrays["time"], self._index + 1)[self._index] = time
 
     def _growing(self) -> list[str]:
         """Names of the arrays that have a record's part."""
@@ -117,7 +73,7 @@ class ZarrStore(OutputStream):
 
     # ---- opening
     def _create(self, attributes: dict) -> None:
-        self._cuts: dict[tuple, Boxes] = {}
+        self._shards = Shards(self._decomposition)
         beside = self.path.with_name(f".{self.path.name}.partial")
         try:
             task = SharedTask(self._comm, self.path)
@@ -154,19 +110,17 @@ class ZarrStore(OutputStream):
             self._define_entry(group, entry, chunks=values.shape)[:] = values
         for entry, function in d.places():
             values = function()
-            chunks = (*self._sizes(values.shape[:2], 8)[1:], *values.shape[2:])
+            chunks = (*self._shards.sizes(values.shape[:2], 8)[1:], *values.shape[2:])
             self._define_entry(group, entry, chunks=chunks)[:] = values
+        sizes = d.sizes()
         for entry in (*d.metrics(), *d.records()):
-            self._define_entry(group, entry, **self._storage(entry))
-        with warnings.catch_warnings():
-            # That format 3 does not speak of consolidated metadata yet; xarray reads it.
-            warnings.simplefilter("ignore")
-            zarr.consolidate_metadata(path, zarr_format=3)
+            shape = tuple(sizes[n] for n in entry.dimensions if n != "time")
+            storage = self._shards.storage(shape, entry.dtype, entry.dimensions[0] == "time")
+            self._define_entry(group, entry, **storage)
+        consolidate(path)
 
     def _define_entry(self, group, entry: Entry, **storage):
         """The empty array of an entry."""
-        from zarr.codecs import BloscCodec
-
         sizes = self.description.sizes()
         attributes = _plain(entry.attributes)
         if entry.fill is not None:  # as xarray has it in stores of format 3
@@ -179,32 +133,13 @@ class ZarrStore(OutputStream):
             fill_value=0 if entry.fill is None else entry.fill,
             attributes=attributes,
             dimension_names=entry.dimensions,
-            compressors=BloscCodec(cname="lz4", clevel=5, shuffle="shuffle"),
+            compressors=packing(),
             **storage,
         )
 
-    def _storage(self, entry: Entry) -> dict:
-        """Chunks and shards of fields."""
-        sizes = self.description.sizes()
-        shape = tuple(sizes[n] for n in entry.dimensions if n != "time")
-        levels, *columns = self._sizes(shape, np.dtype(entry.dtype).itemsize)
-        one = (1,) * (len(entry.dimensions) - 2)
-        found = {"chunks": (*one, *columns)}
-        return found if levels == 1 else found | {"shards": (*one[1:], levels, *columns)}
-
-    def _sizes(self, shape: tuple[int, ...], itemsize: int) -> tuple[int, int, int]:
-        """Levels, rows and columns of a shard of fields of ``shape``."""
-        layout = self._decomposition.layout
-        rows, columns = (math.ceil(n / p) for n, p in zip(shape[-2:], (layout.py, layout.px)))
-        while rows * columns * itemsize > SHARD_BYTES and rows > 1:
-            rows = math.ceil(rows / 2)
-        levels = shape[0] if len(shape) == 3 else 1
-        fit = max(SHARD_BYTES // (rows * columns * itemsize), 1)
-        return math.ceil(levels / math.ceil(levels / fit)), rows, columns
-
     # ---- continuing
     def _resume(self, now: float) -> None:
-        self._cuts = {}
+        self._shards = Shards(self._decomposition)
         task = RootTask(self._comm, self.path)
         count = task.do(self._drop_later, now)
         task.finish()
@@ -271,16 +206,6 @@ def _rises(times: np.ndarray) -> bool:
     return bool((np.diff(times) > 0).all())
 
 
-def _longer(array, count: int):
-    """An array with room for ``count`` records; the store does not know of it yet."""
-    import zarr
-
-    metadata = array.metadata.update_shape((count, *array.shape[1:]))
-    # To look for chunks of land alone takes longer than to pack them.
-    grown = zarr.AsyncArray(metadata, array.store_path, {"write_empty_chunks": True})
-    return zarr.Array(grown)
-
-
 def _set_length(path: Path, names: list[str], count: int) -> None:
     """Let the store know how many records it has: what readers go by comes last if there are more,
     and first if there are fewer."""
@@ -301,4 +226,4 @@ def _plain(attributes: dict) -> dict:
     return {n: v.item() if isinstance(v, np.generic) else v for n, v in attributes.items()}
 
 
-__all__ = ["SHARD_BYTES", "ZarrStore", "require_zarr"]
+__all__ = ["ZarrStore"]

@@ -395,6 +395,12 @@ class RunConfig(Section):
         0.0, "days", "interval of restarts besides the one at the end; 0: none", ge=0
     )
     keep_restarts: int = par(2, "1", "how many restarts are kept", ge=1)
+    restart_format: Literal["netcdf", "zarr"] = par(
+        "netcdf",
+        "1",
+        "restart_NUMBER.nc, which rank 0 writes, or a folder restart_NUMBER.zarr that every rank "
+        "writes its part of",
+    )
     output: dict[str, OutputConfig] = par(
         lambda: {"monthly": OutputConfig()}, "1", "output files by name"
     )

@@ -16,7 +16,7 @@ import dogcm
 from dogcm.diagnostics.files import CIRCULATION_FILE, MONITOR_FILE
 from dogcm.io.restart import restarts_in
 from dogcm.io.root import OutputError, free_bytes, megabytes
-from dogcm.io.whole import remove, whole_file
+from dogcm.io.whole import discard, whole_file
 from dogcm.setups.paths import absolute_paths
 
 RUN_FILE, CONFIG_FILE = "run.json", "config.yaml"
@@ -106,7 +106,7 @@ def clear_folder(folder: Path, config, keep: Path | None) -> None:
     for name in _existing(folder, config):
         path = folder / name
         if keep is None or path.resolve() != keep.resolve():
-            remove(path)
+            discard(path)
 
 
 def check_space(folder: Path, needs: dict[str, int]) -> None:

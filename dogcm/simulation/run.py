@@ -39,7 +39,8 @@ from dogcm.io.restart import (
     write_restart,
 )
 from dogcm.io.root import OutputError, on_root
-from dogcm.io.whole import remove
+from dogcm.io.whole import discard, remove
+from dogcm.io.zarr_shards import require_zarr
 from dogcm.simulation import folder as files
 from dogcm.simulation.lock import FolderLock
 from dogcm.simulation.progress import Progress, compiling, say, start_table
@@ -153,6 +154,8 @@ class _Run:
         self.tables = (
             tables_of(model, lambda key, days: Every(self._steps(key, days))) if self.folder else []
         )
+        if self.folder and self.config.run.restart_format == "zarr":
+            require_zarr(self.comm, "run.restart_format: zarr")
         self.length = self._steps("the length of the run", days)
         self.written: list[Path] = []  # restarts, oldest first
         self.record: files.RunRecord | None = None
@@ -251,7 +254,7 @@ class _Run:
         for path in restarts_in(self.folder):
             later = restart_days(path) * 86400.0 > self.first.time + 1e-3
             if later and path.resolve() != self.restart_from.resolve():
-                path.unlink(missing_ok=True)
+                discard(path)
             else:
                 self.written.append(path)
 
@@ -460,7 +463,7 @@ class _Run:
         ]
 
     def _write_restart(self, last: bool) -> None:
-        path = self.folder / restart_name(self.tick)
+        path = self.folder / restart_name(self.tick, self.config.run.restart_format)
         write_restart(
             path,
             self.model,
@@ -563,7 +566,7 @@ def _monitor_rows(path: Path, now: float) -> list[list[str]]:
 
 def _remove(paths: list[Path]) -> None:
     for path in paths:
-        path.unlink(missing_ok=True)
+        discard(path)
 
 
 __all__ = ["ModelBlewUp", "run"]

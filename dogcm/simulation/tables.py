@@ -20,7 +20,8 @@ from dogcm.io.output import OutputFile
 from dogcm.io.root import OutputError, on_root
 from dogcm.io.series import SeriesFile, series_bytes
 from dogcm.io.stream import OutputStream
-from dogcm.io.zarr_store import ZarrStore, require_zarr
+from dogcm.io.zarr_shards import require_zarr
+from dogcm.io.zarr_store import ZarrStore
 from dogcm.physics.surface import SurfaceFluxes
 from dogcm.timestepping import many_steps_with
 
@@ -184,7 +185,7 @@ def tables_of(model, every) -> list[Table]:
     """
     run, tables = model.config.run, []
     if any(config.format == "zarr" for config in run.output.values()):
-        require_zarr(model.comm)
+        require_zarr(model.comm, "run.output with format: zarr")
     own = variables_of(model.passive, model.config.physics.equation_of_state.kind)
     own |= {n: v.named(n) for n, v in run.variables.items()}
     for name, config in run.output.items():

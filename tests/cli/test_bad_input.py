@@ -290,6 +290,14 @@ def test_truncated_restart(earlier, capsys):
     assert path.name in restart_refused(capsys, earlier)
 
 
+def test_truncated_restart_of_zarr(earlier, capsys):
+    """It is the restart that is meant, not a folder with restarts."""
+    path = earlier / "restart_000000012.zarr"
+    path.mkdir()
+    (path / "zarr.json").write_text('{"attributes": {"time": 1e9')
+    assert f"{path} is damaged or not a restart" in restart_refused(capsys, path)
+
+
 def test_folder_without_restart(earlier, capsys):
     for path in earlier.glob("restart_*.nc"):
         path.unlink()

@@ -269,7 +269,8 @@ def test_a_command_prints_once(capsys, devices):
 
 
 def test_ocean_has_the_same_bits_and_its_restarts_cross(tmp_path):
-    """Runs of six steps with means in a file: on one tile, on four devices, and half on each."""
+    """Runs of six steps with means in a file: on one tile, on four devices, and half on each. The
+    devices write restarts as zarr stores."""
     half = 3 * 1800.0 / 86400.0
     table = {"means": {"variables": ["eta", "w"], "every": half}}
     ocean = OCEAN | {"run.output": table, "run.restart_every": half, "run.monitor_every": half}
@@ -285,14 +286,15 @@ def test_ocean_has_the_same_bits_and_its_restarts_cross(tmp_path):
         return whole, variables(model), model.layout.size
 
     def tiled():
-        return run(dogcm.Model("gyre", ocean), "devices", "alone/restart_000000003.nc")
+        tiles = dogcm.Model("gyre", ocean | {"run.restart_format": "zarr"})
+        return run(tiles, "devices", "alone/restart_000000003.nc")
 
     one = dogcm.Model("gyre", ocean, comm=SerialCommunicator())
     alone, again, _ = run(one, "alone", "alone/restart_000000003.nc")
     assert np.abs(alone["u"]).max() > 0
     found = on_devices(tiled, 4)
     assert [f[2] for f in found] == [4] * 4
-    one.run(half, tmp_path / "back", restart_from=tmp_path / "devices/restart_000000003.nc")
+    one.run(half, tmp_path / "back", restart_from=tmp_path / "devices/restart_000000003.zarr")
     for ours in (again, *found[0][:2], variables(one)):
         for name, wanted in alone.items():
             np.testing.assert_array_equal(ours[name], wanted, err_msg=name)

@@ -276,15 +276,16 @@ def same_records(one: Path, two: Path) -> None:
             xr.testing.assert_identical(a.drop_attrs(), b.drop_attrs())
 
 
-def cut_run(model, folder: Path, hours: int) -> None:
-    """A run of a day that is killed after so many hours, and goes on from its newest restart."""
+def cut_run(model, folder: Path, hours: int, format: str) -> None:
+    """A run of a day that is killed after so many hours, and goes on from its newest restart, which
+    is in the format."""
 
     def kill(m):
         if float(m.state.time) >= hours * 3600:
             raise Killed
 
     restore(model)
-    model.config = load_config(model.config, CUT)
+    model.config = load_config(model.config, CUT | {"run.restart_format": format})
     with pytest.raises(Killed):
         model.run(1.0, folder, progress=False, callbacks=[dogcm.Callback(kill, "1 h")])
     restart = latest_restart(folder)
@@ -301,8 +302,8 @@ def test_a_run_that_was_killed_has_the_records_of_one_that_was_not(model, tmp_pa
     model.run(1.0, tmp_path / "whole", progress=False)
     with xr.open_dataset(tmp_path / "whole" / "mean.nc", decode_times=False) as data:
         assert (np.diff(data.time_bnds[:, 0].values) == 0.25).all()
-    for hours in (8, 11, 21):
-        cut_run(model, tmp_path / f"cut_{hours}", hours)
+    for hours, format in ((8, "netcdf"), (11, "zarr"), (21, "netcdf")):
+        cut_run(model, tmp_path / f"cut_{hours}", hours, format)
         same_records(tmp_path / "whole", tmp_path / f"cut_{hours}")
 
 
@@ -358,11 +359,17 @@ def test_sums_go_on_on_tiles(tmp_path):
     model.run(5 / 24, folder / "two", progress=False)
     last = comm.broadcast(latest_restart(folder / "two") if comm.rank == 0 else None)
     model.run(7 / 24, folder / "two", restart_from=last, progress=False)
+    model.state = jax.tree.map(jnp.copy, first)
+    model.config = load_config(model.config, {"run.restart_format": "zarr"})
+    model.run(5 / 24, folder / "zarr", progress=False)
+    last = folder / "zarr" / "restart_000000005.zarr"
+    model.run(7 / 24, folder / "zarr", restart_from=last, progress=False)
     if comm.rank == 0:
-        names = [folder / n / "mean.nc" for n in ("whole", "two")]
-        with xr.open_dataset(names[0]) as a, xr.open_dataset(names[1]) as b:
-            assert a.sizes["time"] == 2
-            xr.testing.assert_identical(a.drop_attrs(), b.drop_attrs())
+        for name in ("two", "zarr"):
+            paths = [folder / n / "mean.nc" for n in ("whole", name)]
+            with xr.open_dataset(paths[0]) as a, xr.open_dataset(paths[1]) as b:
+                assert a.sizes["time"] == 2
+                xr.testing.assert_identical(a.drop_attrs(), b.drop_attrs())
 
 
 @pytest.mark.parametrize(
@@ -414,12 +421,15 @@ def test_a_reader_does_not_end_the_run(model, tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
-def test_few_restarts_are_kept(model, tmp_path):
-    model.config = load_config(model.config, {"run.restart_every": 0.125, "run.keep_restarts": 2})
+@pytest.mark.parametrize("format, suffix", [("netcdf", ".nc"), ("zarr", ".zarr")])
+def test_few_restarts_are_kept(model, tmp_path, format, suffix):
+    settings = {"run.restart_every": 0.125, "run.keep_restarts": 2, "run.restart_format": format}
+    model.config = load_config(model.config, settings)
     model.run(0.625, tmp_path, progress=False)
     assert sorted(p.name for p in tmp_path.glob("restart*")) == [
-        f"restart_{n:09d}.nc" for n in (9, 12, 15)
+        f"restart_{n:09d}{suffix}" for n in (9, 12, 15)
     ]
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_restarts_beyond_the_start_go_with_the_records(model, tmp_path):
@@ -427,8 +437,12 @@ def test_restarts_beyond_the_start_go_with_the_records(model, tmp_path):
     model.run(1.0, tmp_path, progress=False)
     backup = tmp_path / "restart_000000018_backup.nc"
     shutil.copy(tmp_path / "restart_000000018.nc", backup)
+    settings = {"run.restart_every": 0, "run.restart_format": "zarr"}
+    model.config = load_config(model.config, settings)
     model.run(0.125, tmp_path, restart_from=tmp_path / "restart_000000012.nc", progress=False)
-    names = [f"restart_{n:09d}.nc" for n in (6, 12, 15)]
+    names = ["restart_000000006.nc", "restart_000000012.nc", "restart_000000015.zarr"]
+    assert [p.name for p in restarts_in(tmp_path)] == names
+    model.run(0.125, tmp_path, restart_from=tmp_path / "restart_000000012.nc", progress=False)
     assert [p.name for p in restarts_in(tmp_path)] == names
     assert backup.exists()
 
@@ -508,7 +522,7 @@ def test_a_disk_that_fills_up_stops_the_run(model, small_disk, monkeypatch, form
     """The files written so far can be read, and the last restart in any case."""
     folder = small_disk / "run"
     if not foreseen:  # another program was faster
-        for module in ("output", "restart", "zarr_store"):
+        for module in ("output", "restart_netcdf", "zarr_store"):
             monkeypatch.setattr(f"dogcm.io.{module}.require_space", lambda path, need: None)
     settings = {"run.restart_every": 0.25, "run.output.brief.format": format}
     model.config = load_config(model.config, settings)

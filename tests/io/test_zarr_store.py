@@ -20,10 +20,19 @@ from dogcm.components.errors import ConfigError
 from dogcm.decomp import SerialCommunicator, world
 from dogcm.decomp.binding import looks_like_mpi_launch
 from dogcm.diagnostics.variables import find_variables
-from dogcm.io import zarr_store
+from dogcm.field import Field
+from dogcm.io import zarr_shards
 from dogcm.io.output import OutputFile
-from dogcm.io.restart import latest_restart
+from dogcm.io.restart import (
+    latest_restart,
+    read_restart,
+    restart_days,
+    restart_name,
+    restarts_in,
+    write_restart,
+)
 from dogcm.io.root import OutputError
+from dogcm.io.whole import discard
 from dogcm.io.zarr_store import ZarrStore
 from dogcm.plots.run import pictures
 from dogcm.setups.registry import load_config
@@ -144,6 +153,43 @@ def test_a_store_goes_on_on_another_layout(whole, tiled, folder):
 
 
 @pytest.mark.mpi(min_size=2)
+def test_a_restart_goes_to_another_layout(whole, tiled, folder):
+    """Uneven tiles, and some of land that have no rank, to one tile and back."""
+    moved = tiled.state.replace(
+        **{n: other_values(tiled, getattr(tiled.state, n)) for n in ("u", "v", "eta")}
+    )
+    sent, tiled.state = tiled.state, moved
+    write_restart(folder / "tiles.zarr", tiled)
+    write_restart(folder / "tiles.nc", tiled)
+    found = {n: tiled.gather(n) for n in moved.variables()}
+    tiled.state = sent
+    if tiled.comm.rank == 0:
+        first = whole.state
+        for name in ("tiles.nc", "tiles.zarr"):
+            whole.state = read_restart(folder / name, whole)
+            write_restart((folder / "one").with_suffix(Path(name).suffix), whole)
+            for n in found:
+                np.testing.assert_array_equal(whole.gather(n), found[n], err_msg=f"{name} {n}")
+        whole.state = first
+    tiled.comm.barrier()
+    for name in ("one.nc", "one.zarr"):
+        tiled.state = read_restart(folder / name, tiled)
+        for n in moved.variables():
+            back = tiled.gather(n)
+            if tiled.comm.rank == 0:
+                np.testing.assert_array_equal(back, found[n], err_msg=f"{name} {n}")
+    tiled.state = sent
+
+
+def other_values(model, field):
+    """Other values in every cell of this rank, also on land."""
+    t = model.decomposition.tile
+    shape = (*field.shape[:-2], NY, NX)
+    values = np.sin(np.arange(np.prod(shape))).reshape(shape)[..., t.j0 : t.j1, t.i0 : t.i1]
+    return Field(jnp.asarray(values), field.at).named(field.name)
+
+
+@pytest.mark.mpi(min_size=2)
 def test_what_fails_on_one_rank_is_told_on_all(tiled, folder, monkeypatch):
     """The last rank has no space; the records up to then are kept."""
     stream = begun(ZarrStore, tiled, folder / "a.zarr", 1)
@@ -180,7 +226,7 @@ def whole_of(model):
 )
 def test_shards_have_a_sensible_size(whole, tmp_path, monkeypatch, limit, chunks, shards):
     """Levels, or rows where one level is too much."""
-    monkeypatch.setattr(zarr_store, "SHARD_BYTES", limit)
+    monkeypatch.setattr(zarr_shards, "SHARD_BYTES", limit)
     begun(ZarrStore, whole, tmp_path / "a.zarr", 2)
     begun(OutputFile, whole, tmp_path / "a.nc", 2)
     same(tmp_path / "a.zarr", tmp_path / "a.nc")
@@ -252,8 +298,17 @@ from dogcm.decomp import SerialCommunicator
 model = t.ocean(SerialCommunicator())
 stream = t.begun(t.ZarrStore, model, Path(sys.argv[1]), 1)
 print("begun", flush=True)
-t.append(stream, model, range(1, 100000))
+for n in range(1, 100000):
+    t.append(stream, model, [n])
+    t.keep_restart(model, Path(sys.argv[1]).parent, n)
 """
+
+
+def keep_restart(model, folder: Path, number: int) -> None:
+    """Write a restart, and remove the one before the last."""
+    model.state = model.state.replace(time=jnp.asarray(number * DAY))
+    write_restart(folder / restart_name(number, "zarr"), model)
+    discard(folder / restart_name(number - 2, "zarr"))
 
 
 @pytest.mark.skipif(looks_like_mpi_launch(), reason="starts a process of its own")
@@ -272,6 +327,10 @@ def test_a_store_is_read_during_a_run_and_after_its_end_by_force(whole, alone, t
     assert count >= lengths[-1]
     append(resumed(whole, path, count - 1), whole, range(count - 1, count + 1))
     assert checked_length(path) == count + 1
+    left = restarts_in(tmp_path)
+    assert len(left) in (1, 2, 3) and restart_days(left[-1]) in (count - 2, count - 1)
+    for restart in left:
+        assert float(read_restart(restart, whole).time) == restart_days(restart) * DAY
 
 
 def checked_length(path: Path) -> int:
