@@ -81,9 +81,10 @@ def pytest_ignore_collect(collection_path, config):
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
     """Costly tests of several ranks run on the numbers of ranks that they name, and are slow on
-    those of them that ``slow`` names: every rank compiles for itself."""
+    those of them that ``slow`` names: every rank compiles for itself. On 2 ranks so is what runs on
+    4 and has no mark that says otherwise."""
     for item in items:
-        if any(RANKS in mark.kwargs.get("slow", ()) for mark in item.iter_markers("ranks")):
+        if _is_slow_here(item):
             item.add_marker("slow")
     wanted = lambda item: (
         RANKS == 1 or all(RANKS in mark.args for mark in item.iter_markers("ranks"))
@@ -92,6 +93,15 @@ def pytest_collection_modifyitems(config, items):
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if wanted(item)]
+
+
+def _is_slow_here(item) -> bool:
+    marks = list(item.iter_markers("ranks"))
+    slow_on = {number for mark in marks for number in mark.kwargs.get("slow", ())}
+    on_four = all(4 in mark.args for mark in marks) and 4 not in slow_on
+    # What is right on 4 ranks can be wrong on 2 only where tiles meet.
+    kept = any(item.get_closest_marker(name) for name in ("layouts", "as_users"))
+    return RANKS in slow_on or (RANKS == 2 and on_four and not kept)
 
 
 def pytest_collection_finish(session):

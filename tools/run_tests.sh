@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The suite in stages: all tests on one rank, then those marked mpi under mpirun (on more than 4 ranks only those marked
-# layouts as well), and those marked as_users on 2 ranks, compiled as for users. Every stage runs even if one before it
-# failed; the exit status is non-zero if any did. Arguments go to pytest on one rank.
+# layouts as well, on 2 ranks these and what does not run on 4), and those marked as_users on 2 ranks, compiled as for
+# users. Every stage runs even if one before it failed; the exit status is non-zero if any did. Arguments go to pytest on
+# one rank.
 #
 #   TEST_NP      ranks of the MPI stages      (2 4 6)
 #   TEST_WORKERS processes of the one-rank stage, which share its files (as many as cores, at most 4)

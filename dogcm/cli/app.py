@@ -3,7 +3,6 @@ quick."""
 
 from __future__ import annotations
 
-import functools
 import io
 import os
 import sys
@@ -11,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from dogcm.cli.tiles import on_tiles
+from dogcm.cli.tiles import asked_for, on_tiles
 from dogcm.decomp.binding import DeviceBinding, bind_device, launch_rank
 
 app = typer.Typer(
@@ -44,10 +43,12 @@ Sets = Annotated[
 ]
 Layout = Annotated[str, typer.Option(metavar="PXxPY", help="Tiles in x and y, e.g. 4x2, or auto.")]
 Devices = Annotated[
-    int,
+    int | None,
     typer.Option(
         min=1,
-        help="Tiles of this one process, each on a device of its own, instead of MPI ranks.",
+        show_default=False,
+        help="Tiles of this process, or of each of several, on a device each; messages go through "
+        "XLA instead of MPI.",
     ),
 ]
 Precision = Annotated[str | None, typer.Option(help="float64 or float32.", show_default=False)]
@@ -96,10 +97,9 @@ Corrector = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No start table, no progress line.")]
 
 
-@functools.cache
-def device() -> DeviceBinding:
-    """What this rank computes on; decided once, before JAX starts."""
-    return bind_device()
+def device(devices: int = 1) -> DeviceBinding:
+    """What this rank computes on, dealt out before JAX starts."""
+    return bind_device(devices=devices)
 
 
 def run_command(words: list[str]) -> int:
@@ -108,7 +108,7 @@ def run_command(words: list[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # whatever the locale: units have signs like µ
             stream.reconfigure(encoding="utf-8", errors="replace")
-    if device().platform == "cpu":
+    if device(asked_for(words)).platform == "cpu":
         os.environ.setdefault("JAX_PLATFORMS", "cpu")
         from dogcm.lowering import compiler
 
@@ -161,7 +161,7 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show tiles, memory and speed; write nothing.")
     ] = False,
-    devices: Devices = 1,
+    devices: Devices = None,
     resume: Annotated[
         bool,
         typer.Option(
@@ -176,7 +176,7 @@ def run(
     """Run an experiment from its beginning (30 days, unless told otherwise).
 
     Results go to output/NAME. Start several ranks by `mpirun -n 4 dogcm run ...` or `srun -n 4
-    dogcm run ...`; or give the tiles to the devices of one process: `--devices 4`.
+    dogcm run ...`; or give the tiles to the devices of each process: `--devices 4`.
     """
     from dogcm.cli import running
     from dogcm.cli.configuration import configuration
@@ -206,7 +206,7 @@ def restart(
     output: Output = None,
     overwrite: Overwrite = False,
     layout: Layout = "auto",
-    devices: Devices = 1,
+    devices: Devices = None,
     cold: Cold = None,
     quiet: Quiet = False,
 ) -> int:
@@ -305,7 +305,7 @@ def verify(
     ] = None,
     set_: Sets = None,
     layout: Layout = "auto",
-    devices: Devices = 1,
+    devices: Devices = None,
     inputs: Inputs = None,
     precision: Precision = None,
     reference: Annotated[
@@ -365,15 +365,18 @@ def train(
     output: Output = None,
     overwrite: Overwrite = False,
     layout: Layout = "auto",
+    devices: Devices = None,
     quiet: Quiet = False,
 ) -> int:
     """Learn physical parameters, a corrector, or both, by gradients through the model.
 
-    Results go to output/NAME. On any number of ranks: `mpirun -n 4 dogcm train ...`.
+    Results go to output/NAME. On any number of ranks: `mpirun -n 4 dogcm train ...`, or on the
+    devices of each process: `--devices 4`.
     """
     from dogcm.cli import training
 
-    return training.train(recipe, set_ or [], output, resume, overwrite, updates, layout, quiet)
+    options = (output, resume, overwrite, updates, layout, quiet)
+    return on_tiles(lambda: training.train(recipe, set_ or [], *options), devices)
 
 
 @app.command()

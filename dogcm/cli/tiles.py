@@ -1,4 +1,4 @@
-"""A command on the devices of this process: ``--devices``."""
+"""A command on devices: ``--devices``."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from contextlib import redirect_stdout
 from typing import Any
 
 
-def on_tiles(command: Callable[[], int], devices: int) -> int:
-    """Run ``command`` on so many tiles of this process; its exit status.
+def on_tiles(command: Callable[[], int], devices: int | None) -> int:
+    """Run ``command`` on so many tiles of this process, None: on one that is an MPI rank, if there
+    are several; its exit status.
 
     Only the first tile prints.
 
     Raises:
         LayoutError: see :func:`dogcm.decomp.devices.on_devices`. Besides, what the command raises.
     """
-    if devices == 1:
+    if devices is None:
         return command()
     from dogcm.decomp.devices import on_devices
 
@@ -37,3 +38,13 @@ class _OfFirstTile:
 
     def __getattr__(self, name: str):
         return getattr(self._stream, name)
+
+
+def asked_for(words: list[str]) -> int:
+    """The number after ``--devices`` in the words of a command, before they are understood: GPUs
+    are dealt out before anything heavy is loaded."""
+    for word, following in zip(words, [*words[1:], ""]):
+        number = following if word == "--devices" else word.removeprefix("--devices=")
+        if word.startswith("--devices") and number.isdigit():
+            return max(int(number), 1)
+    return 1

@@ -41,6 +41,9 @@ _LAUNCH_VARIABLE = re.compile(
     r"OMPI_(?!MCA_|ALLOW_)|PMIX_|PMI_|MV2_COMM_|MPI_LOCAL|PALS_|PRTE_(?!ALLOW_)|SLURM_(STEP|PROCID|LOCALID|PMI|MPI|TASK)"
 )
 
+# What this process was dealt, and how many ranks have the same.
+_DEALT = "DOGCM_GPU_DEALT"
+
 
 @dataclass(frozen=True)
 class DeviceBinding:
@@ -226,18 +229,19 @@ def _jax_devices_are_open() -> bool:
     return bool(getattr(bridge, "_backends", None))
 
 
-def bind_device(share: bool | None = None) -> DeviceBinding:
-    """Give this rank its accelerator. Call it before JAX is imported.
+def bind_device(share: bool | None = None, devices: int = 1) -> DeviceBinding:
+    """Give this rank its accelerator, or several. Call it before JAX is imported.
 
     Without ``CUDA_VISIBLE_DEVICES`` the ranks of a machine take its GPUs in turn. A list in it (set
     by hand, or by Slurm to all that the job may use) is dealt out in the same way; one device in it
-    stays. Ranks that share a GPU also share its memory: pre-allocation is switched off and each
-    gets its part of it, unless the variables ``XLA_PYTHON_CLIENT_PREALLOCATE`` and
-    ``XLA_PYTHON_CLIENT_MEM_FRACTION`` are set.
+    stays. What was dealt once stays as it is. Ranks that share a GPU also share its memory:
+    pre-allocation is switched off and each gets its part of it, unless the variables
+    ``XLA_PYTHON_CLIENT_PREALLOCATE`` and ``XLA_PYTHON_CLIENT_MEM_FRACTION`` are set.
 
     Args:
         share: several ranks to a GPU are meant, so say nothing about it. None: what
             ``DOGCM_SHARE_GPU`` says (0 or 1).
+        devices: GPUs for each rank.
 
     Returns:
         What was chosen, with warnings to print.
@@ -272,7 +276,10 @@ def bind_device(share: bool | None = None) -> DeviceBinding:
         return DeviceBinding(
             "cpu", None, rank, size, 1, cpus, (*warnings, *_core_warnings(size, cpus))
         )
-    device, ranks_per_device = _deal(gpus, rank, size, env)
+    dealt = env.get(_DEALT, "").split()
+    if dealt and dealt[0] == visible:
+        return DeviceBinding("cuda", dealt[0], rank, size, int(dealt[1]), cpus, tuple(warnings))
+    device, ranks_per_device = _deal(gpus, rank, size, env, devices)
     if size > 1:
         if _jax_devices_are_open():
             warnings.append(
@@ -280,6 +287,7 @@ def bind_device(share: bool | None = None) -> DeviceBinding:
                 "first computation"
             )
         env["CUDA_VISIBLE_DEVICES"] = device
+        env[_DEALT] = f"{device} {ranks_per_device}"
     if ranks_per_device > 1:
         env.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
         env.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{0.9 / ranks_per_device:.3f}")
@@ -292,13 +300,20 @@ def bind_device(share: bool | None = None) -> DeviceBinding:
     return DeviceBinding("cuda", device, rank, size, ranks_per_device, cpus, tuple(warnings))
 
 
-def _deal(gpus: list[str], rank: int, size: int, env: Mapping[str, str]) -> tuple[str, int]:
-    """This rank's GPU and the number of ranks that have the same one."""
+def _deal(
+    gpus: list[str], rank: int, size: int, env: Mapping[str, str], devices: int = 1
+) -> tuple[str, int]:
+    """This rank's GPU, or so many with commas between, and the number of ranks that have the
+    same."""
     bound_by_slurm = "SLURM_GPUS_PER_TASK" in env or "SLURM_GPU_BIND" in env
     if len(gpus) == 1 and bound_by_slurm and "OMPI_COMM_WORLD_SIZE" not in env:
         return gpus[0], 1  # srun gave each task its own; all are called 0 from inside
-    place = rank % len(gpus)
-    return gpus[place], len(range(place, size, len(gpus))) or 1
+    if size == 1:
+        return (gpus[0] if devices == 1 else ",".join(gpus[:devices])), 1
+    shares = max(len(gpus) // devices, 1)
+    place = rank % shares
+    mine = gpus[place * devices : (place + 1) * devices]
+    return ",".join(mine), len(range(place, size, shares)) or 1
 
 
 def _core_warnings(size: int, cpus: tuple[int, ...]) -> list[str]:

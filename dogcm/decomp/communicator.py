@@ -2,7 +2,7 @@
 
 :class:`SerialCommunicator` needs no MPI library. :class:`MPICommunicator` wraps a clone of an
 mpi4py communicator, so that its messages can never meet those that mpi4jax sends from inside
-``jit``. The third kind, between the devices of one process, is in :mod:`dogcm.decomp.devices`.
+``jit``. The third kind, between threads that have a device each, is in :mod:`dogcm.decomp.crew`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from dogcm.decomp.binding import looks_like_mpi_launch, require_world_size
-from dogcm.decomp.devices import DeviceCommunicator, own_communicator
+from dogcm.decomp.crew import DeviceCommunicator, own_communicator
 
 
 class SerialCommunicator:

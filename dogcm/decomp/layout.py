@@ -382,7 +382,7 @@ def layout_for(
     if alike and not layout.alike:
         raise LayoutError(
             f"layout {px}x{py} cuts the grid of {shape[1]} x {shape[0]} cells into tiles of "
-            f"different size, and the devices of one process share a program and so a size of "
+            f"different size, and devices share a program and so a size of "
             f"tile; {_that_divide(shape, size, min_cells)}"
         )
     return layout
@@ -405,6 +405,6 @@ def _that_divide(shape: tuple[int, int], size: int, min_cells: int) -> str:
 def _none_alike(shape: tuple[int, int], size: int, min_cells: int) -> str:
     return (
         f"no layout of {size} tiles of one size fits a grid of {shape[1]} x {shape[0]} cells "
-        f"(devices of one process share a program and so a size of tile, of at least {min_cells} "
+        f"(devices share a program and so a size of tile, of at least {min_cells} "
         f"cells a side): {_that_divide(shape, size, min_cells)}"
     )

@@ -1,4 +1,4 @@
-"""Messages between the devices of one process: collectives of XLA inside ``jax.shard_map``.
+"""Messages between devices that share a program: collectives of XLA inside ``jax.shard_map``.
 
 The mesh has one axis, the ranks, whatever the layout: a neighbour is an entry of a permutation of
 ranks, and so is the tile beyond a north fold. All tiles share one program. What differs between
@@ -23,7 +23,7 @@ from dogcm.halo.shared_program import AXIS, SharedProgram
 
 
 class MeshBackend:
-    """Messages over the devices of a :class:`dogcm.decomp.devices.Crew`.
+    """Messages over the devices of a :class:`dogcm.decomp.crew.Crew`.
 
     Outside a program each message is a program of its own.
     """
@@ -67,9 +67,9 @@ class MeshBackend:
         if not layout.alike:
             shapes = {layout.tile(r).shape for r in range(layout.size)}
             raise LayoutError(
-                f"{layout.describe()}: tiles of {_several(shapes)} cells, and devices of one "
-                "process share a program and so a size of tile; choose numbers of tiles that "
-                "divide the grid, or MPI ranks"
+                f"{layout.describe()}: tiles of {_several(shapes)} cells, and devices share "
+                "a program and so a size of tile; choose numbers of tiles that divide the grid, or "
+                "MPI ranks without devices"
             )
 
     def here(self, of: Callable[[int], Any]):

@@ -1,8 +1,9 @@
-"""One compiled program that all devices of a process run together, each on its tile.
+"""One compiled program that all devices run together, each on its tile.
 
-Every tile is a thread (:mod:`dogcm.decomp.devices`) with arrays on its own device. When all have
-come with their arguments, one of them starts the program on arrays that consist of all of theirs,
-without a copy; then each takes its part of what came out.
+Every tile is a thread (:mod:`dogcm.decomp.crew`) with arrays on its own device. When all threads of
+a process have come with their arguments, one of them starts the program on arrays that consist of
+all of theirs and, where there are several processes, of those that the others hold, without a copy;
+then each takes its part of what came out.
 
 At the first call every tile traces its own function. The operations have to be the same on all.
 Arrays that a function holds without having them as arguments may differ: they become arguments.
@@ -73,12 +74,12 @@ class _Traced(NamedTuple):
 
 
 class SharedProgram:
-    """``jax.jit`` for the devices of one process.
+    """``jax.jit`` for devices that share a program.
 
     Args:
         function: of this tile's arrays. What it does must not depend on the tile, except by
             :meth:`dogcm.halo.HaloExchange.here`; the arrays that it uses may.
-        comm: :class:`dogcm.decomp.devices.DeviceCommunicator`.
+        comm: :class:`dogcm.decomp.crew.DeviceCommunicator`.
         donate_argnums, static_argnums: as those of ``jax.jit``.
     """
 
@@ -103,7 +104,7 @@ class SharedProgram:
         traced = self._traced[call.key]
         leaves = [*traced.held, *(_on(x, comm.device) for x in call.leaves)]
         parts = comm.crew.together(comm.rank, call._replace(leaves=leaves), self._run)
-        own = (part[comm.rank] for part in parts)
+        own = (part[comm.place] for part in parts)
         found = [x.reshape(()) if s else x for x, s in zip(own, traced.scalars)]
         return jax.tree.unflatten(traced.tree, found)
 
@@ -121,17 +122,18 @@ class SharedProgram:
         make = jax.make_jaxpr(on_leaves, axis_env=[(AXIS, comm.size)], return_shape=True)
         jaxpr, shapes = make(*call.leaves)
         told = (call.kinds, fingerprint(jaxpr), [digest_of(c) for c in jaxpr.consts])
-        own = comm.crew.together(comm.rank, told, _compared)
+        own = comm.compare(told, _compared)
         held = [_on(jaxpr.consts[n], comm.device) for n in own]
         out, tree = jax.tree.flatten(shapes)
         return _Traced(jaxpr, own, held, tree, [s.shape == () for s in out])
 
-    # ---- on rank 0, for all
+    # ---- on the first rank of a process, for all of it
     def _run(self, calls: list[_Call]) -> list[list]:
-        """Of each leaf of the result each rank's part."""
-        first, devices = calls[0], self._comm.crew.devices
+        """Of each leaf of the result the parts of this process's ranks."""
+        first, crew = calls[0], self._comm.crew
+        devices = crew.devices
         _check_alike(calls)
-        mesh = self._comm.crew.shared.setdefault("mesh", Mesh(np.array(devices), (AXIS,)))
+        mesh = crew.shared.setdefault("mesh", Mesh(np.array(devices), (AXIS,)))
         traced = self._traced[first.key]
         kinds = (*(_kind(x) for x in traced.held), *first.kinds)
         if first.key not in self._compiled:
@@ -140,7 +142,8 @@ class SharedProgram:
         arrays = [
             _joined([c.leaves[n] for c in calls], kind, sharding) for n, kind in enumerate(kinds)
         ]
-        return [_parts(x, devices) for x in self._compiled[first.key](*arrays)]
+        own = devices[crew.first : crew.first + crew.local]
+        return [_parts(x, own) for x in self._compiled[first.key](*arrays)]
 
     def _compile(self, call: _Call, traced: _Traced, kinds: tuple, mesh: Mesh) -> Callable:
         before = len(traced.held)
@@ -211,7 +214,8 @@ def _as_given(leaf, kind: _Kind):
 
 
 def _joined(parts: list, kind: _Kind, sharding: NamedSharding):
-    """The array that consists of all tiles' parts, one after the other along the first axis."""
+    """The array that consists of all tiles' parts, one after the other along the first axis; given
+    are those of this process."""
     if kind.shape is None:
         if any(p != parts[0] for p in parts):
             raise ValueError(
@@ -220,7 +224,7 @@ def _joined(parts: list, kind: _Kind, sharding: NamedSharding):
             )
         return parts[0]
     head = kind.shape[0] if kind.shape else 1
-    shape = (head * len(parts), *kind.shape[1:])
+    shape = (head * sharding.mesh.size, *kind.shape[1:])
     return jax.make_array_from_single_device_arrays(shape, sharding, parts)
 
 
@@ -254,7 +258,7 @@ def _compared(told: list[tuple]) -> tuple[int, ...]:
         shapes = lambda arrays: [a[:2] for a in arrays]
         if theirs != does or shapes(their_arrays) != shapes(holds):
             raise ValueError(
-                f"the tiles of one process share a program, and rank {rank} has another than rank "
+                f"tiles on devices share a program, and rank {rank} has another than rank "
                 "0: what belongs to a tile goes into arrays, or is asked of model.halos.here; a "
                 "plain number or a choice in Python has to be the same on all"
             )

@@ -66,6 +66,8 @@ def start_table(model, binding: DeviceBinding | None = None) -> str | None:
     if binding is None and jax.default_backend() == "cpu":
         binding = bind_device()
     device = binding.describe() if binding else str(jax.devices()[0])
+    if model.comm.one_program:
+        device = str(model.comm.device)
     t = model.decomposition.tile
     wet = int(np.asarray(model.grid.mask_c.interior).sum())
     row = (

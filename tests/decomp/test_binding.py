@@ -52,6 +52,7 @@ GPU_VARIABLES = (
     "XLA_PYTHON_CLIENT_PREALLOCATE",
     "XLA_PYTHON_CLIENT_MEM_FRACTION",
     "DOGCM_SHARE_GPU",
+    "DOGCM_GPU_DEALT",
     "JAX_PLATFORMS",
 )
 
@@ -188,6 +189,18 @@ def test_a_list_of_gpus_is_dealt_out(machine):
     machine(SRUN | {"CUDA_VISIBLE_DEVICES": "GPU-a,GPU-b,GPU-c,GPU-d"}, gpus=8)
     assert binding.bind_device().device == "GPU-c"
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-c"
+
+
+@pytest.mark.parametrize(
+    "local, gpus, given, sharers",
+    [("0", 8, "0,1", 1), ("3", 8, "6,7", 1), ("2", 4, "0,1", 2), ("1", 1, "0", 4)],
+)
+def test_several_gpus_for_each_local_rank(machine, local, gpus, given, sharers):
+    machine(OPEN_MPI | {"OMPI_COMM_WORLD_LOCAL_RANK": local, "DOGCM_SHARE_GPU": "1"}, gpus=gpus)
+    for _ in range(2):  # what was dealt is not dealt again
+        bound = binding.bind_device(devices=2)
+        assert (bound.device, bound.ranks_per_device) == (given, sharers)
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == given
 
 
 def test_one_rank_leaves_the_list_alone(machine):

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import xarray as xr
 from toy_ocean import STEPS, TRUTH, Toy
+from toy_training import trainer_on, values
 
 import dogcm
 from dogcm.cli.tiles import on_tiles
 from dogcm.decomp import Halo, LayoutError, SerialCommunicator, make_layout, on_devices, world
 from dogcm.field import Field, exchange
 from dogcm.halo import connect, differentiable_sum, exact_row_sums, exact_sum, once
+from dogcm.learning.trainer import Stage
 
 PLACES = ("c", "u", "v", "q")
 DEPTH = Halo(2, 1, 1, 2)
@@ -135,6 +137,20 @@ def test_derivatives_are_those_of_one_tile(count, px):
         size = np.abs(wanted).max()
         assert size > 0
         np.testing.assert_allclose(found[name], wanted, rtol=0, atol=1e-13 * size, err_msg=name)
+
+
+def trained(comm):
+    """What a training of two stages learns: scalars, and a map by tiles."""
+    toy, trainer = trainer_on(comm, check_every=1, curriculum=[Stage(8, 3), Stage(4, STEPS)])
+    found = values(toy, trainer.train())
+    assert trainer.ranks.fingerprints(trainer.weights) == []
+    return found
+
+
+def test_training_is_that_of_one_tile():
+    wanted, found = trained(SerialCommunicator()), on_devices(lambda: trained(world()), 4)[0]
+    for name, value in wanted.items():
+        np.testing.assert_allclose(found[name], value, rtol=0, atol=1e-12, err_msg=name)
 
 
 # ---- one program for all
