@@ -8,6 +8,7 @@
 #
 # One core per rank if there are enough of them, else ranks that share cores and yield while they wait. Works as root, in
 # containers, and inside a Slurm allocation; with Open MPI 4 and 5, MPICH and Intel MPI. The environment goes to all ranks.
+# On several hosts a job ends some 15 s after one of them has fallen silent, with an exit status that is not 0.
 #
 #   MPIRUN       the mpirun to take (else the one in the repository's .venv, else the one on PATH)
 #   MPIRUN_ARGS  more options for it, e.g. MPIRUN_ARGS='--hostfile hosts'; then no binding is chosen here
@@ -49,6 +50,10 @@ count_cores() {
 }
 cores=$(count_cores)
 nodes=${SLURM_JOB_NUM_NODES:-${SLURM_NNODES:-1}}
+several=
+if ((nodes > 1)) || [[ ${MPIRUN_ARGS:-} == *-host* || ${MPIRUN_ARGS:-} == *machinefile* ]]; then
+    several=yes
+fi
 
 version=$("$mpirun" --version 2>&1 | head -3) || true
 arguments=(-n "$ranks")
@@ -68,8 +73,15 @@ case $version in
                 export OMPI_MCA_mpi_yield_when_idle=1
             fi
         fi
-        # Open MPI hands on only its own variables; on one node all are inherited anyway.
-        if ((nodes > 1)); then
+        if [[ -n $several ]]; then
+            # The daemons of Open MPI (ORTE in 4, PRRTE in 5) would notice a host without power after eight minutes.
+            for daemon in OMPI PRTE; do
+                for setting in time=5 intvl=2 probes=5; do
+                    name=${daemon}_MCA_oob_tcp_keepalive_${setting%=*}
+                    [[ -n ${!name:-} ]] || export "$name=${setting#*=}"
+                done
+            done
+            # Open MPI hands on only its own variables; on one host all are inherited anyway.
             wanted='^(DOGCM_|JAX_|XLA_|MPI4JAX_|OMP_|NCCL_|CUDA_VISIBLE_DEVICES$|PATH$|PYTHONPATH$|LD_LIBRARY_PATH$)'
             for name in $(compgen -e | grep -E "$wanted"); do
                 arguments+=(-x "$name")
@@ -93,8 +105,31 @@ fi
 # shellcheck disable=SC2206  # a list of options, to be split
 arguments+=(${MPIRUN_ARGS:-})
 
-if [[ -n $limit ]]; then
-    # TERM lets mpirun end its ranks; KILL is for an mpirun that hangs itself.
-    exec timeout --kill-after=20 "$limit" "$mpirun" "${arguments[@]}" "$@"
-fi
-exec "$mpirun" "${arguments[@]}" "$@"
+start=("$mpirun" "${arguments[@]}" "$@")
+# TERM lets mpirun end its ranks; KILL is for an mpirun that hangs itself.
+[[ -z $limit ]] || start=(timeout --kill-after=20 "$limit" "${start[@]}")
+[[ -n $several ]] || exec "${start[@]}"
+
+# Open MPI 5 ends with status 0 when it has lost a host, and only says so.
+said=$(mktemp -d)
+trap 'rm -rf "$said"' EXIT
+mkfifo "$said/out" "$said/err"
+tee "$said/1" <"$said/out" &
+tee "$said/2" <"$said/err" >&2 &
+"${start[@]}" <&0 >"$said/out" 2>"$said/err" &
+job=$!
+for signal in TERM INT USR1 USR2; do
+    # shellcheck disable=SC2064  # the signal of this turn
+    trap "kill -s $signal $job 2>/dev/null || true" "$signal"
+done
+status=0
+wait "$job" || status=$?
+# A signal ends a wait, not the job.
+while kill -0 "$job" 2>/dev/null; do
+    status=0
+    wait "$job" || status=$?
+done
+wait || true
+gone='lost communication with a remote daemon|daemon failed to report back'
+[[ $status != 0 ]] || ! grep -q -E "$gone" "$said/1" "$said/2" || status=1
+exit "$status"

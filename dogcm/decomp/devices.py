@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
-import socket
 import threading
 from collections.abc import Callable
-from contextlib import closing
 from typing import Any
 
 from dogcm.decomp.binding import bind_device
 from dogcm.decomp.communicator import world
 from dogcm.decomp.crew import Crew, TileEnded, as_rank, own_communicator
 from dogcm.decomp.layout import LayoutError
+from dogcm.decomp.meeting import address
 from dogcm.lowering.compiler import configure
+
+# Seconds after which a process that is not heard of counts as gone, and JAX ends the others, which
+# wait inside its collectives and see no signal.
+_SILENCE = 20
 
 
 def on_devices(function: Callable[[], Any], count: int) -> list:
@@ -27,13 +30,14 @@ def on_devices(function: Callable[[], Any], count: int) -> list:
     Where a launcher has started several processes (``mpirun``, ``srun``), every one calls it with
     the same ``count``. The tiles of all of them then form one ocean and exchange their halos
     through XLA, while mpi4py carries messages on the host. It must come before JAX computes
-    anything; ``JAX_COORDINATOR_ADDRESS`` (host:port of the first process) says where they meet, if
-    the name of the first host does not do.
+    anything. They meet at an address of the first one's machine, see
+    :func:`dogcm.decomp.meeting.address`.
 
     Raises:
-        LayoutError: there are not so many devices, processes have different numbers of them, JAX
-            has started already, or the function runs on devices already. Besides, what the
-            function raises; where several tiles of a process fail, the error of the first.
+        LayoutError: there are not so many devices, processes have different numbers of them or do
+            not reach each other, JAX has started already, or the function runs on devices already.
+            Besides, what the function raises; where several tiles of a process fail, the error of
+            the first.
     """
     if own_communicator() is not None:
         raise LayoutError("on_devices: this is one of several tiles already")
@@ -147,19 +151,12 @@ def _meet(processes, started: bool) -> None:
         )
     # Its handler of SIGTERM would stand in the way of the model's, which writes a restart.
     jax.config.update("jax_enable_preemption_service", False)
-    jax.distributed.initialize(_address(processes), processes.size, processes.rank)
-
-
-def _address(processes) -> str:
-    """Where the processes meet: a free port of the first one's host."""
-    told = os.environ.get("JAX_COORDINATOR_ADDRESS")
-    if told:
-        return told
-    hosts = processes.broadcast(processes.gather(socket.gethostname()))
-    with closing(socket.socket()) as free:
-        free.bind(("", 0))
-        port = processes.broadcast(free.getsockname()[1])
-    return f"{'localhost' if len(set(hosts)) == 1 else hosts[0]}:{port}"
+    jax.distributed.initialize(
+        address(processes),
+        processes.size,
+        processes.rank,
+        heartbeat_timeout_seconds=_SILENCE,
+    )
 
 
 __all__ = ["on_devices"]

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import pytest
+from two_hosts import NoHosts, TwoHosts
 
 from dogcm.decomp import LayoutError, on_devices
 from dogcm.decomp.binding import looks_like_mpi_launch
 
 one_rank = pytest.mark.skipif(looks_like_mpi_launch(), reason="one process is enough")
+PIPES = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 needs_mpi = pytest.mark.skipif(
     importlib.util.find_spec("mpi4py") is None, reason="processes talk through mpi4py"
 )
@@ -34,35 +36,47 @@ def test_four_devices_in_one_process(repository, alone):
     assert " passed" in done.stdout and "skipped" not in done.stdout
 
 
-def started_twice(repository, alone, *words):
-    """The program of on_processes.py in two processes with two devices each."""
+def on_two_processes(repository, alone, *words):
+    """Command and environment for the program of on_processes.py, with two devices each."""
     folder = repository / "tests"
     path = f"{repository}:{folder}:{folder / 'halo'}"
-    command = [str(repository / "launch/mpirun.sh"), "-n", "2", sys.executable]
-    return subprocess.run(
-        [*command, str(folder / "halo/on_processes.py"), *words],
-        cwd=repository,
-        env=alone | {"PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    return [sys.executable, str(folder / "halo/on_processes.py"), *words], alone | {
+        "PYTHONPATH": path
+    }
+
+
+def ended(job):
+    """Exit status and output of a job, which must not hang."""
+    out, err = job.communicate(timeout=600)
+    return job.returncode, out, err
+
+
+def started_twice(repository, alone, *words):
+    command, env = on_two_processes(repository, alone, *words)
+    launch = [str(repository / "launch/mpirun.sh"), "-n", "2"]
+    return ended(subprocess.Popen([*launch, *command], env=env, cwd=repository, **PIPES))
 
 
 @one_rank
 @needs_mpi
-def test_two_devices_in_each_of_two_processes(repository, alone):
-    done = started_twice(repository, alone)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
-    assert done.stdout.count("everything is as on one tile") == 2
+def test_two_devices_in_each_of_two_processes(repository, alone, tmp_path):
+    """On two hosts where the system lets us have them, else on this one."""
+    command, env = on_two_processes(repository, alone)
+    try:
+        with TwoHosts(tmp_path, repository) as hosts:
+            status, out, err = ended(hosts.launch(*command, env=env, **PIPES))
+    except NoHosts:
+        status, out, err = started_twice(repository, alone)
+    assert status == 0, out[-3000:] + err[-6000:]
+    assert out.count("everything is as on one tile") == 2
 
 
 @one_rank
 @needs_mpi
 def test_a_tile_that_fails_ends_all_processes(repository, alone):
-    done = started_twice(repository, alone, "fails")
-    assert done.returncode != 0 and "KeyError: 'the last tile'" in done.stderr
-    assert "everything is as on one tile" not in done.stdout
+    status, out, err = started_twice(repository, alone, "fails")
+    assert status != 0 and "KeyError: 'the last tile'" in err
+    assert "everything is as on one tile" not in out
 
 
 @pytest.mark.mpi(min_size=2)
