@@ -53,6 +53,7 @@ def test_the_tutorials_experiment_is_a_valid_configuration(tmp_path):
     assert config.name == "strong_westerlies" and config.grid.nx == 90
 
 
+@pytest.mark.slow
 def test_the_closure_of_the_docs_runs(capsys):
     """The page's program as it stands; both parts, one after the other."""
     import jax.numpy as jnp

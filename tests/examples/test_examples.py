@@ -66,6 +66,7 @@ def test_runs(name, tmp_path, monkeypatch, capsys):
     assert SAYS[name] in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(looks_like_mpi_launch(), reason="run on one rank")
 def test_runs_as_a_program(tmp_path, alone):
     script = ROOT / "examples" / "restart.py"

@@ -84,6 +84,7 @@ def learned(trainer) -> list:
     return jax.tree.leaves(trainer.weights.trainable["corrector"])
 
 
+@pytest.mark.slow
 @one_rank
 def test_trained_in_the_model_and_resumed(trainer, tmp_path):
     trainer, setup = trainer

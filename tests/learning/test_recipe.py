@@ -197,6 +197,7 @@ def scored(folder, other) -> dict[tuple[str, str], float]:
     return {(r["contender"], r["variable"]): r["rmse"] for r in rows}
 
 
+@pytest.mark.slow
 def test_a_network_alone_beside_the_physics(run, tmp_path):
     network = {
         "network": {"kind": "column", "width": 4, "depth": 1},

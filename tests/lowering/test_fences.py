@@ -278,7 +278,7 @@ def test_second_derivative_of_the_solution():
 # ---- the limiter
 
 
-@pytest.mark.parametrize("scheme", ["dst3_limited", "dst3"])
+@pytest.mark.parametrize("scheme", ["dst3_limited", pytest.param("dst3", marks=pytest.mark.slow)])
 def test_stored_weights_of_the_limiter(scheme):
     """The derivatives written by hand are those of the formula, on every branch of the limiter."""
     rng = np.random.default_rng(11)

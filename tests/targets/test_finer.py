@@ -63,6 +63,7 @@ def truth(tmp_path_factory):
     return recipe, folder, coarse, Kept.made[0]
 
 
+@pytest.mark.slow
 def test_one_run_for_two_grids_goes_on_after_an_interruption(truth, tmp_path, monkeypatch):
     """The records are those of a run of its own that nobody interrupted."""
     recipe, whole, coarse, _ = truth

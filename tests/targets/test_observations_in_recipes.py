@@ -200,6 +200,7 @@ def archive(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_training_on_a_reanalysis(archive, tmp_path):
     recipe = load_recipe(of_reanalysis(archive, start=["temperature", "salinity"]))
     trained = train(recipe, tmp_path, quiet=True, updates=3)

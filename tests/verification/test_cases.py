@@ -59,6 +59,7 @@ def test_seamount():
     assert by_layer < 1e-10 < true < 0.5 * usual
 
 
+@pytest.mark.slow
 def test_overflow():
     outcome = Overflow(width=4e3, layers=40, days=1, step=120.0, viscosities=[500.0]).run(bench())
     assert not failed(outcome), outcome.measures
@@ -90,6 +91,7 @@ def errors_of(outcome: Outcome, scheme: str) -> float:
     return outcome[f"error on the finest grid, {scheme}"].value
 
 
+@pytest.mark.slow
 def test_internal_wave_and_a_gravity_that_is_off():
     case = InternalWave(width=10e3, layers=10, days=3.0, amplitude=0.5)
     sound = case.run(bench())
