@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -147,8 +148,11 @@ class ZarrRestart(RestartFile):
         if array.ndim == 2:
             return array[place].astype(dtype)
         out = np.empty((array.shape[0], *t.shape), dtype)
-        # What a rank unpacks at a time is no more than a shard of each place.
-        each = size_of(array)[0]
+        # Chunks of another layout hold more columns than the tile: fewer levels at a time then.
+        depth, *columns = size_of(array)
+        bounds = ((t.j0, t.j1), (t.i0, t.i1))
+        met = math.prod(len(_numbers(*ends, size)) * size for ends, size in zip(bounds, columns))
+        each = max(depth * math.prod(t.shape) // met, 1)
         for k in range(0, array.shape[0], each):
             out[k : k + each] = array[(slice(k, min(k + each, array.shape[0])), *place)]
         return out
@@ -187,12 +191,14 @@ def _arrays_of(path: Path, names: Sequence[str], mode: str) -> dict[str, Any]:
 def _files(name: str, array, bounds: Sequence[tuple[int, int]]) -> Iterator[str]:
     """The files that hold some rows and columns of an array."""
     extents = [*((0, n) for n in array.shape[:-2]), *bounds]
-    numbers = [
-        range(first // size, (end - 1) // size + 1)
-        for (first, end), size in zip(extents, size_of(array))
-    ]
+    numbers = [_numbers(*ends, size) for ends, size in zip(extents, size_of(array))]
     for corner in itertools.product(*numbers):
         yield _file_of(name, array, corner)
+
+
+def _numbers(first: int, end: int, size: int) -> range:
+    """The shards of a size that hold a range of cells."""
+    return range(first // size, (end - 1) // size + 1)
 
 
 def _file_of(name: str, array, corner: Sequence[int]) -> str:

@@ -67,6 +67,24 @@ class OutputStream:
         """
         raise NotImplementedError
 
+    def hand_over(self, fields: dict[str, Field | np.ndarray], start: float, end: float) -> None:
+        """:meth:`append`, or, in formats that can, begin to: the record is written while the ocean
+        steps on, and counts after :meth:`complete`."""
+        self.append(fields, start, end)
+
+    def complete(self, wait: bool = True) -> None:
+        """See that a record that was handed over counts.
+
+        Args:
+            wait: until it is written; otherwise leave it if it is not yet.
+
+        Raises:
+            OutputError: it could not be written.
+        """
+
+    def close(self) -> None:
+        """Let go of the file when the run ends, however it ends; ranks need not do so together."""
+
     def _create(self, attributes: dict) -> None:
         raise NotImplementedError
 

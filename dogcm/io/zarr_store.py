@@ -17,6 +17,8 @@ from __future__ import annotations
 import base64
 import json
 import struct
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,31 +37,59 @@ _TIMES = 1024
 _METADATA = "zarr.json"
 
 
+@dataclass(frozen=True)
+class _Record:
+    """A record that is being written: its interval (s), and whether this rank's part is there."""
+
+    start: float
+    end: float
+    written: Future
+
+
 class ZarrStore(OutputStream):
     """One zarr store; see :class:`dogcm.io.stream.OutputStream`."""
 
     suffix = ".zarr"
     _arrays: dict[str, Any]
+    _pending: _Record | None
 
     # ---- records
     def append(self, fields: dict[str, Field | np.ndarray], start: float, end: float) -> None:
-        task = SharedTask(self._comm, self.path)
-        task.do(require_space, self.path, self.record_bytes() + HEADER_BYTES)
+        self.hand_over(fields, start, end)
+        self.complete()
+
+    def hand_over(self, fields: dict[str, Field | np.ndarray], start: float, end: float) -> None:
+        self.complete()  # one record at a time: what waits is held in memory
+        space = RootTask(self._comm, self.path)
+        space.do(require_space, self.path, self.record_bytes() + HEADER_BYTES)
+        space.finish()
+        pieces = []
         for turn, name in enumerate(self.variables):
             values, mask = self._levels(name, fields[name])
             array = writing_all(self._arrays[name], self._index + 1)
-            self._write(task, array, (self._index,), on_water(values, mask), turn)
+            # Copies: the steps to come use the memory of the fields again.
+            found = self._shards.pieces(array, on_water(values, mask), turn)
+            pieces += [(array, (self._index, *place), block) for place, block in found]
+        # The thread speaks to nobody; what went wrong in it is told in complete.
+        self._pending = _Record(start, end, self._writer.submit(_write, pieces))
+
+    def complete(self, wait: bool = True) -> None:
+        if (record := self._pending) is None:
+            return
+        if not wait and self._comm.any(not record.written.done()):
+            return
+        self._pending = None
+        task = SharedTask(self._comm, self.path)
+        task.each(record.written.result)
         task.finish()
         last = RootTask(self._comm, self.path)
-        last.do(self._stamp, start, end)
+        last.do(self._stamp, record.start, record.end)
         last.do(_set_length, self.path, self._growing(), self._index + 1)
         last.finish()
         self._index += 1
 
-    def _write(self, task: SharedTask, array, record: tuple, values: np.ndarray, turn: int) -> None:
-        """Write this rank's shards of ``array[record]``, the levels of one shard at a time."""
-        for place, block in self._shards.pieces(array, values, turn):
-            task.each(array.__setitem__, (*record, *place), block)
+    def close(self) -> None:
+        self._writer.shutdown()
 
     def _stamp(self, start: float, end: float) -> None:
         time, bounds = self._times(start, end)
@@ -73,7 +103,7 @@ class ZarrStore(OutputStream):
 
     # ---- opening
     def _create(self, attributes: dict) -> None:
-        self._shards = Shards(self._decomposition)
+        self._begin()
         beside = self.path.with_name(f".{self.path.name}.partial")
         try:
             task = SharedTask(self._comm, self.path)
@@ -83,8 +113,10 @@ class ZarrStore(OutputStream):
             self._open(beside)
             task = SharedTask(self._comm, self.path)
             for turn, entry in enumerate(self.description.metrics()):
+                array = self._arrays[entry.name]
                 values = interior(getattr(self._model.grid, entry.name))
-                self._write(task, self._arrays[entry.name], (), values, turn)
+                for place, block in self._shards.pieces(array, values, turn):
+                    task.each(array.__setitem__, place, block)
             task.finish()
             settle = RootTask(self._comm, self.path)
             settle.do(beside.rename, self.path)
@@ -93,6 +125,11 @@ class ZarrStore(OutputStream):
             if self._comm.rank == 0:
                 remove(beside)
         self._open(self.path)
+
+    def _begin(self) -> None:
+        self._shards = Shards(self._decomposition)
+        self._writer = ThreadPoolExecutor(1, "zarr-writer")
+        self._pending = None
 
     def _open(self, path: Path) -> None:
         # Opened once and handed out: another machine may not see a new file at once.
@@ -139,7 +176,7 @@ class ZarrStore(OutputStream):
 
     # ---- continuing
     def _resume(self, now: float) -> None:
-        self._shards = Shards(self._decomposition)
+        self._begin()
         task = RootTask(self._comm, self.path)
         count = task.do(self._drop_later, now)
         task.finish()
@@ -193,6 +230,13 @@ class ZarrStore(OutputStream):
                     f"{self.path} is of another grid: {entry.name} has the shape {found}, not "
                     f"{wanted}; move it away, or choose another output folder"
                 )
+
+
+def _write(pieces: list[tuple[Any, tuple, np.ndarray]]) -> None:
+    """Write the blocks to their places in arrays, and let go of each then."""
+    while pieces:
+        array, place, block = pieces.pop(0)
+        array[place] = block
 
 
 def _arrays_of(path: Path) -> dict[str, Any]:

@@ -296,13 +296,20 @@ class _Run:
             self._finish(status)
             return reading
         finally:
+            for t in self.tables:
+                if t.file is not None:
+                    t.file.close()
             if self.lock is not None:
                 self.lock.give_back()
 
     def _guarded_loop(self, signals: Signals) -> tuple[Reading, str]:
         try:
             return self._loop(signals)
-        except ModelBlewUp:
+        except ModelBlewUp as error:
+            try:
+                self._complete_files()
+            except OutputError as failed:
+                error.add_note(str(failed))
             self._finish("blew up")
             raise
         except Exception as error:
@@ -327,6 +334,7 @@ class _Run:
         stopped = False
         while self.tick < self.end and not stopped:
             self._chunk(self._target())
+            self._complete_files(wait=False)
             stopped = self.comm.any(signals.caught is not None)
             last = stopped or self.tick == self.end
             if last or any(e.due(self.tick) for e in self._events()):
@@ -440,7 +448,7 @@ class _Run:
             values = self.compiled.diagnose(
                 t.name, m.state, self.fluxes, m.params, m.forcing, m.grid
             )
-        t.file.append(values, t.start, now)
+        t.file.hand_over(values, t.start, now)
         if t.summed and not t.every.due(self.tick):
             return  # the interval ends with the run; one that goes on from here completes it
         if t.summed:
@@ -462,7 +470,13 @@ class _Run:
             if t.summed and t.count
         ]
 
+    def _complete_files(self, wait: bool = True) -> None:
+        """Let records that are written in the background count."""
+        for t in self.tables:
+            t.file.complete(wait)
+
     def _write_restart(self, last: bool) -> None:
+        self._complete_files()
         path = self.folder / restart_name(self.tick, self.config.run.restart_format)
         write_restart(
             path,

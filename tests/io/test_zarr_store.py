@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import jax
@@ -36,6 +37,7 @@ from dogcm.io.whole import discard
 from dogcm.io.zarr_store import ZarrStore
 from dogcm.plots.run import pictures
 from dogcm.setups.registry import load_config
+from dogcm.simulation.run import ModelBlewUp
 from dogcm.simulation.wishes import Output
 
 zarr = pytest.importorskip("zarr")
@@ -195,9 +197,6 @@ def test_what_fails_on_one_rank_is_told_on_all(tiled, folder, monkeypatch):
     stream = begun(ZarrStore, tiled, folder / "a.zarr", 1)
     last = tiled.comm.rank == tiled.comm.size - 1
 
-    def full(*args, **keywords):
-        raise OSError(28, "No space left on device")
-
     with monkeypatch.context() as patch:
         if last:
             patch.setattr(zarr.Array, "__setitem__", full)
@@ -348,6 +347,62 @@ def checked_length(path: Path) -> int:
         return count
 
 
+# ---- in the background
+@pytest.fixture
+def gate(monkeypatch):
+    """Lets nothing be written to arrays before it is opened."""
+    opened, put = threading.Event(), zarr.Array.__setitem__
+
+    def wait(self, place, values):
+        assert opened.wait(60)
+        put(self, place, values)
+
+    monkeypatch.setattr(zarr.Array, "__setitem__", wait)
+    yield opened
+    opened.set()
+
+
+def hand_over(stream, model, record: int) -> dict[str, np.ndarray]:
+    values = values_of(model, record)
+    stream.hand_over(values, record * DAY, (record + 1) * DAY)
+    return values
+
+
+def test_a_record_is_written_while_the_ocean_steps_on(whole, tmp_path, request):
+    stream = begun(ZarrStore, whole, tmp_path / "a.zarr", 1)
+    gate = request.getfixturevalue("gate")
+    for values in hand_over(stream, whole, 1).values():
+        values[:] = -1.0  # the steps to come use this memory
+    stream.complete(wait=False)
+    assert checked_length(tmp_path / "a.zarr") == 1
+    gate.set()
+    hand_over(stream, whole, 2)  # after the one before
+    assert checked_length(tmp_path / "a.zarr") == 2
+    stream.complete()
+    assert checked_length(tmp_path / "a.zarr") == 3
+    begun(OutputFile, whole, tmp_path / "a.nc", 3)
+    same(tmp_path / "a.zarr", tmp_path / "a.nc")
+
+
+@pytest.mark.mpi
+@pytest.mark.ranks(1, 2)
+def test_what_fails_in_the_background_is_told_at_the_next_record(tiled, folder, monkeypatch):
+    stream = begun(ZarrStore, tiled, folder / "a.zarr", 1)
+    with monkeypatch.context() as patch:
+        if tiled.comm.rank == tiled.comm.size - 1:
+            patch.setattr(zarr.Array, "__setitem__", full)
+        hand_over(stream, tiled, 1)
+        with pytest.raises(OutputError, match="the disk of .*a.zarr is full; earlier files"):
+            hand_over(stream, tiled, 2)
+    stream.close()
+    if tiled.comm.rank == 0:
+        assert checked_length(folder / "a.zarr") == 1
+
+
+def full(*args, **keywords):
+    raise OSError(28, "No space left on device")
+
+
 # ---- refused
 def harm_metadata(path):
     (path / "zarr.json").write_text((path / "zarr.json").read_text()[:-40])
@@ -443,6 +498,34 @@ def test_a_run_that_was_killed_goes_on_with_its_store(model, tmp_path):
         assert data.sizes["time"] == 4 and json.loads(data.configuration)["name"] == "channel"
     drawn = pictures(tmp_path, ["eta"], "zarr")
     assert [p.suffix for p in drawn] == [".png"]
+
+
+def test_what_a_restart_comes_after_counts(model, tmp_path):
+    def kill(m):
+        raise Killed
+
+    model.config = load_config("channel", SETTINGS | {"run.restart_every": 0.25})
+    with pytest.raises(Killed):
+        model.run(1.0, tmp_path, progress=False, callbacks=[dogcm.Callback(kill, "6 h")])
+    assert restart_days(latest_restart(tmp_path)) == 0.25
+    same(tmp_path / "zarr.zarr", tmp_path / "netcdf.nc")
+
+
+def test_records_before_a_bad_state_count(model, tmp_path, monkeypatch):
+    """Also where the disk is slow."""
+    complete = ZarrStore.complete
+    slow = lambda self, wait=True: complete(self) if wait else None
+    monkeypatch.setattr(ZarrStore, "complete", slow)
+
+    def spoil(m):
+        monkeypatch.setattr("dogcm.simulation.run.SPEED_LIMIT", -1.0)
+
+    model.config = load_config("channel", SETTINGS | {"run.restart_every": 0})
+    with pytest.raises(ModelBlewUp):
+        model.run(1.0, tmp_path, progress=False, callbacks=[dogcm.Callback(spoil, "6 h")])
+    same(tmp_path / "zarr.zarr", tmp_path / "netcdf.nc")
+    with xr.open_zarr(tmp_path / "zarr.zarr") as data:
+        assert data.sizes["time"] == 1
 
 
 def test_an_earlier_store_is_not_lost_and_can_be_replaced(model, tmp_path):
