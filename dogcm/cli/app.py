@@ -449,6 +449,7 @@ def spinup(
     set_: Sets = None,
     output: Output = None,
     layout: Layout = "auto",
+    devices: Devices = None,
     inputs: Inputs = None,
     quiet: Quiet = False,
 ) -> int:
@@ -462,7 +463,8 @@ def spinup(
 
     config = configuration(experiment, set_ or [], None, inputs)
     way = {"method": method, "tolerance": tolerance, "most_years": years}
-    return spinning.spinup(config, variable or [], way, output, restart_, layout, quiet)
+    options = (output, restart_, layout, quiet)
+    return on_tiles(lambda: spinning.spinup(config, variable or [], way, *options), devices)
 
 
 @app.command(name="compare-stats")

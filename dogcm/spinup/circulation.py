@@ -101,7 +101,7 @@ def record(model, periods: int = 12) -> Circulation:
     require_periodic(model)
     count = min(_divisors(steps), key=lambda n: (abs(n - periods), n))
     state, parts, eta = jax.tree.map(jnp.copy, model.state), [], [model.state.eta]
-    advance = jax.jit(functools.partial(_period, model.dynamics.step_with_parts, steps // count))
+    advance = model.jit(functools.partial(_period, model.dynamics.step_with_parts, steps // count))
     for _ in range(count):
         state, means = advance(state, model.params, model.forcing, model.grid)
         parts.append(means)
@@ -114,7 +114,7 @@ def frozen(model) -> Circulation:
 
     The model itself stays where it is.
     """
-    advance = jax.jit(functools.partial(_period, model.dynamics.step_with_parts, 1))
+    advance = model.jit(functools.partial(_period, model.dynamics.step_with_parts, 1))
     _, means = advance(model.state, model.params, model.forcing, model.grid)
     return _joined(model, [means], [model.state.eta] * 2, model.passive.year)
 

@@ -149,9 +149,10 @@ def _compiled_rates(problem: Problem):
         return _rate(cycle, c, problem.space.place, period, params, grid)
 
     mean = mean_of(problem.circulation)
-    prepare = warmed(lambda c, g, p: cycle.period(0, p, c, g), mean, grid, problem.params)
+    halos = problem.space.halos
+    prepare = warmed(halos, lambda c, g, p: cycle.period(0, p, c, g), mean, grid, problem.params)
     like = jnp.zeros(problem.space.mask.shape)
-    compiled = warmed(of, prepare(mean, grid, problem.params), grid, like, problem.params)
+    compiled = warmed(halos, of, prepare(mean, grid, problem.params), grid, like, problem.params)
 
     def prepared():
         params = problem.params
@@ -191,7 +192,7 @@ def _rain(problem: Problem):
         of = lambda n: cycle.period(n, params, circulation, grid).freshwater.crop(0).data
         return jnp.mean(jax.lax.map(of, jnp.arange(circulation.periods)), axis=0)
 
-    rain = jax.jit(mean)(problem.circulation, problem.grid) / _thickness(problem)[0]
+    rain = problem.space.halos.jit(mean)(problem.circulation, problem.grid) / _thickness(problem)[0]
     return problem.decomposition.gather(np.asarray(rain))
 
 
@@ -265,8 +266,8 @@ def _compiled_sources(problem: Problem, x):
         return jax.jvp(of, (x,), (jnp.ones_like(x) * space.mask,))[1] + (1.0 - space.mask)
 
     rest = lambda: (problem.circulation, problem.grid)
-    change = warmed(change, x, x, *rest(), problem.params)
-    held = warmed(held, x, *rest(), problem.params)
+    change = warmed(space.halos, change, x, x, *rest(), problem.params)
+    held = warmed(space.halos, held, x, *rest(), problem.params)
     return (lambda x, v, p: change(x, v, *rest(), p)), (lambda x, p: held(x, *rest(), p))
 
 

@@ -176,7 +176,7 @@ class Problem:
         arguments = (self.circulation, self.grid, *args)
         if what not in self._compiled:
             # Once before it counts: what the compiler takes is no cost of a year.
-            self._compiled[what] = warmed(_pure(self, function), *arguments)
+            self._compiled[what] = warmed(self.space.halos, _pure(self, function), *arguments)
         start = self.costs.clock()
         out = jax.block_until_ready(self._compiled[what](*arguments))
         self.costs.add(what, self.costs.clock() - start)
@@ -301,7 +301,7 @@ class Problem:
         """The smallest value of each tracer over all ranks, and at most 0 (tracer, 1, 1, 1)."""
         pmax = self.space.halos.pmax
         least = lambda y: -pmax(jnp.max(-y, axis=(1, 2, 3)))[:, None, None, None]
-        return self.once("lowest", lambda: jax.jit(least))(x)
+        return self.once("lowest", lambda: self.space.halos.jit(least))(x)
 
 
 def _year(problem: Problem, x, params):
@@ -317,9 +317,9 @@ def _transpose(problem: Problem, x, v, params):
     return back(v)[0]
 
 
-def warmed(function: Callable, *arguments) -> Callable:
-    """``function`` compiled for such arguments, and run once."""
-    compiled = jax.jit(function)
+def warmed(halos, function: Callable, *arguments) -> Callable:
+    """``function``, which may exchange ``halos``, compiled for such arguments, and run once."""
+    compiled = halos.jit(function)
     jax.block_until_ready(compiled(*arguments))
     return compiled
 

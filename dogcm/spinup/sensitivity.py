@@ -57,7 +57,8 @@ def sensitivity(
     x = problem.space.stacked(solution.tracers)
     chosen = {n: problem.params[n] for n in parameters}
     share = lambda x, p: functional(problem.space.fields(x), problem.params | p)
-    to_state, direct = jax.jit(jax.grad(share, argnums=(0, 1)))(x, chosen)
+    jit = problem.space.halos.jit
+    to_state, direct = jit(jax.grad(share, argnums=(0, 1)))(x, chosen)
     adjoint = adjoint_state(problem, x, to_state, tolerance, products, lumped)
 
     def through_year(p):
@@ -66,9 +67,9 @@ def sensitivity(
     def pulled(a, p):
         return jax.vjp(through_year, p)[1](a)[0]
 
-    through = jax.jit(pulled)(adjoint, chosen)
+    through = jit(pulled)(adjoint, chosen)
     total = jax.tree.map(jnp.add, direct, through)
-    add = jax.jit(problem.space.halos.psum)
+    add = jit(problem.space.halos.psum)
     return {n: v if isinstance(v, Field) else add(v) for n, v in total.items()}
 
 

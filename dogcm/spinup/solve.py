@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from dogcm.components import ConfigError
@@ -216,8 +215,8 @@ def _names(model, variables) -> tuple[str, ...]:
 def _steps(model, names, circulation, params, grid, settings: Settings) -> int:
     """Steps in each period, so many that no cell loses too much of its water in one."""
     cycle = cycle_of(model, names, 1, circulation.periods)
-    rate = jnp.max(jax.jit(lambda *a: outflow(cycle, *a))(params, circulation, grid))
-    fastest = float(jax.jit(model.halos.pmax)(rate))
+    rate = jnp.max(model.jit(lambda *a: outflow(cycle, *a))(params, circulation, grid))
+    fastest = float(model.jit(model.halos.pmax)(rate))
     if not math.isfinite(fastest):
         raise EquilibriumError("the recorded circulation is not finite")
     length = circulation.year / circulation.periods
@@ -240,7 +239,7 @@ def _require_same_every_year(model, problem: Problem) -> None:
         owners[:] = [name for name, _ in listed]
         return [array for _, array in listed]
 
-    at = jax.jit(sources)
+    at = model.jit(sources)
     wrong = set()
     for share in (0.1, 0.35, 0.6, 0.85):
         pair = [at(c.start + (n + share) * c.year) for n in (0, 1)]

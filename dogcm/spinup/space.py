@@ -62,11 +62,11 @@ class Space:
         def of(weights, vectors, x):
             return self._sums(vectors * (x * weights)[None])
 
-        return jax.jit(of)
+        return self.halos.jit(of)
 
     @cached_property
     def _sum(self):
-        return jax.jit(lambda weights, x: self._sums((x * weights)[:, None]))
+        return self.halos.jit(lambda weights, x: self._sums((x * weights)[:, None]))
 
     def dots(self, vectors, x, weights) -> np.ndarray:
         """Products of each of ``vectors`` (m, tracer, z, y, x) with ``x``; the same on every rank.
