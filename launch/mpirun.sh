@@ -108,19 +108,30 @@ arguments+=(${MPIRUN_ARGS:-})
 start=("$mpirun" "${arguments[@]}" "$@")
 # TERM lets mpirun end its ranks; KILL is for an mpirun that hangs itself.
 [[ -z $limit ]] || start=(timeout --kill-after=20 "$limit" "${start[@]}")
-[[ -n $several ]] || exec "${start[@]}"
 
-# Open MPI 5 ends with status 0 when it has lost a host, and only says so.
+# mpirun kills ranks a moment after it is told to end. Asked by USR1, which it passes on, a run of dogcm writes a restart and
+# ends; other programs end at once. Who asks twice does not want to wait. A terminal tells a whole group of processes: with
+# a group of its own (-m) mpirun is told from here only.
 said=$(mktemp -d)
 trap 'rm -rf "$said"' EXIT
-mkfifo "$said/out" "$said/err"
-tee "$said/1" <"$said/out" &
-tee "$said/2" <"$said/err" >&2 &
-"${start[@]}" <&0 >"$said/out" 2>"$said/err" &
+asked=
+ask() { # signal
+    [[ -z $asked && $1 =~ ^(TERM|INT)$ ]] && asked=yes && set -- USR1
+    kill -s "$1" "$job" 2>/dev/null || true
+}
+set -m
+if [[ -n $several ]]; then
+    mkfifo "$said/out" "$said/err"
+    tee "$said/1" <"$said/out" &
+    tee "$said/2" <"$said/err" >&2 &
+    "${start[@]}" <&0 >"$said/out" 2>"$said/err" &
+else
+    "${start[@]}" <&0 &
+fi
 job=$!
 for signal in TERM INT USR1 USR2; do
     # shellcheck disable=SC2064  # the signal of this turn
-    trap "kill -s $signal $job 2>/dev/null || true" "$signal"
+    trap "ask $signal" "$signal"
 done
 status=0
 wait "$job" || status=$?
@@ -130,6 +141,9 @@ while kill -0 "$job" 2>/dev/null; do
     wait "$job" || status=$?
 done
 wait || true
+# Open MPI 5 ends with status 0 when it has lost a host, and only says so.
 gone='lost communication with a remote daemon|daemon failed to report back'
-[[ $status != 0 ]] || ! grep -q -E "$gone" "$said/1" "$said/2" || status=1
+if [[ $status == 0 && -n $several ]] && grep -q -E "$gone" "$said/1" "$said/2"; then
+    status=1
+fi
 exit "$status"

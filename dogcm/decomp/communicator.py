@@ -8,12 +8,19 @@ mpi4py communicator, so that its messages can never meet those that mpi4jax send
 from __future__ import annotations
 
 import functools
+import math
+import sys
+import time
+import traceback
 from typing import Any
 
 import numpy as np
 
 from dogcm.decomp.binding import looks_like_mpi_launch, require_world_size
 from dogcm.decomp.crew import DeviceCommunicator, own_communicator
+
+# Seconds that a rank with an error waits for others to have it as well, and between two looks.
+_PATIENCE, _NAP = 10.0, 0.01
 
 
 class SerialCommunicator:
@@ -61,6 +68,10 @@ class SerialCommunicator:
         _group_size(self.size, groups)
         return self, SerialCommunicator()
 
+    def leave(self, error: BaseException | None) -> None:
+        """Wait for all ranks at the end of what they do together; where one comes with an error
+        that others do not have, too, end every rank."""
+
     def abort(self, code: int = 1) -> None:
         """End every rank at once."""
         raise SystemExit(code)
@@ -75,6 +86,7 @@ class MPICommunicator:
         from mpi4py import MPI
 
         self.mpi = (mpi_comm or MPI.COMM_WORLD).Clone()
+        self._end = self.mpi.Clone()
         self._lor, self._world = MPI.LOR, MPI.COMM_WORLD
         self.rank, self.size = self.mpi.Get_rank(), self.mpi.Get_size()
         if mpi_comm is None:
@@ -108,6 +120,16 @@ class MPICommunicator:
             parts.append(MPICommunicator(part))
             part.Free()
         return tuple(parts)
+
+    def leave(self, error):
+        # A channel of its own, as others may wait for messages that this rank no longer sends.
+        last = self._end.Ibarrier()
+        limit = math.inf if error is None else time.monotonic() + _PATIENCE
+        while not last.Test():
+            if time.monotonic() > limit:
+                traceback.print_exception(error, file=sys.stderr)
+                self.abort()
+            time.sleep(_NAP)
 
     def abort(self, code=1):
         # Of the world, not of a group: a rank that fails ends the whole job.

@@ -37,7 +37,7 @@ def on_devices(function: Callable[[], Any], count: int) -> list:
         LayoutError: there are not so many devices, processes have different numbers of them or do
             not reach each other, JAX has started already, or the function runs on devices already.
             Besides, what the function raises; where several tiles of a process fail, the error of
-            the first.
+            the first. An error that other processes do not have, too, ends all of them.
     """
     if own_communicator() is not None:
         raise LayoutError("on_devices: this is one of several tiles already")
@@ -68,20 +68,25 @@ def on_devices(function: Callable[[], Any], count: int) -> list:
     work(0)
     for thread in threads:
         thread.join()
-    _raise_first(errors)
+    cause = _cause(errors)
+    processes.leave(cause)
+    if cause is not None:
+        raise cause
     return found
 
 
-def _raise_first(errors: list) -> None:
-    """The error that was the cause: those who found another tile gone have none of their own."""
+def _cause(errors: list) -> BaseException | None:
+    """The error that was first: those who found another tile gone have none of their own."""
     told = [e for e in errors if e is not None]
-    for error in [e for e in told if not isinstance(e, TileEnded)] or told:
-        raise error
+    first = [e for e in told if not isinstance(e, TileEnded)] or told
+    return first[0] if first else None
 
 
 def _require_same(processes, count: int) -> None:
     """Refuse a number of devices that is none, or not the same in all processes."""
     counts = processes.broadcast(processes.gather(count))
+    if not all(isinstance(c, int) for c in counts):
+        raise LayoutError("on_devices: some processes ask for devices, and others do not")
     if min(counts) < 1:
         raise LayoutError(f"{min(counts)} devices: at least 1")
     if len(set(counts)) > 1:

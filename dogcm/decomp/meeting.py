@@ -25,6 +25,9 @@ def address(processes) -> str:
     """
     told = processes.broadcast(os.environ.get("JAX_COORDINATOR_ADDRESS"))
     if told:
+        for wrong in processes.broadcast(processes.gather(_wrong_with(told))):
+            if wrong:
+                raise LayoutError(f"JAX_COORDINATOR_ADDRESS={told}: {wrong}")
         return told
     hosts = processes.broadcast(processes.gather(socket.gethostname()))
     with closing(socket.socket()) as here:
@@ -42,6 +45,18 @@ def address(processes) -> str:
         f"the processes do not all reach that of {hosts[0]} by {', '.join(places)}: set "
         "JAX_COORDINATOR_ADDRESS=HOST:PORT to a free port at an address that they reach"
     )
+
+
+def _wrong_with(told: str) -> str:
+    """Why no process can be met there, if it is plain to see."""
+    host, _, port = told.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        return "give HOST:PORT, the port from 1 to 65535"
+    try:
+        socket.getaddrinfo(host.strip("[]"), int(port))
+    except OSError as error:
+        return f"host {host} is not known ({error.strerror or error})"
+    return ""
 
 
 def _own_addresses() -> list[str]:

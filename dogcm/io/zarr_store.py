@@ -187,6 +187,11 @@ class ZarrStore(OutputStream):
         """Keep the records that end by ``now`` (s); returns how many."""
         arrays = self._checked()
         ends = arrays["time_bnds"][:, 1] if "time_bnds" in arrays else arrays["time"][:]
+        if (np.diff(ends) <= 0).any():
+            raise OutputError(
+                f"{self.path} is damaged: its times do not rise from record to record; move it "
+                "away, or choose another output folder"
+            )
         count = kept(ends, now)
         _set_length(self.path, self._growing(), count)
         for name in self.variables:  # also what a run that was killed had begun

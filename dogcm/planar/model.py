@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dogcm.components import Component, option, parameter
 from dogcm.field import Field, exchange, fmap, hold
@@ -103,8 +105,8 @@ class PlaneModel:
     transport: PlaneTransport = field(default_factory=PlaneTransport)
 
     def __post_init__(self):
-        if not self.dt > 0:
-            raise PlaneError(f"dt = {self.dt}: the step has to be positive (s)")
+        if not 0 < self.dt < math.inf:
+            raise PlaneError(f"dt = {self.dt}: the step has to be positive and finite (s)")
 
     def params(self, key, diffusivity: Any = None) -> dict:
         """Parameters before training: the plane's own diffusivity, the transport's numbers, and
@@ -183,7 +185,8 @@ class PlaneModel:
         """So many steps in one scan, differentiable in state, parameters and source.
 
         Args:
-            source: Field ``(..., y, x)``, or a function of time (s) that gives one.
+            source: Field ``(..., y, x)`` at cell centres of the tile, or an array of the whole
+                plane; or a function of time (s) that gives one.
             every: steps between records. block: so many steps are computed again by the backward
                 pass, which then keeps less (a divisor of ``every``; 0: none).
 
@@ -192,15 +195,16 @@ class PlaneModel:
             ``(steps / every, ..., y, x)``.
 
         Raises:
-            PlaneError: steps that are no multiple of ``every``.
+            PlaneError: steps that are no multiple of ``every``, a source of another shape or place.
         """
         again, block = bool(block), block or every
-        if steps % every or every % block:
+        if min(steps, every, block) < 1 or steps % every or every % block:
             raise PlaneError(
-                f"{steps} steps, a record every {every}, blocks of {block}: each has to be a "
-                "multiple of the next"
+                f"{steps} steps, a record every {every}, blocks of {block}: each has to be "
+                "positive and a multiple of the next"
             )
-        at = source if callable(source) else (lambda time: source)
+        told = source if callable(source) else self._on_tile(source)
+        at = (lambda time: self._on_tile(source(time))) if callable(source) else lambda time: told
         changes = self.plane.every > 0
         ready = None if changes else self.prepared(params)
 
@@ -217,6 +221,21 @@ class PlaneModel:
 
         last, records = jax.lax.scan(record, state, None, length=steps // every)
         return last, records
+
+    def _on_tile(self, source) -> Field:
+        """A source on this tile, from a Field of it or an array of the whole plane."""
+        tile, whole = self.decomposition.tile, self.decomposition.layout.shape
+        if not isinstance(source, Field):
+            if np.shape(source)[-2:] != whole:
+                raise PlaneError(f"the source is {np.shape(source)}, wanted: (..., *{whole})")
+            rows, columns = slice(tile.j0, tile.j1), slice(tile.i0, tile.i1)
+            return Field(jnp.asarray(source, self.plane.dtype)[..., rows, columns], "c")
+        if source.at != "c" or source.crop(0).data.shape[-2:] != tile.shape:
+            raise PlaneError(
+                f"the source is {source.data.shape} at {source.at}, wanted: (..., *{tile.shape}) "
+                "at c, on this tile"
+            )
+        return source
 
     def _moved(self, layers: Field, ready: Ready) -> Field:
         scheme = self.transport.scheme

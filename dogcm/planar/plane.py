@@ -136,7 +136,8 @@ def make_plane(
         Plane, :class:`dogcm.decomp.Decomposition`, :class:`dogcm.halo.HaloExchange`.
 
     Raises:
-        PlaneError: shapes that do not fit, numbers that are not finite, a flow through walls.
+        PlaneError: unknown names, shapes that do not fit, numbers that are not finite, parts beyond
+            0 and 1, a flow through walls.
     """
     _check(layout, arrays, cell, every)
     d, halos = Decomposition(layout, comm), connect(layout, comm)
@@ -206,6 +207,11 @@ def _inside(layout, tile, depth: int) -> np.ndarray:
     return np.outer((rows >= 0) & (rows < ny), (columns >= 0) & (columns < nx)).astype(float)
 
 
+_KNOWN = dict.fromkeys(
+    ("mask", "u", "v", "eddy_diffusivity", "open_x", "open_y", "mixing", "signals")
+).keys()
+
+
 def _check(layout, arrays: dict, cell, every: float) -> None:
     ny, nx = layout.shape
     if layout.periodic_x or layout.drops_tiles or layout.north_fold:
@@ -213,12 +219,15 @@ def _check(layout, arrays: dict, cell, every: float) -> None:
             f"{layout.describe()}: a plane has walls on all sides and no missing tiles; make its "
             "layout with periodic_x=False"
         )
-    if len(cell) != 3 or not all(np.isfinite(x) and x > 0 for x in cell):
+    if np.shape(cell) != (3,) or not all(np.isfinite(x) and x > 0 for x in cell):
         raise PlaneError(f"cell {cell}: give dx, dy and height in m, all positive")
     if not (np.isfinite(every) and every >= 0):
         raise PlaneError(
             f"every = {every}: seconds from interval to interval, or 0 for a steady flow"
         )
+    unknown = sorted(set(arrays) - _KNOWN)
+    if unknown:
+        raise PlaneError(f"{', '.join(unknown)}: unknown; a plane is made of {', '.join(_KNOWN)}")
     for name, shape in _wanted(ny, nx, arrays, every).items():
         have = np.shape(arrays.get(name))
         if name not in arrays or have != shape:
@@ -229,7 +238,13 @@ def _check(layout, arrays: dict, cell, every: float) -> None:
     for name in ("eddy_diffusivity", "mixing"):
         if (np.asarray(arrays.get(name, 0.0)) < 0).any():
             raise PlaneError(f"{name} is negative somewhere: it has to be 0 or more")
-    _check_walls(arrays)
+    for name in ("mask", "open_x", "open_y"):
+        part = np.asarray(arrays.get(name, 1.0), float)
+        if part.min() < 0 or part.max() > 1:
+            raise PlaneError(
+                f"{name} is a part, from 0 to 1, not from {part.min():g} to {part.max():g}"
+            )
+    _check_walls({n: np.asarray(a) for n, a in arrays.items()})
 
 
 def _wanted(ny: int, nx: int, arrays: dict, every: float) -> dict[str, tuple]:

@@ -66,6 +66,9 @@ def _software() -> dict[str, str]:
 
 def _differences(found: list[dict[str, Any]]) -> list[str]:
     """One text for each key whose value is not the same on all ranks."""
+    unlike = [rank for rank, told in enumerate(found) if not isinstance(told, Mapping)]
+    if unlike:
+        return [f"rank {unlike[0]} asks for devices (--devices) and others do not"]
     keys = dict.fromkeys(k for rank in found for k in rank)
     told = []
     for key in keys:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -323,6 +325,31 @@ def test_under_mpirun_one_rank_speaks_and_all_end(alone, repository):
         assert job.returncode == status, job.stderr
         assert job.stderr.count(says) == 1
         assert "Traceback" not in job.stderr
+
+
+@pytest.mark.skipif(not HAS_MPI, reason="needs mpi4jax and mpirun")
+@pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])
+def test_mpirun_asks_before_it_kills(alone, repository, tmp_path, asked):
+    """Ranks have the time to write a restart."""
+    rank = tmp_path / "rank.py"
+    rank.write_text(
+        "import os, signal, sys, time\n"
+        "def stop(*_):\n    time.sleep(2); print('written', flush=True); sys.exit(0)\n"
+        "signal.signal(signal.SIGUSR1, stop)\nprint('ready', flush=True)\ntime.sleep(60)\n"
+    )
+    script = str(repository / "launch" / "mpirun.sh")
+    job = subprocess.Popen(
+        [script, "-n", "2", sys.executable, str(rank)],
+        env=alone | {"VENV": sys.prefix},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert [job.stdout.readline() for _ in range(2)] == ["ready\n"] * 2
+    os.killpg(job.pid, asked) if asked == signal.SIGINT else job.send_signal(asked)
+    assert job.communicate(timeout=60)[0].count("written") == 2
+    assert job.returncode == 0
 
 
 # ---- pictures

@@ -102,8 +102,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    from dogcm.decomp.binding import abort_all_ranks_on_error
-
-    with abort_all_ranks_on_error():
-        main()
+    main()
     print("everything is as on one tile", flush=True)

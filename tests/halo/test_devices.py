@@ -7,13 +7,18 @@ import importlib.util
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import pytest
 from two_hosts import NoHosts, TwoHosts
 
-from dogcm.decomp import LayoutError, on_devices
+from dogcm.components.errors import ConfigError
+from dogcm.decomp import LayoutError, SerialCommunicator, devices, on_devices
 from dogcm.decomp.binding import looks_like_mpi_launch
+from dogcm.decomp.meeting import address
+from dogcm.setups.registry import load_config
+from dogcm.simulation.agreement import require_agreement
 
 one_rank = pytest.mark.skipif(looks_like_mpi_launch(), reason="one process is enough")
 PIPES = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -77,6 +82,31 @@ def test_a_tile_that_fails_ends_all_processes(repository, alone):
     status, out, err = started_twice(repository, alone, "fails")
     assert status != 0 and "KeyError: 'the last tile'" in err
     assert "everything is as on one tile" not in out
+
+
+@pytest.mark.parametrize(
+    "told, says",
+    [
+        ("nonsense", "give HOST:PORT"),
+        ("localhost:99999", "the port from 1 to 65535"),
+        ("no-such-host.invalid:1234", "host no-such-host.invalid is not known"),
+    ],
+)
+def test_a_place_where_nobody_meets_is_refused(monkeypatch, told, says):
+    monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", told)
+    with pytest.raises(LayoutError, match=f"JAX_COORDINATOR_ADDRESS={told}: .*{says}"):
+        address(SerialCommunicator())
+
+
+def test_devices_on_some_ranks_only_are_refused():
+    """Whichever of the two is rank 0 and hears what the other asks."""
+    others = lambda *told: SimpleNamespace(
+        size=2, rank=0, gather=lambda own: [own, *told], broadcast=lambda value: value
+    )
+    with pytest.raises(LayoutError, match="some processes ask for devices, and others do not"):
+        devices._require_same(others({"grid.nx": 12}), 2)
+    with pytest.raises(ConfigError, match="rank 1 asks for devices"):
+        require_agreement(others(2), load_config("gyre", {}))
 
 
 @pytest.mark.mpi(min_size=2)

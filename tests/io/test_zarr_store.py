@@ -434,6 +434,7 @@ def become_a_file(path):
         (become_a_file, "a.zarr is damaged or no zarr store"),
         (change_length, "do not agree on the records"),
         (lambda path: (path / "time" / "c" / "0").unlink(), "do not agree on the records"),
+        (lambda path: shutil.rmtree(path / "time_bnds" / "c"), "its times do not rise"),
     ],
 )
 def test_a_damaged_store_is_refused(whole, tmp_path, harm, says):

@@ -253,6 +253,11 @@ def test_what_cannot_be_a_plane_is_refused():
         changed(mask=np.full(SHAPE, np.nan))
     with pytest.raises(PlaneError, match="negative"):
         changed(eddy_diffusivity=-np.ones(SHAPE))
+    for opening in (-3.0, 5.0):
+        with pytest.raises(PlaneError, match="open_x is a part, from 0 to 1"):
+            changed(open_x=np.full((SHAPE[0], SHAPE[1] + 1), opening))
+    with pytest.raises(PlaneError, match="mixng: unknown; a plane is made of mask, u, v,"):
+        changed(mixng=np.ones(SHAPE))
     with pytest.raises(PlaneError, match="periodic_x=False"):
         make_plane(SerialCommunicator(), make_layout(SHAPE, 1, 1), room(), CELL)
 
@@ -265,6 +270,24 @@ def test_sources_are_in_the_air():
         place_source(SHAPE, CELL, (9.0, 0.3))
     with pytest.raises(PlaneError, match="is in a wall \\(cell \\[3, 5\\]\\)"):
         place_source(SHAPE, CELL, (2.7, 1.6), mask=mask)
+
+
+def test_a_source_is_a_field_of_the_tile_or_an_array_of_the_plane():
+    m = replace(model(), closure=None)
+    params, rate = m.params(None), place_source(SHAPE, CELL, (1.2, 0.3))
+    field = Field(jnp.asarray(rate), "c")
+    last = [m.rollout(m.at_rest(), params, s, 2)[0] for s in (rate, field, lambda time: rate)]
+    for other in last[1:]:
+        np.testing.assert_array_equal(other.concentration.data, last[0].concentration.data)
+    assert float(last[0].concentration.data.max()) > 0
+    for wrong in (rate[:1], Field(field.data[:1], "c"), Field(field.data, "u"), 1.0):
+        with pytest.raises(PlaneError, match="the source is .* wanted"):
+            m.rollout(m.at_rest(), params, wrong, 2)
+    for steps, every in ((0, 1), (-10, 1), (2, 0)):
+        with pytest.raises(PlaneError, match="positive and a multiple"):
+            m.rollout(m.at_rest(), params, rate, steps, every)
+    with pytest.raises(PlaneError, match="positive and finite"):
+        replace(m, dt=np.inf)
 
 
 def test_names_and_options_are_checked():
