@@ -115,6 +115,7 @@ def test_targets_are_what_the_reader_gives(trainer):
     np.testing.assert_allclose(found[wet], expected[wet], atol=1e-12)
 
 
+@pytest.mark.slow
 @one_rank
 def test_gradient_of_the_network(trainer):
     trainer, setup = trainer

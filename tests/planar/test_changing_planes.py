@@ -151,6 +151,7 @@ def test_mixing_for_long_leaves_plane_and_layers_alike():
     np.testing.assert_allclose(c + np.sum(h, axis=0), 1.0, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_gradients_through_a_changing_flow_are_slopes():
     m = changing()
     params, src = stirred(m), source(m)

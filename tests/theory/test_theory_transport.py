@@ -135,7 +135,12 @@ def bump_rate(x, y, width=0.06):
 
 
 @pytest.mark.parametrize(
-    "scheme, expected, within", [("dst3", 3, 0.15), ("upwind", 1, 0.15), ("centered", 2, 0.15)]
+    "scheme, expected, within",
+    [
+        pytest.param("dst3", 3, 0.15, marks=pytest.mark.slow),
+        ("upwind", 1, 0.15),
+        ("centered", 2, 0.15),
+    ],
 )
 def test_advection_order_in_rotation(scheme, expected, within):
     """The tendency of a smooth bump in rigid rotation, as cell means and at vanishing Courant

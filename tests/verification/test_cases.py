@@ -45,6 +45,7 @@ def failed(outcome: Outcome) -> list[str]:
     return [m.name for m in outcome.measures if not m.passed]
 
 
+@pytest.mark.slow
 def test_lock_exchange():
     outcome = LockExchange(hours=5.0, layers=10, width=1000.0).run(bench())
     assert not failed(outcome), outcome.measures

@@ -54,6 +54,7 @@ DEEP = {
     "North Pacific": ((150.0, 240.0), (20.0, 60.0), (1500.0, 4000.0)),
     "North Atlantic": ((280.0, 350.0), (20.0, 60.0), (1500.0, 4000.0)),
 }
+_ENOUGH = 500  # rows of a curve, besides its first hundred
 _FEWEST = 1000.0  # years of direct integration before they are extrapolated
 
 
@@ -195,8 +196,12 @@ def _write(problem: str, method: str, rows: list) -> None:
         out = csv.writer(file)
         out.writerow(("iteration", "years", "residual", "maps", "derivatives"))
         out.writerows(before)
-        for r in rows:
-            out.writerow((r.number, f"{r.years:.2f}", f"{r.residual:.4e}", r.states, r.tangents))
+        every = max(len(rows) // _ENOUGH, 1)
+        for n, r in enumerate(rows):
+            if n < 100 or n % every == 0 or r is rows[-1]:
+                out.writerow(
+                    (r.number, f"{r.years:.2f}", f"{r.residual:.4e}", r.states, r.tangents)
+                )
 
 
 def read(path: Path) -> np.ndarray:
