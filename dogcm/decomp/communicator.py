@@ -20,7 +20,7 @@ from dogcm.decomp.binding import looks_like_mpi_launch, require_world_size
 from dogcm.decomp.crew import DeviceCommunicator, own_communicator
 
 # Seconds that a rank with an error waits for others to have it as well, and between two looks.
-_PATIENCE, _NAP = 10.0, 0.01
+_PATIENCE, _NAP = 5.0, 0.01
 
 
 class SerialCommunicator:

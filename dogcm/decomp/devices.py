@@ -46,21 +46,30 @@ def on_devices(function: Callable[[], Any], count: int) -> list:
     devices = _devices(count, processes)
     if len(devices) == 1:
         return [function()]
-    crew = Crew(devices, processes)
-    found: list = [None] * count
-    errors: list = [None] * count
+    found, errors = _by_tile(Crew(devices, processes), function)
+    cause = _cause(errors)
+    processes.leave(cause)
+    if cause is not None:
+        raise cause
+    return found
+
+
+def _by_tile(crew: Crew, function: Callable[[], Any]) -> tuple[list, list]:
+    """What ``function`` returns and raises on every tile of this process."""
+    found: list = [None] * crew.local
+    errors: list = [None] * crew.local
 
     def work(place: int) -> None:
         try:
             with as_rank(crew, crew.first + place):
                 found[place] = function()
-        except BaseException as error:  # noqa: BLE001 raised below
+        except BaseException as error:  # noqa: BLE001 raised by on_devices
             errors[place] = error
             crew.end()
 
     threads = [
         threading.Thread(target=work, args=(place,), name=f"tile {place}", daemon=True)
-        for place in range(1, count)
+        for place in range(1, crew.local)
     ]
     for thread in threads:
         thread.start()
@@ -68,11 +77,7 @@ def on_devices(function: Callable[[], Any], count: int) -> list:
     work(0)
     for thread in threads:
         thread.join()
-    cause = _cause(errors)
-    processes.leave(cause)
-    if cause is not None:
-        raise cause
-    return found
+    return found, errors
 
 
 def _cause(errors: list) -> BaseException | None:

@@ -88,6 +88,14 @@ class Ready(NamedTuple):
     strength: Any
 
 
+def _check_steps(steps: int, every: int, block: int) -> None:
+    if min(steps, every, block) < 1 or steps % every or every % block:
+        raise PlaneError(
+            f"{steps} steps, a record every {every}, blocks of {block}: each has to be positive "
+            "and a multiple of the next"
+        )
+
+
 @dataclass(frozen=True)
 class PlaneModel:
     """Transport, sources and a closure on one tile of a plane.
@@ -198,11 +206,7 @@ class PlaneModel:
             PlaneError: steps that are no multiple of ``every``, a source of another shape or place.
         """
         again, block = bool(block), block or every
-        if min(steps, every, block) < 1 or steps % every or every % block:
-            raise PlaneError(
-                f"{steps} steps, a record every {every}, blocks of {block}: each has to be "
-                "positive and a multiple of the next"
-            )
+        _check_steps(steps, every, block)
         told = source if callable(source) else self._on_tile(source)
         at = (lambda time: self._on_tile(source(time))) if callable(source) else lambda time: told
         changes = self.plane.every > 0
