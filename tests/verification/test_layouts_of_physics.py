@@ -95,7 +95,7 @@ def stir(model: Model) -> None:
     "name",
     [
         pytest.param("tke", marks=pytest.mark.ranks(2, slow=(2,))),
-        pytest.param("kpp", marks=pytest.mark.ranks(4)),
+        pytest.param("kpp", marks=pytest.mark.ranks(2)),
     ],
 )
 def test_layouts_agree_to_the_bit(name, tmp_path):
