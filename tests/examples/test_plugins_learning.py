@@ -134,7 +134,7 @@ def test_gradient_of_the_network(trainer):
 
 
 @pytest.mark.mpi(min_size=2)
-@pytest.mark.ranks(2, 4, slow=(4,))
+@pytest.mark.ranks(2, 4, slow=(2, 4))
 def test_the_same_on_several_ranks(tmp_path):
     comm = world()
     folder = Path(comm.broadcast(str(tmp_path)))

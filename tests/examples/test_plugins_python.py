@@ -70,7 +70,7 @@ def test_restart_on_the_grid_of_ones_own():
 
 
 @pytest.mark.mpi
-@pytest.mark.ranks(1, 2)
+@pytest.mark.ranks(1, 2, slow=(2,))
 def test_the_variable_and_the_series_are_written(tmp_path):
     """The last number of the series, of one step, against the state after it."""
     folder = Path(world().broadcast(str(tmp_path / "out")))

@@ -197,7 +197,7 @@ def test_what_does_not_fit_the_intervals_is_refused():
 
 
 @pytest.mark.mpi
-@pytest.mark.ranks(2)
+@pytest.mark.ranks(2, slow=(2,))
 def test_a_changing_plane_is_the_same_on_tiles():
     comm = world()
     layout = make_layout(SHAPE, 1, comm.size, periodic_x=False, min_cells=3)

@@ -18,6 +18,6 @@ def test_one_rank_finds_what_is_written_down():
 
 
 @pytest.mark.mpi(min_size=2)
-@pytest.mark.ranks(2, 4, slow=(4,))
+@pytest.mark.ranks(2, 4, slow=(2, 4))
 def test_many_ranks_find_the_same():
     assert findings(world()) == pytest.approx(EXPECTED, rel=ROUNDING)

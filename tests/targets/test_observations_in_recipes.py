@@ -252,7 +252,7 @@ def test_files_that_cannot_be_used(profiles, archive, tmp_path):
 
 
 @pytest.mark.mpi(min_size=2)
-@pytest.mark.ranks(2)
+@pytest.mark.ranks(2, slow=(2,))
 def test_profiles_give_the_same_loss_on_several_ranks(tmp_path):
     comm = world()
     folder = type(tmp_path)(comm.broadcast(str(tmp_path)))
