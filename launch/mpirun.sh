@@ -110,13 +110,14 @@ start=("$mpirun" "${arguments[@]}" "$@")
 [[ -z $limit ]] || start=(timeout --kill-after=20 "$limit" "${start[@]}")
 
 # mpirun kills ranks a moment after it is told to end. Asked by USR1, which it passes on, a run of dogcm writes a restart and
-# ends; other programs end at once. Who asks twice does not want to wait. A terminal tells a whole group of processes: with
-# a group of its own (-m) mpirun is told from here only.
+# ends; other programs end at once. Who asks twice does not want to wait. Under a limit (-t) it is timeout that is told, which
+# passes on only what ends a job. A terminal tells a whole group of processes: with a group of its own (-m) mpirun is told
+# from here only.
 said=$(mktemp -d)
 trap 'rm -rf "$said"' EXIT
 asked=
 ask() { # signal
-    [[ -z $asked && $1 =~ ^(TERM|INT)$ ]] && asked=yes && set -- USR1
+    [[ -z $asked$limit && $1 =~ ^(TERM|INT|HUP)$ ]] && asked=yes && set -- USR1
     kill -s "$1" "$job" 2>/dev/null || true
 }
 set -m
@@ -129,7 +130,7 @@ else
     "${start[@]}" <&0 &
 fi
 job=$!
-for signal in TERM INT USR1 USR2; do
+for signal in TERM INT HUP USR1 USR2; do
     # shellcheck disable=SC2064  # the signal of this turn
     trap "ask $signal" "$signal"
 done

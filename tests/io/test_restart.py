@@ -155,11 +155,16 @@ def lose_variable(path):
     ids=lambda p: getattr(p, "__name__", ""),
 )
 def test_damage_is_refused(model, restart, harm, says):
+    assert_refused(model, restart, harm, says)
+
+
+def assert_refused(model, path, harm, says):
+    """A damaged restart, by name, with the model as it was."""
     before = gathered(model)
-    harm(restart)
+    harm(path)
     with pytest.raises(RestartError, match=says) as refusal:
-        read_restart(restart, model)
-    assert str(restart) in str(refusal.value)
+        read_restart(path, model)
+    assert str(path) in str(refusal.value)
     same_bits(gathered(model), before)
 
 
@@ -233,12 +238,7 @@ def end_in_the_middle(path):
     ids=lambda p: getattr(p, "__name__", ""),
 )
 def test_damage_of_a_store_is_refused(model, store, harm, says):
-    before = gathered(model)
-    harm(store)
-    with pytest.raises(RestartError, match=says) as refusal:
-        read_restart(store, model)
-    assert str(store) in str(refusal.value)
-    same_bits(gathered(model), before)
+    assert_refused(model, store, harm, says)
 
 
 def test_a_store_needs_its_library(model, store, monkeypatch):
